@@ -1,0 +1,17 @@
+//! The commands: each is a module with its arguments and a `run`.
+
+use clap::Subcommand;
+use miette::Result;
+use std::process::ExitCode;
+
+/// What `vdso` can be asked for.
+#[derive(Subcommand)]
+pub(crate) enum Command {}
+
+impl Command {
+    /// Does what was asked. An error is printed by `main` and ends with status 1;
+    /// a command with another convention returns its own status.
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        match self {}
+    }
+}

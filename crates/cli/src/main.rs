@@ -1,0 +1,24 @@
+//! The program `vdso`: one module a command under `commands`.
+
+mod commands;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Build, publish, deliver, call and look into vDSOs
+#[derive(Parser)]
+#[command(name = "vdso", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: commands::Command,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command.run() {
+        Ok(status) => status,
+        Err(report) => {
+            eprintln!("{report:?}");
+            ExitCode::FAILURE
+        }
+    }
+}

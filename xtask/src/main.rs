@@ -1,0 +1,35 @@
+//! The project's own chores: `cargo xtask test` is all that CI runs.
+
+mod steps;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(about = "The project's own chores")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Run every check and test there is, or only the steps named
+    Test {
+        /// Steps to run, in the order given; all when none is named
+        steps: Vec<String>,
+        /// List the steps and what each is for
+        #[arg(long)]
+        list: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().chore {
+        Chore::Test { list: true, .. } => {
+            steps::list();
+            ExitCode::SUCCESS
+        }
+        Chore::Test { steps, .. } => steps::run(&steps),
+    }
+}
