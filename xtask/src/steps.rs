@@ -28,7 +28,14 @@ const STEPS: &[Step] = &[
         why: "no warning in any target",
         run: || {
             cargo(
-                &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+                &[
+                    "clippy",
+                    "--workspace",
+                    "--all-targets",
+                    "--",
+                    "-D",
+                    "warnings",
+                ],
                 &[],
             )
         },

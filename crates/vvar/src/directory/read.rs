@@ -1,0 +1,410 @@
+//! Reading a directory that may be hostile.
+
+use super::wire::{
+    self, MAX_STRING, Tables, field, form, get_u32, get_u64, head, type_from_wire, variable,
+};
+use crate::layout::{Cursor, Field, Hash, MAX_VALUE, Shape, Type};
+use core::fmt;
+
+/// A directory, found to be well-formed.
+#[derive(Clone, Copy)]
+pub struct Directory<'a> {
+    note: &'a [u8],
+    tables: Places,
+    count: usize,
+    buckets: usize,
+}
+
+/// [`Tables`], kept.
+#[derive(Clone, Copy)]
+struct Places {
+    buckets: usize,
+    variables: usize,
+    fields: usize,
+    strings: usize,
+}
+
+/// A variable that a directory names.
+#[derive(Clone, Debug)]
+pub struct Entry<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its unit, or nothing.
+    pub unit: &'a str,
+    /// What it is, or nothing.
+    pub doc: &'a str,
+    /// The version node of its function.
+    pub version: &'a str,
+    /// Its place, in bytes from the start of the vvar pages.
+    pub offset: usize,
+    /// What it consists of.
+    pub kind: Kind<'a>,
+    /// The layout hash after it.
+    pub layout: u64,
+}
+
+/// What a variable consists of: [`Shape`], as it is read.
+#[derive(Clone, Debug)]
+pub enum Kind<'a> {
+    /// One value of a type.
+    Plain(Type),
+    /// Fields that are read together.
+    Record(Fields<'a>),
+}
+
+impl Entry<'_> {
+    /// Is it of this shape: the same type, or fields of the same names, types and
+    /// places? Units and words of documentation don't count.
+    #[must_use]
+    pub fn is(&self, shape: &Shape<'_>) -> bool {
+        match (&self.kind, shape) {
+            (Kind::Plain(ty), Shape::Plain(other)) => ty == other,
+            (Kind::Record(fields), Shape::Record(others)) => {
+                let key = |field: Field<'_>| (field.ty, field.offset);
+                fields.clone().count() == others.len()
+                    && fields
+                        .clone()
+                        .zip(*others)
+                        .all(|(field, other)| field.name == other.name && key(field) == key(*other))
+            }
+            _ => false,
+        }
+    }
+
+    /// Bytes of one value.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match &self.kind {
+            Kind::Plain(ty) => ty.size(),
+            Kind::Record(fields) => {
+                let align = fields.clone().map(|field| field.ty.align()).max();
+                fields
+                    .clone()
+                    .last()
+                    .map_or(0, |field| field.offset + field.ty.size())
+                    .next_multiple_of(align.unwrap_or(1))
+            }
+        }
+    }
+
+    /// Does it lie in a latch?
+    #[must_use]
+    pub fn is_latched(&self) -> bool {
+        !matches!(self.kind, Kind::Plain(Type::Scalar(_)))
+    }
+}
+
+/// The fields of a record, in their order.
+#[derive(Clone)]
+pub struct Fields<'a> {
+    directory: Directory<'a>,
+    next: usize,
+    end: usize,
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Field<'a>;
+
+    fn next(&mut self) -> Option<Field<'a>> {
+        if self.next == self.end {
+            return None;
+        }
+        let at = self.directory.tables.fields + self.next * field::SIZE;
+        self.next += 1;
+        self.directory.field(at)
+    }
+}
+
+impl fmt::Debug for Fields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}
+
+/// What is wrong with a note that should be a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// Shorter or longer than its head says.
+    Length,
+    /// Of a format that this version does not know.
+    Format(u32),
+    /// Variable so many has a string, a type or fields that don't hold together.
+    Variable(usize),
+    /// Variable so many does not lie where the rules of the layout put it, or the hash
+    /// says otherwise.
+    Layout(usize),
+    /// The chain of a bucket leads out of the table, or round in a circle.
+    Buckets,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("malformed directory: ")?;
+        match self {
+            Self::Length => f.write_str("its length is not what its head says"),
+            Self::Format(format) => write!(
+                f,
+                "format {format}, this version reads format {}",
+                wire::FORMAT
+            ),
+            Self::Variable(index) => write!(f, "variable {index} does not hold together"),
+            Self::Layout(index) => write!(
+                f,
+                "variable {index} does not lie where the rules of the layout put it"
+            ),
+            Self::Buckets => f.write_str("a bucket does not end"),
+        }
+    }
+}
+
+impl core::error::Error for Malformed {}
+
+impl<'a> Directory<'a> {
+    /// The directory in the description of a note. Checks all of it, in time linear in
+    /// its length.
+    ///
+    /// # Errors
+    /// [`Malformed`] says what is wrong, and with which variable.
+    pub fn parse(note: &'a [u8]) -> Result<Self, Malformed> {
+        let number = |offset| get_u32(note, offset).ok_or(Malformed::Length);
+        let format = number(head::FORMAT)?;
+        if format != wire::FORMAT {
+            return Err(Malformed::Format(format));
+        }
+        let count = number(head::VARIABLES)? as usize;
+        let fields = number(head::FIELDS)? as usize;
+        let buckets = number(head::BUCKETS)? as usize;
+        let strings = number(head::STRINGS)? as usize;
+        let tables = Tables::new(buckets, count, fields, strings)
+            .filter(|tables| tables.end == note.len() && buckets > 0 && strings > 0)
+            .ok_or(Malformed::Length)?;
+        let directory = Self {
+            note,
+            tables: Places {
+                buckets: tables.buckets,
+                variables: tables.variables,
+                fields: tables.fields,
+                strings: tables.strings,
+            },
+            count,
+            buckets,
+        };
+        if note.last() != Some(&0) || directory.string(head::PREFIX).is_none() {
+            return Err(Malformed::Length);
+        }
+        directory.check_variables(fields)?;
+        directory.check_buckets()?;
+        Ok(directory)
+    }
+
+    /// What stands before a variable's name in its function's name.
+    #[must_use]
+    pub fn prefix(&self) -> &'a str {
+        self.string(head::PREFIX).unwrap_or_default()
+    }
+
+    /// The layout hash.
+    #[must_use]
+    pub fn layout(&self) -> u64 {
+        get_u64(self.note, head::LAYOUT).unwrap_or_default()
+    }
+
+    /// The layout hash after the first `count` variables.
+    #[must_use]
+    pub fn layout_after(&self, count: usize) -> Option<u64> {
+        match count.checked_sub(1) {
+            None => Some(Hash::EMPTY.get()),
+            Some(last) => Some(self.get(last)?.layout),
+        }
+    }
+
+    /// Bytes of the vvar pages in use.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        get_u32(self.note, head::USED).unwrap_or_default() as usize
+    }
+
+    /// How many variables there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Are there none?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// How many of the first variables lie at the same places in `other`: all of the
+    /// shorter one's when one layout is an older age of the other.
+    #[must_use]
+    pub fn shared_with(&self, other: &Directory<'_>) -> usize {
+        self.iter()
+            .zip(other.iter())
+            .take_while(|(ours, theirs)| ours.layout == theirs.layout)
+            .count()
+    }
+
+    /// The variable with this number, counted from 0.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<Entry<'a>> {
+        if index >= self.count {
+            return None;
+        }
+        let at = self.at(index);
+        let count = get_u32(self.note, at + variable::COUNT)?;
+        let word = get_u32(self.note, at + variable::TYPE)?;
+        let kind = if word == form::RECORD {
+            let first = get_u32(self.note, at + variable::FIRST)? as usize;
+            Kind::Record(Fields {
+                directory: *self,
+                next: first,
+                end: first.checked_add(count as usize)?,
+            })
+        } else {
+            Kind::Plain(type_from_wire(word, count)?)
+        };
+        Some(Entry {
+            name: self.string(at + variable::NAME)?,
+            unit: self.string(at + variable::UNIT)?,
+            doc: self.string(at + variable::DOC)?,
+            version: self.string(at + variable::VERSION)?,
+            offset: get_u32(self.note, at + variable::OFFSET)? as usize,
+            kind,
+            layout: get_u64(self.note, at + variable::LAYOUT)?,
+        })
+    }
+
+    /// The variables in the order of their declaration.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Entry<'a>> + use<'a> {
+        let directory = *self;
+        // `parse` has got every one of them, so none is missing.
+        (0..self.count).map(move |index| directory.get(index).unwrap_or_else(Entry::nothing))
+    }
+
+    /// The variable of this name, in time that does not depend on how many there are.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<Entry<'a>> {
+        let bucket = Hash::of_name(name) as usize % self.buckets;
+        let mut link = self.tables.buckets + 4 * bucket;
+        loop {
+            let index = (get_u32(self.note, link)? as usize).checked_sub(1)?;
+            let at = self.at(index);
+            if self.string(at + variable::NAME)? == name {
+                return self.get(index);
+            }
+            link = at + variable::NEXT;
+        }
+    }
+
+    fn at(&self, index: usize) -> usize {
+        self.tables.variables + index * variable::SIZE
+    }
+
+    /// The string whose place stands at `offset`.
+    fn string(&self, offset: usize) -> Option<&'a str> {
+        let start = get_u32(self.note, offset)? as usize;
+        let bytes = self.note.get(self.tables.strings.checked_add(start)?..)?;
+        let end = bytes
+            .iter()
+            .take(MAX_STRING + 1)
+            .position(|byte| *byte == 0)?;
+        core::str::from_utf8(&bytes[..end]).ok()
+    }
+
+    fn field(&self, at: usize) -> Option<Field<'a>> {
+        Some(Field {
+            name: self.string(at + variable::NAME)?,
+            ty: type_from_wire(
+                get_u32(self.note, at + variable::TYPE)?,
+                get_u32(self.note, at + variable::COUNT)?,
+            )?,
+            offset: get_u32(self.note, at + variable::OFFSET)? as usize,
+            unit: self.string(at + variable::UNIT)?,
+            doc: self.string(at + variable::DOC)?,
+        })
+    }
+
+    /// Every variable is whole, lies where the rules put it, and has the right hash.
+    fn check_variables(&self, fields: usize) -> Result<(), Malformed> {
+        let mut cursor = Cursor::PAGES;
+        let mut layout = Hash::EMPTY;
+        let mut next_field = 0;
+        for index in 0..self.count {
+            let malformed = Malformed::Variable(index);
+            let entry = self.get(index).ok_or(malformed)?;
+            if let Kind::Record(members) = &entry.kind {
+                // In order and none shared, so that the whole check stays linear.
+                if members.next != next_field || members.end > fields {
+                    return Err(malformed);
+                }
+                next_field = members.end;
+                let mut places = Cursor::RECORD;
+                for member in members.next..members.end {
+                    let at = self.tables.fields + member * field::SIZE;
+                    let member = self.field(at).ok_or(malformed)?;
+                    if member.ty.size() > MAX_VALUE || member.offset != places.field(member.ty) {
+                        return Err(malformed);
+                    }
+                }
+            }
+            let size = match &entry.kind {
+                Kind::Plain(ty) if ty.size() > MAX_VALUE => return Err(malformed),
+                _ => entry.size(),
+            };
+            if size == 0 || size > MAX_VALUE {
+                return Err(malformed);
+            }
+            let offset = cursor.value(size, entry.is_latched());
+            layout = match entry.kind {
+                Kind::Plain(ty) => layout.plain(entry.name, entry.offset, ty),
+                Kind::Record(fields) => layout.record(entry.name, entry.offset, fields),
+            };
+            if offset != entry.offset || layout.get() != entry.layout {
+                return Err(Malformed::Layout(index));
+            }
+        }
+        if cursor.end() != self.used() || layout.get() != self.layout() {
+            return Err(Malformed::Layout(self.count));
+        }
+        Ok(())
+    }
+
+    /// Every chain ends, and all chains together have no more links than there are
+    /// variables.
+    fn check_buckets(&self) -> Result<(), Malformed> {
+        let mut links = 0;
+        for bucket in 0..self.buckets {
+            let mut link = self.tables.buckets + 4 * bucket;
+            while let Some(index) = get_u32(self.note, link).and_then(|next| next.checked_sub(1)) {
+                links += 1;
+                if index as usize >= self.count || links > self.count {
+                    return Err(Malformed::Buckets);
+                }
+                link = self.at(index as usize) + variable::NEXT;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Entry<'a> {
+    fn nothing() -> Self {
+        Self {
+            name: "",
+            unit: "",
+            doc: "",
+            version: "",
+            offset: 0,
+            kind: Kind::Plain(Type::Text(0)),
+            layout: 0,
+        }
+    }
+}
+
+impl fmt::Debug for Directory<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}

@@ -1,0 +1,267 @@
+//! Typed values of more than one scalar: arrays, texts, and records by derive.
+//!
+//! A value is loaded from a copy of a [`crate::latch`] word by word and decoded with
+//! ordinary arithmetic, so any bits that a publisher may have left there give a value
+//! (rule 4) and no code here is unsafe.
+
+use crate::latch::{Copy as Words, CopyMut as WordsMut};
+use crate::layout::{Shape, Type};
+use crate::scalar::Scalar;
+use core::fmt;
+
+/// A value that lies in a latch.
+///
+/// Arrays of scalars and [`Text`] implement it; a struct of those and of scalars
+/// derives it (`#[derive(Record)]` in the crate `vdsokit`).
+pub trait Value: Copy + Send + Sync + 'static {
+    /// What it consists of.
+    const SHAPE: Shape<'static>;
+    /// From one copy of a latch. A total, pure function: see
+    /// [`crate::latch::Latch::read`].
+    fn load(words: Words<'_>) -> Self;
+    /// Into the copy that the writer fills: all of it.
+    fn store(&self, words: &WordsMut<'_>);
+}
+
+/// A value that can be a field of a record: a scalar, an array of scalars, a [`Text`].
+pub trait Element: Copy + Send + Sync + 'static {
+    /// Its type.
+    const TYPE: Type;
+    /// From the bytes at `offset`.
+    fn load_at(words: Words<'_>, offset: usize) -> Self;
+    /// Into the bytes at `offset`.
+    fn store_at(&self, words: &WordsMut<'_>, offset: usize);
+}
+
+/// How far to shift a word so that the `size` bytes at `offset` come to its low end.
+const fn shift(offset: usize, size: usize) -> u32 {
+    let from_start = offset % 8;
+    let bytes = if cfg!(target_endian = "little") {
+        from_start
+    } else {
+        8 - from_start - size
+    };
+    bytes as u32 * 8
+}
+
+impl<T: Scalar> Element for T {
+    const TYPE: Type = Type::Scalar(T::TYPE);
+
+    #[inline(always)]
+    fn load_at(words: Words<'_>, offset: usize) -> Self {
+        Self::from_bits(words.word(offset / 8) >> shift(offset, T::TYPE.size()))
+    }
+
+    #[inline(always)]
+    fn store_at(&self, words: &WordsMut<'_>, offset: usize) {
+        let size = T::TYPE.size();
+        if size == 8 {
+            return words.set_word(offset / 8, self.to_bits());
+        }
+        let shift = shift(offset, size);
+        let mask = ((1_u64 << (8 * size)) - 1) << shift;
+        let others = words.word(offset / 8) & !mask;
+        words.set_word(offset / 8, others | (self.to_bits() << shift));
+    }
+}
+
+impl<T: Scalar, const N: usize> Element for [T; N] {
+    const TYPE: Type = Type::Array(T::TYPE, N as u32);
+
+    #[inline(always)]
+    fn load_at(words: Words<'_>, offset: usize) -> Self {
+        core::array::from_fn(|index| T::load_at(words, offset + index * T::TYPE.size()))
+    }
+
+    #[inline(always)]
+    fn store_at(&self, words: &WordsMut<'_>, offset: usize) {
+        for (index, element) in self.iter().enumerate() {
+            element.store_at(words, offset + index * T::TYPE.size());
+        }
+    }
+}
+
+impl<T: Scalar, const N: usize> Value for [T; N] {
+    const SHAPE: Shape<'static> = Shape::Plain(<Self as Element>::TYPE);
+
+    #[inline(always)]
+    fn load(words: Words<'_>) -> Self {
+        Self::load_at(words, 0)
+    }
+
+    #[inline(always)]
+    fn store(&self, words: &WordsMut<'_>) {
+        self.store_at(words, 0);
+    }
+}
+
+/// UTF-8 text of at most `N - 1` bytes: `str[N]` in a declaration.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Text<const N: usize>([u8; N]);
+
+impl<const N: usize> Text<N> {
+    /// The text `text`.
+    ///
+    /// # Errors
+    /// It must leave a byte of the `N` free, and have no NUL in it.
+    pub fn new(text: &str) -> Result<Self, TextError> {
+        if text.len() >= N {
+            return Err(TextError::TooLong {
+                bytes: text.len(),
+                most: N.saturating_sub(1),
+            });
+        }
+        if text.contains('\0') {
+            return Err(TextError::Nul);
+        }
+        let mut bytes = [0; N];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        Ok(Self(bytes))
+    }
+
+    /// Up to the first NUL. What is not UTF-8 (a publisher can lie) is left off from
+    /// the first such byte on.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let bytes = self.0.split(|byte| *byte == 0).next().unwrap_or_default();
+        match core::str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => core::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
+        }
+    }
+}
+
+impl<const N: usize> Default for Text<N> {
+    fn default() -> Self {
+        Self([0; N])
+    }
+}
+
+impl<const N: usize> fmt::Debug for Text<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl<const N: usize> fmt::Display for Text<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.as_str(), f)
+    }
+}
+
+impl<const N: usize> Element for Text<N> {
+    const TYPE: Type = Type::Text(N as u32);
+
+    #[inline]
+    fn load_at(words: Words<'_>, offset: usize) -> Self {
+        Self(<[u8; N]>::load_at(words, offset))
+    }
+
+    #[inline]
+    fn store_at(&self, words: &WordsMut<'_>, offset: usize) {
+        self.0.store_at(words, offset);
+    }
+}
+
+impl<const N: usize> Value for Text<N> {
+    const SHAPE: Shape<'static> = Shape::Plain(<Self as Element>::TYPE);
+
+    #[inline]
+    fn load(words: Words<'_>) -> Self {
+        Self::load_at(words, 0)
+    }
+
+    #[inline]
+    fn store(&self, words: &WordsMut<'_>) {
+        self.store_at(words, 0);
+    }
+}
+
+/// Why a text was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextError {
+    /// Longer than there is room for.
+    TooLong {
+        /// What it has.
+        bytes: usize,
+        /// What there is room for.
+        most: usize,
+    },
+    /// It holds a NUL, which would end it early.
+    Nul,
+}
+
+impl fmt::Display for TextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { bytes, most } => {
+                write!(f, "the text has {bytes} bytes, there is room for {most}")
+            }
+            Self::Nul => f.write_str("the text holds a NUL, which would end it early"),
+        }
+    }
+}
+
+impl core::error::Error for TextError {}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::latch::{Latch, LatchWriter, Word};
+    use proptest::prelude::*;
+
+    fn round<T: Value>(value: T) -> T {
+        let words: Vec<Word> = (0..=2 * T::SHAPE.size().div_ceil(8))
+            .map(|_| Word::new(u64::MAX))
+            .collect();
+        let latch = Latch::new(&words).unwrap();
+        LatchWriter::new(latch).write(|copy| value.store(&copy));
+        latch.read(T::load)
+    }
+
+    #[test]
+    fn the_bytes_lie_as_c_has_them() {
+        let words: Vec<Word> = (0..3).map(|_| Word::new(0)).collect();
+        LatchWriter::new(Latch::new(&words).unwrap())
+            .write(|copy| Text::<6>::new("abc").unwrap().store(&copy));
+        // The first write goes into copy 1 or copy 0: exactly one of them has it.
+        let bytes: Vec<_> = words[1..]
+            .iter()
+            .map(|word| {
+                word.load(core::sync::atomic::Ordering::Relaxed)
+                    .to_ne_bytes()
+            })
+            .filter(|bytes| bytes.starts_with(b"abc\0"))
+            .collect();
+        assert_eq!(bytes.len(), 1);
+    }
+
+    #[test]
+    fn a_text_that_does_not_fit_is_refused() {
+        assert!(Text::<4>::new("abc").is_ok());
+        assert_eq!(
+            Text::<4>::new("abcd"),
+            Err(TextError::TooLong { bytes: 4, most: 3 })
+        );
+        assert!(Text::<0>::new("").is_err());
+        assert_eq!(Text::<4>::new("a\0"), Err(TextError::Nul));
+    }
+
+    #[test]
+    fn a_lying_text_is_still_a_str() {
+        assert_eq!(Text([b'a', 0xff, b'b']).as_str(), "a");
+        assert_eq!(Text([b'a', b'b', b'c']).as_str(), "abc");
+    }
+
+    proptest! {
+        #[test]
+        fn values_come_back(a: [u8; 11], b: [f64; 3], c: [i16; 5], d in "[a-zäß]{0,8}") {
+            prop_assert_eq!(round(a), a);
+            prop_assert_eq!(round(b).map(f64::to_bits), b.map(f64::to_bits));
+            prop_assert_eq!(round(c), c);
+            let text = Text::<17>::new(&d).unwrap();
+            prop_assert_eq!(round(text), text);
+            prop_assert_eq!(text.as_str(), d);
+        }
+    }
+}
