@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask test` is all that CI runs.
 
 mod steps;
+mod vm;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -22,6 +23,14 @@ enum Chore {
         #[arg(long)]
         list: bool,
     },
+    /// Boot stock kernels under emulation and run checks inside
+    Vm {
+        /// Checks to run; all when none is named
+        checks: Vec<String>,
+        /// List the checks and what each shows
+        #[arg(long)]
+        list: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -31,5 +40,10 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Chore::Test { steps, .. } => steps::run(&steps),
+        Chore::Vm { list: true, .. } => {
+            vm::list();
+            ExitCode::SUCCESS
+        }
+        Chore::Vm { checks, .. } => vm::run(&checks),
     }
 }

@@ -99,6 +99,11 @@ const STEPS: &[Step] = &[
         miri,
     )
     .optional(),
+    Step::new(
+        "lab",
+        "what needs a kernel of its own, in emulated machines",
+        crate::vm::step,
+    ),
 ];
 
 /// Prints the steps.

@@ -1,0 +1,179 @@
+//! Things from Debian's archive: unpacked into the cache, never installed, save
+//! for the emulator itself.
+
+use crate::workshop::output_of;
+use crate::{Error, Workshop};
+use std::cmp::Ordering;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The newest stock kernel of a series (`6.12`), as Debian builds it for
+/// virtual machines, with the drivers that those need compiled in. One that is
+/// in the cache already is used as it is; remove it there for a newer one.
+///
+/// # Errors
+/// When it is neither in the cache nor to be had from this machine's archive.
+pub fn kernel(workshop: &Workshop, series: &str) -> Result<PathBuf, Error> {
+    let prefix = format!("linux-image-{series}.");
+    let tree = unpacked(workshop, &prefix, |name| {
+        name.starts_with(&prefix) && name.ends_with("-cloud-amd64-unsigned")
+    })?;
+    file_in(&tree.join("boot"), "vmlinuz-")
+}
+
+/// A file of the newest package of exactly this name.
+///
+/// # Errors
+/// When the package can't be had or holds no such file.
+pub fn file(workshop: &Workshop, package: &str, path: &str) -> Result<PathBuf, Error> {
+    let tree = unpacked(workshop, package, |name| name == package)?;
+    let file = tree.join(path.trim_start_matches('/'));
+    fs::metadata(&file).map_err(Error::file(&file))?;
+    Ok(file)
+}
+
+/// Installs packages where that is allowed.
+pub(crate) fn install(what: &str, packages: &[&str]) -> Result<(), Error> {
+    let missing = || Error::Missing {
+        what: what.to_owned(),
+        advice: format!("apt-get install {}", packages.join(" ")),
+    };
+    if !rustix::process::geteuid().is_root() || !has_apt() {
+        return Err(missing());
+    }
+    update_lists()?;
+    let mut command = Command::new("apt-get");
+    command
+        .args([
+            "install",
+            "--quiet",
+            "--quiet",
+            "--yes",
+            "--no-install-recommends",
+        ])
+        .args(packages)
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    output_of(&mut command).map(drop)
+}
+
+/// The directory that the newest package that `wanted` accepts is unpacked in.
+fn unpacked(
+    workshop: &Workshop,
+    what: &str,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<PathBuf, Error> {
+    let trees = workshop.cache.join("debian");
+    fs::create_dir_all(&trees).map_err(Error::file(&trees))?;
+    // Trees are named as packages are, so the newest one is found alike.
+    let here = fs::read_dir(&trees).map_err(Error::file(&trees))?;
+    let here: Vec<String> = here
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| wanted(name))
+        .collect();
+    if let Some(name) = newest(here) {
+        return Ok(trees.join(name));
+    }
+    let missing = || Error::Missing {
+        what: format!("a Debian package `{what}…`"),
+        advice: "run it on Debian, or in a container of it, with bookworm's archive and its \
+                 security updates among apt's sources"
+            .into(),
+    };
+    if !has_apt() {
+        return Err(missing());
+    }
+    let mut found = available(what)?;
+    if !found.iter().any(|name| wanted(name)) && rustix::process::geteuid().is_root() {
+        update_lists()?;
+        found = available(what)?;
+    }
+    found.retain(|name| wanted(name));
+    let name = newest(found).ok_or_else(missing)?;
+    // Whole trees only: unpack beside the place, then rename.
+    let fresh = trees.join(format!(".{name}.{}", std::process::id()));
+    fs::create_dir_all(&fresh).map_err(Error::file(&fresh))?;
+    output_of(
+        Command::new("apt-get")
+            .args(["download", "--quiet", "--quiet", &name])
+            // Root's downloads go to a directory that apt's own user can't see.
+            .args(["--option", "APT::Sandbox::User="])
+            .current_dir(&fresh),
+    )?;
+    let package = file_in(&fresh, "")?;
+    output_of(Command::new("dpkg").arg("-x").arg(&package).arg(&fresh))?;
+    fs::remove_file(&package).map_err(Error::file(&package))?;
+    let tree = trees.join(name);
+    match fs::rename(&fresh, &tree) {
+        // Another run was faster: its tree is as good.
+        Err(_) if tree.is_dir() => fs::remove_dir_all(&fresh).map_err(Error::file(&fresh))?,
+        result => result.map_err(Error::file(&tree))?,
+    }
+    Ok(tree)
+}
+
+fn has_apt() -> bool {
+    let mut command = Command::new("apt-get");
+    command.arg("--version").stdout(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// The packages that apt knows whose names begin with `prefix`.
+fn available(prefix: &str) -> Result<Vec<String>, Error> {
+    let names = output_of(Command::new("apt-cache").args(["pkgnames", prefix]))?;
+    Ok(names.lines().map(str::to_owned).collect())
+}
+
+fn update_lists() -> Result<(), Error> {
+    output_of(Command::new("apt-get").args(["update", "--quiet", "--quiet"])).map(drop)
+}
+
+/// The only file in a directory whose name begins with `prefix`.
+fn file_in(directory: &Path, prefix: &str) -> Result<PathBuf, Error> {
+    let entries = fs::read_dir(directory).map_err(Error::file(directory))?;
+    let named = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(prefix))
+    };
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(named)
+        .ok_or_else(|| Error::File {
+            path: directory.join(format!("{prefix}*")),
+            source: std::io::ErrorKind::NotFound.into(),
+        })
+}
+
+fn newest(names: Vec<String>) -> Option<String> {
+    names.into_iter().max_by(|a, b| by_number(a, b))
+}
+
+/// Compares names so that 6.12.9 comes before 6.12.10: runs of digits count as
+/// numbers. Enough for the names of one package's versions.
+fn by_number(a: &str, b: &str) -> Ordering {
+    let parts = |name: &str| {
+        let mut parts: Vec<(u64, String)> = Vec::new();
+        for part in name.split_inclusive(|c: char| !c.is_ascii_digit()) {
+            let digits = part.trim_end_matches(|c: char| !c.is_ascii_digit());
+            parts.push((digits.parse().unwrap_or(0), part[digits.len()..].to_owned()));
+        }
+        parts
+    };
+    parts(a).cmp(&parts(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_kernel_is_found_by_number_not_by_letter() {
+        let names = [
+            "linux-image-6.12.9+deb12-cloud-amd64-unsigned",
+            "linux-image-6.12.117+deb12-cloud-amd64-unsigned",
+            "linux-image-6.12.38+deb12-cloud-amd64-unsigned",
+        ];
+        let newest = newest(names.iter().map(ToString::to_string).collect());
+        assert_eq!(newest.as_deref(), Some(names[1]));
+    }
+}

@@ -1,0 +1,165 @@
+//! The lab: stock Linux kernels, booted to run checks inside.
+//!
+//! Much of vdsokit can only be tried on a kernel that may be set up at will:
+//! one whose clocksource is `hpet`, one that lets BPF programs be loaded, one
+//! without BTF, one built an hour ago. The lab boots such a kernel under
+//! `qemu-system-x86_64` without KVM, so that it runs wherever a process runs,
+//! hands it a file system in memory with our own statically linked programs,
+//! and runs a list of [checks](checks::CHECKS) in it.
+//!
+//! ```text
+//! host                               guest
+//! checks -> boots (kernel, command line)
+//!           programs -> initramfs -> lab-init, process 1
+//!                       plan      ->   runs each check, one after the other
+//!           reports   <- ttyS1    <-   start, output, ok | failed, end
+//!           console.log <- ttyS0  <-   the kernel's own messages
+//!                                      power off
+//! ```
+//!
+//! # Words
+//! - A **check** is a command that the guest runs; its exit status is the result.
+//! - A **boot** is one start of one kernel with one command line. Checks that
+//!   need the same boot share it: a boot costs about five seconds of emulation,
+//!   most checks far less.
+//! - The **plan** is the list of checks as the guest reads it.
+//!
+//! # Who ends what
+//! The guest ends a check that takes longer than its own bound, kills whatever
+//! the check left running, and goes on with the next one. The host ends a guest
+//! that doesn't power off in time; the checks that it had not finished count as
+//! failed. Neither bound is a measurement: they are there so that a hang ends.
+//!
+//! # Adding a check
+//! A row in [`checks::CHECKS`], nothing else. What it needs from the host (a
+//! program or a test of ours, a file that a function makes) stands in the row.
+
+pub mod checks;
+mod cpio;
+pub mod debian;
+mod error;
+mod machine;
+pub mod plan;
+mod programs;
+mod workshop;
+
+pub use checks::{Check, Kernel, Need};
+pub use error::Error;
+pub use workshop::Workshop;
+
+use plan::Verdict;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One check's result on one kernel.
+#[derive(Debug)]
+pub struct Report {
+    /// The check's name, `@`, the kernel's name.
+    pub name: String,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What it printed, standard error included.
+    pub output: String,
+}
+
+/// Every check of one boot, and where to look for more.
+#[derive(Debug)]
+pub struct BootReport {
+    /// The kernel's name and its command line.
+    pub name: String,
+    /// From the start of the emulator to the guest's first word.
+    pub booted: Option<Duration>,
+    /// In the order in which they ran.
+    pub reports: Vec<Report>,
+    /// What the kernel printed on its console.
+    pub console: PathBuf,
+}
+
+/// Checks that share a kernel and a command line.
+#[derive(Debug, Clone)]
+struct Boot<'table> {
+    kernel: Kernel,
+    command_line: &'table str,
+    checks: Vec<&'table Check>,
+}
+
+/// Sorts checks into as few boots as will do, in the order of the table.
+fn boots<'table>(checks: &[&'table Check]) -> Vec<Boot<'table>> {
+    let mut boots: Vec<Boot<'table>> = Vec::new();
+    for &check in checks {
+        for &kernel in check.kernels {
+            let same = |boot: &&mut Boot<'table>| {
+                boot.kernel.name == kernel.name && boot.command_line == check.command_line
+            };
+            match boots.iter_mut().find(same) {
+                Some(boot) => boot.checks.push(check),
+                None => boots.push(Boot {
+                    kernel,
+                    command_line: check.command_line,
+                    checks: vec![check],
+                }),
+            }
+        }
+    }
+    boots
+}
+
+/// Runs `checks`, each on every kernel that it is for, and hands each boot's
+/// report to `each` as soon as it is there.
+///
+/// # Errors
+/// When the lab itself can't be set up: no qemu, no kernel, a program that
+/// doesn't build. A check that fails is a report, not an error.
+pub fn run(
+    workshop: &Workshop,
+    checks: &[&Check],
+    mut each: impl FnMut(&BootReport),
+) -> Result<(), Error> {
+    machine::find_emulator()?;
+    // One run at a time in a checkout: they share its directory, and two
+    // emulated machines are slower together than one after the other.
+    let _lock = workshop.lock()?;
+    for boot in boots(checks) {
+        each(&machine::boot(workshop, &boot)?);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn check(name: &'static str, command_line: &'static str) -> Check {
+        Check {
+            name,
+            why: "",
+            command: &["true"],
+            needs: &[],
+            kernels: &[checks::DEBIAN_6_1, checks::DEBIAN_6_12],
+            command_line,
+            seconds: 1,
+        }
+    }
+
+    #[test]
+    fn checks_with_the_same_kernel_and_command_line_share_a_boot() {
+        let (one, two, three) = (check("one", ""), check("two", "quiet"), check("three", ""));
+        let boots = boots(&[&one, &two, &three]);
+        let shape: Vec<(&str, &str, Vec<&str>)> = boots
+            .iter()
+            .map(|boot| {
+                let names = boot.checks.iter().map(|check| check.name).collect();
+                (boot.kernel.name, boot.command_line, names)
+            })
+            .collect();
+        assert_eq!(
+            shape,
+            [
+                ("6.1", "", vec!["one", "three"]),
+                ("6.12", "", vec!["one", "three"]),
+                ("6.1", "quiet", vec!["two"]),
+                ("6.12", "quiet", vec!["two"]),
+            ]
+        );
+    }
+}

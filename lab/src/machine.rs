@@ -1,0 +1,249 @@
+//! One boot: the emulated machine, what it is given and what it says.
+
+use crate::cpio::Archive;
+use crate::plan::{self, Message, Task, Verdict};
+use crate::{Boot, BootReport, Check, Error, Need, Report, Workshop, debian, programs};
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+const EMULATOR: &str = "qemu-system-x86_64";
+
+/// Makes sure of the emulator.
+pub(crate) fn find_emulator() -> Result<(), Error> {
+    if cfg!(not(target_arch = "x86_64")) {
+        return Err(Error::Missing {
+            what: "an x86-64 machine to build static programs on".into(),
+            advice: "run the lab on x86-64 Linux".into(),
+        });
+    }
+    let mut version = Command::new(EMULATOR);
+    version.arg("--version").stdout(Stdio::null());
+    match version.status() {
+        Ok(status) if status.success() => Ok(()),
+        _ => debian::install(EMULATOR, &["qemu-system-x86"]),
+    }
+}
+
+/// Boots and reports.
+pub(crate) fn boot(workshop: &Workshop, boot: &Boot<'_>) -> Result<BootReport, Error> {
+    let directory = workshop.output().join(label(boot));
+    fs::create_dir_all(&directory).map_err(Error::file(&directory))?;
+    let image = (boot.kernel.image)(workshop)?;
+    let archive = directory.join("initramfs.cpio");
+    fs::write(&archive, initramfs(workshop, &boot.checks)?).map_err(Error::file(&archive))?;
+    let console = directory.join("console.log");
+    // The emulator appends to nothing: a console that it can't open ends it.
+    File::create(&console).map_err(Error::file(&console))?;
+
+    let start = Instant::now();
+    let bound = workshop.overhead + boot.checks.iter().map(|check| seconds(check)).sum();
+    let mut guest = Guest::start(&image, &archive, &console, boot.command_line)?;
+    let mut listener = Listener::default();
+    let ending = loop {
+        let left = bound.saturating_sub(start.elapsed());
+        match guest.messages.recv_timeout(left) {
+            Ok(message) => listener.hear(message, start),
+            Err(RecvTimeoutError::Timeout) => {
+                break format!("the guest had not powered off after {} s", bound.as_secs());
+            }
+            Err(RecvTimeoutError::Disconnected) if listener.done => break String::new(),
+            Err(RecvTimeoutError::Disconnected) => {
+                break "the guest stopped before its end; its console says why".into();
+            }
+        }
+    };
+    guest.stop().map_err(Error::file(EMULATOR))?;
+    Ok(BootReport {
+        name: label(boot),
+        booted: listener.booted,
+        reports: reports(boot, &listener, &ending),
+        console,
+    })
+}
+
+fn seconds(check: &Check) -> Duration {
+    Duration::from_secs(check.seconds)
+}
+
+/// A name for reports that is also one for a directory.
+fn label(boot: &Boot<'_>) -> String {
+    let mut label = boot.kernel.name.to_owned();
+    if !boot.command_line.is_empty() {
+        let _ = write!(label, " {}", boot.command_line.replace('/', "_"));
+    }
+    label
+}
+
+/// Everything that the guest will have: process 1, busybox, the plan, and what
+/// the checks need.
+fn initramfs(workshop: &Workshop, checks: &[&Check]) -> Result<Vec<u8>, Error> {
+    const INIT: Need = Need::Program {
+        package: "vdsokit-lab",
+        name: "lab-init",
+    };
+    let mut archive = Archive::default();
+    let mut add = |at: &str, from: &Path| {
+        let data = fs::read(from).map_err(Error::file(from))?;
+        archive.file(at, &data)
+    };
+    add("/init", &programs::build(workshop, &INIT)?)?;
+    let busybox = debian::file(workshop, "busybox-static", "/bin/busybox")?;
+    add("/bin/busybox", &busybox)?;
+    let mut there: Vec<String> = Vec::new();
+    for need in checks.iter().flat_map(|check| check.needs) {
+        let at = match *need {
+            Need::Program { name, .. } | Need::Test { name, .. } => format!("/bin/{name}"),
+            Need::File { at, .. } => at.to_owned(),
+        };
+        if !there.contains(&at) {
+            add(&at, &programs::build(workshop, need)?)?;
+            there.push(at);
+        }
+    }
+    let mut plan = String::new();
+    for check in checks {
+        let task = Task {
+            name: check.name.to_owned(),
+            seconds: check.seconds,
+            command: check.command.iter().map(ToString::to_string).collect(),
+        };
+        let _ = writeln!(plan, "{task}");
+    }
+    archive.file(plan::PLAN, plan.as_bytes())?;
+    // The kernel opens /dev/console for process 1 before anything is mounted.
+    for directory in ["/dev", "/proc", "/sys", "/tmp"] {
+        archive.directory(directory)?;
+    }
+    archive.finish()
+}
+
+/// A running emulator. Whatever happens, it does not outlive this.
+struct Guest {
+    emulator: Child,
+    messages: Receiver<Message>,
+}
+
+impl Guest {
+    fn start(
+        image: &Path,
+        archive: &Path,
+        console: &Path,
+        command_line: &str,
+    ) -> Result<Self, Error> {
+        // Commas part the options of an argument; doubled, they stand for one.
+        let console = console.display().to_string().replace(',', ",,");
+        let mut command = Command::new(EMULATOR);
+        command
+            .args(["-machine", "q35,accel=tcg", "-cpu", "max"])
+            .args(["-smp", "2", "-m", "512"])
+            .args(["-nodefaults", "-no-reboot", "-display", "none"])
+            .args(["-serial", &format!("file:{console}"), "-serial", "stdio"])
+            .arg("-kernel")
+            .arg(image)
+            .arg("-initrd")
+            .arg(archive)
+            .arg("-append")
+            // A panic reboots at once, and the emulator ends instead.
+            .arg(format!("console=ttyS0 panic=-1 {command_line}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut emulator = command.spawn().map_err(Error::file(EMULATOR))?;
+        let (sender, messages) = mpsc::channel();
+        if let Some(port) = emulator.stdout.take() {
+            std::thread::spawn(move || {
+                for line in BufReader::new(port).split(b'\n').map_while(Result::ok) {
+                    if let Some(message) = Message::read(&String::from_utf8_lossy(&line)) {
+                        // Nobody listens any more once the guest was given up.
+                        let _ = sender.send(message);
+                    }
+                }
+            });
+        }
+        Ok(Self { emulator, messages })
+    }
+
+    fn stop(&mut self) -> std::io::Result<()> {
+        self.emulator.kill()?;
+        self.emulator.wait().map(drop)
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // After `stop` there is nothing left to do, and neither call minds.
+        let _ = self.stop();
+    }
+}
+
+/// Puts messages together.
+#[derive(Default)]
+struct Listener {
+    booted: Option<Duration>,
+    heard: Vec<Heard>,
+    done: bool,
+}
+
+struct Heard {
+    name: String,
+    output: String,
+    verdict: Option<Verdict>,
+}
+
+impl Listener {
+    fn hear(&mut self, message: Message, start: Instant) {
+        match (message, self.heard.last_mut()) {
+            (Message::Begin(_), _) => self.booted = Some(start.elapsed()),
+            (Message::Start(name), _) => self.heard.push(Heard {
+                name,
+                output: String::new(),
+                verdict: None,
+            }),
+            (Message::Output(line), Some(heard)) => {
+                heard.output.push_str(&line);
+                heard.output.push('\n');
+            }
+            (Message::End(verdict), Some(heard)) => heard.verdict = Some(verdict),
+            (Message::Done, _) => self.done = true,
+            (Message::Output(_) | Message::End(_), None) => {}
+        }
+    }
+}
+
+/// A report for every check, also for those that the guest never came to.
+fn reports(boot: &Boot<'_>, listener: &Listener, ending: &str) -> Vec<Report> {
+    let report = |check: &&Check| {
+        let heard = listener.heard.iter().find(|heard| heard.name == check.name);
+        let verdict = match heard {
+            None => Verdict::Failed(format!("not reached: {ending}")),
+            Some(heard) => match &heard.verdict {
+                None => Verdict::Failed(format!("not finished: {ending}")),
+                Some(verdict) => verdict.clone(),
+            },
+        };
+        Report {
+            name: format!("{}@{}", check.name, boot.kernel.name),
+            verdict: counted(check, verdict, heard),
+            output: heard.map_or_else(String::new, |heard| heard.output.clone()),
+        }
+    };
+    boot.checks.iter().map(report).collect()
+}
+
+/// Rust's test harness succeeds when no test has the name asked for; the lab
+/// doesn't.
+fn counted(check: &Check, verdict: Verdict, heard: Option<&Heard>) -> Verdict {
+    let is_test =
+        |need: &Need| matches!(need, Need::Test { name, .. } if check.command[0] == *name);
+    let ran_one = |heard: &Heard| heard.output.contains("test result: ok. 1 passed");
+    match verdict {
+        Verdict::Ok(_) if check.needs.iter().any(is_test) && !heard.is_some_and(ran_one) => {
+            Verdict::Failed("no test of that name ran".into())
+        }
+        verdict => verdict,
+    }
+}

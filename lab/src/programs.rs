@@ -1,0 +1,44 @@
+//! Our own programs, linked so that a guest without any library runs them.
+
+use crate::workshop::output_of;
+use crate::{Error, Need, Workshop};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// glibc's own target, linked statically: it needs nothing that a machine with
+/// Rust and a C library lacks, where the musl target would have to be fetched.
+/// Naming the target keeps the flag from build scripts and procedural macros.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+const FLAGS: &str = "-Ctarget-feature=+crt-static -Cstrip=debuginfo";
+
+/// Builds what a row needs and returns where it lies on the host.
+pub(crate) fn build(workshop: &Workshop, need: &Need) -> Result<PathBuf, Error> {
+    let (package, name, arguments): (_, _, &[&str]) = match *need {
+        Need::Program { package, name } => (package, name, &["build", "--bin"]),
+        Need::Test { package, name } => (package, name, &["test", "--no-run", "--test"]),
+        Need::File { make, .. } => return make(workshop),
+    };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(arguments)
+        .args([name, "--package", package, "--release", "--target", TARGET])
+        .args(["--quiet", "--message-format", "json-render-diagnostics"])
+        .arg("--target-dir")
+        .arg(workshop.output().join("build"))
+        .env("RUSTFLAGS", FLAGS)
+        .current_dir(&workshop.root);
+    let messages = output_of(&mut command)?;
+    let executable = |line: &str| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let path = message.get("executable")?.as_str()?;
+        (message["target"]["name"] == name).then(|| PathBuf::from(path))
+    };
+    messages
+        .lines()
+        .find_map(executable)
+        .ok_or_else(|| Error::NotBuilt {
+            package: package.into(),
+            name: name.into(),
+        })
+}
