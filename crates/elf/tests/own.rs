@@ -32,7 +32,6 @@ fn the_vdso_says_what_the_system_call_says() {
     let vdso = own::find().expect("Linux maps a vDSO");
     for clock in CLOCKS {
         assert_between(vdso, clock);
-        let plain = Vdso::SYSTEM_CALLS;
         assert_eq!(
             vdso.clock_getres(clock).ok(),
             Vdso::SYSTEM_CALLS.clock_getres(clock).ok()
