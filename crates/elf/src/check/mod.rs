@@ -1,0 +1,203 @@
+//! Checking an image's shape: what would keep it from being a vDSO everywhere.
+//!
+//! A vDSO is executed where nobody relocates it, read by half a dozen readers that each take
+//! their own short cut, and mapped beside data that a publisher changes. [`check`] lists all that
+//! breaks this, as data: the [`Rule`], the [`Place`], and what was found there.
+//!
+//! Rules learned from Linux 6.18 `arch/x86/tools/vdso2c.h` and `lib/vdso/Makefile` (no dynamic
+//! relocation, no writable segment, one text mapping) and from the readers in [`readers`].
+
+pub mod readers;
+mod segments;
+mod symbols;
+mod tables;
+
+use std::fmt;
+
+use crate::image::Image;
+
+/// Which rules an image is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// An image that vdsokit built: delivered as a file, at exec or by attaching, with its vvar
+    /// pages as its second PT_LOAD. All rules.
+    Own,
+    /// Somebody else's vDSO, such as Linux's: only rules without which no reader could rely on it.
+    Foreign,
+}
+
+/// What an image must or must not be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Rule {
+    /// It is a shared object (ET_DYN).
+    SharedObject,
+    /// It has no relocation: nobody would apply it.
+    Relocation,
+    /// It has no global offset table beyond the reserved entries: nobody would fill it. Own only.
+    Got,
+    /// It needs no other library and has no constructor or destructor.
+    Dependency,
+    /// It defines every symbol that it names.
+    Undefined,
+    /// It has versions, and every export has one.
+    Version,
+    /// Every export is a function or data; Go passes over functions without type. Own only.
+    Untyped,
+    /// It has a soname.
+    Soname,
+    /// It has a hash table that works; own images have both kinds.
+    Hash,
+    /// Every export is found through each hash table.
+    HashMismatch,
+    /// It has a build id. Own only.
+    BuildId,
+    /// No segment is writable.
+    Writable,
+    /// No segment is writable and executable.
+    WritableExecutable,
+    /// It doesn't ask for an executable stack; own images say that they need none (PT_GNU_STACK),
+    /// because ld.so takes silence for a request on x86.
+    ExecutableStack,
+    /// It has no thread-local data: glibc aborts on it.
+    Tls,
+    /// It names no program interpreter.
+    Interpreter,
+    /// Every symbol, from its value to its end, lies in one loaded segment.
+    SymbolOutside,
+    /// Every segment and table lies inside the image.
+    Outside,
+    /// No two loaded segments overlap, in the file or in memory.
+    Overlap,
+    /// Offset and address of a loaded segment agree modulo its alignment, a power of two.
+    Alignment,
+    /// The segments are where an own image has them: text first, at file offset 0 and a non-zero
+    /// address; then the vvar pages, read-only, page-aligned, the last bytes of the file. Own only.
+    Layout,
+    /// Every reader of vDSOs can read it and finds the same addresses.
+    Reader,
+}
+
+impl Rule {
+    /// The rule's name on a command line and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SharedObject => "shared-object",
+            Self::Relocation => "relocation",
+            Self::Got => "got",
+            Self::Dependency => "dependency",
+            Self::Undefined => "undefined",
+            Self::Version => "version",
+            Self::Untyped => "untyped",
+            Self::Soname => "soname",
+            Self::Hash => "hash",
+            Self::HashMismatch => "hash-mismatch",
+            Self::BuildId => "build-id",
+            Self::Writable => "writable",
+            Self::WritableExecutable => "writable-executable",
+            Self::ExecutableStack => "executable-stack",
+            Self::Tls => "tls",
+            Self::Interpreter => "interpreter",
+            Self::SymbolOutside => "symbol-outside",
+            Self::Outside => "outside",
+            Self::Overlap => "overlap",
+            Self::Alignment => "alignment",
+            Self::Layout => "layout",
+            Self::Reader => "reader",
+        }
+    }
+}
+
+/// Where something was found. Names come from the image and may hold any character but control
+/// characters, which are escaped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The image as a whole.
+    Image,
+    /// A program header.
+    Segment {
+        /// Its place in the table.
+        index: usize,
+        /// Its type as readelf writes it.
+        kind: &'static str,
+    },
+    /// A section.
+    Section {
+        /// Its name.
+        name: String,
+    },
+    /// An entry of the dynamic section.
+    Dynamic {
+        /// Its `d_tag`.
+        tag: u64,
+    },
+    /// A symbol.
+    Symbol {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: u64,
+    },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image => write!(f, "image"),
+            Self::Segment { index, kind } => write!(f, "segment {index} ({kind})"),
+            Self::Section { name } => write!(f, "section {name}"),
+            Self::Dynamic { tag } => write!(f, "dynamic entry {tag:#x}"),
+            Self::Symbol { name, value } => write!(f, "symbol {name} at {value:#x}"),
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The rule that is broken.
+    pub rule: Rule,
+    /// Where.
+    pub place: Place,
+    /// What is there.
+    pub what: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.rule.name(), self.place, self.what)
+    }
+}
+
+/// All that is wrong with an image's shape; empty when nothing is.
+pub fn check(image: &Image<'_>, profile: Profile) -> Vec<Finding> {
+    let mut findings = Findings {
+        profile,
+        list: Vec::new(),
+    };
+    segments::check(image, &mut findings);
+    tables::check(image, &mut findings);
+    symbols::check(image, &mut findings);
+    readers::check(image, &mut findings);
+    findings.list
+}
+
+/// What has been found so far.
+struct Findings {
+    profile: Profile,
+    list: Vec<Finding>,
+}
+
+impl Findings {
+    fn is_own(&self) -> bool {
+        self.profile == Profile::Own
+    }
+
+    fn add(&mut self, rule: Rule, place: Place, what: impl Into<String>) {
+        self.list.push(Finding {
+            rule,
+            place,
+            what: what.into(),
+        });
+    }
+}

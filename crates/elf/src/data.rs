@@ -1,0 +1,150 @@
+//! Bytes with a word size and a byte order; every read is bounded.
+
+/// The size of an image's addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// 32-bit addresses (ELFCLASS32).
+    Elf32,
+    /// 64-bit addresses (ELFCLASS64).
+    Elf64,
+}
+
+impl Class {
+    /// Bytes in an address.
+    pub const fn word(self) -> usize {
+        match self {
+            Self::Elf32 => 4,
+            Self::Elf64 => 8,
+        }
+    }
+
+    /// Bits in an address.
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Elf32 => 32,
+            Self::Elf64 => 64,
+        }
+    }
+
+    /// Bytes of a program header.
+    pub(crate) const fn segment_size(self) -> usize {
+        match self {
+            Self::Elf32 => 32,
+            Self::Elf64 => 56,
+        }
+    }
+
+    /// Bytes of a section header.
+    pub(crate) const fn section_size(self) -> usize {
+        match self {
+            Self::Elf32 => 40,
+            Self::Elf64 => 64,
+        }
+    }
+
+    /// Bytes of a symbol.
+    pub(crate) const fn symbol_size(self) -> usize {
+        match self {
+            Self::Elf32 => 16,
+            Self::Elf64 => 24,
+        }
+    }
+}
+
+/// The order of an image's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// Least significant byte first (ELFDATA2LSB).
+    Little,
+    /// Most significant byte first (ELFDATA2MSB).
+    Big,
+}
+
+impl Order {
+    /// The order of the machine that this was compiled for.
+    pub const NATIVE: Self = if cfg!(target_endian = "little") {
+        Self::Little
+    } else {
+        Self::Big
+    };
+}
+
+/// Bytes read with one class and order. `None` always means "outside the bytes".
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Data<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) class: Class,
+    pub(crate) order: Order,
+}
+
+impl<'a> Data<'a> {
+    /// `length` bytes from `start`.
+    #[inline]
+    pub(crate) fn range(&self, start: usize, length: usize) -> Option<&'a [u8]> {
+        self.bytes.get(start..start.checked_add(length)?)
+    }
+
+    #[inline]
+    fn array<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.bytes.get(at..)?.first_chunk().copied()
+    }
+
+    #[inline]
+    pub(crate) fn u8(&self, at: usize) -> Option<u8> {
+        self.bytes.get(at).copied()
+    }
+
+    #[inline]
+    pub(crate) fn u16(&self, at: usize) -> Option<u16> {
+        let value = u16::from_ne_bytes(self.array(at)?);
+        Some(if self.order == Order::NATIVE {
+            value
+        } else {
+            value.swap_bytes()
+        })
+    }
+
+    #[inline]
+    pub(crate) fn u32(&self, at: usize) -> Option<u32> {
+        let value = u32::from_ne_bytes(self.array(at)?);
+        Some(if self.order == Order::NATIVE {
+            value
+        } else {
+            value.swap_bytes()
+        })
+    }
+
+    #[inline]
+    pub(crate) fn u64(&self, at: usize) -> Option<u64> {
+        let value = u64::from_ne_bytes(self.array(at)?);
+        Some(if self.order == Order::NATIVE {
+            value
+        } else {
+            value.swap_bytes()
+        })
+    }
+
+    /// An address or a size, as wide as the class has it.
+    #[inline]
+    pub(crate) fn word(&self, at: usize) -> Option<u64> {
+        match self.class {
+            Class::Elf32 => self.u32(at).map(u64::from),
+            Class::Elf64 => self.u64(at),
+        }
+    }
+}
+
+/// Where a table starts and where the bytes that can belong to it end, as offsets into the
+/// image's bytes: `start <= end <= bytes.len()`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+impl Span {
+    #[inline]
+    pub(crate) fn length(self) -> usize {
+        self.end - self.start
+    }
+}

@@ -1,0 +1,60 @@
+//! Reading a vDSO image, whoever published it and however broken it is.
+//!
+//! [`Image`] looks into an ELF shared object that lies in bytes: a file, the memory of this
+//! process ([`memory`]), of another one, or a core dump ([`core_dump`]). It finds
+//! symbols by name, version and file through the GNU hash table, the SysV one or none, on every
+//! architecture that Linux has a vDSO for ([`arch`]): 32 and 64 bits, both byte orders.
+//!
+//! # What it promises
+//! 1. **No input makes it panic or read outside the bytes given.** Offsets, counts and addresses
+//!    in an image are hostile until compared with the bytes that are there.
+//! 2. **Work is linear in the image's length.** Chains are walked a bounded number of steps,
+//!    names are at most [`MAX_NAME`] bytes long and versions at most [`MAX_VERSIONS`].
+//! 3. **Parsing and looking up allocate nothing** and need no standard library.
+//!
+//! What needs an allocator or an operating system is behind the feature `std` (on by default):
+//! [`check`] and [`own`].
+//!
+//! # What it does not do
+//! It maps nothing, relocates nothing and executes nothing except what [`own`] is asked to call.
+//!
+//! ```
+//! let image = vdsokit_elf::own::image().expect("this process has a vDSO");
+//! for symbol in image.symbols().filter(|symbol| symbol.is_export()) {
+//!     println!("{:#x} {}", image.address_of(&symbol), symbol.name());
+//! }
+//! ```
+#![cfg_attr(not(feature = "std"), no_std)]
+
+pub mod arch;
+pub mod constants;
+pub mod core_dump;
+pub mod memory;
+
+mod data;
+mod dynamic;
+mod hash;
+mod image;
+mod lookup;
+mod note;
+mod section;
+mod segment;
+mod symbol;
+mod text;
+mod version;
+
+#[cfg(feature = "std")]
+pub mod check;
+#[cfg(feature = "std")]
+pub mod own;
+
+pub use data::{Class, Order};
+pub use dynamic::{Dynamic, DynamicEntry};
+pub use hash::{gnu_hash, sysv_hash};
+pub use image::{Form, Header, Image, ParseError};
+pub use note::{Note, Notes};
+pub use section::{Section, Sections};
+pub use segment::{Segment, Segments};
+pub use symbol::{Binding, Descriptor, Kind, Symbol, Symbols};
+pub use text::{MAX_NAME, Text};
+pub use version::{MAX_VERSIONS, Version, Versions};

@@ -1,0 +1,347 @@
+//! Every rule of the check has an image that breaks it and nothing but what follows from that.
+
+mod common;
+
+use common::{Recipe, Sym, function};
+use vdsokit_elf::check::{self, Profile, Rule, readers};
+use vdsokit_elf::constants::*;
+use vdsokit_elf::{Class, Image};
+
+fn rules(recipe: &Recipe, profile: Profile) -> Vec<Rule> {
+    rules_of(&recipe.build(), profile)
+}
+
+fn rules_of(bytes: &[u8], profile: Profile) -> Vec<Rule> {
+    let image = Image::parse(bytes).expect("an image");
+    let mut rules: Vec<_> = check::check(&image, profile)
+        .into_iter()
+        .map(|finding| finding.rule)
+        .collect();
+    rules.sort();
+    rules.dedup();
+    rules
+}
+
+/// Asserts which rules a recipe breaks as an own image, and that a good one breaks none.
+fn assert_breaks(recipe: Recipe, expected: &[Rule]) {
+    assert_eq!(rules(&Recipe::default(), Profile::Own), []);
+    let mut expected = expected.to_vec();
+    expected.sort();
+    assert_eq!(rules(&recipe, Profile::Own), expected, "{recipe:?}");
+}
+
+#[test]
+fn good_images_break_no_rule() {
+    for class in [Class::Elf32, Class::Elf64] {
+        let machine = if class == Class::Elf32 {
+            EM_386
+        } else {
+            EM_X86_64
+        };
+        for vvar in [true, false] {
+            let recipe = Recipe {
+                class,
+                machine,
+                vvar,
+                ..Recipe::default()
+            };
+            assert_eq!(rules(&recipe, Profile::Own), []);
+            assert_eq!(rules(&recipe, Profile::Foreign), []);
+        }
+    }
+    let page = 0x1_0000;
+    let wide = Recipe {
+        machine: EM_AARCH64,
+        page,
+        vaddr: page,
+        ..Recipe::default()
+    };
+    assert_eq!(rules(&wide, Profile::Own), []);
+}
+
+#[test]
+fn relocations_are_found() {
+    for tag in [DT_REL, DT_RELA, DT_RELR, DT_JMPREL, DT_TEXTREL] {
+        assert_breaks(
+            Recipe {
+                dynamic: vec![(tag, 0)],
+                ..Recipe::default()
+            },
+            &[Rule::Relocation],
+        );
+    }
+}
+
+#[test]
+fn a_global_offset_table_is_found() {
+    assert_breaks(
+        Recipe {
+            dynamic: vec![(DT_PLTGOT, 0)],
+            ..Recipe::default()
+        },
+        &[Rule::Got],
+    );
+}
+
+#[test]
+fn dependencies_and_constructors_are_found() {
+    for tag in [DT_NEEDED, DT_INIT, DT_FINI, DT_INIT_ARRAY, DT_FINI_ARRAY] {
+        assert_breaks(
+            Recipe {
+                dynamic: vec![(tag, 0)],
+                ..Recipe::default()
+            },
+            &[Rule::Dependency],
+        );
+    }
+}
+
+#[test]
+fn undefined_and_unversioned_symbols_are_found() {
+    let mut symbols = Recipe::default().symbols;
+    symbols.push(Sym {
+        section: SHN_UNDEF,
+        ..function("memcpy", 0, 0)
+    });
+    assert_breaks(
+        Recipe {
+            symbols,
+            ..Recipe::default()
+        },
+        &[Rule::Undefined],
+    );
+    let symbols = vec![Sym {
+        version: None,
+        ..function("test_one", 0, 0)
+    }];
+    assert_breaks(
+        Recipe {
+            symbols,
+            ..Recipe::default()
+        },
+        &[Rule::Version],
+    );
+    assert_breaks(
+        Recipe {
+            versions: vec![],
+            ..Recipe::default()
+        },
+        &[Rule::Version],
+    );
+    let symbols = vec![Sym {
+        kind: STT_NOTYPE,
+        ..function("test_one", 0, 0)
+    }];
+    assert_breaks(
+        Recipe {
+            symbols,
+            ..Recipe::default()
+        },
+        &[Rule::Untyped],
+    );
+}
+
+#[test]
+fn missing_names_tables_and_notes_are_found() {
+    assert_breaks(
+        Recipe {
+            soname: None,
+            ..Recipe::default()
+        },
+        &[Rule::Soname],
+    );
+    assert_breaks(
+        Recipe {
+            build_id: false,
+            ..Recipe::default()
+        },
+        &[Rule::BuildId],
+    );
+    assert_breaks(
+        Recipe {
+            gnu_hash: false,
+            ..Recipe::default()
+        },
+        &[Rule::Hash],
+    );
+    assert_breaks(
+        Recipe {
+            sysv_hash: None,
+            ..Recipe::default()
+        },
+        &[Rule::Hash, Rule::Reader],
+    );
+    let foreign = Recipe {
+        sysv_hash: None,
+        ..Recipe::default()
+    };
+    assert_eq!(rules(&foreign, Profile::Foreign), []);
+    let foreign = Recipe {
+        gnu_hash: false,
+        ..foreign
+    };
+    assert_eq!(rules(&foreign, Profile::Foreign), [Rule::Hash]);
+}
+
+#[test]
+fn a_hash_table_that_leads_elsewhere_is_found() {
+    let recipe = Recipe::default();
+    let bytes = recipe.build();
+    let image = Image::parse(&bytes).expect("an image");
+    let table = |tag| (image.dynamic_value(tag).expect("a table") - recipe.vaddr) as usize;
+    let (gnu, sysv) = (table(DT_GNU_HASH), table(DT_HASH));
+    // The Bloom filter; the first bucket; the SysV table's buckets.
+    for at in [gnu + 16..gnu + 24, gnu + 24..gnu + 28, sysv + 8..sysv + 20] {
+        let mut broken = bytes.clone();
+        broken[at.clone()].fill(0);
+        assert_eq!(
+            rules_of(&broken, Profile::Own),
+            [Rule::HashMismatch],
+            "{at:?}"
+        );
+        assert_eq!(
+            rules_of(&broken, Profile::Foreign),
+            [Rule::HashMismatch],
+            "{at:?}"
+        );
+    }
+}
+
+#[test]
+fn writable_segments_are_found() {
+    let rwx = PF_R | PF_W | PF_X;
+    assert_breaks(
+        Recipe {
+            text_flags: rwx,
+            ..Recipe::default()
+        },
+        &[Rule::Writable, Rule::WritableExecutable, Rule::Layout],
+    );
+    assert_breaks(
+        Recipe {
+            dynamic_flags: PF_R | PF_W,
+            ..Recipe::default()
+        },
+        &[Rule::Writable],
+    );
+}
+
+#[test]
+fn stack_tls_and_interpreter_are_found() {
+    let stack = [Rule::ExecutableStack];
+    assert_breaks(
+        Recipe {
+            stack: None,
+            ..Recipe::default()
+        },
+        &stack,
+    );
+    assert_breaks(
+        Recipe {
+            stack: Some(PF_R | PF_W | PF_X),
+            ..Recipe::default()
+        },
+        &stack,
+    );
+    let with = |kind| Recipe {
+        segments: vec![(kind, PF_R)],
+        ..Recipe::default()
+    };
+    assert_breaks(with(PT_TLS), &[Rule::Tls, Rule::Reader]);
+    assert_breaks(with(PT_INTERP), &[Rule::Interpreter, Rule::Reader]);
+    assert_breaks(with(PT_GNU_RELRO), &[Rule::Reader]);
+}
+
+#[test]
+fn symbols_and_segments_outside_are_found() {
+    for (at, size) in [(0, 0x10_0000), (0x10_0000, 16), (u64::MAX - 0x2000, 16)] {
+        let symbols = vec![Sym {
+            size,
+            ..function("test_one", at, 0)
+        }];
+        assert_breaks(
+            Recipe {
+                symbols,
+                ..Recipe::default()
+            },
+            &[Rule::SymbolOutside],
+        );
+    }
+    let recipe = Recipe::default();
+    let mut cut = recipe.build();
+    cut.truncate(cut.len() - recipe.page as usize);
+    assert_eq!(rules_of(&cut, Profile::Own), [Rule::Outside, Rule::Layout]);
+}
+
+/// Offsets of the fields of the recipe's program header `index`: offset, vaddr, filesz, align.
+fn fields(index: usize) -> [usize; 4] {
+    let at = 64 + 56 * index;
+    [at + 8, at + 16, at + 32, at + 48]
+}
+
+fn patched(changes: &[(usize, u64)]) -> Vec<u8> {
+    let mut bytes = Recipe::default().build();
+    for &(at, value) in changes {
+        bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn overlap_and_alignment_are_found() {
+    let [offset, vaddr, _, align] = fields(1);
+    let found = rules_of(&patched(&[(vaddr, 0x1000), (offset, 0)]), Profile::Foreign);
+    assert!(found.contains(&Rule::Overlap), "{found:?}");
+    let found = rules_of(&patched(&[(vaddr, 0x2800)]), Profile::Foreign);
+    assert!(found.contains(&Rule::Alignment), "{found:?}");
+    let found = rules_of(&patched(&[(align, 0x1001)]), Profile::Foreign);
+    assert_eq!(found, [Rule::Alignment]);
+}
+
+#[test]
+fn a_misplaced_segment_is_found() {
+    // At address 0 all readers agree only as long as there is one segment.
+    assert_breaks(
+        Recipe {
+            vaddr: 0,
+            ..Recipe::default()
+        },
+        &[Rule::Layout, Rule::Reader],
+    );
+    assert_breaks(
+        Recipe {
+            vaddr: 0x1800,
+            vvar: false,
+            page: 0x800,
+            ..Recipe::default()
+        },
+        &[Rule::Layout],
+    );
+    let mut longer = Recipe::default().build();
+    longer.push(0);
+    assert_eq!(
+        rules_of(&longer, Profile::Own),
+        [Rule::Layout],
+        "vvar pages are the last bytes"
+    );
+}
+
+#[test]
+fn readers_take_the_address_of_the_start_as_they_do() {
+    let bytes = Recipe {
+        vaddr: 0,
+        ..Recipe::default()
+    }
+    .build();
+    let image = Image::parse(&bytes).expect("an image");
+    let biases = readers::readings(&image).map(|reading| (reading.reader, reading.bias));
+    for (reader, bias) in biases {
+        // The segment of the vvar pages is the first whose address is not 0.
+        let expected = if reader == "glibc" {
+            0u64.wrapping_sub(0x1000)
+        } else {
+            0
+        };
+        assert_eq!(bias, Ok(expected), "{reader}");
+    }
+}

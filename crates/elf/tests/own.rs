@@ -1,0 +1,142 @@
+//! The vDSO of the test's own process, asked beside the system call.
+#![allow(unsafe_code, reason = "the test forks")]
+
+use vdsokit_elf::arch::{self, Call};
+use vdsokit_elf::check::{self, Profile};
+use vdsokit_elf::own::{self, Timespec, Vdso};
+
+const CLOCKS: [i32; 6] = [
+    libc::CLOCK_REALTIME,
+    libc::CLOCK_MONOTONIC,
+    libc::CLOCK_REALTIME_COARSE,
+    libc::CLOCK_MONOTONIC_COARSE,
+    libc::CLOCK_MONOTONIC_RAW,
+    libc::CLOCK_BOOTTIME,
+];
+
+/// The vDSO's answer lies between two of the system call's.
+fn assert_between(vdso: Vdso, clock: i32) {
+    let ask = |vdso: Vdso| vdso.clock_gettime(clock).expect("the clock exists");
+    let before = ask(Vdso::SYSTEM_CALLS);
+    let between = ask(vdso);
+    let after = ask(Vdso::SYSTEM_CALLS);
+    assert!(
+        before <= between && between <= after,
+        "clock {clock}: {before:?} {between:?} {after:?}"
+    );
+    assert!((0..1_000_000_000).contains(&between.nanoseconds));
+}
+
+#[test]
+fn the_vdso_says_what_the_system_call_says() {
+    let vdso = own::find().expect("Linux maps a vDSO");
+    for clock in CLOCKS {
+        assert_between(vdso, clock);
+        assert_eq!(
+            vdso.clock_getres(clock).ok(),
+            Vdso::SYSTEM_CALLS.clock_getres(clock).ok()
+        );
+    }
+    let plain = Vdso::SYSTEM_CALLS;
+    let [before, seconds, after] = [plain, vdso, plain].map(|vdso| vdso.time().expect("time"));
+    assert!(
+        before <= seconds && seconds <= after,
+        "{before} {seconds} {after}"
+    );
+    let [before, day, after] =
+        [plain, vdso, plain].map(|vdso| vdso.gettimeofday().expect("gettimeofday"));
+    assert!(
+        before <= day && day <= after,
+        "{before:?} {day:?} {after:?}"
+    );
+    assert!((0..1_000_000).contains(&day.microseconds));
+}
+
+#[test]
+fn getcpu_says_where_the_thread_is_pinned() {
+    let mut set = std::mem::MaybeUninit::<libc::cpu_set_t>::zeroed();
+    let size = size_of::<libc::cpu_set_t>();
+    let cpu = Vdso::SYSTEM_CALLS.getcpu().expect("getcpu").cpu;
+    // SAFETY: a zeroed cpu_set_t is an empty set, and the pointers are valid for their size.
+    // Only this thread is pinned.
+    unsafe {
+        libc::CPU_SET(cpu as usize, set.assume_init_mut());
+        assert_eq!(libc::sched_setaffinity(0, size, set.as_ptr()), 0);
+    }
+    let vdso = own::find().expect("Linux maps a vDSO");
+    assert_eq!(vdso.getcpu().expect("getcpu").cpu, cpu);
+    assert_eq!(
+        Vdso::SYSTEM_CALLS.getcpu().expect("getcpu"),
+        vdso.getcpu().expect("getcpu")
+    );
+}
+
+#[test]
+fn errors_are_the_system_calls() {
+    let vdso = own::find().expect("Linux maps a vDSO");
+    for vdso in [vdso, Vdso::SYSTEM_CALLS] {
+        let error = vdso.clock_gettime(1_000).expect_err("no such clock");
+        assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
+    }
+}
+
+#[test]
+fn the_table_of_architectures_describes_this_machine() {
+    let abi = arch::current().expect("a row for this architecture");
+    let image = own::image().expect("Linux maps a vDSO");
+    assert_eq!(arch::of(image.header()), Some(abi));
+    assert_eq!(image.soname().and_then(|name| name.to_str()), abi.soname);
+    let clock = abi.function(Call::ClockGettime).expect("a clock");
+    let symbol = image
+        .lookup_version(clock.name, clock.version)
+        .expect("exported");
+    assert_eq!(
+        symbol
+            .version
+            .map(|version| version.name().to_string())
+            .as_deref(),
+        Some(clock.version)
+    );
+    assert!(
+        image
+            .lookup_in_file(clock.name, clock.version, "another.so")
+            .is_none()
+    );
+    assert!(
+        image
+            .lookup_in_file(clock.name, clock.version, abi.soname.unwrap_or_default())
+            .is_some()
+    );
+    assert!(image.lookup_version(clock.name, "LINUX_0.1").is_none());
+}
+
+#[test]
+fn linuxs_own_vdso_raises_no_false_alarm() {
+    let image = own::image().expect("Linux maps a vDSO");
+    assert_eq!(check::check(&image, Profile::Foreign), []);
+}
+
+#[test]
+fn cached_functions_stay_right_after_fork() {
+    let vdso = own::find().expect("Linux maps a vDSO");
+    let before: Timespec = vdso
+        .clock_gettime(libc::CLOCK_MONOTONIC)
+        .expect("the clock exists");
+    // SAFETY: the child makes only async-signal-safe calls and leaves with _exit.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "fork");
+    if child == 0 {
+        let plain = Vdso::SYSTEM_CALLS.clock_gettime(libc::CLOCK_MONOTONIC);
+        let cached = vdso.clock_gettime(libc::CLOCK_MONOTONIC);
+        let is_right = matches!((plain, cached), (Ok(p), Ok(c)) if before <= p && p <= c);
+        // SAFETY: ends the child without running the parent's destructors.
+        unsafe { libc::_exit(if is_right { 0 } else { 1 }) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child made above and writes to a live integer.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert!(
+        libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0,
+        "status {status:#x}"
+    );
+}

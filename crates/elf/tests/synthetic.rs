@@ -1,0 +1,276 @@
+//! Images of every class and byte order, with each table present or missing.
+
+mod common;
+
+use common::{Recipe, Sym, function};
+use vdsokit_elf::constants::*;
+use vdsokit_elf::{Binding, Class, Image, Kind, Order, ParseError};
+
+/// Every combination of class, order and tables that readers have to cope with.
+fn recipes() -> Vec<Recipe> {
+    let mut recipes = vec![];
+    for class in [Class::Elf32, Class::Elf64] {
+        for order in [Order::Little, Order::Big] {
+            for (gnu_hash, sysv_hash) in [
+                (true, Some(4)),
+                (true, None),
+                (false, Some(4)),
+                (false, None),
+            ] {
+                for versions in [vec!["TEST_1.0", "TEST_2.0"], vec![]] {
+                    for strsz in [true, false] {
+                        let versions = versions.clone();
+                        recipes.push(Recipe {
+                            class,
+                            order,
+                            gnu_hash,
+                            sysv_hash,
+                            versions,
+                            strsz,
+                            ..Recipe::default()
+                        });
+                    }
+                }
+            }
+        }
+    }
+    for machine in [EM_S390, EM_ALPHA] {
+        for entry in [8, 4] {
+            recipes.push(Recipe {
+                machine,
+                order: if machine == EM_S390 {
+                    Order::Big
+                } else {
+                    Order::Little
+                },
+                gnu_hash: false,
+                sysv_hash: Some(entry),
+                ..Recipe::default()
+            });
+        }
+    }
+    recipes
+}
+
+fn assert_reads(image: &Image<'_>, recipe: &Recipe) {
+    assert_eq!(image.soname().expect("a soname"), "libtest.so.1");
+    assert_eq!(image.build_id(), Some(&[0xab; 20][..]));
+    let one = image.lookup("test_one").expect("test_one");
+    assert_eq!((one.name().as_bytes(), one.size), (&b"test_one"[..], 16));
+    assert_eq!((one.kind, one.binding), (Kind::Function, Binding::Global));
+    let two = image.lookup("test_two").expect("test_two");
+    let weak = image.lookup("two").expect("two");
+    assert_eq!((two.value, weak.binding), (weak.value, Binding::Weak));
+    assert_eq!(two.value, one.value + 16);
+    for missing in ["", "test", "test_one_more", "test_four"] {
+        assert!(image.lookup(missing).is_none(), "{missing:?}");
+    }
+    let exports = image.symbols().filter(|symbol| symbol.is_export()).count();
+    assert_eq!(exports, recipe.symbols.len());
+
+    if recipe.versions.is_empty() {
+        assert!(!image.has_versions());
+        assert_eq!(
+            image.lookup_version("test_one", "ANY").map(|s| s.value),
+            Some(one.value)
+        );
+        return;
+    }
+    let version = |symbol: Option<vdsokit_elf::Symbol<'_>>| {
+        symbol
+            .and_then(|symbol| symbol.version)
+            .map(|version| version.name().to_string())
+    };
+    assert_eq!(
+        version(image.lookup("test_three")).as_deref(),
+        Some("TEST_2.0")
+    );
+    assert_eq!(
+        version(image.lookup("test_old")).as_deref(),
+        Some("TEST_1.0")
+    );
+    let old = image
+        .lookup_version("test_three", "TEST_1.0")
+        .expect("the old one");
+    let new = image
+        .lookup_version("test_three", "TEST_2.0")
+        .expect("the new one");
+    assert_eq!(new.value, old.value + 16);
+    assert!(old.is_hidden_version && !new.is_hidden_version);
+    assert!(image.lookup_version("test_one", "TEST_2.0").is_none());
+    assert!(
+        image.lookup_version("test_one", "libtest.so.1").is_none(),
+        "the base is no version"
+    );
+    assert_eq!(image.base_name().expect("a base"), "libtest.so.1");
+    assert!(
+        image
+            .lookup_in_file("test_one", "TEST_1.0", "libtest.so.1")
+            .is_some()
+    );
+    assert!(
+        image
+            .lookup_in_file("test_one", "TEST_1.0", "libother.so.1")
+            .is_none()
+    );
+}
+
+#[test]
+fn every_kind_of_image_reads_the_same_as_a_file() {
+    for recipe in recipes() {
+        let bytes = recipe.build();
+        let image = Image::parse(&bytes).unwrap_or_else(|error| panic!("{error}: {recipe:?}"));
+        assert_eq!(
+            (image.header().class, image.header().order),
+            (recipe.class, recipe.order)
+        );
+        assert_reads(&image, &recipe);
+    }
+}
+
+#[test]
+fn every_kind_of_image_reads_the_same_from_memory_relocated_or_not() {
+    for mut recipe in recipes() {
+        for vaddr in [0, 0x1000] {
+            for relocated in [false, true] {
+                let address = 0x7fff_0000;
+                recipe.vaddr = vaddr;
+                recipe.relocated_by = if relocated { address - vaddr } else { 0 };
+                let bytes = recipe.build();
+                let image = Image::parse_memory(&bytes, address).expect("an image");
+                assert_reads(&image, &recipe);
+                let one = image.lookup("test_one").expect("test_one");
+                assert_eq!(image.address_of(&one), address + one.value - vaddr);
+            }
+        }
+    }
+}
+
+#[test]
+fn functions_without_type_are_found() {
+    let symbols = vec![Sym {
+        kind: STT_NOTYPE,
+        ..function("test_one", 0, 0)
+    }];
+    let recipe = Recipe {
+        machine: EM_PPC64,
+        flags: 2,
+        symbols,
+        ..Recipe::default()
+    };
+    let bytes = recipe.build();
+    let image = Image::parse(&bytes).expect("an image");
+    let symbol = image.lookup_version("test_one", "TEST_1.0").expect("found");
+    assert_eq!(symbol.kind, Kind::NoType);
+    assert!(image.descriptor(&symbol).is_none());
+}
+
+#[test]
+fn undefined_local_and_section_symbols_are_not_found() {
+    let symbols = vec![
+        Sym {
+            section: SHN_UNDEF,
+            ..function("undefined", 0, 0)
+        },
+        Sym {
+            binding: STB_LOCAL,
+            ..function("local", 0, 0)
+        },
+        Sym {
+            kind: STT_SECTION,
+            ..function("section", 0, 0)
+        },
+        Sym {
+            kind: STT_TLS,
+            ..function("thread", 0, 0)
+        },
+    ];
+    let bytes = Recipe {
+        symbols: symbols.clone(),
+        ..Recipe::default()
+    }
+    .build();
+    let image = Image::parse(&bytes).expect("an image");
+    for symbol in symbols {
+        assert!(image.lookup(symbol.name).is_none(), "{}", symbol.name);
+    }
+    assert!(image.symbols().any(|symbol| symbol.is_undefined()));
+}
+
+#[test]
+fn absolute_symbols_keep_their_value() {
+    let symbols = vec![Sym {
+        section: SHN_ABS,
+        kind: STT_OBJECT,
+        at: 42,
+        ..function("answer", 0, 0)
+    }];
+    let bytes = Recipe {
+        symbols,
+        ..Recipe::default()
+    }
+    .build();
+    let image = Image::parse_memory(&bytes, 0x7fff_0000).expect("an image");
+    let symbol = image.lookup("answer").expect("found");
+    assert_eq!(image.address_of(&symbol), 42);
+    assert!(!symbol.is_export());
+}
+
+#[test]
+fn descriptors_are_followed_where_the_abi_has_them() {
+    // A function symbol in a segment that is not executable: the recipe's vvar page.
+    let recipe = Recipe {
+        machine: EM_PPC64,
+        flags: 1,
+        ..Recipe::default()
+    }
+    .big();
+    let plain = recipe.build();
+    let vvar = plain.len() - recipe.page as usize;
+    let text = {
+        let image = Image::parse(&plain).expect("an image");
+        let one = image.lookup("test_one").expect("found");
+        assert!(image.descriptor(&one).is_none(), "code is no descriptor");
+        one.value - recipe.vaddr
+    };
+    let symbols = vec![
+        Sym {
+            at: vvar as u64 - text,
+            ..function("test_one", 0, 0)
+        },
+        function("code", 0, 0),
+    ];
+    let mut bytes = Recipe {
+        symbols,
+        ..recipe.clone()
+    }
+    .build();
+    let image = Image::parse(&bytes).expect("an image");
+    let one = image.lookup("test_one").expect("found");
+    let at = (one.value - recipe.vaddr) as usize;
+    bytes[at..at + 8].copy_from_slice(&0x1234u64.to_be_bytes());
+    bytes[at + 8..at + 16].copy_from_slice(&0x5678u64.to_be_bytes());
+    let image = Image::parse(&bytes).expect("an image");
+    let descriptor = image.descriptor(&image.lookup("test_one").expect("found"));
+    let descriptor = descriptor.expect("a descriptor");
+    assert_eq!((descriptor.code, descriptor.global), (0x1234, 0x5678));
+}
+
+#[test]
+fn what_is_no_image_is_refused_with_the_reason() {
+    let good = Recipe::default().build();
+    let broken = |at: usize, value: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = value;
+        Image::parse(&bytes).err()
+    };
+    assert_eq!(Image::parse(b"").err(), Some(ParseError::NotElf));
+    assert_eq!(broken(0, 0), Some(ParseError::NotElf));
+    assert_eq!(broken(4, 3), Some(ParseError::Class(3)));
+    assert_eq!(broken(5, 0), Some(ParseError::Order(0)));
+    assert_eq!(Image::parse(&good[..40]).err(), Some(ParseError::Truncated));
+    assert_eq!(broken(35, 0xff), Some(ParseError::SegmentTable), "e_phoff");
+    assert_eq!(broken(54, 8), Some(ParseError::SegmentTable), "e_phentsize");
+    assert_eq!(broken(57, 0xff), Some(ParseError::SegmentTable), "e_phnum");
+    assert_eq!(broken(56, 0), Some(ParseError::NoLoad), "e_phnum");
+}
