@@ -1,0 +1,119 @@
+//! Time from a counter.
+//!
+//! A machine's CPU counts ticks; programs want seconds and nanoseconds. This
+//! crate is the arithmetic between the two, both halves of it:
+//!
+//! - the **reader's**, which a vDSO's image runs in the caller: ticks → a
+//!   [`Line`] → `timespec`. One multiplication, no division, no overflow, no
+//!   answer where there is none;
+//! - the **writer's**, for whoever keeps the time: a kernel's counter, wall
+//!   time, NTP correction, slew, leap second and TAI offset ([`Timekeeper`]), or
+//!   wall time that is moved, at another rate, or stands still ([`VirtualTime`]).
+//!
+//! Between them are [`Record`]s: 16 words for each clock, which the writer
+//! publishes through the latch of the data page and which are all that a reader
+//! knows. `no_std`, no dependency, no allocation, no floating point.
+//!
+//! It reads no counter, knows no page and has no lock: that is the caller's.
+//!
+//! # What is promised
+//! | | |
+//! | --- | --- |
+//! | rounding | a reader's time is off from the exact quotient by less than 1 ns, plus half a nanosecond in 2⁶⁴ ticks |
+//! | longest interval | 2⁶⁴ ns, 584 years, between a line's base and a reading, whatever the counter's frequency from 1 Hz up |
+//! | accumulation | none: bases carry 2⁻⁶⁴ ns, and moving one along its line is exact |
+//! | order | time never runs backwards, for any reader on any CPU, across any update: [`Timekeeper`] says why |
+//! | staleness | a record answers up to the end of its promise and not beyond; then the reader makes the system call |
+//!
+//! # For a kernel
+//! You have a counter that all CPUs agree on, a timer interrupt, and pages that
+//! you map read-only into every process. At boot, make a [`Timekeeper`]; at each
+//! timer interrupt, [`update`](Timekeeper::update) it and publish the record of
+//! every clock. Your own `clock_gettime` system call asks
+//! [`Timekeeper::at`]: it goes on where a record's promise ends.
+//!
+//! ```
+//! use vdsokit_clock::{Clock, Leap, Moment, Record, Start, Timekeeper};
+//!
+//! // A counter of 2.1 GHz, somewhere. Your clock chip says that it is 59 s
+//! // before midnight of the last day of 2016, in wall time.
+//! const HERTZ: u64 = 2_100_000_000;
+//! let boot = 77_000_000_000_000;
+//! let mut keeper = Timekeeper::new(Start {
+//!     frequency: HERTZ,
+//!     ticks: boot,
+//!     wall: Moment::from_seconds(1_483_228_800 - 59),
+//!     // Timer interrupts come every 10 ms; one may be missed.
+//!     promise: 25_000_000,
+//!     tai: 36,
+//! })?;
+//! // NTP has found the counter to be slow by 3 parts in a million, and knows of
+//! // a leap second at midnight.
+//! keeper.correct(3 << 16)?;
+//! keeper.set_leap(Some(Leap::Insert(1_483_228_800)));
+//!
+//! // What you publish: 16 words for each clock, through a latch.
+//! let mut page = [[0; Record::WORDS]; Clock::RECORDS];
+//! let mut interrupt = |ticks: u64| {
+//!     keeper.update(ticks);
+//!     for clock in Clock::ALL {
+//!         page[clock.id() as usize] = keeper.record(clock).to_words();
+//!     }
+//! };
+//!
+//! // A minute of timer interrupts.
+//! for tick in 1..=6000 {
+//!     interrupt(boot + tick * (HERTZ / 100));
+//! }
+//!
+//! // A reader, one microsecond after the last.
+//! let ticks = boot + 60 * HERTZ + HERTZ / 1_000_000;
+//! let read = |clock: Clock| Record::from_words(&page[clock.id() as usize]).at(ticks);
+//! let wall = read(Clock::Realtime).expect("within the promise");
+//! let monotonic = read(Clock::Monotonic).expect("within the promise");
+//! let tai = read(Clock::Tai).expect("within the promise");
+//!
+//! // 60 s and 180 µs after the start, less the 25 ms promised at boot, before
+//! // the correction began, times 3 parts in a million.
+//! assert_eq!((monotonic.seconds, monotonic.nanoseconds), (60, 180_925));
+//! // One second after midnight; but one of the 60 was the leap second.
+//! assert_eq!((wall.seconds, wall.nanoseconds), (1_483_228_800, 180_925));
+//! assert_eq!(tai.seconds - wall.seconds, 37);
+//!
+//! // The machine stops. After 25 ms the page has no answer.
+//! assert_eq!(Record::from_words(&page[1]).at(ticks + HERTZ / 40), None);
+//! # Ok::<(), vdsokit_clock::Error>(())
+//! ```
+//!
+//! The reader above is Rust; in a process it is the image, which does the same
+//! with the words that it needs.
+//!
+//! # Order of memory
+//! A record has to be read whole: the latch sees to that. Reading the counter
+//! and reading the record need no order between them: the page holds the same
+//! function of the counter before and after an update, wherever both answer.
+//! Reading the counter must not be moved before the call that asks for the time
+//! (x86: `rdtscp`, or `lfence; rdtsc`; AArch64: `isb; mrs`), or two calls of one
+//! program may see time in the wrong order.
+
+#![no_std]
+
+mod clocks;
+mod error;
+mod leap;
+mod line;
+mod moment;
+mod rate;
+mod record;
+mod timekeeper;
+mod virtual_time;
+
+pub use clocks::Clock;
+pub use error::Error;
+pub use leap::Leap;
+pub use line::{Line, elapsed, split};
+pub use moment::Moment;
+pub use rate::{MAX_NTP, NANOSECONDS, NTP_UNIT, Rate};
+pub use record::{ErrorBound, Record, Source};
+pub use timekeeper::{MAX_SLEW, Start, Timekeeper};
+pub use virtual_time::{Course, KernelTime, VirtualTime};

@@ -1,0 +1,81 @@
+//! A point in time, finer than a `timespec`.
+
+use crate::rate::NANOSECONDS;
+
+/// Seconds, nanoseconds and 2⁻⁶⁴ nanoseconds since a clock's zero.
+///
+/// A line's base is one: the fraction is what keeps a chain of updates from
+/// losing part of a nanosecond at each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    /// Whole seconds; before the clock's zero they are negative.
+    pub seconds: i64,
+    /// 0 to 999,999,999, counted forwards from `seconds`.
+    pub nanoseconds: u32,
+    /// What is over the nanoseconds, in 2⁻⁶⁴ ns.
+    pub fraction: u64,
+}
+
+impl Moment {
+    /// A whole number of seconds.
+    pub const fn from_seconds(seconds: i64) -> Self {
+        Self {
+            seconds,
+            nanoseconds: 0,
+            fraction: 0,
+        }
+    }
+
+    /// What a `timespec` says; none when its nanoseconds are no fraction of a
+    /// second.
+    pub const fn from_timespec(seconds: i64, nanoseconds: i64) -> Option<Self> {
+        if nanoseconds < 0 || nanoseconds >= NANOSECONDS as i64 {
+            return None;
+        }
+        Some(Self {
+            seconds,
+            nanoseconds: nanoseconds as u32,
+            fraction: 0,
+        })
+    }
+
+    /// `nanoseconds` after the clock's zero.
+    pub const fn from_nanoseconds(nanoseconds: i128) -> Self {
+        Self {
+            seconds: nanoseconds.div_euclid(NANOSECONDS as i128) as i64,
+            nanoseconds: nanoseconds.rem_euclid(NANOSECONDS as i128) as u32,
+            fraction: 0,
+        }
+    }
+
+    /// Whole nanoseconds since the clock's zero.
+    pub const fn as_nanoseconds(self) -> i128 {
+        self.seconds as i128 * NANOSECONDS as i128 + self.nanoseconds as i128
+    }
+
+    /// This moment, `span` × 2⁻⁶⁴ ns later. Seconds wrap beyond 2⁶³.
+    pub const fn after(self, span: u128) -> Self {
+        let (fraction, carry) = self.fraction.overflowing_add(span as u64);
+        let nanoseconds = (span >> 64) + self.nanoseconds as u128 + carry as u128;
+        Self {
+            seconds: self
+                .seconds
+                .wrapping_add((nanoseconds / NANOSECONDS as u128) as i64),
+            nanoseconds: (nanoseconds % NANOSECONDS as u128) as u32,
+            fraction,
+        }
+    }
+
+    /// This moment moved by whole nanoseconds, back or forth. Seconds wrap
+    /// beyond 2⁶³.
+    pub const fn moved(self, nanoseconds: i128) -> Self {
+        let total = nanoseconds + self.nanoseconds as i128;
+        Self {
+            seconds: self
+                .seconds
+                .wrapping_add(total.div_euclid(NANOSECONDS as i128) as i64),
+            nanoseconds: total.rem_euclid(NANOSECONDS as i128) as u32,
+            fraction: self.fraction,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! How many nanoseconds a tick is.
+
+use crate::Error;
+
+/// Nanoseconds in a second.
+pub const NANOSECONDS: u64 = 1_000_000_000;
+
+/// Linux's unit for a frequency correction: 2⁻¹⁶ parts per million, as
+/// `adjtimex(2)` has it in `freq` (man page adjtimex.2).
+pub const NTP_UNIT: i64 = 1_000_000 << 16;
+
+/// The largest correction taken, in [`NTP_UNIT`]ths: one tenth, which is as far
+/// as Linux's `tick` can be turned (kernel/time/ntp.c, 900,000 to 1,100,000 /
+/// USER_HZ).
+pub const MAX_NTP: i64 = NTP_UNIT / 10;
+
+/// Nanoseconds a tick, as a 64.64 fixed-point number.
+///
+/// Mult and shift in one: `ticks × rate` has the nanoseconds in its upper word,
+/// which a 64-bit machine gets from one multiplication without a shift, and
+/// which cannot overflow before 2⁶⁴ ns, 584 years. A rate made from a frequency
+/// is off by at most 2⁻⁶⁵ ns a tick: half a nanosecond after 2⁶⁴ ticks.
+///
+/// The slowest counter is 1 Hz, so a rate is at most 10⁹ ns a tick before a
+/// correction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rate(u128);
+
+impl Rate {
+    /// Time stands still.
+    pub const FROZEN: Self = Self(0);
+    /// A tick is a nanosecond: for lines over another clock.
+    pub const NANOSECOND: Self = Self(1 << 64);
+
+    /// The rate of a counter that ticks `hertz` times a second.
+    ///
+    /// ```
+    /// use vdsokit_clock::Rate;
+    ///
+    /// let rate = Rate::from_frequency(2_000_000_000)?;
+    /// assert_eq!((rate.whole(), rate.fraction()), (0, 1 << 63)); // half a nanosecond
+    /// # Ok::<(), vdsokit_clock::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Frequency`] for 0 Hz.
+    pub const fn from_frequency(hertz: u64) -> Result<Self, Error> {
+        if hertz == 0 {
+            return Err(Error::Frequency);
+        }
+        let hertz = hertz as u128;
+        Ok(Self((((NANOSECONDS as u128) << 64) + hertz / 2) / hertz))
+    }
+
+    /// The rate of a clock that advanced `nanoseconds` while a counter made
+    /// `ticks`.
+    ///
+    /// # Errors
+    /// [`Error::Frequency`] when `ticks` is 0 or the rate is over 10⁹ ns a tick.
+    pub const fn from_ratio(nanoseconds: u64, ticks: u64) -> Result<Self, Error> {
+        if ticks == 0 || nanoseconds / ticks >= NANOSECONDS {
+            return Err(Error::Frequency);
+        }
+        let ticks = ticks as u128;
+        // The numerator is rounded only where it has the room: above, half a
+        // unit of a 64-bit fraction is lost.
+        let numerator = (nanoseconds as u128) << 64;
+        Ok(Self(match numerator.checked_add(ticks / 2) {
+            Some(rounded) => rounded / ticks,
+            None => numerator / ticks,
+        }))
+    }
+
+    /// The rate as the page holds it.
+    #[inline]
+    pub const fn from_words(whole: u64, fraction: u64) -> Self {
+        Self(((whole as u128) << 64) | fraction as u128)
+    }
+
+    /// Whole nanoseconds a tick; 0 for a counter faster than 1 GHz.
+    #[inline]
+    pub const fn whole(self) -> u64 {
+        (self.0 >> 64) as u64
+    }
+
+    /// What is over the whole nanoseconds, in 2⁻⁶⁴ ns.
+    #[inline]
+    pub const fn fraction(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// This rate, `correction` / [`NTP_UNIT`] faster: 65,536 is one part in a
+    /// million. The result is rounded down, by less than 2⁻⁶⁴ ns a tick.
+    ///
+    /// # Errors
+    /// [`Error::Correction`] beyond ± [`MAX_NTP`], [`Error::Frequency`] for a
+    /// rate over 10⁹ ns a tick.
+    pub const fn corrected(self, correction: i64) -> Result<Self, Error> {
+        if correction > MAX_NTP || correction < -MAX_NTP {
+            return Err(Error::Correction);
+        }
+        if self.0 > (NANOSECONDS as u128) << 64 {
+            return Err(Error::Frequency);
+        }
+        // rate ≤ 2⁹⁴ and |correction| < 2³³: the product has its sign bit free.
+        let by = (self.0 as i128 * correction as i128).div_euclid(NTP_UNIT as i128);
+        Ok(Self((self.0 as i128 + by) as u128))
+    }
+
+    /// This rate times `numerator` / `denominator`: what a virtual clock does.
+    ///
+    /// # Errors
+    /// [`Error::Frequency`] when `denominator` is 0, or the result is over 2³²
+    /// ns a tick.
+    pub const fn scaled(self, numerator: u32, denominator: u32) -> Result<Self, Error> {
+        if denominator == 0 {
+            return Err(Error::Frequency);
+        }
+        let Some(product) = self.0.checked_mul(numerator as u128) else {
+            return Err(Error::Frequency);
+        };
+        let scaled = product / denominator as u128;
+        if scaled >> 96 != 0 {
+            return Err(Error::Frequency);
+        }
+        Ok(Self(scaled))
+    }
+
+    /// How far time comes in `ticks`, in 2⁻⁶⁴ ns, exactly; none from 2⁶⁴ ns on.
+    #[inline]
+    pub const fn span(self, ticks: u64) -> Option<u128> {
+        let fraction = self.fraction() as u128 * ticks as u128;
+        match self.whole().checked_mul(ticks) {
+            Some(whole) => ((whole as u128) << 64).checked_add(fraction),
+            None => None,
+        }
+    }
+
+    /// How many ticks pass before `nanoseconds` have: the least number whose
+    /// [`span`](Self::span) reaches them. None when frozen, or beyond 2⁶⁴.
+    pub const fn ticks(self, nanoseconds: u64) -> Option<u64> {
+        self.ticks_from(0, nanoseconds)
+    }
+
+    /// The same for a start that is already `fraction` × 2⁻⁶⁴ ns on the way.
+    pub(crate) const fn ticks_from(self, fraction: u64, nanoseconds: u64) -> Option<u64> {
+        let way = ((nanoseconds as u128) << 64).saturating_sub(fraction as u128);
+        if self.0 == 0 {
+            return None;
+        }
+        let ticks = way.div_ceil(self.0);
+        if ticks >> 64 != 0 {
+            return None;
+        }
+        Some(ticks as u64)
+    }
+
+    /// This rate and `each` × 2⁻⁶⁴ ns a tick more; not below 0.
+    pub(crate) const fn plus(self, each: i128) -> Self {
+        Self(self.0.saturating_add_signed(each))
+    }
+}

@@ -1,0 +1,212 @@
+//! What a page says of one clock: the words that writer and reader agree on.
+
+use crate::line::Line;
+use crate::moment::Moment;
+
+/// Where a record's ticks come from.
+///
+/// In the page: the kind in bits 0 to 7 of a word, the kernel's clock in bits 8
+/// to 15, [`Source::ORDERED`] in bit 16. A kind that a reader doesn't know is
+/// the system call, so that an old image with a new publisher is right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// None: the reader makes the system call. So says a page of zeroes, which
+    /// is one that was never published.
+    #[default]
+    SystemCall,
+    /// None: the reader hands the call on to the kernel's own vDSO.
+    Kernel,
+    /// The CPU's counter. Outside the lines' intervals: the system call.
+    Counter {
+        /// The answer of that system call is raised to the time at the end of
+        /// the last line, so that a clock which must not run backwards doesn't,
+        /// whenever its publisher stops.
+        monotonic: bool,
+    },
+    /// Nanoseconds of one of the kernel's clocks, by its number.
+    KernelClock(u8),
+    /// None: the time is the current line's base.
+    Fixed,
+    /// How often this process has read a clock; counted in its own memory.
+    Reads,
+}
+
+impl Source {
+    /// Kind of [`Source::SystemCall`].
+    pub const SYSTEM_CALL: u8 = 0;
+    /// Kind of [`Source::Kernel`].
+    pub const KERNEL: u8 = 1;
+    /// Kind of [`Source::Counter`].
+    pub const COUNTER: u8 = 2;
+    /// Kind of [`Source::KernelClock`].
+    pub const KERNEL_CLOCK: u8 = 3;
+    /// Kind of [`Source::Fixed`].
+    pub const FIXED: u8 = 4;
+    /// Kind of [`Source::Reads`].
+    pub const READS: u8 = 5;
+    /// The bit that says that the clock must not run backwards.
+    pub const ORDERED: u64 = 1 << 16;
+
+    /// The word for the page.
+    pub const fn to_word(self) -> u64 {
+        match self {
+            Self::SystemCall => Self::SYSTEM_CALL as u64,
+            Self::Kernel => Self::KERNEL as u64,
+            Self::Counter { monotonic } => {
+                Self::COUNTER as u64 | if monotonic { Self::ORDERED } else { 0 }
+            }
+            Self::KernelClock(id) => Self::KERNEL_CLOCK as u64 | (id as u64) << 8,
+            Self::Fixed => Self::FIXED as u64,
+            Self::Reads => Self::READS as u64,
+        }
+    }
+
+    /// What a word of a page says.
+    #[inline]
+    pub const fn from_word(word: u64) -> Self {
+        match word as u8 {
+            Self::KERNEL => Self::Kernel,
+            Self::COUNTER => Self::Counter {
+                monotonic: word & Self::ORDERED != 0,
+            },
+            Self::KERNEL_CLOCK => Self::KernelClock((word >> 8) as u8),
+            Self::FIXED => Self::Fixed,
+            Self::READS => Self::Reads,
+            _ => Self::SystemCall,
+        }
+    }
+}
+
+/// How far a record's time may be from what it stands for.
+///
+/// The error starts with the current line and grows until the next update:
+/// `at_start + growth × time since`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ErrorBound {
+    /// Nanoseconds at the current line's start. [`u32::MAX`], 4.3 s, also
+    /// stands for more.
+    pub at_start: u32,
+    /// Parts in 10⁹, that is nanoseconds a second.
+    pub growth: u32,
+}
+
+impl ErrorBound {
+    /// The bound in nanoseconds, `nanoseconds` after the current line's start.
+    #[inline]
+    pub const fn after(self, nanoseconds: u64) -> u64 {
+        // Rounded up; under 2⁹⁶ / 10⁹ + 1 < 2⁶⁷: saturated to a word.
+        let grown = (nanoseconds as u128 * self.growth as u128).div_ceil(1_000_000_000);
+        let total = grown + self.at_start as u128;
+        if total > u64::MAX as u128 {
+            u64::MAX
+        } else {
+            total as u64
+        }
+    }
+}
+
+/// One clock's record: a source of ticks and two lines.
+///
+/// The **current** line answers from its start on, the **former** before it.
+/// With both in one record, a change of rate is announced before it happens,
+/// and every reader makes it at the same tick, whichever copy of the page it
+/// has read. That is what keeps time from running backwards: see
+/// [`Timekeeper`](crate::Timekeeper).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Where ticks come from.
+    pub source: Source,
+    /// The line that answers from its start on.
+    pub current: Line,
+    /// The line that answers before the current one starts.
+    pub former: Line,
+    /// How far off the time may be.
+    pub error: ErrorBound,
+}
+
+impl Record {
+    /// How many words a record takes in the page: 16, two cache lines.
+    pub const WORDS: usize = 16;
+    /// The word of [`Source`].
+    pub const SOURCE: usize = 0;
+    /// The first word of the current line.
+    pub const CURRENT: usize = 1;
+    /// The first word of the former line.
+    pub const FORMER: usize = Self::CURRENT + Line::WORDS;
+    /// The word of [`ErrorBound`]: the start in the lower half, growth above.
+    pub const ERROR: usize = Self::FORMER + Line::WORDS;
+
+    /// A record that leads every reader to the system call.
+    pub const SYSTEM_CALL: Self = Self {
+        source: Source::SystemCall,
+        current: Line::NONE,
+        former: Line::NONE,
+        error: ErrorBound {
+            at_start: 0,
+            growth: 0,
+        },
+    };
+
+    /// A record that says one time.
+    pub const fn fixed(time: Moment) -> Self {
+        Self {
+            source: Source::Fixed,
+            current: Line {
+                base: time,
+                ..Line::NONE
+            },
+            ..Self::SYSTEM_CALL
+        }
+    }
+
+    /// The record for the page: source, current line, former line, error.
+    pub const fn to_words(self) -> [u64; Self::WORDS] {
+        let mut words = [0; Self::WORDS];
+        words[Self::SOURCE] = self.source.to_word();
+        let (current, former) = (self.current.to_words(), self.former.to_words());
+        let mut at = 0;
+        while at < Line::WORDS {
+            words[Self::CURRENT + at] = current[at];
+            words[Self::FORMER + at] = former[at];
+            at += 1;
+        }
+        words[Self::ERROR] = self.error.at_start as u64 | (self.error.growth as u64) << 32;
+        words
+    }
+
+    /// What a record in a page says.
+    pub const fn from_words(words: &[u64; Self::WORDS]) -> Self {
+        let (mut current, mut former) = ([0; Line::WORDS], [0; Line::WORDS]);
+        let mut at = 0;
+        while at < Line::WORDS {
+            current[at] = words[Self::CURRENT + at];
+            former[at] = words[Self::FORMER + at];
+            at += 1;
+        }
+        Self {
+            source: Source::from_word(words[Self::SOURCE]),
+            current: Line::from_words(&current),
+            former: Line::from_words(&former),
+            error: ErrorBound {
+                at_start: words[Self::ERROR] as u32,
+                growth: (words[Self::ERROR] >> 32) as u32,
+            },
+        }
+    }
+
+    /// The reader's half, whole: the time at `ticks`, or none where neither
+    /// line answers and the reader has to make the system call.
+    #[inline]
+    pub const fn at(&self, ticks: u64) -> Option<Moment> {
+        match self.current.at(ticks) {
+            Some(time) => Some(time),
+            None => self.former.at(ticks),
+        }
+    }
+
+    /// What a monotonic clock has been promised to reach: the time at the end
+    /// of the current line, which no reader has passed.
+    pub const fn ceiling(&self) -> Moment {
+        self.current.after(self.current.length)
+    }
+}

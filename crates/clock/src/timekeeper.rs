@@ -1,0 +1,396 @@
+//! The writer's half for a kernel: what its timekeeper knows, made into records.
+
+use crate::Error;
+use crate::clocks::Clock;
+use crate::leap::Leap;
+use crate::line::Line;
+use crate::moment::Moment;
+use crate::rate::{NANOSECONDS, NTP_UNIT, Rate};
+use crate::record::{ErrorBound, Record, Source};
+
+/// The fastest slew, in [`NTP_UNIT`]ths: 500 parts in a million, as Linux's
+/// `adjtime` has it (kernel/time/ntp.c, `MAX_TICKADJ`).
+pub const MAX_SLEW: i64 = 500 << 16;
+
+/// What a kernel knows when it starts keeping time.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// The counter's frequency in Hz.
+    pub frequency: u64,
+    /// The counter now.
+    pub ticks: u64,
+    /// Wall time now: the real-time clock's, or 1970.
+    pub wall: Moment,
+    /// For how many nanoseconds a record answers. Updates must come more often
+    /// than that: twice as often leaves a whole period for a late one. A change
+    /// of rate waits for the end of what was promised before.
+    pub promise: u64,
+    /// International atomic time minus wall time, in seconds: 37 since 2017,
+    /// 0 when it isn't known.
+    pub tai: i32,
+}
+
+/// Keeps the time of a machine with one counter, and makes the records from
+/// which readers in user space take it.
+///
+/// # Why time never runs backwards
+/// Monotonic time is one function *F* of the counter, made of lines that meet.
+/// A record promises *F* up to a tick, its end, and no further: a reader that
+/// finds the counter past the end gets no answer from it.
+///
+/// 1. An update never changes *F* before the end of any record published
+///    earlier: a new rate begins there, at the value that the old line has
+///    there. Until then the record carries both lines.
+/// 2. So a reader's answer is *F*(ticks) **whichever record it read**, however
+///    long ago, and wherever between two instructions it was held up: there is
+///    nothing to be ordered between reading the record and reading the counter.
+/// 3. *F* doesn't fall: rates are not negative, and each line starts where the
+///    one before it ends.
+/// 4. So if one read happens before another, the second is not less, provided
+///    that the counter of the second is not less: that the counters of all CPUs
+///    agree, and that reading the counter isn't moved before the call (x86:
+///    `rdtscp` or `lfence; rdtsc`; AArch64: `isb; mrs`).
+///
+/// It does not matter how fast a publisher writes, whether it is held up while
+/// it writes, or in which order CPUs see it. Linux's readers instead wait for
+/// the writer, and where they must not, in `ktime_get_mono_fast_ns()`, time may
+/// step back when the rate falls (kernel/time/timekeeping.c says how).
+///
+/// Where a record gives no answer, the kernel's own system call is asked, which
+/// is [`at`](Self::at), the same *F* going on at its last rate.
+///
+/// The price: a change of rate waits for at most one promise. Wall time is
+/// monotonic time plus an offset, and may be stepped at once, as ever.
+#[derive(Clone, Debug)]
+pub struct Timekeeper {
+    nominal: Rate,
+    /// With the frequency correction, without the slew.
+    wanted: Rate,
+    promise: u64,
+    former: Line,
+    current: Line,
+    /// The current line's rate without its slew.
+    unslewed: Rate,
+    /// Where the current line's slew has done its work.
+    slew_end: Option<u64>,
+    /// A slew was asked for that no line does yet.
+    slew_asked: bool,
+    /// What is left to slew, in 2⁻⁶⁴ ns, the current line's part included.
+    slew: i128,
+    raw_former: Line,
+    raw: Line,
+    updated: u64,
+    wall: i128,
+    boot: i128,
+    tai: i32,
+    leap: Option<Leap>,
+    error: ErrorBound,
+}
+
+impl Timekeeper {
+    /// Starts monotonic time at 0.
+    ///
+    /// # Errors
+    /// [`Error::Frequency`] for 0 Hz, [`Error::Promise`] for a promise of no
+    /// tick or of 2⁶² ticks or more.
+    pub fn new(start: Start) -> Result<Self, Error> {
+        let rate = Rate::from_frequency(start.frequency)?;
+        let promise = rate
+            .ticks(start.promise)
+            .filter(|ticks| (1..1 << 62).contains(ticks))
+            .ok_or(Error::Promise)?;
+        let line = Line {
+            start: start.ticks,
+            length: promise,
+            rate,
+            base: Moment::default(),
+        };
+        Ok(Self {
+            nominal: rate,
+            wanted: rate,
+            promise,
+            former: Line::NONE,
+            current: line,
+            unslewed: rate,
+            slew_end: None,
+            slew_asked: false,
+            slew: 0,
+            raw_former: Line::NONE,
+            raw: line,
+            updated: start.ticks,
+            wall: start.wall.as_nanoseconds(),
+            boot: 0,
+            tai: start.tai,
+            leap: None,
+            error: ErrorBound::default(),
+        })
+    }
+
+    /// Corrects the frequency, from what was promised on: `adjtimex`'s `freq`.
+    /// It replaces an earlier correction.
+    ///
+    /// # Errors
+    /// [`Error::Correction`] beyond one tenth.
+    pub fn correct(&mut self, correction: i64) -> Result<(), Error> {
+        self.wanted = self.nominal.corrected(correction)?;
+        Ok(())
+    }
+
+    /// Moves time by `nanoseconds`, little by little: `adjtime`. It replaces
+    /// what was left of an earlier slew.
+    pub fn slew(&mut self, nanoseconds: i64) {
+        // What the current line has promised, it will still do.
+        self.slew = ((nanoseconds as i128) << 64) + self.slewed(&self.current);
+        self.slew_end = None;
+        self.slew_asked = true;
+    }
+
+    /// Sets wall time, at once: `settimeofday`. A leap second that was to come
+    /// is forgotten.
+    pub fn set_wall(&mut self, ticks: u64, wall: Moment) {
+        self.wall = wall.as_nanoseconds() - self.at(ticks).as_nanoseconds();
+        self.leap = None;
+    }
+
+    /// Sets by how many seconds atomic time is ahead of wall time.
+    pub fn set_tai(&mut self, seconds: i32) {
+        self.tai = seconds;
+    }
+
+    /// Says which leap second comes next, if any.
+    pub fn set_leap(&mut self, leap: Option<Leap>) {
+        self.leap = leap;
+    }
+
+    /// Says how far off time may be.
+    pub fn set_error(&mut self, error: ErrorBound) {
+        self.error = error;
+    }
+
+    /// The machine slept for `nanoseconds`, from the counter at `suspended` on,
+    /// and the counter is at `ticks` now, wherever that is.
+    ///
+    /// Monotonic time goes on from the highest that was promised, at most one
+    /// promise after the sleep began.
+    pub fn resumed(&mut self, suspended: u64, ticks: u64, nanoseconds: u64) {
+        let before = self.at(suspended);
+        let base = before.max(self.current.after(self.current.length));
+        let slept = i128::from(nanoseconds) - (base.as_nanoseconds() - before.as_nanoseconds());
+        self.wall += slept;
+        self.boot += slept;
+        self.slew -= self.slewed(&self.current);
+        self.slew_asked = self.slew != 0;
+        self.current.rate = self.unslewed;
+        self.current.base = base;
+        self.current.start = ticks;
+        self.current.length = self.promise;
+        self.former = Line::NONE;
+        self.raw.base = self.raw.after(self.raw.length);
+        self.raw.start = ticks;
+        self.raw.length = self.promise;
+        self.raw_former = Line::NONE;
+        self.slew_end = None;
+        self.updated = ticks;
+    }
+
+    /// Promises time anew, from `ticks`, the counter now. To be called at each
+    /// timer interrupt, and then all records are to be published.
+    pub fn update(&mut self, ticks: u64) {
+        self.updated = ticks;
+        let end = ticks.wrapping_add(self.promise);
+        self.raw_former = self.raw.until(ticks);
+        self.raw = self.raw.restarted(ticks).until(end);
+        self.pass_leap(ticks);
+        if before(ticks, self.current.start) {
+            // A change of rate is announced and hasn't come: no third line.
+            self.current = self.current.until(self.bounded(end));
+            return;
+        }
+        // Too late: system calls were answered beyond the promise.
+        let promised = later(self.current.end(), ticks);
+        let change = if self.leap_is_near(ticks) {
+            None
+        } else if self.wanted != self.unslewed || self.slew_asked {
+            Some(promised)
+        } else {
+            self.slew_end
+                .filter(|slewed| !before(end, *slewed))
+                .map(|slewed| later(slewed, promised))
+        };
+        match change {
+            Some(at) => self.turn(at, end),
+            None => {
+                self.former = self.current.until(ticks);
+                self.current = self.current.restarted(ticks).until(end);
+                self.slew -= self.slewed(&self.former);
+            }
+        }
+    }
+
+    /// Starts a line of another rate at tick `at`.
+    fn turn(&mut self, at: u64, end: u64) {
+        self.former = self.current.until(at);
+        self.slew -= self.slewed(&self.former);
+        self.slew_asked = false;
+        let rest = self.current.restarted(at);
+        self.unslewed = self.wanted;
+        let (rate, length) = self.slewed_rate();
+        self.slew_end = length.map(|ticks| at.wrapping_add(ticks));
+        self.current = Line { rate, ..rest };
+        let end = later(end, at.wrapping_add(1));
+        self.current = self.current.until(self.bounded(end));
+    }
+
+    /// The rate that works off what is to slew, and for how many ticks; not
+    /// faster than [`MAX_SLEW`], nor over in less than two promises.
+    fn slewed_rate(&mut self) -> (Rate, Option<u64>) {
+        let nanoseconds = self.slew / (1 << 64);
+        if nanoseconds == 0 {
+            self.slew = 0;
+            return (self.wanted, None);
+        }
+        let over = nanoseconds * NTP_UNIT as i128;
+        let least = self.promise as i128 * 2;
+        let fastest = self
+            .wanted
+            .ticks((over / MAX_SLEW as i128).unsigned_abs().min(1 << 62) as u64)
+            .map_or(least, i128::from);
+        let length = fastest.clamp(least, 1 << 62) as u64;
+        // The slew a tick, in 2⁻⁶⁴ ns, towards 0: never faster than asked.
+        let each = self.slew / length as i128;
+        let rate = self.wanted.plus(each);
+        (rate, Some(length))
+    }
+
+    /// How much of the slew a part of the current line does.
+    fn slewed(&self, line: &Line) -> i128 {
+        let span = |rate: Rate| {
+            rate.span(line.length)
+                .map_or(i128::MAX, |span| span as i128)
+        };
+        span(line.rate).saturating_sub(span(self.unslewed))
+    }
+
+    /// `end`, or where the slew ends if that is earlier.
+    fn bounded(&self, end: u64) -> u64 {
+        match self.slew_end {
+            Some(slewed) if before(slewed, end) => slewed,
+            _ => end,
+        }
+    }
+
+    /// Monotonic time at a tick: what the kernel's own system calls answer.
+    /// Beyond what was promised it goes on at the last rate.
+    pub fn at(&self, ticks: u64) -> Moment {
+        if !before(ticks, self.current.start) {
+            return self.current.after(ticks.wrapping_sub(self.current.start));
+        }
+        if self.former.length == 0 || before(ticks, self.former.start) {
+            // A CPU whose counter is behind that of the CPU that updated.
+            return if self.former.length == 0 {
+                self.current.base
+            } else {
+                self.former.base
+            };
+        }
+        self.former.after(ticks.wrapping_sub(self.former.start))
+    }
+
+    /// The record to publish for a clock.
+    pub fn record(&self, clock: Clock) -> Record {
+        let offset = self.offset(clock);
+        match clock {
+            Clock::MonotonicCoarse | Clock::RealtimeCoarse => Record {
+                error: self.error,
+                ..Record::fixed(self.at(self.updated).moved(offset))
+            },
+            Clock::MonotonicRaw => self.lines(self.raw_former, self.raw, true),
+            Clock::Monotonic | Clock::Boottime | Clock::BoottimeAlarm | Clock::Tai => self.lines(
+                self.former.moved(offset),
+                self.current.moved(offset),
+                !clock.is_wall(),
+            ),
+            Clock::Realtime | Clock::RealtimeAlarm => self.wall_lines(),
+        }
+    }
+
+    fn lines(&self, former: Line, current: Line, monotonic: bool) -> Record {
+        Record {
+            source: Source::Counter { monotonic },
+            current,
+            former,
+            error: self.error,
+        }
+    }
+
+    /// What a clock is ahead of monotonic time, in nanoseconds.
+    fn offset(&self, clock: Clock) -> i128 {
+        match clock {
+            Clock::Monotonic | Clock::MonotonicRaw | Clock::MonotonicCoarse => 0,
+            Clock::Boottime | Clock::BoottimeAlarm => self.boot,
+            Clock::Realtime | Clock::RealtimeAlarm | Clock::RealtimeCoarse => self.wall,
+            Clock::Tai => self.wall + self.tai as i128 * NANOSECONDS as i128,
+        }
+    }
+
+    /// Wall time's record: with a leap second to come, its lines part there.
+    fn wall_lines(&self) -> Record {
+        let former = self.former.moved(self.wall);
+        let current = self.current.moved(self.wall);
+        let Some((leap, at)) = self.leap_tick() else {
+            return self.lines(former, current, false);
+        };
+        if !before(at, self.current.end()) {
+            return self.lines(former, current, false);
+        }
+        if before(self.updated, self.current.start) {
+            // Both lines are needed before the leap second: no word on after.
+            return self.lines(former, current.until(at), false);
+        }
+        self.lines(
+            current.until(at),
+            current.restarted(at).moved(leap.step()),
+            false,
+        )
+    }
+
+    /// The leap second to come and the tick at which it happens, when it
+    /// happens on the current line.
+    fn leap_tick(&self) -> Option<(Leap, u64)> {
+        let leap = self.leap?;
+        let base = self.current.moved(self.wall).base;
+        let until = Moment::from_seconds(leap.at()).as_nanoseconds() - base.as_nanoseconds();
+        // The base's fraction brings it nearer, by less than a nanosecond: the
+        // first tick at which wall time reads the second or more.
+        let ticks = match u64::try_from(until) {
+            Ok(0) | Err(_) if until <= 0 => 0,
+            Ok(nanoseconds) => self.current.rate.ticks_from(base.fraction, nanoseconds)?,
+            Err(_) => return None,
+        };
+        (ticks < 1 << 62).then(|| (leap, self.current.start.wrapping_add(ticks)))
+    }
+
+    fn leap_is_near(&self, ticks: u64) -> bool {
+        self.leap_tick()
+            .is_some_and(|(_, at)| before(at, ticks.wrapping_add(self.promise.saturating_mul(3))))
+    }
+
+    fn pass_leap(&mut self, ticks: u64) {
+        if let Some((leap, at)) = self.leap_tick()
+            && !before(ticks, at)
+        {
+            self.wall += leap.step();
+            self.tai -= (leap.step() / NANOSECONDS as i128) as i32;
+            self.leap = None;
+        }
+    }
+}
+
+/// Whether tick `a` comes before tick `b`, of two less than 2⁶³ apart.
+const fn before(a: u64, b: u64) -> bool {
+    (a.wrapping_sub(b) as i64) < 0
+}
+
+const fn later(a: u64, b: u64) -> u64 {
+    if before(a, b) { b } else { a }
+}

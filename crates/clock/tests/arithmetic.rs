@@ -1,0 +1,174 @@
+//! The reader's arithmetic against exact fractions, over 584 years.
+
+use proptest::prelude::*;
+use vdsokit_clock::{Line, Moment, NANOSECONDS, NTP_UNIT, Rate, Record, elapsed};
+
+/// A frequency of every order of magnitude, from 1 Hz to 10 THz.
+fn frequency() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        1..=10_000_000_000_000u64,
+        (0..=43u32).prop_map(|power| 1 << power),
+        Just(24_000_000u64),
+        Just(1_000_000_000u64),
+        (1_000_000_000..6_000_000_000u64),
+    ]
+}
+
+/// Ticks of every order of magnitude.
+fn ticks() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        any::<u64>(),
+        (0..64u32, any::<u64>()).prop_map(|(by, n)| n >> by)
+    ]
+}
+
+fn base() -> impl Strategy<Value = Moment> {
+    (-(1i64 << 40)..1 << 40, 0..NANOSECONDS as u32, any::<u64>()).prop_map(
+        |(seconds, nanoseconds, fraction)| Moment {
+            seconds,
+            nanoseconds,
+            fraction,
+        },
+    )
+}
+
+/// `a × b` as upper and lower half, from 32-bit digits: another way to the
+/// result than the one under test.
+fn wide_product(a: u128, b: u128) -> (u128, u128) {
+    let mut digits = [0u64; 8];
+    for i in 0..4 {
+        let mut carry = 0u64;
+        for j in 0..4 {
+            let (x, y) = ((a >> (32 * i)) as u32, (b >> (32 * j)) as u32);
+            let sum = u128::from(x) * u128::from(y) + u128::from(digits[i + j]) + u128::from(carry);
+            digits[i + j] = sum as u32 as u64;
+            carry = (sum >> 32) as u64;
+        }
+        digits[i + 4] = carry;
+    }
+    let word = |at: usize| (0..4).map(|i| u128::from(digits[at + i]) << (32 * i)).sum();
+    (word(4), word(0))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn a_second_is_a_second_for_584_years(hertz in frequency(), nanoseconds in ticks()) {
+        let ticks = u128::from(nanoseconds) * u128::from(hertz) / u128::from(NANOSECONDS);
+        let ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
+        let rate = Rate::from_frequency(hertz).unwrap();
+        let exact = u128::from(ticks) * u128::from(NANOSECONDS) / u128::from(hertz);
+        if let Some(span) = rate.span(ticks) {
+            let (nanoseconds, _) = elapsed(ticks, rate, 0, 0);
+            prop_assert_eq!(u128::from(nanoseconds), span >> 64);
+            prop_assert!((span >> 64).abs_diff(exact) <= 1, "{} for {}", span >> 64, exact);
+        } else {
+            // Rounding alone may pass the end.
+            prop_assert!(exact >= (1 << 64) - 2);
+        }
+    }
+
+    #[test]
+    fn the_fraction_is_carried(ticks in ticks(), whole in 0..1u64 << 30, part: u64, base in base()) {
+        let rate = Rate::from_words(whole, part);
+        // Of any whole and ticks, as many ticks as fit into 584 years.
+        let ticks = if whole == 0 { ticks } else { ticks % ((u64::MAX - 2 * NANOSECONDS) / (whole + 1)) };
+        let (above, below) = wide_product(u128::from(ticks), u128::from(whole) << 64 | u128::from(part));
+        prop_assert_eq!(above, 0);
+        let line = Line { start: 0, length: u64::MAX, rate, base };
+        let (sum, carry) = below.overflowing_add(
+            (u128::from(base.nanoseconds) << 64) + u128::from(base.fraction),
+        );
+        prop_assert!(!carry);
+        let time = line.after(ticks);
+        let nanoseconds = sum >> 64;
+        prop_assert_eq!(time.fraction, sum as u64);
+        prop_assert_eq!(u128::from(time.nanoseconds), nanoseconds % u128::from(NANOSECONDS));
+        prop_assert_eq!(
+            i128::from(time.seconds - base.seconds),
+            (nanoseconds / u128::from(NANOSECONDS)) as i128
+        );
+        prop_assert_eq!(time, base.after(rate.span(ticks).unwrap()));
+    }
+
+    #[test]
+    fn a_line_answers_in_its_interval_only(start: u64, length in ticks(), ticks: u64) {
+        let line = Line { start, length, rate: Rate::NANOSECOND, base: Moment::default() };
+        let since = ticks.wrapping_sub(start);
+        prop_assert_eq!(line.at(ticks).is_some(), since < length);
+    }
+
+    #[test]
+    fn a_restarted_line_is_the_same_line(
+        hertz in frequency(), start: u64, a in ticks(), b in ticks(), base in base()
+    ) {
+        let rate = Rate::from_frequency(hertz).unwrap();
+        // At most 2⁶² ns and 2⁵² ticks.
+        let most = (1 << 51).min(rate.ticks(1 << 61).unwrap_or(u64::MAX));
+        let (a, b) = (a % most, b % most);
+        let line = Line { start, length: 1 << 52, rate, base };
+        let tick = start.wrapping_add(a + b);
+        let again = line.restarted(start.wrapping_add(a));
+        prop_assert_eq!(again.at(tick), line.at(tick));
+        prop_assert_eq!(again.end(), line.end());
+    }
+
+    #[test]
+    fn a_correction_is_what_it_says(hertz in 1000..1u64 << 43, correction in -(500i64 << 16)..=500 << 16) {
+        let rate = Rate::from_frequency(hertz).unwrap();
+        let corrected = rate.corrected(correction).unwrap();
+        // After `hertz` ticks, one second: a correction of one unit is 1/65536 ns a second
+        // times a thousand.
+        let second = corrected.span(hertz).unwrap() as i128;
+        let exact = (i128::from(NANOSECONDS) << 64)
+            + ((i128::from(NANOSECONDS) * i128::from(correction)) << 64) / i128::from(NTP_UNIT);
+        prop_assert!((second - exact).unsigned_abs() <= 2 * u128::from(hertz) + 2);
+    }
+
+    #[test]
+    fn ticks_are_the_least_that_reach(hertz in frequency(), nanoseconds in 1..1u64 << 62) {
+        let rate = Rate::from_frequency(hertz).unwrap();
+        if let Some(ticks) = rate.ticks(nanoseconds) {
+            let reached = rate.span(ticks);
+            prop_assert!(reached.is_none_or(|span| span >> 64 >= u128::from(nanoseconds)));
+            prop_assert!(rate.span(ticks - 1).unwrap() >> 64 < u128::from(nanoseconds));
+        }
+    }
+
+    #[test]
+    fn a_ratio_is_its_quotient(nanoseconds: u64, ticks in 1..=u64::MAX) {
+        match Rate::from_ratio(nanoseconds, ticks) {
+            Ok(rate) => {
+                let (above, below) = wide_product(u128::from(ticks), u128::from(rate.whole()) << 64 | u128::from(rate.fraction()));
+                prop_assert_eq!(above, 0);
+                prop_assert!(below.abs_diff(u128::from(nanoseconds) << 64) <= u128::from(ticks));
+            }
+            Err(_) => prop_assert!(nanoseconds / ticks >= NANOSECONDS),
+        }
+    }
+
+    #[test]
+    fn any_words_can_be_read(words: [u64; Record::WORDS], ticks: u64) {
+        let record = Record::from_words(&words);
+        let _ = (record.at(ticks), record.ceiling(), record.error.after(ticks));
+    }
+
+    #[test]
+    fn words_hold_a_record(mut words: [u64; Record::WORDS], kind in 0..6u64, id: u8, ordered: bool) {
+        words[Record::SOURCE] = match kind {
+            2 => kind | u64::from(ordered) << 16,
+            3 => kind | u64::from(id) << 8,
+            _ => kind,
+        };
+        words[Record::CURRENT + 5] %= NANOSECONDS;
+        words[Record::FORMER + 5] %= NANOSECONDS;
+        prop_assert_eq!(Record::from_words(&words).to_words(), words);
+    }
+
+    #[test]
+    fn moved_is_there_and_back(base in base(), by in -(1i128 << 60)..1 << 60) {
+        prop_assert_eq!(base.moved(by).moved(-by), base);
+        prop_assert_eq!(base.moved(by).as_nanoseconds(), base.as_nanoseconds() + by);
+    }
+}
