@@ -1,7 +1,7 @@
 //! Reading a vDSO image, whoever published it and however broken it is.
 //!
 //! [`Image`] looks into an ELF shared object that lies in bytes: a file, the memory of this
-//! process ([`memory`]), of another one, or a core dump ([`core_dump`]). It finds
+//! process ([`memory`]), of another one ([`process`]), or a core dump ([`core_dump`]). It finds
 //! symbols by name, version and file through the GNU hash table, the SysV one or none, on every
 //! architecture that Linux has a vDSO for ([`arch`]): 32 and 64 bits, both byte orders.
 //!
@@ -13,7 +13,7 @@
 //! 3. **Parsing and looking up allocate nothing** and need no standard library.
 //!
 //! What needs an allocator or an operating system is behind the feature `std` (on by default):
-//! [`check`] and [`own`].
+//! [`check`], [`compare`], [`process`] and [`own`].
 //!
 //! # What it does not do
 //! It maps nothing, relocates nothing and executes nothing except what [`own`] is asked to call.
@@ -46,7 +46,11 @@ mod version;
 #[cfg(feature = "std")]
 pub mod check;
 #[cfg(feature = "std")]
+pub mod compare;
+#[cfg(feature = "std")]
 pub mod own;
+#[cfg(feature = "std")]
+pub mod process;
 
 pub use data::{Class, Order};
 pub use dynamic::{Dynamic, DynamicEntry};

@@ -219,35 +219,23 @@ fn absolute_symbols_keep_their_value() {
 #[test]
 fn descriptors_are_followed_where_the_abi_has_them() {
     // A function symbol in a segment that is not executable: the recipe's vvar page.
-    let recipe = Recipe {
-        machine: EM_PPC64,
-        flags: 1,
-        ..Recipe::default()
-    }
-    .big();
-    let plain = recipe.build();
-    let vvar = plain.len() - recipe.page as usize;
-    let text = {
-        let image = Image::parse(&plain).expect("an image");
-        let one = image.lookup("test_one").expect("found");
-        assert!(image.descriptor(&one).is_none(), "code is no descriptor");
-        one.value - recipe.vaddr
+    let recipe = |at| {
+        let symbols = vec![function("test_one", at, 0), function("code", 0, 0)];
+        Recipe {
+            machine: EM_PPC64,
+            flags: 1,
+            symbols,
+            ..Recipe::default()
+        }
+        .big()
     };
-    let symbols = vec![
-        Sym {
-            at: vvar as u64 - text,
-            ..function("test_one", 0, 0)
-        },
-        function("code", 0, 0),
-    ];
-    let mut bytes = Recipe {
-        symbols,
-        ..recipe.clone()
-    }
-    .build();
+    let bytes = recipe(0).build();
     let image = Image::parse(&bytes).expect("an image");
     let one = image.lookup("test_one").expect("found");
-    let at = (one.value - recipe.vaddr) as usize;
+    assert!(image.descriptor(&one).is_none(), "code is no descriptor");
+    let text = one.value - recipe(0).vaddr;
+    let at = bytes.len() - recipe(0).page as usize;
+    let mut bytes = recipe(at as u64 - text).build();
     bytes[at..at + 8].copy_from_slice(&0x1234u64.to_be_bytes());
     bytes[at + 8..at + 16].copy_from_slice(&0x5678u64.to_be_bytes());
     let image = Image::parse(&bytes).expect("an image");
