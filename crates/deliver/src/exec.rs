@@ -89,9 +89,13 @@ impl Delivery {
             Fork::Child => {
                 // Ends at once, so that the tracer is nobody's child that this process, soon
                 // a program that knows of none, would find when it waits.
-                if let Ok(Fork::Child) = sys::fork() {
-                    drop(ours);
-                    self.trace(this, &mut theirs, report);
+                match sys::fork() {
+                    Ok(Fork::Child) => {
+                        drop(ours);
+                        self.trace(this, &mut theirs, report);
+                    }
+                    Ok(Fork::Parent(tracer)) => drop(send(&mut theirs, tracer)),
+                    Err(_) => {}
                 }
                 sys::exit_now(0)
             }
@@ -114,15 +118,15 @@ impl Delivery {
         let options = if self.follow { FOLLOW } else { ALONE };
         let target = target as sys::Pid;
         let setup = |channel: &mut UnixStream| -> io::Result<()> {
-            rustix::process::setsid()?;
-            let mut kept = vec![channel.as_fd(), self.object.text.file.as_fd()];
-            kept.extend(self.object.vvar.as_ref().map(|vvar| vvar.file.as_fd()));
-            close_all_but(&kept)?;
-            send(channel, std::process::id() as i32)?;
             receive(channel)?;
             let seized = sys::seize(target, options);
             send(channel, seized.as_ref().err().and_then(io::Error::raw_os_error).unwrap_or(0))?;
-            seized
+            seized?;
+            // From here on the target is on its way into the program.
+            rustix::process::setsid()?;
+            let mut kept = vec![self.object.text.file.as_fd()];
+            kept.extend(self.object.vvar.as_ref().map(|vvar| vvar.file.as_fd()));
+            close_all_but(&kept)
         };
         if setup(channel).is_err() {
             return;
