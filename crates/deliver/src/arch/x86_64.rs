@@ -1,0 +1,282 @@
+//! x86-64.
+//!
+//! [`STUB`] is the only code that a delivery executes inside the target. It is copied over
+//! the first bytes of the kernel's vDSO, in the private copy of that page which the write
+//! itself makes, because that is the one executable page which is surely there, is not the
+//! program's own and is about to be of no use: the program's text is never touched. The
+//! stub keeps everything in registers that system calls preserve and touches no memory but
+//! the [`Block`] that `rbx` points to.
+#![allow(
+    unsafe_code,
+    reason = "the stub is assembler; its bytes are read through the two labels around it"
+)]
+
+use std::slice;
+
+use crate::sys::Registers;
+
+/// System call numbers (arch/x86/entry/syscalls/syscall_64.tbl).
+pub(crate) mod number {
+    pub(crate) const MMAP: u64 = 9;
+    pub(crate) const MPROTECT: u64 = 10;
+    pub(crate) const MUNMAP: u64 = 11;
+    pub(crate) const RECVMSG: u64 = 47;
+    pub(crate) const SOCKETPAIR: u64 = 53;
+    pub(crate) const CLOSE: u64 = 3;
+}
+
+/// `e_machine` of images for this architecture.
+pub(crate) const MACHINE: u16 = vdsokit_elf::constants::EM_X86_64;
+
+/// Whether the kernel's vDSO may be unmapped: nothing else in it is needed, as signal
+/// handlers return through the restorer that libc gives (x86/kernel/signal_64.c: a handler
+/// without `SA_RESTORER` is refused).
+pub(crate) const KERNEL_VDSO_IS_OPTIONAL: bool = true;
+
+/// One file to map: [`Block`] holds a row of them.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Entry {
+    /// A descriptor (below 4096) or the address of a path to open.
+    pub(crate) source: u64,
+    /// `st_dev` and `st_ino` that the opened file must have: a path into /proc names
+    /// another process's file in another pid namespace.
+    pub(crate) device: u64,
+    /// See `device`.
+    pub(crate) inode: u64,
+    /// Where to map, counted from where the first entry came to lie.
+    pub(crate) distance: u64,
+    pub(crate) length: u64,
+    pub(crate) protection: u64,
+    pub(crate) flags: u64,
+    pub(crate) offset: u64,
+}
+
+/// What the stub works on. It lies below the target's stack pointer.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Block {
+    /// How many of `entries` count.
+    pub(crate) count: u64,
+    /// What to unmap at the end; length 0: nothing.
+    pub(crate) unmap_address: u64,
+    /// See `unmap_address`.
+    pub(crate) unmap_length: u64,
+    /// Room for a `struct stat` (144 bytes).
+    pub(crate) stat: [u64; 18],
+    pub(crate) entries: [Entry; 2],
+}
+
+impl Block {
+    /// The block as it has to lie in the target.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: `Block` is repr(C) and made of u64 alone, so every byte of it is
+        // initialised and there is no padding.
+        unsafe { slice::from_raw_parts(std::ptr::from_ref(self).cast(), size_of::<Block>()) }
+    }
+}
+
+const BLOCK_HEAD: usize = std::mem::offset_of!(Block, entries);
+const BLOCK_STAT: usize = std::mem::offset_of!(Block, stat);
+
+std::arch::global_asm!(
+    // What differs from the C library's own wrappers: errors stay negative in rax.
+    ".pushsection .rodata.vdsokit_deliver, \"a\"",
+    ".globl vdsokit_deliver_stub",
+    ".hidden vdsokit_deliver_stub",
+    "vdsokit_deliver_stub:",
+    "   xor   r12d, r12d",              // r12: where entry 0 came to lie
+    "   mov   rbp, [rbx]",              // rbp: entries left
+    "   lea   r15, [rbx + {head}]",     // r15: this entry
+    "2: mov   r13, [r15]",              // r13: path, then descriptor
+    "   cmp   r13, 4096",
+    "   jb    3f",
+    "   mov   edi, {at_fdcwd}",         // openat(AT_FDCWD, path, flags)
+    "   mov   rsi, r13",
+    "   mov   edx, {open_flags}",
+    "   mov   eax, 257",
+    "   syscall",
+    "   mov   r14, rax",                // r14: the outcome
+    "   test  rax, rax",
+    "   js    6f",
+    "   mov   r13, rax",
+    "3: mov   rdi, r13",                // fstat(descriptor, stat)
+    "   lea   rsi, [rbx + {stat}]",
+    "   mov   eax, 5",
+    "   syscall",
+    "   mov   r14, rax",
+    "   test  rax, rax",
+    "   js    5f",
+    "   mov   r14, {stale}",            // is it the file that was meant?
+    "   mov   rax, [rbx + {stat}]",
+    "   cmp   rax, [r15 + 8]",
+    "   jne   5f",
+    "   mov   rax, [rbx + {stat} + 8]",
+    "   cmp   rax, [r15 + 16]",
+    "   jne   5f",
+    "   mov   rdi, [r15 + 24]",         // mmap(base + distance, …, descriptor, offset)
+    "   add   rdi, r12",
+    "   mov   rsi, [r15 + 32]",
+    "   mov   rdx, [r15 + 40]",
+    "   mov   r10, [r15 + 48]",
+    "   mov   r8, r13",
+    "   mov   r9, [r15 + 56]",
+    "   mov   eax, 9",
+    "   syscall",
+    "   mov   r14, rax",
+    "   cmp   rax, -4095",
+    "   jae   5f",
+    "   test  r12, r12",
+    "   cmovz r12, r14",
+    "   mov   rdi, r13",                // close(descriptor)
+    "   mov   eax, 3",
+    "   syscall",
+    "   add   r15, {entry}",
+    "   dec   rbp",
+    "   jnz   2b",
+    "   xor   r14d, r14d",
+    "   mov   rdi, [rbx + 8]",          // munmap(kernel's vDSO): when that is asked for
+    "   mov   rsi, [rbx + 16]",         // and done, there is no next instruction
+    "   test  rsi, rsi",
+    "   jz    4f",
+    "   mov   eax, 11",
+    "   syscall",
+    ".globl vdsokit_deliver_stub_gone",
+    ".hidden vdsokit_deliver_stub_gone",
+    "vdsokit_deliver_stub_gone:",
+    "4: int3",
+    ".globl vdsokit_deliver_stub_done",
+    ".hidden vdsokit_deliver_stub_done",
+    "vdsokit_deliver_stub_done:",
+    "5: mov   rdi, r13",                // failed with a descriptor open: close it
+    "   mov   eax, 3",
+    "   syscall",
+    "6: test  r12, r12",                // and take back what is mapped
+    "   jz    4b",
+    "   mov   rdi, r12",
+    "   mov   rsi, [rbx + {head} + 32]",
+    "   mov   eax, 11",
+    "   syscall",
+    "   jmp   4b",
+    ".globl vdsokit_deliver_stub_call",
+    ".hidden vdsokit_deliver_stub_call",
+    "vdsokit_deliver_stub_call:",       // any one system call
+    "   syscall",
+    "   jmp   4b",
+    ".globl vdsokit_deliver_stub_end",
+    ".hidden vdsokit_deliver_stub_end",
+    "vdsokit_deliver_stub_end:",
+    ".popsection",
+    head = const BLOCK_HEAD,
+    stat = const BLOCK_STAT,
+    entry = const size_of::<Entry>(),
+    at_fdcwd = const libc::AT_FDCWD,
+    // Not blocking and not becoming a terminal, should the path name something else.
+    open_flags = const libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY,
+    stale = const -libc::ESTALE,
+);
+
+unsafe extern "C" {
+    safe static vdsokit_deliver_stub: u8;
+    safe static vdsokit_deliver_stub_gone: u8;
+    safe static vdsokit_deliver_stub_done: u8;
+    safe static vdsokit_deliver_stub_call: u8;
+    safe static vdsokit_deliver_stub_end: u8;
+}
+
+/// Where one of the stub's labels is, counted from its first byte.
+fn label(address: *const u8) -> u64 {
+    (address as usize - (&raw const vdsokit_deliver_stub) as usize) as u64
+}
+
+/// The stub's bytes: position-independent code.
+pub(crate) fn stub() -> &'static [u8] {
+    let start = &raw const vdsokit_deliver_stub;
+    let length = label(&raw const vdsokit_deliver_stub_end) as usize;
+    // SAFETY: the two labels enclose `length` bytes of this program's read-only data.
+    unsafe { slice::from_raw_parts(start, length) }
+}
+
+/// Sets `registers` to run the stub at `address` on the block at `block`.
+pub(crate) fn enter_stub(registers: &mut Registers, address: u64, block: u64) {
+    registers.rip = address;
+    registers.rbx = block;
+    leave_syscall(registers);
+}
+
+/// Sets `registers` to run one system call by the stub at `address`.
+pub(crate) fn enter_call(registers: &mut Registers, address: u64, number: u64, arguments: [u64; 6]) {
+    registers.rip = address + label(&raw const vdsokit_deliver_stub_call);
+    registers.rax = number;
+    [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9] =
+        arguments;
+    leave_syscall(registers);
+}
+
+/// Whether a thread stopped by a trap or a fault is at the end of the stub at `address`.
+pub(crate) fn is_done(registers: &Registers, address: u64) -> bool {
+    let at = registers.rip.wrapping_sub(address);
+    at == label(&raw const vdsokit_deliver_stub_done)
+        || at == label(&raw const vdsokit_deliver_stub_gone)
+}
+
+/// Whether the stub ended by unmapping the page that it lies in.
+pub(crate) fn is_gone(registers: &Registers, address: u64) -> bool {
+    registers.rip.wrapping_sub(address) == label(&raw const vdsokit_deliver_stub_gone)
+}
+
+/// What the mapping stub ended with: where entry 0 lies, or the error.
+pub(crate) fn stub_result(registers: &Registers) -> Result<u64, i32> {
+    error_of(registers.r14).map_or(Ok(registers.r12), Err)
+}
+
+/// What the one system call ended with.
+pub(crate) fn call_result(registers: &Registers) -> Result<u64, i32> {
+    error_of(registers.rax).map_or(Ok(registers.rax), Err)
+}
+
+/// System calls return `-errno` in the last 4095 values.
+fn error_of(value: u64) -> Option<i32> {
+    (value > -4096i64 as u64).then(|| (value as i64).wrapping_neg() as i32)
+}
+
+/// Says that these registers are not those of a thread inside a system call, so that the
+/// kernel doesn't restart one (arch/x86/kernel/signal.c, `handle_signal`).
+pub(crate) fn leave_syscall(registers: &mut Registers) {
+    registers.orig_rax = u64::MAX;
+}
+
+pub(crate) fn stack_pointer(registers: &Registers) -> u64 {
+    registers.rsp
+}
+
+/// Whether a register set of `length` bytes is that of a 64-bit program. x32 programs pass
+/// here and show by their auxiliary vector.
+pub(crate) fn is_native(registers: &Registers, length: usize) -> bool {
+    // 0x33 is the selector of 64-bit user code (arch/x86/include/asm/segment.h, __USER_CS).
+    length == size_of::<Registers>() && registers.cs == 0x33
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stub_fits_before_anything_else_in_a_page() {
+        assert!(stub().len() < 512, "{} bytes", stub().len());
+        assert!(is_gone(&Registers { rip: 0x1000 + label(&raw const vdsokit_deliver_stub_gone), ..zeroed() }, 0x1000));
+    }
+
+    #[test]
+    fn errors_are_the_last_4095_values() {
+        assert_eq!(error_of(-1i64 as u64), Some(1));
+        assert_eq!(error_of(-4095i64 as u64), Some(4095));
+        assert_eq!(error_of(-4096i64 as u64), None);
+        assert_eq!(error_of(0x7fff_0000_0000), None);
+    }
+
+    fn zeroed() -> Registers {
+        // SAFETY: a C structure of integers.
+        unsafe { std::mem::zeroed() }
+    }
+}

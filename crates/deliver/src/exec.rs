@@ -1,0 +1,172 @@
+//! Becoming a program on another vDSO.
+//!
+//! The calling process itself becomes the program, as with exec(2): what its parent, its
+//! terminal and its job control see is the program and nothing else, with the process id,
+//! exit status, signals and stops that it has without us. The tracer is a grandchild, in a
+//! session of its own, that no one waits for; strace(1) calls this way `-DDD`.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+
+use rustix::process::{Pid, Signal};
+
+use crate::error::{Error, Event};
+use crate::inject::Injector;
+use crate::object::Object;
+use crate::sys::{self, Fork};
+use crate::tracer::{ALONE, FOLLOW, Tracer};
+
+/// How an object goes into a program and those that it starts.
+#[derive(Debug)]
+pub struct Delivery {
+    object: Object,
+    follow: bool,
+}
+
+impl Delivery {
+    /// Delivers `object` to a program and to everything that it starts.
+    pub fn new(object: Object) -> Delivery {
+        Delivery { object, follow: true }
+    }
+
+    /// Whether programs that the first one starts get the object as well (they do unless told
+    /// otherwise). The tracer of a program that isn't followed ends when that has begun.
+    pub fn follow(mut self, follow: bool) -> Delivery {
+        self.follow = follow;
+        self
+    }
+
+    /// Replaces this process by `program`, looked for in `PATH` as execvp(3) does, with
+    /// `arguments` behind its own name, on a vDSO of ours. Returns only on failure, and
+    /// then nothing of it is left behind.
+    ///
+    /// `report` runs in the tracer, another process that has a copy of this one's memory as
+    /// it is now. Of this process's descriptors the tracer keeps those of the object, and
+    /// standard error until the program ends.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::CannotExecute`], [`Error::Trace`], and [`Error::System`]
+    /// among others when this process has more than one thread.
+    pub fn exec(
+        self,
+        program: &OsStr,
+        arguments: &[OsString],
+        mut report: impl FnMut(Event),
+    ) -> Error {
+        let strings: Result<Vec<CString>, _> = std::iter::once(program)
+            .chain(arguments.iter().map(OsString::as_os_str))
+            .map(|argument| CString::new(argument.as_bytes()))
+            .collect();
+        let strings = match strings {
+            Ok(strings) => strings,
+            Err(error) => return Error::system("pass on an argument with a NUL in it")(error.into()),
+        };
+        let tracer = match self.start_tracer(&mut report) {
+            Ok(tracer) => tracer,
+            Err(error) => return error,
+        };
+        let source = sys::execute(&strings[0], &strings);
+        // It traces this process and nothing else: without it we are what we were.
+        let _ = rustix::process::kill_process(tracer, Signal::KILL);
+        let program = program.to_owned();
+        match source.kind() {
+            io::ErrorKind::NotFound => Error::NotFound { program, source },
+            _ => Error::CannotExecute { program, source },
+        }
+    }
+
+    /// Starts the tracer of this process, and returns once it traces.
+    fn start_tracer(self, report: &mut dyn FnMut(Event)) -> Result<Pid, Error> {
+        let system = || Error::system("start the tracer");
+        let this = std::process::id();
+        let (mut ours, mut theirs) = UnixStream::pair().map_err(system())?;
+        let between = match sys::fork().map_err(system())? {
+            Fork::Parent(pid) => pid,
+            Fork::Child => {
+                // Ends at once, so that the tracer is nobody's child that this process, soon
+                // a program that knows of none, would find when it waits.
+                match sys::fork() {
+                    Ok(Fork::Child) => {
+                        drop(ours);
+                        self.trace(this, &mut theirs, report);
+                    }
+                    Ok(Fork::Parent(tracer)) => drop(send(&mut theirs, tracer)),
+                    Err(_) => {}
+                }
+                sys::exit_now(0)
+            }
+        };
+        drop(theirs);
+        sys::wait(between).map_err(system())?;
+        let tracer = receive(&mut ours).map_err(system())?;
+        sys::allow_tracer(tracer);
+        send(&mut ours, 0).map_err(system())?;
+        match receive(&mut ours).map_err(system())? {
+            0 => Pid::from_raw(tracer).ok_or_else(|| system()(io::ErrorKind::InvalidData.into())),
+            error => {
+                Err(Error::Trace { pid: this, source: io::Error::from_raw_os_error(error) })
+            }
+        }
+    }
+
+    /// What the tracer does, from its birth to its end.
+    fn trace(self, target: u32, channel: &mut UnixStream, report: &mut dyn FnMut(Event)) {
+        let options = if self.follow { FOLLOW } else { ALONE };
+        let target = target as sys::Pid;
+        let setup = |channel: &mut UnixStream| -> io::Result<()> {
+            receive(channel)?;
+            let seized = sys::seize(target, options);
+            send(channel, seized.as_ref().err().and_then(io::Error::raw_os_error).unwrap_or(0))?;
+            seized?;
+            // From here on the target is on its way into the program.
+            rustix::process::setsid()?;
+            let mut kept = vec![self.object.text.file.as_fd()];
+            kept.extend(self.object.vvar.as_ref().map(|vvar| vvar.file.as_fd()));
+            close_all_but(&kept)
+        };
+        if setup(channel).is_err() {
+            return;
+        }
+        let injector = Injector::new(self.object);
+        let _ = Tracer::new(injector, options, report).run(|ended| {
+            if ended == target {
+                let _ = null().map(|null| rustix::stdio::dup2_stderr(null));
+            }
+        });
+    }
+}
+
+fn null() -> io::Result<File> {
+    File::options().read(true).write(true).open("/dev/null")
+}
+
+/// Closes every descriptor but standard error and `kept`, so that the tracer holds no pipe
+/// open that someone waits to see closed.
+fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let null = null()?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    drop(null);
+    let mut kept: Vec<u32> = kept.iter().map(|kept| kept.as_raw_fd() as u32).collect();
+    kept.sort_unstable();
+    let mut from = 3;
+    for kept in kept {
+        sys::close_range(from, kept.saturating_sub(1))?;
+        from = from.max(kept + 1);
+    }
+    sys::close_range(from, u32::MAX)
+}
+
+fn send(channel: &mut UnixStream, value: i32) -> io::Result<()> {
+    channel.write_all(&value.to_ne_bytes())
+}
+
+fn receive(channel: &mut UnixStream) -> io::Result<i32> {
+    let mut bytes = [0; 4];
+    channel.read_exact(&mut bytes)?;
+    Ok(i32::from_ne_bytes(bytes))
+}

@@ -1,0 +1,100 @@
+//! The kernel's own vDSO: where it lies in a process, and the functions that links ask for.
+
+use std::fs;
+use std::io;
+
+use vdsokit_elf::Image;
+
+use crate::link::Link;
+use crate::memory::Memory;
+use crate::sys::Pid;
+
+/// What is the same for the kernel's vDSO in every 64-bit process of one boot: only its
+/// address differs (arch/x86/entry/vdso/vma.c, `vdso64_image`). It is read once, from the
+/// first target, as this process's own may have been replaced.
+#[derive(Debug)]
+pub(crate) struct KernelVdso {
+    bytes: Vec<u8>,
+    /// Bytes of vvar pages mapped right below the image.
+    vvar_length: u64,
+    /// For each link: where its function is, in bytes from the image's start.
+    functions: Vec<Option<u64>>,
+}
+
+impl KernelVdso {
+    /// Reads the vDSO that `pid` has at `address`, and looks up what `links` name.
+    pub(crate) fn read(pid: Pid, memory: &Memory, address: u64, links: &[Link]) -> io::Result<Self> {
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+        let (length, vvar_length) = extent(&maps, address)
+            .ok_or_else(|| io::Error::other("AT_SYSINFO_EHDR is not where the kernel mapped [vdso]"))?;
+        let mut bytes = vec![0; length as usize];
+        memory.read_exact(address, &mut bytes)?;
+        let image = Image::parse_memory(&bytes, address)
+            .map_err(|error| io::Error::other(format!("the kernel's vDSO: {error}")))?;
+        let function = |link: &Link| {
+            let symbol = image.lookup_version(&link.name, &link.version)?;
+            Some(image.address_of(&symbol) - address)
+        };
+        let functions = links.iter().map(function).collect();
+        Ok(KernelVdso { vvar_length, functions, bytes })
+    }
+
+    /// The image's bytes, up to the end of its mapping.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Address and length of image and vvar pages together, the image being at `address`.
+    pub(crate) fn extent(&self, address: u64) -> (u64, u64) {
+        (address - self.vvar_length, self.bytes.len() as u64 + self.vvar_length)
+    }
+
+    /// For each link the address of its function, or 0, the image being at `address`.
+    pub(crate) fn functions(&self, address: u64) -> impl Iterator<Item = u64> {
+        self.functions.iter().map(move |function| function.map_or(0, |offset| address + offset))
+    }
+}
+
+/// The length of the mapping `[vdso]` at `address`, and of the `[vvar…]` mappings that end
+/// where it begins, from the lines of `/proc/PID/maps`.
+fn extent(maps: &str, address: u64) -> Option<(u64, u64)> {
+    let mut vvar = None::<(u64, u64)>;
+    for line in maps.lines() {
+        let (range, rest) = line.split_once(' ')?;
+        let (start, end) = range.split_once('-')?;
+        let start = u64::from_str_radix(start, 16).ok()?;
+        let end = u64::from_str_radix(end, 16).ok()?;
+        let name = rest.rsplit(' ').next()?;
+        if start == address && name == "[vdso]" {
+            let below = vvar.filter(|&(_, end)| end == start).map_or(0, |(first, end)| end - first);
+            return Some((end - start, below));
+        }
+        vvar = match vvar {
+            _ if !name.starts_with("[vvar") => None,
+            Some((first, last)) if last == start => Some((first, end)),
+            _ => Some((start, end)),
+        };
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vvar_pages_of_every_kernel_are_found() {
+        // Linux 6.18, 6.1, and one without vvar pages beside the image.
+        let new = "7f46dfa6c000-7f46dfa70000 r--p 00000000 00:00 0      [vvar]\n\
+                   7f46dfa70000-7f46dfa72000 r--p 00000000 00:00 0      [vvar_vclock]\n\
+                   7f46dfa72000-7f46dfa74000 r-xp 00000000 00:00 0      [vdso]\n";
+        assert_eq!(extent(new, 0x7f46_dfa7_2000), Some((0x2000, 0x6000)));
+        let old = "7ffc3d1f5000-7ffc3d1f9000 r--p 00000000 00:00 0      [vvar]\n\
+                   7ffc3d1f9000-7ffc3d1fb000 r-xp 00000000 00:00 0      [vdso]\n";
+        assert_eq!(extent(old, 0x7ffc_3d1f_9000), Some((0x2000, 0x4000)));
+        let apart = "7ffc3d1f5000-7ffc3d1f8000 r--p 00000000 00:00 0      [vvar]\n\
+                     7ffc3d1f9000-7ffc3d1fb000 r-xp 00000000 00:00 0      [vdso]\n";
+        assert_eq!(extent(apart, 0x7ffc_3d1f_9000), Some((0x2000, 0)));
+        assert_eq!(extent(old, 0x7ffc_3d1f_5000), None);
+    }
+}

@@ -1,0 +1,50 @@
+//! Puts a vDSO into processes that were never told of it.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | `object` | checks an image and holds it ready: memfd, vvar pages, links |
+//! | `exec` | becomes a program, with a tracer beside it |
+//! | `stop` | why a tracee stopped and what to answer: the whole state machine |
+//! | `tracer` | the loop that waits and answers |
+//! | `imports` | which programs trace others themselves |
+//! | `inject` | maps an object into a process at its first instruction |
+//! | `pass` | hands descriptors to a process that can't open ours |
+//! | `kernel`, `link` | the kernel's own vDSO, and functions of it that images call |
+//! | `stack`, `memory` | the target's stack at its start; its memory |
+//! | `arch` | registers, system call numbers and the code that runs in the target |
+//! | `sys` | ptrace and its kin: the foreign functions |
+//!
+//! # What it promises
+//! 1. **All or nothing.** A program begins with our vDSO whole, or as the kernel made it.
+//! 2. **The program is not touched**: its text, its stack above the stack pointer but for the
+//!    one word AT_SYSINFO_EHDR, its descriptors and its signals are as without us.
+//! 3. **Nothing writable.** Text is mapped private and executable, vvar pages shared and
+//!    read-only from a descriptor that can't write.
+//! 4. **Nothing stays behind.** When the tracer dies, whatever kills it, the programs run on
+//!    with what they have; what they start from then on has the kernel's vDSO. No file is on
+//!    disk.
+//!
+//! # What it does not do
+//! It does not stop a program from making the system call itself, nor from using the page of
+//! the older `vsyscall` mechanism where a kernel still emulates that. `/proc/PID/auxv` keeps
+//! the address of the kernel's vDSO.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod arch;
+mod error;
+mod exec;
+mod imports;
+mod inject;
+mod kernel;
+mod link;
+mod memory;
+mod object;
+mod pass;
+mod stack;
+mod stop;
+mod sys;
+mod tracer;
+
+pub use error::{Error, Event, ImageError, Unserved};
+pub use exec::Delivery;
+pub use object::Object;

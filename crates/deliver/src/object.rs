@@ -1,0 +1,207 @@
+//! A vDSO ready to be delivered: image, vvar pages and links.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::{MemfdFlags, OFlags, SealFlags};
+use vdsokit_elf::Image;
+use vdsokit_elf::constants::{PF_W, PF_X};
+
+use crate::arch;
+use crate::error::{Error, ImageError};
+use crate::link::{self, Link};
+
+/// The page size of x86-64 and the smallest of every other architecture.
+pub(crate) const PAGE: u64 = 4096;
+
+/// An image together with the vvar pages that go behind it.
+///
+/// Nothing of it is on disk: the image lies in a sealed memfd that vanishes with its last
+/// descriptor and mapping.
+#[derive(Debug)]
+pub struct Object {
+    pub(crate) text: Source,
+    pub(crate) vvar: Option<Source>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) length: u64,
+}
+
+/// A stretch of a file and where it goes.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) file: File,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) offset: u64,
+    /// Bytes from the image's start.
+    pub(crate) distance: u64,
+    pub(crate) length: u64,
+}
+
+impl Source {
+    fn new(file: File, offset: u64, distance: u64, length: u64) -> io::Result<Source> {
+        let metadata = file.metadata()?;
+        let (device, inode) = (metadata.dev(), metadata.ino());
+        Ok(Source { file, device, inode, offset, distance, length })
+    }
+}
+
+impl Object {
+    /// An object of the image in `bytes`, with its vvar pages as they are in the image:
+    /// they never change. [`Object::with_vvar`] gives it a publisher's.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when the image is none that can be delivered, [`Error::System`] when
+    /// the kernel refuses a memfd.
+    pub fn new(bytes: &[u8]) -> Result<Object, Error> {
+        let layout = Layout::of(bytes)?;
+        let file = memfd(bytes).map_err(Error::system("keep the image in memory"))?;
+        Object::assemble(file, layout)
+    }
+
+    /// An object of an image file whose vvar pages are kept up to date in the file itself.
+    ///
+    /// # Errors
+    /// As [`Object::new`], and when the file can't be read.
+    pub fn open(path: &Path) -> Result<Object, Error> {
+        let system = || Error::system("read the image");
+        let mut file = File::open(path).map_err(system())?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(system())?;
+        let layout = Layout::of(&bytes)?;
+        Object::assemble(file, layout)
+    }
+
+    fn assemble(file: File, layout: Layout) -> Result<Object, Error> {
+        let system = || Error::system("look at the image");
+        let vvar = match layout.vvar {
+            Some(vvar) => {
+                let file = file.try_clone().map_err(system())?;
+                let source = Source::new(file, vvar.offset, vvar.distance, vvar.length);
+                Some(source.map_err(system())?)
+            }
+            None => None,
+        };
+        let text = Source::new(file, 0, 0, layout.length).map_err(system())?;
+        Ok(Object { text, vvar, links: layout.links, length: layout.length })
+    }
+
+    /// Takes the vvar pages from `file` at `offset` (bytes, a multiple of the page size)
+    /// instead of from the image. The target maps them shared and read-only.
+    ///
+    /// `file` may be writable, as a publisher's memfd is: what is handed on is a read-only
+    /// descriptor of the same file.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when the image has no vvar pages, or `file` is too short or `offset`
+    /// not at a page.
+    pub fn with_vvar(mut self, file: OwnedFd, offset: u64) -> Result<Object, Error> {
+        let system = || Error::system("hand on the vvar pages");
+        let vvar = self.vvar.as_mut().ok_or(ImageError::NoVvar)?;
+        let file = read_only(file).map_err(system())?;
+        let length = file.metadata().map_err(system())?.len();
+        let end = offset.checked_add(vvar.length);
+        if offset % PAGE != 0 || end.is_none_or(|end| end > length) {
+            return Err(ImageError::VvarOffset { offset, needed: vvar.length, length }.into());
+        }
+        *vvar = Source::new(file, offset, vvar.distance, vvar.length).map_err(system())?;
+        Ok(self)
+    }
+
+    /// The address space that the object takes in a process, in bytes.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+}
+
+/// A read-only memfd of `bytes` that nobody can change.
+fn memfd(bytes: &[u8]) -> io::Result<File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = File::from(rustix::fs::memfd_create("vdso", flags)?);
+    file.write_all(bytes)?;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&file, seals)?;
+    read_only(file.into())
+}
+
+/// The same file, by a descriptor that can only read. A shared mapping of a descriptor that
+/// can write could be made writable by its process with mprotect(2).
+fn read_only(file: OwnedFd) -> io::Result<File> {
+    if rustix::fs::fcntl_getfl(&file)? & OFlags::RWMODE == OFlags::RDONLY {
+        return Ok(file.into());
+    }
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// What an image says about how it is to be mapped.
+#[derive(Debug)]
+struct Layout {
+    length: u64,
+    vvar: Option<Stretch>,
+    links: Vec<Link>,
+}
+
+#[derive(Debug)]
+struct Stretch {
+    offset: u64,
+    distance: u64,
+    length: u64,
+}
+
+impl Layout {
+    /// Reads it, and refuses every image that does not have the project's shape: a first
+    /// PT_LOAD, readable and executable, at offset 0 and an address other than 0, then at
+    /// most one more, read-only, at the distance that its offset has.
+    fn of(bytes: &[u8]) -> Result<Layout, Error> {
+        let image = Image::parse(bytes).map_err(ImageError::Parse)?;
+        if image.header().machine != arch::MACHINE {
+            return Err(ImageError::Machine(image.header().machine).into());
+        }
+        let loads: Vec<_> = image.segments().filter(|segment| segment.is_load()).collect();
+        let [text, rest @ ..] = loads.as_slice() else {
+            return Err(ImageError::Segments("it has no PT_LOAD").into());
+        };
+        let refuse = |why| Err(Error::from(ImageError::Segments(why)));
+        let pages = |length: u64| length.checked_next_multiple_of(PAGE);
+        if text.offset != 0 {
+            return refuse("its first PT_LOAD does not begin with the ELF header");
+        }
+        if text.vaddr == 0 || text.vaddr % PAGE != 0 {
+            return refuse("its first PT_LOAD lies at address 0, or not at a page");
+        }
+        if loads.iter().any(|load| load.flags & PF_W != 0) || text.flags & PF_X == 0 {
+            return refuse("a PT_LOAD is writable, or the first is not executable");
+        }
+        if loads.iter().any(|load| load.memsz != load.filesz) {
+            return refuse("a PT_LOAD has memory that is not in the file");
+        }
+        let file_length = bytes.len() as u64;
+        let too_long = |end: Option<u64>| end.is_none_or(|end| end > file_length);
+        if text.memsz == 0 || too_long(text.offset.checked_add(text.memsz)) {
+            return refuse("its first PT_LOAD is not all in the file");
+        }
+        let (Some(text_length), true) = (pages(text.memsz), rest.len() <= 1) else {
+            return refuse("it has more than two PT_LOADs");
+        };
+        let mut layout = Layout { length: text_length, vvar: None, links: link::read(&image, text)? };
+        let Some(vvar) = rest.first() else { return Ok(layout) };
+        if vvar.flags & PF_X != 0 || vvar.offset % PAGE != 0 || vvar.offset < text_length {
+            return refuse("its second PT_LOAD is executable, or does not follow at a page");
+        }
+        if vvar.vaddr.checked_sub(vvar.offset) != Some(text.vaddr) {
+            return refuse("its PT_LOADs differ in p_vaddr - p_offset");
+        }
+        let (Some(length), false) = (pages(vvar.memsz), too_long(vvar.offset.checked_add(vvar.memsz))) else {
+            return refuse("its second PT_LOAD is not all in the file");
+        };
+        if length == 0 {
+            return Ok(layout);
+        }
+        layout.length = vvar.offset + length;
+        layout.vvar = Some(Stretch { offset: vvar.offset, distance: vvar.offset, length });
+        Ok(layout)
+    }
+}

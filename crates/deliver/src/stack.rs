@@ -1,0 +1,103 @@
+//! The stack of a program at its first instruction: argc, argv, envp, then the auxiliary
+//! vector (System V ABI for x86-64, 3.4.1; the same on every 64-bit Linux).
+
+/// Why a stack can't be read as that of a 64-bit program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StackError {
+    /// The bytes end before the auxiliary vector does.
+    NeedMore,
+    /// It does not look like a 64-bit program's stack.
+    Foreign,
+}
+
+/// What delivery needs of the auxiliary vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Auxiliary {
+    /// Where AT_SYSINFO_EHDR's value lies, counted from the stack pointer, and what it is.
+    pub(crate) vdso: Option<(usize, u64)>,
+    /// AT_SECURE: the program runs with more rights than its caller.
+    pub(crate) secure: bool,
+}
+
+const AT_NULL: u64 = 0;
+const AT_PHENT: u64 = 4;
+const AT_SECURE: u64 = 23;
+const AT_SYSINFO_EHDR: u64 = 33;
+
+/// Bytes of a program header of a 64-bit program; an x32 program's has 32.
+const PROGRAM_HEADER: u64 = 56;
+
+/// Reads the bytes from the stack pointer up.
+pub(crate) fn auxiliary(stack: &[u8]) -> Result<Auxiliary, StackError> {
+    let word = |index: usize| {
+        let bytes = stack.get(index * 8..).and_then(<[u8]>::first_chunk);
+        bytes.map(|bytes| u64::from_ne_bytes(*bytes)).ok_or(StackError::NeedMore)
+    };
+    let arguments = usize::try_from(word(0)?).ok().filter(|&count| count < 1 << 40);
+    let arguments = arguments.ok_or(StackError::Foreign)?;
+    if word(1 + arguments)? != 0 {
+        return Err(StackError::Foreign);
+    }
+    let mut at = 2 + arguments;
+    while word(at)? != 0 {
+        at += 1;
+    }
+    at += 1;
+    let mut found = Auxiliary { vdso: None, secure: false };
+    let mut is_64_bit = false;
+    loop {
+        let (key, value) = (word(at)?, word(at + 1)?);
+        match key {
+            AT_NULL => break,
+            AT_PHENT => is_64_bit = value == PROGRAM_HEADER,
+            AT_SECURE => found.secure = value != 0,
+            AT_SYSINFO_EHDR => found.vdso = Some(((at + 1) * 8, value)),
+            _ => {}
+        }
+        at += 2;
+    }
+    if is_64_bit { Ok(found) } else { Err(StackError::Foreign) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(words: &[u64]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+    }
+
+    const PLAIN: [u64; 14] = [
+        2, 0x1000, 0x1008, 0, 0x1010, 0, // argc, argv, envp
+        AT_SYSINFO_EHDR, 0x7000, AT_PHENT, 56, AT_SECURE, 1, AT_NULL, 0,
+    ];
+
+    #[test]
+    fn finds_the_vdso_behind_arguments_and_environment() {
+        let found = auxiliary(&stack(&PLAIN));
+        assert_eq!(found, Ok(Auxiliary { vdso: Some((7 * 8, 0x7000)), secure: true }));
+    }
+
+    #[test]
+    fn every_shorter_stack_asks_for_more() {
+        let bytes = stack(&PLAIN);
+        for length in 0..bytes.len() {
+            assert_eq!(auxiliary(&bytes[..length]), Err(StackError::NeedMore), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_stack_of_another_width_is_foreign() {
+        let mut x32 = PLAIN;
+        x32[9] = 32;
+        assert_eq!(auxiliary(&stack(&x32)), Err(StackError::Foreign));
+        assert_eq!(auxiliary(&stack(&[u64::MAX, 0, 0, 0])), Err(StackError::Foreign));
+        assert_eq!(auxiliary(&stack(&[1, 5, 5, 0, 0, 0, 0])), Err(StackError::Foreign));
+    }
+
+    #[test]
+    fn no_vdso_is_no_error() {
+        let found = auxiliary(&stack(&[0, 0, 0, AT_PHENT, 56, AT_NULL, 0]));
+        assert_eq!(found, Ok(Auxiliary { vdso: None, secure: false }));
+    }
+}

@@ -1,0 +1,252 @@
+//! The system calls that rustix leaves out on purpose: ptrace, wait for tracees, fork and
+//! exec. Every function here is safe to call; what it can break is another process, not
+//! this one's memory.
+#![allow(
+    unsafe_code,
+    reason = "ptrace(2), waitpid(2) with __WALL, fork(2) and execvp(3) exist only as foreign functions"
+)]
+
+use std::ffi::{CString, c_int, c_long, c_ulong, c_void};
+use std::io;
+use std::ptr;
+
+/// A thread id or a process id, as the kernel's ptrace interface mixes them.
+pub(crate) type Pid = libc::pid_t;
+
+/// The registers of a stopped thread, as `NT_PRSTATUS` has them.
+pub(crate) type Registers = libc::user_regs_struct;
+
+/// A set of signals as the kernel has it: bit n-1 stands for signal n.
+pub(crate) type SignalSet = u64;
+
+/// How a stopped thread goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resume {
+    /// `PTRACE_CONT`.
+    Continue,
+    /// `PTRACE_SYSCALL`: to the next entry into or exit from a system call.
+    ToSyscall,
+    /// `PTRACE_SINGLESTEP`.
+    Step,
+    /// `PTRACE_DETACH`.
+    Detach,
+}
+
+fn ptrace(request: libc::c_uint, pid: Pid, address: usize, data: usize) -> io::Result<c_long> {
+    // SAFETY: every caller in this module passes as `address` and `data` either plain
+    // numbers or pointers to live objects of the size that the request reads or writes;
+    // memory of this process is touched in no other way (ptrace(2)).
+    let result = unsafe { libc::ptrace(request, pid, address as *mut c_void, data as *mut c_void) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Becomes the tracer of `pid` without stopping it.
+pub(crate) fn seize(pid: Pid, options: c_int) -> io::Result<()> {
+    ptrace(libc::PTRACE_SEIZE, pid, 0, options as usize).map(drop)
+}
+
+pub(crate) fn set_options(pid: Pid, options: c_int) -> io::Result<()> {
+    ptrace(libc::PTRACE_SETOPTIONS, pid, 0, options as usize).map(drop)
+}
+
+/// Stops a seized thread; it reports a stop of its own accord later.
+pub(crate) fn interrupt(pid: Pid) -> io::Result<()> {
+    ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0).map(drop)
+}
+
+/// Lets a thread in a group-stop stay stopped and hear of `SIGCONT`.
+pub(crate) fn listen(pid: Pid) -> io::Result<()> {
+    ptrace(libc::PTRACE_LISTEN, pid, 0, 0).map(drop)
+}
+
+/// Lets a stopped thread go on, with `signal` delivered to it (0: none).
+pub(crate) fn resume(pid: Pid, how: Resume, signal: c_int) -> io::Result<()> {
+    let request = match how {
+        Resume::Continue => libc::PTRACE_CONT,
+        Resume::ToSyscall => libc::PTRACE_SYSCALL,
+        Resume::Step => libc::PTRACE_SINGLESTEP,
+        Resume::Detach => libc::PTRACE_DETACH,
+    };
+    ptrace(request, pid, 0, signal as usize).map(drop)
+}
+
+/// The registers, and how many bytes of them the kernel gave: fewer than all for a
+/// program of the compatibility (32-bit) kind.
+pub(crate) fn registers(pid: Pid) -> io::Result<(Registers, usize)> {
+    // SAFETY: user_regs_struct is a C structure of integers; all zeros is a value of it.
+    let mut registers: Registers = unsafe { std::mem::zeroed() };
+    let mut vector = libc::iovec {
+        iov_base: ptr::from_mut(&mut registers).cast(),
+        iov_len: size_of::<Registers>(),
+    };
+    ptrace(
+        libc::PTRACE_GETREGSET,
+        pid,
+        libc::NT_PRSTATUS as usize,
+        ptr::from_mut(&mut vector) as usize,
+    )?;
+    Ok((registers, vector.iov_len))
+}
+
+pub(crate) fn set_registers(pid: Pid, registers: &Registers) -> io::Result<()> {
+    let mut vector = libc::iovec {
+        iov_base: ptr::from_ref(registers).cast_mut().cast(),
+        iov_len: size_of::<Registers>(),
+    };
+    ptrace(
+        libc::PTRACE_SETREGSET,
+        pid,
+        libc::NT_PRSTATUS as usize,
+        ptr::from_mut(&mut vector) as usize,
+    )
+    .map(drop)
+}
+
+/// The signals that a stopped thread blocks.
+pub(crate) fn blocked(pid: Pid) -> io::Result<SignalSet> {
+    let mut set: SignalSet = 0;
+    ptrace(
+        libc::PTRACE_GETSIGMASK,
+        pid,
+        size_of::<SignalSet>(),
+        ptr::from_mut(&mut set) as usize,
+    )?;
+    Ok(set)
+}
+
+pub(crate) fn set_blocked(pid: Pid, set: SignalSet) -> io::Result<()> {
+    ptrace(
+        libc::PTRACE_SETSIGMASK,
+        pid,
+        size_of::<SignalSet>(),
+        ptr::from_ref(&set) as usize,
+    )
+    .map(drop)
+}
+
+/// Waits for a state change of `pid`, or with `-1` of any child or tracee of *this thread*
+/// (`__WNOTHREAD`: another thread's children are not ours to reap).
+///
+/// `None`: there is no such child or tracee any more.
+pub(crate) fn wait(pid: Pid) -> io::Result<Option<(Pid, c_int)>> {
+    loop {
+        let mut status = 0;
+        // SAFETY: `status` lives and is an int, as waitpid(2) asks.
+        let got = unsafe { libc::waitpid(pid, &mut status, libc::__WALL | libc::__WNOTHREAD) };
+        if got > 0 {
+            return Ok(Some((got, status)));
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            Some(libc::ECHILD) => return Ok(None),
+            _ => return Err(error),
+        }
+    }
+}
+
+/// Which side of a fork this is.
+pub(crate) enum Fork {
+    Parent(Pid),
+    Child,
+}
+
+/// `fork(2)`. Refuses when this process has more than one thread: the child would have
+/// only this one, and the others' locks for ever.
+pub(crate) fn fork() -> io::Result<Fork> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("this process has more than one thread"));
+    }
+    // SAFETY: the process has one thread (checked above), so the child is a whole copy of
+    // it: no lock is held by a thread that does not exist there.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(pid)),
+    }
+}
+
+/// Ends the process at once, without running what `exit(3)` runs.
+pub(crate) fn exit_now(status: c_int) -> ! {
+    // SAFETY: _exit(2) never returns and touches no memory.
+    unsafe { libc::_exit(status) }
+}
+
+/// Lets `tracer` trace this process where Yama restricts tracing to ancestors
+/// (Documentation/admin-guide/LSM/Yama.rst). Without Yama there is nothing to allow.
+pub(crate) fn allow_tracer(tracer: Pid) {
+    // SAFETY: PR_SET_PTRACER takes a number and touches no memory of this process.
+    let _ = unsafe { libc::prctl(libc::PR_SET_PTRACER, tracer as c_ulong, 0, 0, 0) };
+}
+
+/// `execvp(3)`: returns only when it failed.
+///
+/// The program starts with `SIGPIPE` at its default, which Rust's runtime had changed
+/// before `main`; signal mask and all else stay as this process got them.
+pub(crate) fn execute(program: &CString, arguments: &[CString]) -> io::Error {
+    let mut pointers: Vec<_> = arguments.iter().map(|argument| argument.as_ptr()).collect();
+    pointers.push(ptr::null());
+    // SAFETY:
+    // 1. SIG_DFL and the handler that signal(2) returned before are valid handlers.
+    // 2. `pointers` is an array of NUL-terminated strings ended by a null pointer, and
+    //    both it and the strings live until execvp returns.
+    unsafe {
+        let before = libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        libc::execvp(program.as_ptr(), pointers.as_ptr());
+        let error = io::Error::last_os_error();
+        libc::signal(libc::SIGPIPE, before);
+        error
+    }
+}
+
+/// Closes the descriptors from `first` to `last`, both included; none where `last` is less.
+pub(crate) fn close_range(first: u32, last: u32) -> io::Result<()> {
+    if last < first {
+        return Ok(());
+    }
+    // SAFETY: touches no memory. Descriptors that objects of this process own are closed
+    // only in the tracer, which has been forked for its own purpose, is done with them and
+    // ends with exit_now, so no destructor closes them again.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// A file mapped for reading.
+pub(crate) struct Mapping {
+    address: *mut c_void,
+    length: usize,
+}
+
+impl Mapping {
+    /// Maps an executable that some process runs: the kernel lets nobody write to it or
+    /// truncate it meanwhile (ETXTBSY). On a network file system another machine may, and
+    /// cutting it short ends the process that looks, by SIGBUS.
+    pub(crate) fn of(file: &std::fs::File) -> io::Result<Mapping> {
+        let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        // SAFETY: a new private mapping at an address of the kernel's choice aliases nothing.
+        let address = unsafe {
+            let fd = std::os::fd::AsRawFd::as_raw_fd(file);
+            libc::mmap(ptr::null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, fd, 0)
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Mapping { address, length })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY:
+        // 1. `address` is a readable mapping of `length` bytes for as long as `self` lives.
+        // 2. Nobody writes to it: a running executable is refused to writers.
+        unsafe { std::slice::from_raw_parts(self.address.cast(), self.length) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this object's own and no borrow of it is left.
+        unsafe { libc::munmap(self.address, self.length) };
+    }
+}

@@ -1,0 +1,161 @@
+//! What the tests share: the stand-in images, the program that delivers them, and programs
+//! that no one here wrote.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// The second that the stand-in images say it is: 2038-01-01 00:00:00 UTC.
+pub(crate) const SECOND: u64 = 2_145_916_800;
+/// The same as programs print it.
+pub(crate) const SAID: &str = "2145916800";
+
+/// The two stand-in images.
+pub(crate) struct Images {
+    /// Without links: the kernel's vDSO goes.
+    pub(crate) plain: PathBuf,
+    /// With links: the kernel's vDSO stays, and is called.
+    pub(crate) links: PathBuf,
+}
+
+impl Images {
+    pub(crate) fn each(&self) -> [&Path; 2] {
+        [&self.plain, &self.links]
+    }
+}
+
+pub(crate) fn images() -> &'static Images {
+    static IMAGES: OnceLock<Images> = OnceLock::new();
+    IMAGES.get_or_init(|| {
+        let scratch = scratch("images");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/image");
+        let build = |name: &str, define: &[&str]| {
+            let path = scratch.join(name);
+            let script = format!("-Wl,-T,{}", source.join("image.lds").display());
+            let flags = "-O2 -fPIC -fno-stack-protector -fcf-protection=none \
+                         -fno-asynchronous-unwind-tables -nostdlib -shared -Wl,--build-id=none \
+                         -Wl,--hash-style=both -Wl,-z,noexecstack -Wl,-soname,stand-in.so.1";
+            succeed(
+                Command::new("cc")
+                    .args(flags.split_whitespace())
+                    .args(define)
+                    .arg(script)
+                    .arg("-o")
+                    .arg(&path)
+                    .arg(source.join("image.c")),
+            );
+            path
+        };
+        Images { plain: build("plain.so", &[]), links: build("links.so", &["-DLINKS"]) }
+    })
+}
+
+/// A directory of this test program's own.
+pub(crate) fn scratch(name: &str) -> PathBuf {
+    let process = env::current_exe().expect("the path of this test");
+    let process = process.file_name().expect("its name").to_owned();
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(process).join(name);
+    fs::create_dir_all(&path).expect("a scratch directory");
+    path
+}
+
+/// The example program `run`, which cargo builds beside the tests.
+pub(crate) fn runner() -> PathBuf {
+    let test = env::current_exe().expect("the path of this test");
+    let profile = test.ancestors().nth(2).expect("the profile's directory");
+    let path = profile.join("examples/run");
+    assert!(path.exists(), "{} is missing: cargo test builds it", path.display());
+    path
+}
+
+/// `run IMAGE PROGRAM ARGUMENTS…`, ready to be started.
+pub(crate) fn on(image: &Path, command: &[&str]) -> Command {
+    let mut runner = Command::new(runner());
+    runner.arg(image).args(command);
+    runner
+}
+
+/// What a command printed; it has to succeed.
+pub(crate) fn succeed(command: &mut Command) -> String {
+    let output = finish(command);
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+pub(crate) fn finish(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// Compiles a C program of `tests/programs`.
+pub(crate) fn compiled(name: &str, flags: &[&str]) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
+    let path = scratch("programs").join(format!("{name}{}", flags.concat().replace('/', "_")));
+    succeed(
+        Command::new("cc")
+            .args(["-O1", "-o"])
+            .arg(&path)
+            .arg(source.join(name).with_extension("c"))
+            .args(flags),
+    );
+    path
+}
+
+/// A program of this machine; where it is missing the test is skipped, which in CI fails.
+pub(crate) fn installed(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.exists());
+    if found.is_none() {
+        skip(&format!("{name} is not installed"));
+    }
+    found
+}
+
+/// Says why a test can't run. Under CI=true that is a failure.
+pub(crate) fn skip(reason: &str) {
+    assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "skipped: {reason}");
+    eprintln!("skipped: {reason}");
+}
+
+/// Debian packages unpacked over each other in the cache, outside the checkout.
+pub(crate) fn debian(packages: &[&str]) -> Option<PathBuf> {
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = variable("VDSOKIT_CACHE")
+        .or_else(|| variable("XDG_CACHE_HOME").map(|dir| dir.join("vdsokit")))
+        .or_else(|| variable("HOME").map(|dir| dir.join(".cache/vdsokit")))?;
+    let root = cache.join("debian").join(packages.join("+"));
+    if root.exists() {
+        return Some(root);
+    }
+    let download = root.with_extension(std::process::id().to_string());
+    fs::create_dir_all(&download).ok()?;
+    let fetch = "apt-get download \"$@\" && for package in *.deb; do dpkg -x $package root; done";
+    let output =
+        Command::new("sh").args(["-ec", fetch, "sh"]).args(packages).current_dir(&download).output();
+    if output.is_ok_and(|output| output.status.success()) {
+        // Another test program may have been first: its copy is as good.
+        let _ = fs::rename(download.join("root"), &root);
+    }
+    let _ = fs::remove_dir_all(&download);
+    if !root.exists() {
+        skip(&format!("Debian's {} can't be had", packages.join(" and ")));
+        return None;
+    }
+    Some(root)
+}
+
+/// A field of `/proc/PID/status`.
+pub(crate) fn status_field(pid: u32, field: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.map(|value| value.trim().to_owned())
+}
+
+/// What `run` calls a program: text of an argument vector.
+pub(crate) fn text(path: &(impl AsRef<OsStr> + ?Sized)) -> &str {
+    path.as_ref().to_str().expect("a path of text")
+}
