@@ -1,0 +1,177 @@
+//! AArch64: AAPCS64, instruction encodings of the Arm Architecture Reference Manual
+//! (DDI 0487), section C6.
+//!
+//! An acquire load is `ldar`, an acquire fence `dmb ishld`.
+
+use super::{Getter, Target, UNROLLED, Unwind, tail};
+use object::elf;
+use vdsokit_vvar::header;
+use vdsokit_vvar::latch;
+use vdsokit_vvar::scalar::ScalarType;
+
+pub(super) const TARGET: Target = Target {
+    machine: elf::EM_AARCH64,
+    page: 0x10000,
+    function_align: 16,
+    filler: &[0x00, 0x00, 0x20, 0xd4], // brk #0
+    unwind: Unwind {
+        return_address: 30,
+        // The frame address is sp; the return address is still in x30.
+        initial: &[0x0c, 31, 0],
+    },
+    emit,
+};
+
+fn emit(code: &mut Vec<u8>, address: u64, pages: u64, getter: &Getter) {
+    let mut text = Text {
+        start: code.len(),
+        code,
+        address,
+        pages,
+    };
+    match *getter {
+        Getter::Scalar { ty, offset } => text.scalar(ty, offset),
+        Getter::Latch { size, offset } => text.latch(size, offset),
+    }
+}
+
+/// The registers used are all the caller's to lose (AAPCS64, "General-purpose registers").
+const OUT: u32 = 0;
+const LATCH: u32 = 8;
+const PLACE: u32 = 9;
+const STATE: u32 = 10;
+const BEFORE: u32 = 11;
+const COPY: u32 = 12;
+const WORD: u32 = 13;
+const INDEX: u32 = 14;
+
+const RET: u32 = 0xd65f_03c0;
+
+/// A function as it grows.
+struct Text<'c> {
+    code: &'c mut Vec<u8>,
+    start: usize,
+    address: u64,
+    pages: u64,
+}
+
+impl Text<'_> {
+    fn put(&mut self, instruction: u32) {
+        self.code.extend_from_slice(&instruction.to_le_bytes());
+    }
+
+    /// `adrp` and `add`: the address `offset` bytes into the vvar pages.
+    fn address(&mut self, register: u32, offset: usize) {
+        let here = self
+            .address
+            .wrapping_add((self.code.len() - self.start) as u64);
+        let there = self.pages.wrapping_add(offset as u64);
+        // In units of 4 KiB, signed, 21 bits: 4 GiB either way; an image is smaller.
+        let pages = (there >> 12).wrapping_sub(here >> 12) as u32;
+        self.put(0x9000_0000 | (pages & 3) << 29 | (pages >> 2 & 0x7_ffff) << 5 | register);
+        let low = there as u32 & 0xfff;
+        self.put(0x9100_0000 | low << 10 | register << 5 | register);
+    }
+
+    fn scalar(&mut self, ty: ScalarType, offset: usize) {
+        self.address(PLACE, offset);
+        let size = match ty.size() {
+            1 => 0,
+            2 => 1,
+            4 => 2,
+            _ => 3,
+        };
+        self.put(0x08df_fc00 | size << 30 | PLACE << 5 | OUT); // ldar{b,h,} {w,x}0, [x9]
+        match ty {
+            // Whatever is there, a C bool is 0 or 1.
+            ScalarType::Bool => {
+                self.put(0x7100_001f | OUT << 5); // cmp w0, #0
+                self.put(0x1a9f_07e0 | OUT); // cset w0, ne
+            }
+            ScalarType::I8 => self.put(0x1300_1c00 | OUT << 5 | OUT), // sxtb w0, w0
+            ScalarType::I16 => self.put(0x1300_3c00 | OUT << 5 | OUT), // sxth w0, w0
+            ScalarType::F32 => self.put(0x1e27_0000 | OUT << 5),      // fmov s0, w0
+            ScalarType::F64 => self.put(0x9e67_0000 | OUT << 5),      // fmov d0, x0
+            _ => {}
+        }
+        self.put(RET);
+    }
+
+    /// The reader's half of [`vdsokit_vvar::latch`].
+    fn latch(&mut self, size: usize, offset: usize) {
+        self.address(PLACE, header::STATE_OFFSET);
+        self.put(0x88df_fc00 | PLACE << 5 | STATE); // ldar w10, [x9]
+        self.address(LATCH, offset);
+        let again = self.code.len();
+        self.put(0xc8df_fc00 | LATCH << 5 | BEFORE); // ldar x11, [x8]
+        self.put(0x9240_0000 | BEFORE << 5 | COPY); // and x12, x11, #1
+        let stride = latch::stride(size) as u32;
+        self.put(0x5280_0000 | (stride & 0xffff) << 5 | WORD); // movz w13, #low
+        self.put(0x72a0_0000 | (stride >> 16) << 5 | WORD); // movk w13, #high, lsl #16
+        // madd x12, x12, x13, x8
+        self.put(0x9b00_0000 | WORD << 16 | LATCH << 10 | COPY << 5 | COPY);
+        self.put(0x9100_0000 | 8 << 10 | COPY << 5 | COPY); // add x12, x12, #8
+        self.copy_words(size / 8);
+        self.copy_tail(size);
+        self.put(0xd503_39bf); // dmb ishld
+        self.put(0xf940_0000 | LATCH << 5 | WORD); // ldr x13, [x8]
+        self.put(0xeb00_001f | BEFORE << 16 | WORD << 5); // cmp x13, x11
+        self.branch_if_not_equal(again);
+        self.put(0x2a00_03e0 | STATE << 16 | OUT); // mov w0, w10
+        self.put(RET);
+    }
+
+    fn branch_if_not_equal(&mut self, target: usize) {
+        let words = (target as i64 - self.code.len() as i64) / 4;
+        self.put(0x5400_0001 | (words as u32 & 0x7_ffff) << 5);
+    }
+
+    fn copy_words(&mut self, words: usize) {
+        if words <= UNROLLED {
+            for word in 0..words as u32 {
+                self.put(0xf940_0000 | word << 10 | COPY << 5 | WORD); // ldr x13, [x12, #]
+                self.put(0xf900_0000 | word << 10 | OUT << 5 | WORD); // str x13, [x0, #]
+            }
+            return;
+        }
+        let words = words as u32;
+        self.put(0x5280_0000 | (words & 0xffff) << 5 | INDEX); // movz w14, #words
+        let next = self.code.len();
+        self.put(0x7100_0400 | INDEX << 5 | INDEX); // subs w14, w14, #1
+        self.put(0xf860_7800 | INDEX << 16 | COPY << 5 | WORD); // ldr x13, [x12, x14, lsl #3]
+        self.put(0xf820_7800 | INDEX << 16 | OUT << 5 | WORD); // str x13, [x0, x14, lsl #3]
+        self.branch_if_not_equal(next);
+    }
+
+    fn copy_tail(&mut self, size: usize) {
+        let at = size / 8 * 8;
+        if at == size {
+            return;
+        }
+        // A value of up to 64 KiB: base + offset in two steps, the offset in words.
+        self.advance(COPY, INDEX, at);
+        self.put(0xf940_0000 | INDEX << 5 | WORD); // ldr x13, [x14]
+        self.advance(OUT, INDEX, at);
+        let mut from = 0;
+        for piece in tail(size) {
+            let store = match piece {
+                4 => 0xb800_0400, // str w13, [x14], #4
+                2 => 0x7800_0400, // strh w13, [x14], #2
+                _ => 0x3800_0400, // strb w13, [x14], #1
+            };
+            self.put(store | (piece as u32) << 12 | INDEX << 5 | WORD);
+            from += piece;
+            if at + from != size {
+                let bits = piece as u32 * 8;
+                self.put(0xd340_fc00 | bits << 16 | WORD << 5 | WORD); // lsr x13, x13, #bits
+            }
+        }
+    }
+
+    /// `to = from + bytes`, for less than 64 KiB.
+    fn advance(&mut self, from: u32, to: u32, bytes: usize) {
+        let (high, low) = (bytes as u32 >> 12, bytes as u32 & 0xfff);
+        self.put(0x9140_0000 | high << 10 | from << 5 | to); // add to, from, #high, lsl #12
+        self.put(0x9100_0000 | low << 10 | to << 5 | to); // add to, to, #low
+    }
+}

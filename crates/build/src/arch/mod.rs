@@ -1,0 +1,153 @@
+//! What differs between architectures: the ELF header's numbers and the getters' machine
+//! code. Another architecture is one more file like [`x86_64`] and one more line in
+//! [`Architecture::target`].
+
+mod aarch64;
+mod x86_64;
+
+use object::elf;
+use vdsokit_vvar::header;
+use vdsokit_vvar::layout::Shape;
+use vdsokit_vvar::scalar::ScalarType;
+
+/// An architecture that images can be built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// x86-64, 4 KiB pages.
+    X86_64,
+    /// AArch64 (little-endian), 64 KiB pages and with them every smaller size.
+    Aarch64,
+}
+
+impl Architecture {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::X86_64, Self::Aarch64];
+
+    /// The one that this program was compiled for, if images can be built for it.
+    #[must_use]
+    pub fn host() -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|arch| arch.rust_name() == std::env::consts::ARCH)
+    }
+
+    /// Its name on a command line, as Linux's distributions write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86-64",
+            Self::Aarch64 => "aarch64",
+        }
+    }
+
+    /// Its name in Rust's target triples.
+    #[must_use]
+    pub fn rust_name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Aarch64 => "aarch64",
+        }
+    }
+
+    /// The architecture of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|arch| arch.name() == name || arch.rust_name() == name)
+    }
+
+    /// The largest page that a machine of this architecture maps: the unit in which an
+    /// image is laid out, so that every machine can map it.
+    #[must_use]
+    pub fn page(self) -> usize {
+        self.target().page
+    }
+
+    pub(crate) fn target(self) -> &'static Target {
+        match self {
+            Self::X86_64 => &x86_64::TARGET,
+            Self::Aarch64 => &aarch64::TARGET,
+        }
+    }
+}
+
+/// What an architecture's file defines.
+pub(crate) struct Target {
+    /// `e_machine`.
+    pub(crate) machine: elf::Machine,
+    /// See [`Architecture::page`].
+    pub(crate) page: usize,
+    /// Where functions begin: multiples of this.
+    pub(crate) function_align: usize,
+    /// What fills the gaps between functions: bytes that trap.
+    pub(crate) filler: &'static [u8],
+    /// The unwind rules that hold at every instruction of a function that moves no stack
+    /// pointer and saves no register.
+    pub(crate) unwind: Unwind,
+    /// Appends the code of a function that will lie at `address`; the vvar pages lie at
+    /// `pages`. Its length does not depend on the two addresses.
+    pub(crate) emit: fn(code: &mut Vec<u8>, address: u64, pages: u64, getter: &Getter),
+}
+
+/// The Common Information Entry's share of an architecture, as DWARF numbers it.
+pub(crate) struct Unwind {
+    /// The column of the return address.
+    pub(crate) return_address: u8,
+    /// `DW_CFA` instructions.
+    pub(crate) initial: &'static [u8],
+}
+
+/// A function that reads from the vvar pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Getter {
+    /// `TYPE f(void)`: the scalar at this offset.
+    Scalar {
+        /// Its type.
+        ty: ScalarType,
+        /// Where it lies, from the start of the pages.
+        offset: usize,
+    },
+    /// `uint32_t f(void *out)`: copies a value out of the latch at this offset, exactly
+    /// `size` bytes, and returns the state that the header had before.
+    Latch {
+        /// Bytes of the value.
+        size: usize,
+        /// Where the latch begins, from the start of the pages.
+        offset: usize,
+    },
+}
+
+impl Getter {
+    /// `uint32_t PREFIX_state(void)`.
+    pub(crate) const STATE: Self = Self::Scalar {
+        ty: ScalarType::U32,
+        offset: header::STATE_OFFSET,
+    };
+    /// `uint64_t PREFIX_updated(void)`.
+    pub(crate) const UPDATED: Self = Self::Scalar {
+        ty: ScalarType::U64,
+        offset: header::UPDATED_OFFSET,
+    };
+
+    /// The function of a variable that lies at `offset`.
+    pub(crate) fn of(shape: &Shape<'_>, offset: usize) -> Self {
+        match *shape {
+            Shape::Plain(vdsokit_vvar::layout::Type::Scalar(ty)) => Self::Scalar { ty, offset },
+            _ => Self::Latch {
+                size: shape.size(),
+                offset,
+            },
+        }
+    }
+}
+
+/// Up to so many words a latched value is copied by straight-line code, above it by a loop.
+const UNROLLED: usize = 16;
+
+/// The pieces of a copy's last, partial word as it is stored: widths in bytes, widest
+/// first. The word is loaded whole, as everything in a latch is, and stored in pieces so
+/// that not a byte behind the caller's value is touched.
+fn tail(size: usize) -> impl Iterator<Item = usize> {
+    [4, 2, 1].into_iter().filter(move |piece| size & piece != 0)
+}

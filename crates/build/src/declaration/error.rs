@@ -1,0 +1,261 @@
+//! What can be wrong with a declaration, where, and what to do about it.
+
+use super::names::FUNCTIONS;
+use miette::{Diagnostic, NamedSource, SourceSpan};
+use thiserror::Error;
+use vdsokit_vvar::directory::MAX_STRING;
+use vdsokit_vvar::layout::{MAX_VALUE, Type};
+use vdsokit_vvar::scalar::ScalarType;
+
+/// A declaration from which no image can be built: every mistake in it.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{} cannot be built: {}", self.path, self.count())]
+pub struct Invalid {
+    /// What the declaration is called.
+    pub path: String,
+    #[source_code]
+    text: NamedSource<String>,
+    /// The mistakes, in the order of the text.
+    #[related]
+    pub mistakes: Vec<Mistake>,
+}
+
+impl Invalid {
+    pub(super) fn new(path: &str, text: &str, mut mistakes: Vec<Mistake>) -> Self {
+        mistakes.sort_by_key(|mistake| mistake.place.offset());
+        Self {
+            path: path.to_owned(),
+            text: NamedSource::new(path, text.to_owned()).with_language("TOML"),
+            mistakes,
+        }
+    }
+
+    fn count(&self) -> String {
+        match self.mistakes.len() {
+            1 => "1 mistake".to_owned(),
+            count => format!("{count} mistakes"),
+        }
+    }
+}
+
+/// One mistake in a declaration.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{problem}")]
+#[diagnostic(help("{}", problem.help()))]
+pub struct Mistake {
+    /// What is wrong.
+    pub problem: Problem,
+    /// Where.
+    #[label("here")]
+    pub place: SourceSpan,
+}
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The text is no TOML.
+    #[error("this is no TOML: {0}")]
+    Toml(String),
+    /// A table lacks a key.
+    #[error("{table} has no `{key}`")]
+    Missing {
+        /// The table.
+        table: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// A key that means nothing here.
+    #[error("`{key}` means nothing in {table}")]
+    Unknown {
+        /// The key.
+        key: String,
+        /// Where it stands.
+        table: String,
+        /// The keys that mean something there.
+        known: &'static [&'static str],
+    },
+    /// A value of another kind than the key takes.
+    #[error("`{key}` is {found}, not {wanted}")]
+    Kind {
+        /// The key.
+        key: String,
+        /// What there is.
+        found: &'static str,
+        /// What there has to be.
+        wanted: &'static str,
+    },
+    /// A name that every image's own function has.
+    #[error("no variable can be called `{0}`: every vDSO has a function of that name")]
+    Reserved(String),
+    /// A word of C or C++.
+    #[error("`{0}` is a word of C or C++")]
+    Keyword(String),
+    /// No C identifier.
+    #[error("`{0}` is no C identifier")]
+    Identifier(String),
+    /// No name for a shared object.
+    #[error("`{0}` is no soname")]
+    Soname(String),
+    /// No prefix of a C identifier.
+    #[error("no function's name can begin with `{0}`")]
+    Prefix(String),
+    /// No version node.
+    #[error("`{0}` is no version node")]
+    Version(String),
+    /// No type.
+    #[error("there is no type `{0}`")]
+    Type(String),
+    /// A type whose values have no bytes.
+    #[error("`{0}` has no bytes")]
+    Empty(String),
+    /// Values that are too long.
+    #[error("`{name}` has {size} bytes, and a variable at most {MAX_VALUE}")]
+    TooLarge {
+        /// The variable.
+        name: String,
+        /// Its bytes.
+        size: usize,
+    },
+    /// A record without fields.
+    #[error("the record `{0}` has no fields")]
+    NoFields(String),
+    /// A variable that is both.
+    #[error("`{0}` has both a type and fields")]
+    TypeAndFields(String),
+    /// A variable that is neither.
+    #[error("`{0}` has neither a type nor fields")]
+    NeitherTypeNorFields(String),
+    /// A unit, doc or name that the directory can't hold.
+    #[error("`{key}` has {bytes} bytes, and a string at most {MAX_STRING}")]
+    LongString {
+        /// The key.
+        key: String,
+        /// Its bytes.
+        bytes: usize,
+    },
+    /// A NUL.
+    #[error("`{0}` holds a NUL, which would end it early")]
+    Nul(String),
+    /// A value of another kind than the type has.
+    #[error("{found} is no initial value of type `{ty}`")]
+    Init {
+        /// What there is.
+        found: String,
+        /// The type.
+        ty: Type,
+    },
+    /// A number that the type can't hold.
+    #[error("{number} is out of the range of `{ty}`")]
+    Range {
+        /// The number.
+        number: String,
+        /// The type.
+        ty: ScalarType,
+    },
+    /// A text that the variable can't hold.
+    #[error("the text has {bytes} bytes, `{ty}` has room for {most}")]
+    LongText {
+        /// Its bytes.
+        bytes: usize,
+        /// The type.
+        ty: Type,
+        /// What there is room for.
+        most: usize,
+    },
+    /// An array of another length.
+    #[error("there are {found} initial values for the {wanted} elements")]
+    Elements {
+        /// How many there are.
+        found: usize,
+        /// How many there have to be.
+        wanted: u32,
+    },
+    /// All variables together.
+    #[error("{0}")]
+    Directory(String),
+}
+
+impl Problem {
+    /// What to do about it.
+    #[must_use]
+    pub fn help(&self) -> String {
+        match self {
+            Self::Toml(_) => "a name is declared once; TOML is described at https://toml.io".into(),
+            Self::Missing { key, .. } => match *key {
+                "vdso" => "begin with [vdso] and its soname and version".into(),
+                "soname" => {
+                    "name the file that programs will load: soname = \"libNAME.so.1\"".into()
+                }
+                "version" => {
+                    "name the version node of the functions: version = \"NAME_1.0\"".into()
+                }
+                key => format!("give it a `{key}`"),
+            },
+            Self::Unknown { known, .. } => format!("known here: {}", known.join(", ")),
+            Self::Kind { key, wanted, .. } => format!("write {wanted} behind `{key} =`"),
+            Self::Reserved(_) => format!("choose a name that is none of: {}", FUNCTIONS.join(", ")),
+            Self::Keyword(_) => "choose another name: the generated header is read by both".into(),
+            Self::Identifier(_) => {
+                "use letters (A to Z, a to z), digits and underscores, and begin with no digit"
+                    .into()
+            }
+            Self::Soname(_) => {
+                "a soname is a file's name of letters, digits and _ . + - that ends \
+                in .so or .so.VERSION, such as libweather.so.1"
+                    .into()
+            }
+            Self::Prefix(_) => {
+                "use letters, digits and underscores, beginning with no digit; \"\" for no prefix"
+                    .into()
+            }
+            Self::Version(_) => {
+                "use letters, digits, underscores and dots, beginning with a letter: WEATHER_1.0"
+                    .into()
+            }
+            Self::Type(_) => {
+                "types are bool, i8, i16, i32, i64, u8, u16, u32, u64, f32, f64, arrays \
+                of these such as f64[3], and str[N] for text of less than N bytes"
+                    .into()
+            }
+            Self::Empty(_) => {
+                "give it a length of at least 1; a text needs one byte for its end".into()
+            }
+            Self::TooLarge { .. } => "make several variables of it".into(),
+            Self::NoFields(name) => format!("declare at least one: [var.{name}.fields.NAME]"),
+            Self::TypeAndFields(_) => "remove the type: a record's type is its fields".into(),
+            Self::NeitherTypeNorFields(name) => {
+                format!("give it a type, or fields: [var.{name}.fields.NAME]")
+            }
+            Self::LongString { .. } => "shorten it".into(),
+            Self::Nul(_) => "remove \\u0000".into(),
+            Self::Init { ty, .. } => match ty {
+                Type::Scalar(ScalarType::Bool) => "write true or false".into(),
+                Type::Scalar(scalar) if scalar.is_float() => "write a number, inf or nan".into(),
+                Type::Scalar(_) => "write a whole number".into(),
+                Type::Array(scalar, count) => format!("write {count} values of `{scalar}` in [ ]"),
+                Type::Text(_) => "write a string in quotes".into(),
+            },
+            Self::Range { ty, .. } => range(*ty),
+            Self::LongText { bytes, .. } => {
+                format!("shorten it, or make the type str[{}] or longer", bytes + 1)
+            }
+            Self::Elements { .. } => "give one for each element, or none at all".into(),
+            Self::Directory(_) => "declare fewer or smaller variables, or several vDSOs".into(),
+        }
+    }
+}
+
+/// The range of a type, in words.
+fn range(ty: ScalarType) -> String {
+    let bits = ty.size() as u32 * 8;
+    if ty.is_float() {
+        return format!("`{ty}` goes up to {:e}", f32::MAX);
+    }
+    let (low, high) = if ty.is_signed() {
+        (-(1_i128 << (bits - 1)), (1_i128 << (bits - 1)) - 1)
+    } else {
+        (0, (1_i128 << bits) - 1)
+    };
+    format!("`{ty}` goes from {low} to {high}")
+}

@@ -1,0 +1,222 @@
+//! What an image is built from: names, types, units, initial values.
+//!
+//! ```toml
+//! [vdso]
+//! soname  = "libweather.so.1"
+//! version = "WEATHER_1.0"      # version node of every function that names no other
+//! prefix  = "weather_"         # optional: this is what the soname gives
+//! doc     = "The weather outside"
+//!
+//! [var.temperature]
+//! type = "f64"                 # bool, i8 to i64, u8 to u64, f32, f64
+//! unit = "degC"
+//! init = 1.5                   # optional: 0, false or "" without it
+//! doc  = "Outside temperature"
+//!
+//! [var.gusts]
+//! type = "f32[3]"              # an array
+//! version = "WEATHER_1.1"      # added in that version
+//!
+//! [var.station]
+//! type = "str[16]"             # text of at most 15 bytes
+//!
+//! [var.wind]                   # a record: its fields are always read together
+//! doc = "Wind, ten minutes' mean"
+//! [var.wind.fields.speed]
+//! type = "f64"
+//! unit = "m/s"
+//! [var.wind.fields.from]
+//! type = "u16"
+//! unit = "deg"
+//! ```
+//!
+//! Variables come to lie in the order in which they are declared, so one that is added
+//! belongs at the end.
+
+mod error;
+mod names;
+mod parse;
+mod value;
+
+pub use error::{Invalid, Mistake, Problem};
+pub use names::{FUNCTIONS, default_prefix};
+
+use vdsokit_vvar::directory;
+use vdsokit_vvar::layout::{self, Shape, Type};
+
+/// A declaration in which everything has been checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Declaration {
+    pub(crate) soname: String,
+    pub(crate) version: String,
+    pub(crate) prefix: String,
+    pub(crate) doc: String,
+    pub(crate) variables: Vec<Variable>,
+}
+
+/// A variable.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variable {
+    /// A C identifier.
+    pub name: String,
+    /// Its unit, or nothing.
+    pub unit: String,
+    /// What it is, or nothing.
+    pub doc: String,
+    /// The version node of its function.
+    pub version: String,
+    /// What it consists of.
+    pub kind: Kind,
+    /// The value until somebody publishes one: its bytes, little-endian, as they lie in
+    /// the pages.
+    pub init: Vec<u8>,
+}
+
+/// What a variable consists of: [`Shape`], owned.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// One value of a type.
+    Plain(Type),
+    /// Fields that are read together.
+    Record(Vec<Field>),
+}
+
+/// A field of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    /// A C identifier.
+    pub name: String,
+    /// Its type.
+    pub ty: Type,
+    /// Bytes from the start of the record, as C has it.
+    pub offset: usize,
+    /// Its unit, or nothing.
+    pub unit: String,
+    /// What it is, or nothing.
+    pub doc: String,
+}
+
+impl Declaration {
+    /// Reads a declaration in TOML; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// [`Invalid`] lists every mistake with its place and what to do about it.
+    pub fn parse(path: &str, text: &str) -> Result<Self, Invalid> {
+        parse::parse(path, text)
+    }
+
+    /// The name by which the loader knows the image, and its file's name.
+    #[must_use]
+    pub fn soname(&self) -> &str {
+        &self.soname
+    }
+
+    /// The version node of every function that names no other.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// What stands before a variable's name in its function's name.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// What it is, or nothing.
+    #[must_use]
+    pub fn doc(&self) -> &str {
+        &self.doc
+    }
+
+    /// The variables, in the order of their declaration.
+    #[must_use]
+    pub fn variables(&self) -> &[Variable] {
+        &self.variables
+    }
+
+    /// The name of the library for `-l` and of the header and pkg-config files:
+    /// `weather` for `libweather.so.1`.
+    #[must_use]
+    pub fn library(&self) -> &str {
+        names::library(&self.soname)
+    }
+
+    /// The version nodes: the declaration's own, then the others as they first appear.
+    #[must_use]
+    pub fn versions(&self) -> Vec<&str> {
+        let mut versions = vec![self.version.as_str()];
+        for variable in &self.variables {
+            // There are few versions however many variables there are.
+            if !versions.contains(&variable.version.as_str()) {
+                versions.push(&variable.version);
+            }
+        }
+        versions
+    }
+
+    /// The directory note's description.
+    ///
+    /// # Errors
+    /// [`directory::Unencodable`] only when all variables together are more than 4 GiB:
+    /// `parse` has checked everything else.
+    pub fn directory(&self) -> Result<Vec<u8>, directory::Unencodable> {
+        let fields: Vec<Vec<layout::Field<'_>>> = self
+            .variables
+            .iter()
+            .map(|variable| variable.kind.fields().iter().map(Field::borrow).collect())
+            .collect();
+        let variables: Vec<directory::Variable<'_>> = self
+            .variables
+            .iter()
+            .zip(&fields)
+            .map(|(variable, fields)| directory::Variable {
+                name: &variable.name,
+                unit: &variable.unit,
+                doc: &variable.doc,
+                version: &variable.version,
+                shape: match variable.kind {
+                    Kind::Plain(ty) => Shape::Plain(ty),
+                    Kind::Record(_) => Shape::Record(fields),
+                },
+            })
+            .collect();
+        let mut note = vec![0; directory::encoded_len(&self.prefix, &variables)?];
+        directory::encode(&self.prefix, &variables, &mut note)?;
+        Ok(note)
+    }
+}
+
+impl Kind {
+    /// A record's fields.
+    #[must_use]
+    pub fn fields(&self) -> &[Field] {
+        match self {
+            Self::Plain(_) => &[],
+            Self::Record(fields) => fields,
+        }
+    }
+
+    /// Calls `with` with the shape, which borrows.
+    pub fn with_shape<R>(&self, with: impl FnOnce(Shape<'_>) -> R) -> R {
+        match self {
+            Self::Plain(ty) => with(Shape::Plain(*ty)),
+            Self::Record(fields) => {
+                let fields: Vec<_> = fields.iter().map(Field::borrow).collect();
+                with(Shape::Record(&fields))
+            }
+        }
+    }
+}
+
+impl Field {
+    fn borrow(&self) -> layout::Field<'_> {
+        layout::Field {
+            name: &self.name,
+            ty: self.ty,
+            offset: self.offset,
+            unit: &self.unit,
+            doc: &self.doc,
+        }
+    }
+}

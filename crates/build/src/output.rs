@@ -1,0 +1,148 @@
+//! Writing what was built, so that no program ever sees half of a file.
+
+use crate::arch::Architecture;
+use crate::declaration::Declaration;
+use crate::{ImageError, header, image, pkg_config};
+use miette::Diagnostic;
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// A file that could not be written.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{} could not be written", path.display())]
+#[diagnostic(help("{}", advice(source)))]
+pub struct OutputError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "create the directory first, or name another one with -o",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "name a directory that you may write to with -o"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room, or name a directory on another file system with -o"
+        }
+        _ => "name another directory with -o",
+    }
+}
+
+/// Everything that is made of a declaration.
+#[derive(Clone, Debug)]
+pub struct Outputs {
+    /// The image; its file is called like its soname.
+    pub image: Vec<u8>,
+    /// The name of the link that `cc -l` looks for, where the soname isn't that name.
+    pub link: Option<String>,
+    /// The C header's name and text.
+    pub header: (String, String),
+    /// The pkg-config file's name and text.
+    pub pkg_config: (String, String),
+    soname: String,
+}
+
+impl Outputs {
+    /// Of a declaration without functions of its own.
+    ///
+    /// # Errors
+    /// As [`image`].
+    pub fn new(declaration: &Declaration, arch: Architecture) -> Result<Self, ImageError> {
+        Ok(Self::of_image(declaration, image(declaration, arch)?))
+    }
+
+    /// Around an image.
+    pub(crate) fn of_image(declaration: &Declaration, image: Vec<u8>) -> Self {
+        let soname = declaration.soname().to_owned();
+        let library = declaration.library();
+        // The linker looks for lib*.so; other files are named in full.
+        let link = soname
+            .starts_with("lib")
+            .then(|| format!("lib{library}.so"))
+            .filter(|link| *link != soname);
+        Self {
+            image,
+            link,
+            header: (format!("{library}.h"), header(declaration)),
+            pkg_config: (format!("{library}.pc"), pkg_config(declaration)),
+            soname,
+        }
+    }
+
+    /// Where the image belongs in `directory`.
+    #[must_use]
+    pub fn image_path(&self, directory: &Path) -> PathBuf {
+        directory.join(&self.soname)
+    }
+
+    /// Writes everything but the image; returns the files' paths.
+    ///
+    /// # Errors
+    /// [`OutputError`] names the file.
+    pub fn write_companions(&self, directory: &Path) -> Result<Vec<PathBuf>, OutputError> {
+        let mut written = Vec::new();
+        for (name, text) in [&self.header, &self.pkg_config] {
+            let path = directory.join(name);
+            write_file(&path, text.as_bytes())?;
+            written.push(path);
+        }
+        if let Some(link) = &self.link {
+            let path = directory.join(link);
+            replace_link(&path, &self.soname).map_err(|source| OutputError {
+                path: path.clone(),
+                source,
+            })?;
+            written.push(path);
+        }
+        Ok(written)
+    }
+}
+
+/// Writes a file of mode 0644, or replaces one, in one step: whoever opens `path` sees
+/// the old file or the new one, and whoever has the old one open or mapped keeps it.
+///
+/// # Errors
+/// [`OutputError`]; the old file, if any, is then still there.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
+    let write = || {
+        let mut file = tempfile::Builder::new()
+            .prefix(".vdso-")
+            .permissions(Permissions::from_mode(0o644))
+            .tempfile_in(parent(path))?;
+        file.write_all(bytes)?;
+        // Whatever the umask: a vDSO that others can't read is none.
+        file.as_file()
+            .set_permissions(Permissions::from_mode(0o644))?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|source| OutputError {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn replace_link(path: &Path, target: &str) -> io::Result<()> {
+    if fs::read_link(path).is_ok_and(|old| old == Path::new(target)) {
+        return Ok(());
+    }
+    let directory = tempfile::Builder::new()
+        .prefix(".vdso-")
+        .tempdir_in(parent(path))?;
+    let fresh = directory.path().join("link");
+    symlink(target, &fresh)?;
+    fs::rename(fresh, path)
+}

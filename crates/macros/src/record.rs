@@ -1,0 +1,113 @@
+//! `#[derive(Record)]`.
+
+use crate::attributes;
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::ext::IdentExt;
+use syn::{Data, DeriveInput, Error, Fields, Ident, Path, Result, Type, parse_quote};
+
+/// A field as the derive sees it.
+pub(crate) struct Field {
+    pub(crate) name: Ident,
+    pub(crate) ty: Type,
+    pub(crate) unit: String,
+    pub(crate) doc: String,
+}
+
+pub(crate) fn derive(input: TokenStream) -> Result<TokenStream> {
+    let input: DeriveInput = syn::parse2(input)?;
+    let vvar = attributes::vvar(&input.attrs)?;
+    if let Some(unit) = &vvar.unit {
+        return Err(Error::new_spanned(unit, "a unit belongs to a field"));
+    }
+    if !input.generics.params.is_empty() {
+        let what = "a record has one layout, so it has no parameters";
+        return Err(Error::new_spanned(&input.generics, what));
+    }
+    let Data::Struct(data) = &input.data else {
+        return Err(Error::new_spanned(&input.ident, "a record is a struct"));
+    };
+    let fields = fields(&input.ident, &data.fields)?;
+    let krate = vvar.krate.unwrap_or_else(|| parse_quote!(::vdsokit::vvar));
+    Ok(implementation(&krate, &input.ident, &fields))
+}
+
+/// The fields of a record.
+pub(crate) fn fields(record: &Ident, fields: &Fields) -> Result<Vec<Field>> {
+    let Fields::Named(named) = fields else {
+        return Err(Error::new_spanned(
+            record,
+            "a record's fields have names: that is what other languages call them",
+        ));
+    };
+    if named.named.is_empty() {
+        return Err(Error::new_spanned(
+            record,
+            "a record has at least one field",
+        ));
+    }
+    let field = |field: &syn::Field| {
+        let vvar = attributes::vvar(&field.attrs)?;
+        if let Some(path) = &vvar.krate {
+            return Err(Error::new_spanned(path, "`crate` belongs to the struct"));
+        }
+        let name = field.ident.clone();
+        Ok(Field {
+            name: name.ok_or_else(|| Error::new_spanned(field, "a field has a name"))?,
+            ty: field.ty.clone(),
+            unit: vvar.unit.map(|unit| unit.value()).unwrap_or_default(),
+            doc: attributes::doc(&field.attrs),
+        })
+    };
+    named.named.iter().map(field).collect()
+}
+
+/// `impl Value`.
+pub(crate) fn implementation(krate: &Path, record: &Ident, fields: &[Field]) -> TokenStream {
+    let count = fields.len();
+    let names: Vec<_> = fields.iter().map(|field| &field.name).collect();
+    let types: Vec<_> = fields.iter().map(|field| &field.ty).collect();
+    let texts = fields.iter().map(|field| field.name.unraw().to_string());
+    let units = fields.iter().map(|field| &field.unit);
+    let docs = fields.iter().map(|field| &field.doc);
+    let index: Vec<_> = (0..count).collect();
+    quote! {
+        const _: () = {
+            use #krate::latch::{Copy as Words, CopyMut as WordsMut};
+            use #krate::layout::{Cursor, Field, Shape};
+            use #krate::value::{Element, Value};
+
+            const FIELDS: [Field<'static>; #count] = {
+                let mut cursor = Cursor::RECORD;
+                [#(Field {
+                    name: #texts,
+                    ty: <#types as Element>::TYPE,
+                    offset: cursor.field(<#types as Element>::TYPE),
+                    unit: #units,
+                    doc: #docs,
+                }),*]
+            };
+
+            #[automatically_derived]
+            impl Value for #record {
+                const SHAPE: Shape<'static> = Shape::Record(&FIELDS);
+
+                #[inline(always)]
+                fn load(words: Words<'_>) -> Self {
+                    Self {
+                        #(#names: <#types as Element>::load_at(words, FIELDS[#index].offset)),*
+                    }
+                }
+
+                #[inline(always)]
+                fn store(&self, words: &WordsMut<'_>) {
+                    #(<#types as Element>::store_at(
+                        &self.#names,
+                        words,
+                        FIELDS[#index].offset,
+                    );)*
+                }
+            }
+        };
+    }
+}
