@@ -1,0 +1,189 @@
+//! No input panics, reads outside its bytes or costs more than linear work.
+
+mod common;
+#[path = "common/exercise.rs"]
+mod exercise;
+
+use common::Recipe;
+use exercise::{exercise, exercise_core, exercise_memory};
+use proptest::prelude::*;
+use vdsokit_elf::constants::*;
+use vdsokit_elf::{Class, Image, MAX_VERSIONS, Order, own};
+
+/// Images to mutate: this process's own vDSO and one of each class and order.
+fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds = vec![own::image().expect("Linux maps a vDSO").bytes().to_vec()];
+    for class in [Class::Elf32, Class::Elf64] {
+        for order in [Order::Little, Order::Big] {
+            let machine = EM_PPC64;
+            seeds.push(
+                Recipe {
+                    class,
+                    order,
+                    machine,
+                    ..Recipe::default()
+                }
+                .build(),
+            );
+            let machine = EM_S390;
+            let sysv_hash = Some(8);
+            let recipe = Recipe {
+                class,
+                order,
+                machine,
+                sysv_hash,
+                ..Recipe::default()
+            };
+            seeds.push(
+                Recipe {
+                    gnu_hash: false,
+                    ..recipe
+                }
+                .build(),
+            );
+        }
+    }
+    seeds
+}
+
+fn interesting() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        any::<u64>(),
+        0u64..0x4000,
+        Just(u64::MAX),
+        Just(u64::from(u32::MAX)),
+        Just(i64::MAX as u64),
+        Just(0),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+        exercise(&bytes);
+        exercise_memory(&bytes, 0x7fff_0000);
+        exercise_core(&bytes);
+    }
+
+    #[test]
+    fn mutated_images_do_not_panic(
+        seed in 0usize..9,
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), interesting(), 1usize..9), 1..12),
+        cut in any::<prop::sample::Index>(),
+        is_cut in proptest::bool::weighted(0.2),
+        address in interesting(),
+    ) {
+        let mut bytes = seeds().swap_remove(seed);
+        for (at, value, width) in changes {
+            // Headers and tables are at the front; most changes go there.
+            let front = bytes.len().min(2048);
+            let at = at.index(front);
+            let width = width.min(bytes.len() - at);
+            bytes[at..at + width].copy_from_slice(&value.to_ne_bytes()[..width]);
+        }
+        if is_cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        exercise(&bytes);
+        exercise_memory(&bytes, address);
+    }
+
+    #[test]
+    fn mutated_core_dumps_do_not_panic(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), interesting(), 1usize..9), 1..8),
+    ) {
+        let mut bytes = exercise::core_of(&Recipe::default().build());
+        for (at, value, width) in changes {
+            let at = at.index(bytes.len().min(512));
+            bytes[at..at + width].copy_from_slice(&value.to_ne_bytes()[..width]);
+        }
+        exercise_core(&bytes);
+    }
+}
+
+#[test]
+fn a_core_dump_yields_the_image() {
+    let image = Recipe::default().build();
+    let core = exercise::core_of(&image);
+    let vdso = vdsokit_elf::core_dump::vdso(&core).expect("a vDSO");
+    assert_eq!(
+        (vdso.address, vdso.bytes),
+        (exercise::CORE_ADDRESS, &image[..])
+    );
+    let image = Image::parse_memory(vdso.bytes, vdso.address).expect("an image");
+    assert!(image.lookup("test_one").is_some());
+    let error = vdsokit_elf::core_dump::vdso(&Recipe::default().build()).expect_err("no core");
+    assert_eq!(error.to_string(), "e_type is 3, not 4: no core dump");
+}
+
+/// Where a table of the recipe's image lies in its file.
+fn table(bytes: &[u8], recipe: &Recipe, tag: u64) -> usize {
+    let image = Image::parse(bytes).expect("an image");
+    (image.dynamic_value(tag).expect("the table") - recipe.vaddr) as usize
+}
+
+#[test]
+fn a_sysv_chain_in_a_circle_ends() {
+    let recipe = Recipe {
+        gnu_hash: false,
+        ..Recipe::default()
+    };
+    let mut bytes = recipe.build();
+    let at = table(&bytes, &recipe, DT_HASH);
+    let count = recipe.symbols.len() + 1;
+    // Every bucket begins at symbol 1 and every chain entry leads back to it.
+    for index in 0..3 + count {
+        bytes[at + 8 + 4 * index..][..4].copy_from_slice(&1u32.to_le_bytes());
+    }
+    let image = Image::parse(&bytes).expect("an image");
+    assert!(image.lookup("missing").is_none());
+    exercise(&bytes);
+}
+
+#[test]
+fn a_gnu_chain_without_end_stops_with_the_bytes() {
+    let recipe = Recipe {
+        sysv_hash: None,
+        ..Recipe::default()
+    };
+    let mut bytes = recipe.build();
+    let at = table(&bytes, &recipe, DT_GNU_HASH);
+    let image = Image::parse(&bytes).expect("an image");
+    let count = image.symbol_count();
+    // Clear the end marks in the chain, after 16 + 8 + 8 bytes of counts, filter and buckets.
+    for index in 0..recipe.symbols.len() {
+        bytes[at + 32 + 4 * index] &= !1;
+    }
+    let image = Image::parse(&bytes).expect("an image");
+    assert!(image.lookup("missing").is_none());
+    assert!(image.symbol_count() >= count);
+    exercise(&bytes);
+}
+
+#[test]
+fn version_definitions_in_a_circle_end() {
+    let recipe = Recipe::default();
+    let mut bytes = recipe.build();
+    let at = table(&bytes, &recipe, DT_VERDEF);
+    // vd_next of the second definition, so large that it leads back to the first: the addition
+    // must not wrap. Then 0 bytes from itself is the end, so 1 byte on overlaps.
+    bytes[at + 28 + 16..][..4].copy_from_slice(&(-28i32).to_le_bytes());
+    exercise(&bytes);
+    bytes[at + 28 + 16..][..4].copy_from_slice(&1i32.to_le_bytes());
+    exercise(&bytes);
+    let image = Image::parse(&bytes).expect("an image");
+    assert!(image.versions().count() <= MAX_VERSIONS);
+}
+
+/// An image of 1 MiB that is all chain: every symbol has the hash asked for and no chain ends.
+#[test]
+fn a_mebibyte_of_chain_ends_at_its_last_byte() {
+    let bytes = exercise::mebibyte_of_chain(&Recipe::default().build());
+    let image = Image::parse_memory(&bytes, 0x7fff_0000).expect("an image");
+    assert!(image.lookup("missing").is_none());
+    assert!(image.symbol_count() as usize <= bytes.len() / 24);
+    exercise(&bytes);
+    exercise_memory(&bytes, 0x7fff_0000);
+}
