@@ -28,10 +28,17 @@ fn main() -> ExitCode {
             eprintln!("{event:?}");
         }
     };
-    fail(Delivery::new(object).follow(!alone).exec(program, rest, say))
+    fail(
+        Delivery::new(object)
+            .follow(!alone)
+            .exec(program, rest, say),
+    )
 }
 
 fn fail(error: vdsokit_deliver::Error) -> ExitCode {
-    eprintln!("run: {error}: {:?}", std::error::Error::source(&error).map(ToString::to_string));
+    eprintln!(
+        "run: {error}: {:?}",
+        std::error::Error::source(&error).map(ToString::to_string)
+    );
     ExitCode::from(error.exit_status())
 }

@@ -109,16 +109,46 @@ mod tests {
             (3 << 8, Answer::Forget),
             (libc::SIGKILL, Answer::Forget),
             (libc::SIGSEGV | 0x80, Answer::Forget),
-            (stopped(libc::SIGTRAP, libc::PTRACE_EVENT_EXEC), Answer::Deliver),
-            (stopped(libc::SIGTRAP, libc::PTRACE_EVENT_FORK), Answer::Continue(0)),
-            (stopped(libc::SIGTRAP, libc::PTRACE_EVENT_VFORK), Answer::Continue(0)),
-            (stopped(libc::SIGTRAP, libc::PTRACE_EVENT_CLONE), Answer::Continue(0)),
-            (stopped(libc::SIGTRAP, libc::PTRACE_EVENT_STOP), Answer::Continue(0)),
-            (stopped(libc::SIGSTOP, libc::PTRACE_EVENT_STOP), Answer::Listen),
-            (stopped(libc::SIGTSTP, libc::PTRACE_EVENT_STOP), Answer::Listen),
-            (stopped(libc::SIGTTIN, libc::PTRACE_EVENT_STOP), Answer::Listen),
-            (stopped(libc::SIGTTOU, libc::PTRACE_EVENT_STOP), Answer::Listen),
-            (stopped(libc::SIGTRAP, libc::PTRACE_EVENT_SECCOMP), Answer::Emulate),
+            (
+                stopped(libc::SIGTRAP, libc::PTRACE_EVENT_EXEC),
+                Answer::Deliver,
+            ),
+            (
+                stopped(libc::SIGTRAP, libc::PTRACE_EVENT_FORK),
+                Answer::Continue(0),
+            ),
+            (
+                stopped(libc::SIGTRAP, libc::PTRACE_EVENT_VFORK),
+                Answer::Continue(0),
+            ),
+            (
+                stopped(libc::SIGTRAP, libc::PTRACE_EVENT_CLONE),
+                Answer::Continue(0),
+            ),
+            (
+                stopped(libc::SIGTRAP, libc::PTRACE_EVENT_STOP),
+                Answer::Continue(0),
+            ),
+            (
+                stopped(libc::SIGSTOP, libc::PTRACE_EVENT_STOP),
+                Answer::Listen,
+            ),
+            (
+                stopped(libc::SIGTSTP, libc::PTRACE_EVENT_STOP),
+                Answer::Listen,
+            ),
+            (
+                stopped(libc::SIGTTIN, libc::PTRACE_EVENT_STOP),
+                Answer::Listen,
+            ),
+            (
+                stopped(libc::SIGTTOU, libc::PTRACE_EVENT_STOP),
+                Answer::Listen,
+            ),
+            (
+                stopped(libc::SIGTRAP, libc::PTRACE_EVENT_SECCOMP),
+                Answer::Emulate,
+            ),
             (stopped(libc::SIGTRAP | 0x80, 0), Answer::Continue(0)),
         ];
         for (status, answer) in table {

@@ -37,7 +37,11 @@ fn ptrace(request: libc::c_uint, pid: Pid, address: usize, data: usize) -> io::R
     // numbers or pointers to live objects of the size that the request reads or writes;
     // memory of this process is touched in no other way (ptrace(2)).
     let result = unsafe { libc::ptrace(request, pid, address as *mut c_void, data as *mut c_void) };
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 /// Becomes the tracer of `pid` without stopping it.
@@ -228,7 +232,14 @@ impl Mapping {
         // SAFETY: a new private mapping at an address of the kernel's choice aliases nothing.
         let address = unsafe {
             let fd = std::os::fd::AsRawFd::as_raw_fd(file);
-            libc::mmap(ptr::null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, fd, 0)
+            libc::mmap(
+                ptr::null_mut(),
+                length,
+                libc::PROT_READ,
+                libc::MAP_PRIVATE,
+                fd,
+                0,
+            )
         };
         if address == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
