@@ -30,7 +30,10 @@ pub struct Delivery {
 impl Delivery {
     /// Delivers `object` to a program and to everything that it starts.
     pub fn new(object: Object) -> Delivery {
-        Delivery { object, follow: true }
+        Delivery {
+            object,
+            follow: true,
+        }
     }
 
     /// Whether programs that the first one starts get the object as well (they do unless told
@@ -63,7 +66,9 @@ impl Delivery {
             .collect();
         let strings = match strings {
             Ok(strings) => strings,
-            Err(error) => return Error::system("pass on an argument with a NUL in it")(error.into()),
+            Err(error) => {
+                return Error::system("pass on an argument with a NUL in it")(error.into());
+            }
         };
         let tracer = match self.start_tracer(&mut report) {
             Ok(tracer) => tracer,
@@ -107,9 +112,10 @@ impl Delivery {
         send(&mut ours, 0).map_err(system())?;
         match receive(&mut ours).map_err(system())? {
             0 => Pid::from_raw(tracer).ok_or_else(|| system()(io::ErrorKind::InvalidData.into())),
-            error => {
-                Err(Error::Trace { pid: this, source: io::Error::from_raw_os_error(error) })
-            }
+            error => Err(Error::Trace {
+                pid: this,
+                source: io::Error::from_raw_os_error(error),
+            }),
         }
     }
 
@@ -120,7 +126,14 @@ impl Delivery {
         let setup = |channel: &mut UnixStream| -> io::Result<()> {
             receive(channel)?;
             let seized = sys::seize(target, options);
-            send(channel, seized.as_ref().err().and_then(io::Error::raw_os_error).unwrap_or(0))?;
+            send(
+                channel,
+                seized
+                    .as_ref()
+                    .err()
+                    .and_then(io::Error::raw_os_error)
+                    .unwrap_or(0),
+            )?;
             seized?;
             // From here on the target is on its way into the program.
             rustix::process::setsid()?;
@@ -134,7 +147,7 @@ impl Delivery {
         let injector = Injector::new(self.object);
         let _ = Tracer::new(injector, options, report).run(|ended| {
             if ended == target {
-                let _ = null().map(|null| rustix::stdio::dup2_stderr(null));
+                let _ = null().map(rustix::stdio::dup2_stderr);
             }
         });
     }

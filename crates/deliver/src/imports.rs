@@ -23,7 +23,9 @@ impl Imports {
     /// taken for one that does not.
     pub(crate) fn has_ptrace(&mut self, pid: Pid) -> bool {
         let path = format!("/proc/{pid}/exe");
-        let Ok(file) = fs::metadata(&path) else { return false };
+        let Ok(file) = fs::metadata(&path) else {
+            return false;
+        };
         let key = (file.dev(), file.ino(), file.ctime(), file.ctime_nsec());
         *self.known.entry(key).or_insert_with(|| {
             let mapping = File::open(&path).and_then(|file| Mapping::of(&file));
@@ -35,8 +37,13 @@ impl Imports {
 /// Whether an ELF file's dynamic symbols name an undefined `ptrace`. Undefined symbols come
 /// before all that the hash table leads to, so the look ends at the first defined one.
 fn imports_ptrace(bytes: &[u8]) -> bool {
-    let Ok(image) = Image::parse(bytes) else { return false };
-    let mut undefined = image.symbols().skip(1).take_while(|symbol| symbol.is_undefined());
+    let Ok(image) = Image::parse(bytes) else {
+        return false;
+    };
+    let mut undefined = image
+        .symbols()
+        .skip(1)
+        .take_while(|symbol| symbol.is_undefined());
     undefined.any(|symbol| symbol.name() == "ptrace")
 }
 

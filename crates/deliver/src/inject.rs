@@ -11,8 +11,8 @@ use crate::memory::Memory;
 use crate::object::{Object, PAGE, Source};
 use crate::pass;
 use crate::stack::{self, Auxiliary, StackError};
-use crate::sys::{self, Pid, Registers, Resume};
 use crate::stop::Stop;
+use crate::sys::{self, Pid, Registers, Resume};
 
 /// Bytes below the stack pointer that the x86-64 ABI leaves to the function that runs.
 const RED_ZONE: u64 = 128;
@@ -108,10 +108,22 @@ impl Injector {
     /// Has to be made in the process that traces: its descriptors are what targets open.
     pub(crate) fn new(object: Object) -> Injector {
         let path = |source: &Source| {
-            format!("/proc/{}/fd/{}\0", std::process::id(), source.file.as_raw_fd()).into_bytes()
+            format!(
+                "/proc/{}/fd/{}\0",
+                std::process::id(),
+                source.file.as_raw_fd()
+            )
+            .into_bytes()
         };
-        let paths = [Some(&object.text), object.vvar.as_ref()].into_iter().flatten().map(path);
-        Injector { paths: paths.collect(), object, kernel: None }
+        let paths = [Some(&object.text), object.vvar.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(path);
+        Injector {
+            paths: paths.collect(),
+            object,
+            kernel: None,
+        }
     }
 
     /// Puts the object into `pid`, which is in its exec stop and is traced with `options`.
@@ -126,7 +138,9 @@ impl Injector {
         }
         let memory = Memory::open(pid)?;
         let found = auxiliary(&memory, arch::stack_pointer(&registers))?;
-        let Some((slot, vdso)) = found.vdso else { return Err(Unserved::NoVdso.into()) };
+        let Some((slot, vdso)) = found.vdso else {
+            return Err(Unserved::NoVdso.into());
+        };
         if found.secure {
             return Err(Unserved::Privileged.into());
         }
@@ -141,9 +155,19 @@ impl Injector {
         // `force_sig_info_to_task`).
         sys::set_blocked(pid, u64::MAX)?;
 
-        let mut visit = Visit { pid, memory, registers, vdso, signal: 0 };
+        let mut visit = Visit {
+            pid,
+            memory,
+            registers,
+            vdso,
+            signal: 0,
+        };
         let keeps_kernel = !self.object.links.is_empty() || !KERNEL_VDSO_IS_OPTIONAL;
-        let unmap = if keeps_kernel { (0, 0) } else { kernel.extent(vdso) };
+        let unmap = if keeps_kernel {
+            (0, 0)
+        } else {
+            kernel.extent(vdso)
+        };
         let outcome = visit.map(&self.object, &self.paths, kernel.bytes(), unmap);
         let outcome = outcome.and_then(|address| {
             for (link, function) in self.object.links.iter().zip(kernel.functions(vdso)) {
@@ -160,7 +184,10 @@ impl Injector {
         sys::set_registers(pid, &visit.registers)?;
         sys::set_blocked(pid, blocked)?;
         sys::set_options(pid, options)?;
-        outcome.map(|address| Delivered { address, signal: visit.signal })
+        outcome.map(|address| Delivered {
+            address,
+            signal: visit.signal,
+        })
     }
 }
 
@@ -211,7 +238,10 @@ impl Visit {
             }
             other => other,
         };
-        let is_gone = matches!(outcome, Ok((_, true)) | Err(MapError::Failure(Failure::Ended)));
+        let is_gone = matches!(
+            outcome,
+            Ok((_, true)) | Err(MapError::Failure(Failure::Ended))
+        );
         if !is_gone {
             self.memory.write(self.vdso, &kernel_bytes[..stub.len()])?;
         }
@@ -238,7 +268,11 @@ impl Visit {
             ..Block::default()
         };
         let mut string = strings_at;
-        for (index, source) in [Some(&object.text), object.vvar.as_ref()].into_iter().flatten().enumerate() {
+        for (index, source) in [Some(&object.text), object.vvar.as_ref()]
+            .into_iter()
+            .flatten()
+            .enumerate()
+        {
             let is_text = index == 0;
             block.entries[index] = Entry {
                 source: match handle {
@@ -250,9 +284,17 @@ impl Visit {
                 distance: source.distance,
                 // The text's mapping reserves the room of all; the vvar pages then take their
                 // place over its end.
-                length: if is_text { object.length } else { source.length },
+                length: if is_text {
+                    object.length
+                } else {
+                    source.length
+                },
                 protection: (libc::PROT_READ | if is_text { libc::PROT_EXEC } else { 0 }) as u64,
-                flags: if is_text { libc::MAP_PRIVATE } else { libc::MAP_SHARED | libc::MAP_FIXED } as u64,
+                flags: if is_text {
+                    libc::MAP_PRIVATE
+                } else {
+                    libc::MAP_SHARED | libc::MAP_FIXED
+                } as u64,
                 offset: source.offset,
             };
             if let Handle::Paths(paths) = handle {
@@ -286,7 +328,9 @@ impl Visit {
         sys::set_registers(self.pid, registers)?;
         loop {
             sys::resume(self.pid, Resume::Continue, 0)?;
-            let Some((_, status)) = sys::wait(self.pid)? else { return Err(Failure::Ended) };
+            let Some((_, status)) = sys::wait(self.pid)? else {
+                return Err(Failure::Ended);
+            };
             match Stop::decode(status) {
                 Stop::Ended => return Err(Failure::Ended),
                 Stop::Signal(libc::SIGTRAP | libc::SIGSEGV) => {

@@ -23,10 +23,16 @@ pub(crate) struct KernelVdso {
 
 impl KernelVdso {
     /// Reads the vDSO that `pid` has at `address`, and looks up what `links` name.
-    pub(crate) fn read(pid: Pid, memory: &Memory, address: u64, links: &[Link]) -> io::Result<Self> {
+    pub(crate) fn read(
+        pid: Pid,
+        memory: &Memory,
+        address: u64,
+        links: &[Link],
+    ) -> io::Result<Self> {
         let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
-        let (length, vvar_length) = extent(&maps, address)
-            .ok_or_else(|| io::Error::other("AT_SYSINFO_EHDR is not where the kernel mapped [vdso]"))?;
+        let (length, vvar_length) = extent(&maps, address).ok_or_else(|| {
+            io::Error::other("AT_SYSINFO_EHDR is not where the kernel mapped [vdso]")
+        })?;
         let mut bytes = vec![0; length as usize];
         memory.read_exact(address, &mut bytes)?;
         let image = Image::parse_memory(&bytes, address)
@@ -36,7 +42,11 @@ impl KernelVdso {
             Some(image.address_of(&symbol) - address)
         };
         let functions = links.iter().map(function).collect();
-        Ok(KernelVdso { vvar_length, functions, bytes })
+        Ok(KernelVdso {
+            vvar_length,
+            functions,
+            bytes,
+        })
     }
 
     /// The image's bytes, up to the end of its mapping.
@@ -46,12 +56,17 @@ impl KernelVdso {
 
     /// Address and length of image and vvar pages together, the image being at `address`.
     pub(crate) fn extent(&self, address: u64) -> (u64, u64) {
-        (address - self.vvar_length, self.bytes.len() as u64 + self.vvar_length)
+        (
+            address - self.vvar_length,
+            self.bytes.len() as u64 + self.vvar_length,
+        )
     }
 
     /// For each link the address of its function, or 0, the image being at `address`.
     pub(crate) fn functions(&self, address: u64) -> impl Iterator<Item = u64> {
-        self.functions.iter().map(move |function| function.map_or(0, |offset| address + offset))
+        self.functions
+            .iter()
+            .map(move |function| function.map_or(0, |offset| address + offset))
     }
 }
 
@@ -66,7 +81,9 @@ fn extent(maps: &str, address: u64) -> Option<(u64, u64)> {
         let end = u64::from_str_radix(end, 16).ok()?;
         let name = rest.rsplit(' ').next()?;
         if start == address && name == "[vdso]" {
-            let below = vvar.filter(|&(_, end)| end == start).map_or(0, |(first, end)| end - first);
+            let below = vvar
+                .filter(|&(_, end)| end == start)
+                .map_or(0, |(first, end)| end - first);
             return Some((end - start, below));
         }
         vvar = match vvar {

@@ -44,10 +44,14 @@ fn parse(bytes: &[u8], text: &Segment) -> Option<Vec<Link>> {
         let name = text_at(bytes, &mut at)?;
         let version = text_at(bytes, &mut at)?;
         at = at.next_multiple_of(8);
-        if vaddr % 8 != 0 || !text.holds(vaddr, 8) {
+        if !vaddr.is_multiple_of(8) || !text.holds(vaddr, 8) {
             return None;
         }
-        links.push(Link { word: vaddr - text.vaddr, name, version });
+        links.push(Link {
+            word: vaddr - text.vaddr,
+            name,
+            version,
+        });
     }
     Some(links)
 }
@@ -95,7 +99,13 @@ mod tests {
             name: name.to_owned(),
             version: version.to_owned(),
         };
-        assert_eq!(links, [expect(0x700, "__vdso_time", "LINUX_2.6"), expect(0x7f8, "beat", "")]);
+        assert_eq!(
+            links,
+            [
+                expect(0x700, "__vdso_time", "LINUX_2.6"),
+                expect(0x7f8, "beat", "")
+            ]
+        );
         for length in 0..bytes.len() - 2 {
             assert_eq!(parse(&bytes[..length], &text()), None, "{length} bytes");
         }
@@ -104,7 +114,11 @@ mod tests {
     #[test]
     fn a_word_outside_the_text_or_unaligned_is_refused() {
         for vaddr in [0, 0xff8, 0x1704, 0x1800, u64::MAX - 7] {
-            assert_eq!(parse(&note(&[(vaddr, "a", "b")]), &text()), None, "{vaddr:#x}");
+            assert_eq!(
+                parse(&note(&[(vaddr, "a", "b")]), &text()),
+                None,
+                "{vaddr:#x}"
+            );
         }
     }
 }

@@ -15,7 +15,11 @@ pub(crate) struct Memory(File);
 impl Memory {
     pub(crate) fn open(pid: Pid) -> io::Result<Memory> {
         let path = format!("/proc/{pid}/mem");
-        OpenOptions::new().read(true).write(true).open(path).map(Memory)
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map(Memory)
     }
 
     /// Reads up to `buffer.len()` bytes: fewer where the mapped memory ends.

@@ -45,7 +45,14 @@ impl Source {
     fn new(file: File, offset: u64, distance: u64, length: u64) -> io::Result<Source> {
         let metadata = file.metadata()?;
         let (device, inode) = (metadata.dev(), metadata.ino());
-        Ok(Source { file, device, inode, offset, distance, length })
+        Ok(Source {
+            file,
+            device,
+            inode,
+            offset,
+            distance,
+            length,
+        })
     }
 }
 
@@ -86,7 +93,12 @@ impl Object {
             None => None,
         };
         let text = Source::new(file, 0, 0, layout.length).map_err(system())?;
-        Ok(Object { text, vvar, links: layout.links, length: layout.length })
+        Ok(Object {
+            text,
+            vvar,
+            links: layout.links,
+            length: layout.length,
+        })
     }
 
     /// Takes the vvar pages from `file` at `offset` (bytes, a multiple of the page size)
@@ -104,8 +116,13 @@ impl Object {
         let file = read_only(file).map_err(system())?;
         let length = file.metadata().map_err(system())?.len();
         let end = offset.checked_add(vvar.length);
-        if offset % PAGE != 0 || end.is_none_or(|end| end > length) {
-            return Err(ImageError::VvarOffset { offset, needed: vvar.length, length }.into());
+        if !offset.is_multiple_of(PAGE) || end.is_none_or(|end| end > length) {
+            return Err(ImageError::VvarOffset {
+                offset,
+                needed: vvar.length,
+                length,
+            }
+            .into());
         }
         *vvar = Source::new(file, offset, vvar.distance, vvar.length).map_err(system())?;
         Ok(self)
@@ -160,7 +177,10 @@ impl Layout {
         if image.header().machine != arch::MACHINE {
             return Err(ImageError::Machine(image.header().machine).into());
         }
-        let loads: Vec<_> = image.segments().filter(|segment| segment.is_load()).collect();
+        let loads: Vec<_> = image
+            .segments()
+            .filter(|segment| segment.is_load())
+            .collect();
         let [text, rest @ ..] = loads.as_slice() else {
             return Err(ImageError::Segments("it has no PT_LOAD").into());
         };
@@ -169,7 +189,7 @@ impl Layout {
         if text.offset != 0 {
             return refuse("its first PT_LOAD does not begin with the ELF header");
         }
-        if text.vaddr == 0 || text.vaddr % PAGE != 0 {
+        if text.vaddr == 0 || !text.vaddr.is_multiple_of(PAGE) {
             return refuse("its first PT_LOAD lies at address 0, or not at a page");
         }
         if loads.iter().any(|load| load.flags & PF_W != 0) || text.flags & PF_X == 0 {
@@ -186,22 +206,36 @@ impl Layout {
         let (Some(text_length), true) = (pages(text.memsz), rest.len() <= 1) else {
             return refuse("it has more than two PT_LOADs");
         };
-        let mut layout = Layout { length: text_length, vvar: None, links: link::read(&image, text)? };
-        let Some(vvar) = rest.first() else { return Ok(layout) };
-        if vvar.flags & PF_X != 0 || vvar.offset % PAGE != 0 || vvar.offset < text_length {
+        let mut layout = Layout {
+            length: text_length,
+            vvar: None,
+            links: link::read(&image, text)?,
+        };
+        let Some(vvar) = rest.first() else {
+            return Ok(layout);
+        };
+        if vvar.flags & PF_X != 0 || !vvar.offset.is_multiple_of(PAGE) || vvar.offset < text_length
+        {
             return refuse("its second PT_LOAD is executable, or does not follow at a page");
         }
         if vvar.vaddr.checked_sub(vvar.offset) != Some(text.vaddr) {
             return refuse("its PT_LOADs differ in p_vaddr - p_offset");
         }
-        let (Some(length), false) = (pages(vvar.memsz), too_long(vvar.offset.checked_add(vvar.memsz))) else {
+        let (Some(length), false) = (
+            pages(vvar.memsz),
+            too_long(vvar.offset.checked_add(vvar.memsz)),
+        ) else {
             return refuse("its second PT_LOAD is not all in the file");
         };
         if length == 0 {
             return Ok(layout);
         }
         layout.length = vvar.offset + length;
-        layout.vvar = Some(Stretch { offset: vvar.offset, distance: vvar.offset, length });
+        layout.vvar = Some(Stretch {
+            offset: vvar.offset,
+            distance: vvar.offset,
+            length,
+        });
         Ok(layout)
     }
 }

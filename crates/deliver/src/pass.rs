@@ -22,7 +22,10 @@ const MESSAGE_WORDS: usize = 7 + 2 + 1 + 3;
 pub(crate) fn descriptors(visit: &mut Visit, object: &Object) -> Result<[u64; 2], MapError> {
     let at = visit.scratch(MESSAGE_WORDS * 8);
     let kind = (libc::SOCK_DGRAM | libc::SOCK_CLOEXEC) as u64;
-    visit.call(number::SOCKETPAIR, [libc::AF_UNIX as u64, kind, 0, at, 0, 0])?;
+    visit.call(
+        number::SOCKETPAIR,
+        [libc::AF_UNIX as u64, kind, 0, at, 0, 0],
+    )?;
     let mut pair = [0; 8];
     visit.memory.read_exact(at, &mut pair)?;
     let pair = u64::from_ne_bytes(pair);
@@ -44,7 +47,12 @@ fn send(visit: &Visit, object: &Object, socket: u64) -> Result<(), MapError> {
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&files));
-        sendmsg(socket, &[IoSlice::new(b"v")], &mut control, SendFlags::empty())?;
+        sendmsg(
+            socket,
+            &[IoSlice::new(b"v")],
+            &mut control,
+            SendFlags::empty(),
+        )?;
         Ok::<(), Errno>(())
     };
     send().map_err(|error| Failure::from(Unserved::Map(error.into())).into())
@@ -55,11 +63,13 @@ fn receive(visit: &mut Visit, socket: u64, at: u64) -> Result<[u64; 2], MapError
     let (iovec, byte, control) = (at + 7 * 8, at + 9 * 8, at + 10 * 8);
     // msg_name, msg_namelen, msg_iov, msg_iovlen, msg_control, msg_controllen, msg_flags;
     // then the iovec; then what the kernel fills.
-    let message: [u64; MESSAGE_WORDS] =
-        [0, 0, iovec, 1, control, 3 * 8, 0, byte, 1, 0, 0, 0, 0];
+    let message: [u64; MESSAGE_WORDS] = [0, 0, iovec, 1, control, 3 * 8, 0, byte, 1, 0, 0, 0, 0];
     let bytes: Vec<u8> = message.iter().flat_map(|word| word.to_ne_bytes()).collect();
     visit.memory.write(at, &bytes)?;
-    visit.call(number::RECVMSG, [socket, at, libc::MSG_CMSG_CLOEXEC as u64, 0, 0, 0])?;
+    visit.call(
+        number::RECVMSG,
+        [socket, at, libc::MSG_CMSG_CLOEXEC as u64, 0, 0, 0],
+    )?;
     let mut descriptors = [0; 8];
     visit.memory.read_exact(control + 2 * 8, &mut descriptors)?;
     let descriptors = u64::from_ne_bytes(descriptors);

@@ -31,9 +31,13 @@ const PROGRAM_HEADER: u64 = 56;
 pub(crate) fn auxiliary(stack: &[u8]) -> Result<Auxiliary, StackError> {
     let word = |index: usize| {
         let bytes = stack.get(index * 8..).and_then(<[u8]>::first_chunk);
-        bytes.map(|bytes| u64::from_ne_bytes(*bytes)).ok_or(StackError::NeedMore)
+        bytes
+            .map(|bytes| u64::from_ne_bytes(*bytes))
+            .ok_or(StackError::NeedMore)
     };
-    let arguments = usize::try_from(word(0)?).ok().filter(|&count| count < 1 << 40);
+    let arguments = usize::try_from(word(0)?)
+        .ok()
+        .filter(|&count| count < 1 << 40);
     let arguments = arguments.ok_or(StackError::Foreign)?;
     if word(1 + arguments)? != 0 {
         return Err(StackError::Foreign);
@@ -43,7 +47,10 @@ pub(crate) fn auxiliary(stack: &[u8]) -> Result<Auxiliary, StackError> {
         at += 1;
     }
     at += 1;
-    let mut found = Auxiliary { vdso: None, secure: false };
+    let mut found = Auxiliary {
+        vdso: None,
+        secure: false,
+    };
     let mut is_64_bit = false;
     loop {
         let (key, value) = (word(at)?, word(at + 1)?);
@@ -56,7 +63,11 @@ pub(crate) fn auxiliary(stack: &[u8]) -> Result<Auxiliary, StackError> {
         }
         at += 2;
     }
-    if is_64_bit { Ok(found) } else { Err(StackError::Foreign) }
+    if is_64_bit {
+        Ok(found)
+    } else {
+        Err(StackError::Foreign)
+    }
 }
 
 #[cfg(test)]
@@ -68,21 +79,43 @@ mod tests {
     }
 
     const PLAIN: [u64; 14] = [
-        2, 0x1000, 0x1008, 0, 0x1010, 0, // argc, argv, envp
-        AT_SYSINFO_EHDR, 0x7000, AT_PHENT, 56, AT_SECURE, 1, AT_NULL, 0,
+        2,
+        0x1000,
+        0x1008,
+        0,
+        0x1010,
+        0, // argc, argv, envp
+        AT_SYSINFO_EHDR,
+        0x7000,
+        AT_PHENT,
+        56,
+        AT_SECURE,
+        1,
+        AT_NULL,
+        0,
     ];
 
     #[test]
     fn finds_the_vdso_behind_arguments_and_environment() {
         let found = auxiliary(&stack(&PLAIN));
-        assert_eq!(found, Ok(Auxiliary { vdso: Some((7 * 8, 0x7000)), secure: true }));
+        assert_eq!(
+            found,
+            Ok(Auxiliary {
+                vdso: Some((7 * 8, 0x7000)),
+                secure: true
+            })
+        );
     }
 
     #[test]
     fn every_shorter_stack_asks_for_more() {
         let bytes = stack(&PLAIN);
         for length in 0..bytes.len() {
-            assert_eq!(auxiliary(&bytes[..length]), Err(StackError::NeedMore), "{length} bytes");
+            assert_eq!(
+                auxiliary(&bytes[..length]),
+                Err(StackError::NeedMore),
+                "{length} bytes"
+            );
         }
     }
 
@@ -91,13 +124,25 @@ mod tests {
         let mut x32 = PLAIN;
         x32[9] = 32;
         assert_eq!(auxiliary(&stack(&x32)), Err(StackError::Foreign));
-        assert_eq!(auxiliary(&stack(&[u64::MAX, 0, 0, 0])), Err(StackError::Foreign));
-        assert_eq!(auxiliary(&stack(&[1, 5, 5, 0, 0, 0, 0])), Err(StackError::Foreign));
+        assert_eq!(
+            auxiliary(&stack(&[u64::MAX, 0, 0, 0])),
+            Err(StackError::Foreign)
+        );
+        assert_eq!(
+            auxiliary(&stack(&[1, 5, 5, 0, 0, 0, 0])),
+            Err(StackError::Foreign)
+        );
     }
 
     #[test]
     fn no_vdso_is_no_error() {
         let found = auxiliary(&stack(&[0, 0, 0, AT_PHENT, 56, AT_NULL, 0]));
-        assert_eq!(found, Ok(Auxiliary { vdso: None, secure: false }));
+        assert_eq!(
+            found,
+            Ok(Auxiliary {
+                vdso: None,
+                secure: false
+            })
+        );
     }
 }

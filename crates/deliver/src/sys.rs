@@ -24,10 +24,6 @@ pub(crate) type SignalSet = u64;
 pub(crate) enum Resume {
     /// `PTRACE_CONT`.
     Continue,
-    /// `PTRACE_SYSCALL`: to the next entry into or exit from a system call.
-    ToSyscall,
-    /// `PTRACE_SINGLESTEP`.
-    Step,
     /// `PTRACE_DETACH`.
     Detach,
 }
@@ -37,7 +33,11 @@ fn ptrace(request: libc::c_uint, pid: Pid, address: usize, data: usize) -> io::R
     // numbers or pointers to live objects of the size that the request reads or writes;
     // memory of this process is touched in no other way (ptrace(2)).
     let result = unsafe { libc::ptrace(request, pid, address as *mut c_void, data as *mut c_void) };
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 /// Becomes the tracer of `pid` without stopping it.
@@ -49,11 +49,6 @@ pub(crate) fn set_options(pid: Pid, options: c_int) -> io::Result<()> {
     ptrace(libc::PTRACE_SETOPTIONS, pid, 0, options as usize).map(drop)
 }
 
-/// Stops a seized thread; it reports a stop of its own accord later.
-pub(crate) fn interrupt(pid: Pid) -> io::Result<()> {
-    ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0).map(drop)
-}
-
 /// Lets a thread in a group-stop stay stopped and hear of `SIGCONT`.
 pub(crate) fn listen(pid: Pid) -> io::Result<()> {
     ptrace(libc::PTRACE_LISTEN, pid, 0, 0).map(drop)
@@ -63,8 +58,6 @@ pub(crate) fn listen(pid: Pid) -> io::Result<()> {
 pub(crate) fn resume(pid: Pid, how: Resume, signal: c_int) -> io::Result<()> {
     let request = match how {
         Resume::Continue => libc::PTRACE_CONT,
-        Resume::ToSyscall => libc::PTRACE_SYSCALL,
-        Resume::Step => libc::PTRACE_SINGLESTEP,
         Resume::Detach => libc::PTRACE_DETACH,
     };
     ptrace(request, pid, 0, signal as usize).map(drop)
@@ -228,7 +221,14 @@ impl Mapping {
         // SAFETY: a new private mapping at an address of the kernel's choice aliases nothing.
         let address = unsafe {
             let fd = std::os::fd::AsRawFd::as_raw_fd(file);
-            libc::mmap(ptr::null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, fd, 0)
+            libc::mmap(
+                ptr::null_mut(),
+                length,
+                libc::PROT_READ,
+                libc::MAP_PRIVATE,
+                fd,
+                0,
+            )
         };
         if address == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());

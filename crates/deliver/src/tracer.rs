@@ -11,13 +11,11 @@ use crate::stop::{Answer, Stop};
 use crate::sys::{self, Pid, Resume};
 
 /// What a tracer that follows wants to hear of.
-pub(crate) const FOLLOW: c_int = ALONE
-    | libc::PTRACE_O_TRACEFORK
-    | libc::PTRACE_O_TRACEVFORK
-    | libc::PTRACE_O_TRACECLONE;
+pub(crate) const FOLLOW: c_int =
+    ALONE | libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK | libc::PTRACE_O_TRACECLONE;
 
 /// What a tracer of one program wants to hear of.
-pub(crate) const ALONE: c_int = libc::PTRACE_O_TRACEEXEC | libc::PTRACE_O_TRACESYSGOOD;
+pub(crate) const ALONE: c_int = libc::PTRACE_O_TRACEEXEC;
 
 /// Delivers to every program that a traced tree of processes executes.
 pub(crate) struct Tracer<'a> {
@@ -29,8 +27,17 @@ pub(crate) struct Tracer<'a> {
 
 impl<'a> Tracer<'a> {
     /// `options` are [`FOLLOW`] or [`ALONE`], and those with which every tracee is attached.
-    pub(crate) fn new(injector: Injector, options: c_int, report: &'a mut dyn FnMut(Event)) -> Self {
-        Tracer { injector, imports: Imports::default(), options, report }
+    pub(crate) fn new(
+        injector: Injector,
+        options: c_int,
+        report: &'a mut dyn FnMut(Event),
+    ) -> Self {
+        Tracer {
+            injector,
+            imports: Imports::default(),
+            options,
+            report,
+        }
     }
 
     /// Serves every tracee of this thread until none is left, and calls `ended` for each that
@@ -44,7 +51,6 @@ impl<'a> Tracer<'a> {
                 }
                 Answer::Continue(signal) => sys::resume(pid, Resume::Continue, signal),
                 Answer::Listen => sys::listen(pid),
-                Answer::Emulate => sys::resume(pid, Resume::Continue, 0),
                 Answer::Deliver => match self.deliver(pid) {
                     Some((how, signal)) => sys::resume(pid, how, signal),
                     None => {
@@ -66,13 +72,20 @@ impl<'a> Tracer<'a> {
     fn deliver(&mut self, pid: Pid) -> Option<(Resume, c_int)> {
         let signal = match self.injector.deliver(pid, self.options) {
             Ok(delivered) => {
-                (self.report)(Event::Delivered { pid: pid as u32, address: delivered.address });
+                (self.report)(Event::Delivered {
+                    pid: pid as u32,
+                    address: delivered.address,
+                });
                 delivered.signal
             }
             Err(Failure::Ended) => return None,
             Err(Failure::Unserved(reason)) => {
                 let program = program(pid);
-                (self.report)(Event::Unserved { pid: pid as u32, program, reason });
+                (self.report)(Event::Unserved {
+                    pid: pid as u32,
+                    program,
+                    reason,
+                });
                 0
             }
         };
@@ -81,7 +94,10 @@ impl<'a> Tracer<'a> {
         }
         if self.imports.has_ptrace(pid) {
             let program = program(pid);
-            (self.report)(Event::TracesOthers { pid: pid as u32, program });
+            (self.report)(Event::TracesOthers {
+                pid: pid as u32,
+                program,
+            });
             return Some((Resume::Detach, signal));
         }
         Some((Resume::Continue, signal))

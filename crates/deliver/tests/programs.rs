@@ -27,7 +27,10 @@ fn python(script: &str, expect: &str) {
 #[test]
 fn date() {
     says(&["date", "+%s"], SAID);
-    says(&["date", "-u", "--iso-8601=seconds"], "2038-01-01T00:00:00+00:00");
+    says(
+        &["date", "-u", "--iso-8601=seconds"],
+        "2038-01-01T00:00:00+00:00",
+    );
 }
 
 #[test]
@@ -50,7 +53,10 @@ fn a_script_run_by_its_first_line() {
 fn coreutils() {
     let directory = scratch("coreutils");
     let file = directory.join("file");
-    let touch = format!("touch {0} && stat -c %n {0} && timeout 60 date +%s", text(&file));
+    let touch = format!(
+        "touch {0} && stat -c %n {0} && timeout 60 date +%s",
+        text(&file)
+    );
     says(&["sh", "-c", &touch], &format!("{}\n{SAID}", text(&file)));
 }
 
@@ -107,7 +113,10 @@ fn node() {
 #[test]
 fn every_way_to_make_a_process() {
     let program = compiled("starts", &[]);
-    says(&[text(&program), "/bin/date", "+%s"], &[SAID; 12].join("\n"));
+    says(
+        &[text(&program), "/bin/date", "+%s"],
+        &[SAID; 12].join("\n"),
+    );
 }
 
 #[test]
@@ -125,20 +134,34 @@ fn a_static_program_of_glibc() {
 
 #[test]
 fn a_static_program_of_musl() {
-    let Some(musl) = debian(&["musl-dev"]) else { return };
+    let Some(musl) = debian(&["musl-dev"]) else {
+        return;
+    };
     let library = musl.join("usr/lib/x86_64-linux-musl");
     let crt = library.join("crt1.o");
     let include = musl.join("usr/include/x86_64-linux-musl");
     let program = compiled(
         "clock",
-        &["-static", "-nostdinc", "-isystem", text(&include), "-nostdlib", text(&crt), "-L", text(&library), "-lc"],
+        &[
+            "-static",
+            "-nostdinc",
+            "-isystem",
+            text(&include),
+            "-nostdlib",
+            text(&crt),
+            "-L",
+            text(&library),
+            "-lc",
+        ],
     );
     says(&[text(&program)], SAID);
 }
 
 #[test]
 fn a_go_program() {
-    let Some(root) = debian(&["golang-1.19-go", "golang-1.19-src"]) else { return };
+    let Some(root) = debian(&["golang-1.19-go", "golang-1.19-src"]) else {
+        return;
+    };
     let root = root.join("usr/lib/go-1.19");
     let directory = scratch("go/program");
     let source = "package main\nimport (\"fmt\"; \"time\")\nfunc main() { fmt.Println(time.Now().Unix()) }\n";
@@ -163,9 +186,13 @@ fn make_of_200_processes() {
         return;
     }
     let makefile = scratch("make").join("Makefile");
-    let text_of = "T := $(addprefix t,$(shell seq 200))\nall: $(T)\n$(T): ; @date +%s\n.PHONY: all $(T)\n";
+    let text_of =
+        "T := $(addprefix t,$(shell seq 200))\nall: $(T)\n$(T): ; @date +%s\n.PHONY: all $(T)\n";
     fs::write(&makefile, text_of).expect("a makefile");
-    says(&["make", "-s", "-j4", "-f", text(&makefile)], &[SAID; 200].join("\n"));
+    says(
+        &["make", "-s", "-j4", "-f", text(&makefile)],
+        &[SAID; 200].join("\n"),
+    );
 }
 
 #[test]

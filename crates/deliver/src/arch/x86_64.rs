@@ -17,9 +17,6 @@ use crate::sys::Registers;
 
 /// System call numbers (arch/x86/entry/syscalls/syscall_64.tbl).
 pub(crate) mod number {
-    pub(crate) const MMAP: u64 = 9;
-    pub(crate) const MPROTECT: u64 = 10;
-    pub(crate) const MUNMAP: u64 = 11;
     pub(crate) const RECVMSG: u64 = 47;
     pub(crate) const SOCKETPAIR: u64 = 53;
     pub(crate) const CLOSE: u64 = 3;
@@ -205,11 +202,22 @@ pub(crate) fn enter_stub(registers: &mut Registers, address: u64, block: u64) {
 }
 
 /// Sets `registers` to run one system call by the stub at `address`.
-pub(crate) fn enter_call(registers: &mut Registers, address: u64, number: u64, arguments: [u64; 6]) {
+pub(crate) fn enter_call(
+    registers: &mut Registers,
+    address: u64,
+    number: u64,
+    arguments: [u64; 6],
+) {
     registers.rip = address + label(&raw const vdsokit_deliver_stub_call);
     registers.rax = number;
-    [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9] =
-        arguments;
+    [
+        registers.rdi,
+        registers.rsi,
+        registers.rdx,
+        registers.r10,
+        registers.r8,
+        registers.r9,
+    ] = arguments;
     leave_syscall(registers);
 }
 
@@ -264,7 +272,13 @@ mod tests {
     #[test]
     fn the_stub_fits_before_anything_else_in_a_page() {
         assert!(stub().len() < 512, "{} bytes", stub().len());
-        assert!(is_gone(&Registers { rip: 0x1000 + label(&raw const vdsokit_deliver_stub_gone), ..zeroed() }, 0x1000));
+        assert!(is_gone(
+            &Registers {
+                rip: 0x1000 + label(&raw const vdsokit_deliver_stub_gone),
+                ..zeroed()
+            },
+            0x1000
+        ));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 /// The second that the stand-in images say it is: 2038-01-01 00:00:00 UTC.
 pub(crate) const SECOND: u64 = 2_145_916_800;
@@ -51,7 +51,10 @@ pub(crate) fn images() -> &'static Images {
             );
             path
         };
-        Images { plain: build("plain.so", &[]), links: build("links.so", &["-DLINKS"]) }
+        Images {
+            plain: build("plain.so", &[]),
+            links: build("links.so", &["-DLINKS"]),
+        }
     })
 }
 
@@ -59,7 +62,9 @@ pub(crate) fn images() -> &'static Images {
 pub(crate) fn scratch(name: &str) -> PathBuf {
     let process = env::current_exe().expect("the path of this test");
     let process = process.file_name().expect("its name").to_owned();
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(process).join(name);
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(process)
+        .join(name);
     fs::create_dir_all(&path).expect("a scratch directory");
     path
 }
@@ -69,7 +74,11 @@ pub(crate) fn runner() -> PathBuf {
     let test = env::current_exe().expect("the path of this test");
     let profile = test.ancestors().nth(2).expect("the profile's directory");
     let path = profile.join("examples/run");
-    assert!(path.exists(), "{} is missing: cargo test builds it", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: cargo test builds it",
+        path.display()
+    );
     path
 }
 
@@ -88,27 +97,37 @@ pub(crate) fn succeed(command: &mut Command) -> String {
 }
 
 pub(crate) fn finish(command: &mut Command) -> Output {
-    command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
 /// Compiles a C program of `tests/programs`.
 pub(crate) fn compiled(name: &str, flags: &[&str]) -> PathBuf {
+    // Two tests may want the same one.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
     let path = scratch("programs").join(format!("{name}{}", flags.concat().replace('/', "_")));
+    let unfinished = path.with_extension("unfinished");
     succeed(
         Command::new("cc")
             .args(["-O1", "-o"])
-            .arg(&path)
+            .arg(&unfinished)
             .arg(source.join(name).with_extension("c"))
             .args(flags),
     );
+    fs::rename(unfinished, &path).expect("the program in its place");
     path
 }
 
 /// A program of this machine; where it is missing the test is skipped, which in CI fails.
 pub(crate) fn installed(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.exists());
+    let found = env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|path| path.exists());
     if found.is_none() {
         skip(&format!("{name} is not installed"));
     }
@@ -117,13 +136,20 @@ pub(crate) fn installed(name: &str) -> Option<PathBuf> {
 
 /// Says why a test can't run. Under CI=true that is a failure.
 pub(crate) fn skip(reason: &str) {
-    assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "skipped: {reason}");
+    assert!(
+        env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "skipped: {reason}"
+    );
     eprintln!("skipped: {reason}");
 }
 
 /// Debian packages unpacked over each other in the cache, outside the checkout.
 pub(crate) fn debian(packages: &[&str]) -> Option<PathBuf> {
-    let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable = |name| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let cache = variable("VDSOKIT_CACHE")
         .or_else(|| variable("XDG_CACHE_HOME").map(|dir| dir.join("vdsokit")))
         .or_else(|| variable("HOME").map(|dir| dir.join(".cache/vdsokit")))?;
@@ -134,8 +160,11 @@ pub(crate) fn debian(packages: &[&str]) -> Option<PathBuf> {
     let download = root.with_extension(std::process::id().to_string());
     fs::create_dir_all(&download).ok()?;
     let fetch = "apt-get download \"$@\" && for package in *.deb; do dpkg -x $package root; done";
-    let output =
-        Command::new("sh").args(["-ec", fetch, "sh"]).args(packages).current_dir(&download).output();
+    let output = Command::new("sh")
+        .args(["-ec", fetch, "sh"])
+        .args(packages)
+        .current_dir(&download)
+        .output();
     if output.is_ok_and(|output| output.status.success()) {
         // Another test program may have been first: its copy is as good.
         let _ = fs::rename(download.join("root"), &root);
@@ -151,7 +180,9 @@ pub(crate) fn debian(packages: &[&str]) -> Option<PathBuf> {
 /// A field of `/proc/PID/status`.
 pub(crate) fn status_field(pid: u32, field: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     line.map(|value| value.trim().to_owned())
 }
 
