@@ -1,5 +1,6 @@
 //! A vDSO ready to be delivered: image, vvar pages and links.
 
+use std::ffi::c_int;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -13,6 +14,7 @@ use vdsokit_elf::constants::{PF_W, PF_X};
 use crate::arch;
 use crate::error::{Error, ImageError};
 use crate::link::{self, Link};
+use crate::visit::Place;
 
 /// The page size of x86-64 and the smallest of every other architecture.
 pub(crate) const PAGE: u64 = 4096;
@@ -53,6 +55,29 @@ impl Source {
             distance,
             length,
         })
+    }
+}
+
+impl Source {
+    fn place(&self, protection: c_int, flags: c_int) -> Place<'_> {
+        let &Source {
+            ref file,
+            device,
+            inode,
+            offset,
+            distance,
+            length,
+        } = self;
+        Place {
+            file,
+            device,
+            inode,
+            offset,
+            length,
+            distance,
+            protection,
+            flags,
+        }
     }
 }
 
@@ -126,6 +151,22 @@ impl Object {
         }
         *vvar = Source::new(file, offset, vvar.distance, vvar.length).map_err(system())?;
         Ok(self)
+    }
+
+    /// Text and vvar pages as they are to be mapped. The text's mapping takes the room of all;
+    /// the vvar pages then take their place over its end.
+    pub(crate) fn places(&self) -> Vec<Place<'_>> {
+        let text = self
+            .text
+            .place(libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE);
+        let mut places = vec![Place {
+            length: self.length,
+            ..text
+        }];
+        let vvar = self.vvar.as_ref();
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+        places.extend(vvar.map(|vvar| vvar.place(libc::PROT_READ, flags)));
+        places
     }
 
     /// The address space that the object takes in a process, in bytes.

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use crate::error::Event;
 use crate::imports::Imports;
-use crate::inject::{Failure, Injector};
+use crate::inject::Injector;
 use crate::stop::{Answer, Stop};
 use crate::sys::{self, Pid, Resume};
+use crate::visit::Failure;
 
 /// What a tracer that follows wants to hear of.
 pub(crate) const FOLLOW: c_int =

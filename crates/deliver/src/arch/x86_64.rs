@@ -30,6 +30,9 @@ pub(crate) const MACHINE: u16 = vdsokit_elf::constants::EM_X86_64;
 /// without `SA_RESTORER` is refused).
 pub(crate) const KERNEL_VDSO_IS_OPTIONAL: bool = true;
 
+/// Bytes below the stack pointer that belong to the function that runs (System V ABI, 3.2.2).
+pub(crate) const RED_ZONE: u64 = 128;
+
 /// One file to map: [`Block`] holds a row of them.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
