@@ -1,12 +1,16 @@
-//! Runs a program on the vDSO in an image file: `run [--alone] [--report] IMAGE PROGRAM [ARG…]`.
+//! Runs a program on the vDSO in an image file:
+//! `run [--alone] [--report] [--vvar FILE] IMAGE PROGRAM [ARGUMENT…]`.
 //!
-//! The vvar pages are those of the image file itself, which a publisher may keep up to date.
+//! The vvar pages are those of the image file itself, which a publisher may keep up to date,
+//! or those at the start of FILE. `--report` says on standard error what became of each
+//! program.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::Path;
 use std::process::ExitCode;
 
-use vdsokit_deliver::{Delivery, Event, Object};
+use vdsokit_deliver::{Delivery, Error, Event, Object};
 
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -14,31 +18,42 @@ fn main() -> ExitCode {
         let is_there = arguments.first().is_some_and(|first| first == flag);
         is_there.then(|| arguments.remove(0)).is_some()
     };
-    let (alone, report) = (take("--alone"), take("--report"));
+    let (alone, report, vvar) = (take("--alone"), take("--report"), take("--vvar"));
+    let vvar = (vvar && !arguments.is_empty()).then(|| arguments.remove(0));
     let [image, program, rest @ ..] = arguments.as_slice() else {
-        eprintln!("run [--alone] [--report] IMAGE PROGRAM [ARG...]");
+        eprintln!("run [--alone] [--report] [--vvar FILE] IMAGE PROGRAM [ARGUMENT...]");
         return ExitCode::from(125);
     };
-    let object = match Object::open(&PathBuf::from(image)) {
-        Ok(object) => object,
-        Err(error) => return fail(error),
-    };
-    let say = |event: Event| {
-        if report {
-            eprintln!("{event:?}");
-        }
-    };
-    fail(
-        Delivery::new(object)
+    let error = match object(Path::new(image), vvar.as_deref().map(Path::new)) {
+        Ok(object) => Delivery::new(object)
             .follow(!alone)
-            .exec(program, rest, say),
-    )
+            .exec(program, rest, |event| {
+                if report {
+                    eprintln!("{}", describe(&event));
+                }
+            }),
+        Err(error) => error,
+    };
+    let exit = error.exit_status();
+    eprintln!("{:?}", miette::Report::new(error));
+    ExitCode::from(exit)
 }
 
-fn fail(error: vdsokit_deliver::Error) -> ExitCode {
-    eprintln!(
-        "run: {error}: {:?}",
-        std::error::Error::source(&error).map(ToString::to_string)
-    );
-    ExitCode::from(error.exit_status())
+fn object(image: &Path, vvar: Option<&Path>) -> Result<Object, Error> {
+    let Some(vvar) = vvar else {
+        return Object::open(image);
+    };
+    let read = |path: &Path| std::fs::read(path).unwrap_or_default();
+    let file = File::options().read(true).write(true).open(vvar);
+    let file = file.expect("the file given with --vvar");
+    Object::new(&read(image))?.with_vvar(file.into(), 0)
+}
+
+fn describe(event: &Event) -> String {
+    match event {
+        Event::Delivered { pid, .. } => format!("delivered to {pid}"),
+        Event::Unserved { pid, reason, .. } => format!("{pid} runs without: {reason}"),
+        Event::TracesOthers { pid, .. } => format!("{pid} traces others"),
+        other => format!("{other:?}"),
+    }
 }

@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal};
 use crate::error::{Error, Event};
 use crate::inject::Injector;
 use crate::object::Object;
-use crate::sys::{self, Fork};
+use crate::sys;
 use crate::tracer::{ALONE, FOLLOW, Tracer};
 
 /// How an object goes into a program and those that it starts.
@@ -89,25 +89,15 @@ impl Delivery {
         let system = || Error::system("start the tracer");
         let this = std::process::id();
         let (mut ours, mut theirs) = UnixStream::pair().map_err(system())?;
-        let between = match sys::fork().map_err(system())? {
-            Fork::Parent(pid) => pid,
-            Fork::Child => {
-                // Ends at once, so that the tracer is nobody's child that this process, soon
-                // a program that knows of none, would find when it waits.
-                match sys::fork() {
-                    Ok(Fork::Child) => {
-                        drop(ours);
-                        self.trace(this, &mut theirs, report);
-                    }
-                    Ok(Fork::Parent(tracer)) => drop(send(&mut theirs, tracer)),
-                    Err(_) => {}
-                }
-                sys::exit_now(0)
+        let end = ours.as_raw_fd() as u32;
+        let tracer = sys::orphan(|| {
+            // Each side has one end only, and so hears of the other's death.
+            if sys::close_range(end, end).is_ok() {
+                self.trace(this, &mut theirs, report);
             }
-        };
+        });
+        let tracer = tracer.map_err(system())?;
         drop(theirs);
-        sys::wait(between).map_err(system())?;
-        let tracer = receive(&mut ours).map_err(system())?;
         sys::allow_tracer(tracer);
         send(&mut ours, 0).map_err(system())?;
         match receive(&mut ours).map_err(system())? {
@@ -126,14 +116,8 @@ impl Delivery {
         let setup = |channel: &mut UnixStream| -> io::Result<()> {
             receive(channel)?;
             let seized = sys::seize(target, options);
-            send(
-                channel,
-                seized
-                    .as_ref()
-                    .err()
-                    .and_then(io::Error::raw_os_error)
-                    .unwrap_or(0),
-            )?;
+            let refusal = seized.as_ref().err().and_then(io::Error::raw_os_error);
+            send(channel, refusal.unwrap_or(0))?;
             seized?;
             // From here on the target is on its way into the program.
             rustix::process::setsid()?;
@@ -147,7 +131,7 @@ impl Delivery {
         let injector = Injector::new(self.object);
         let _ = Tracer::new(injector, options, report).run(|ended| {
             if ended == target {
-                let _ = null().map(|null| rustix::stdio::dup2_stderr(null));
+                let _ = null().map(rustix::stdio::dup2_stderr);
             }
         });
     }

@@ -8,6 +8,7 @@
 //! | `tracer` | the loop that waits and answers |
 //! | `imports` | which programs trace others themselves |
 //! | `inject` | maps an object into a process at its first instruction |
+//! | `visit` | runs the stub in one stopped thread |
 //! | `pass` | hands descriptors to a process that can't open ours |
 //! | `kernel`, `link` | the kernel's own vDSO, and functions of it that images call |
 //! | `stack`, `memory` | the target's stack at its start; its memory |
@@ -44,6 +45,7 @@ mod stack;
 mod stop;
 mod sys;
 mod tracer;
+mod visit;
 
 pub use error::{Error, Event, ImageError, Unserved};
 pub use exec::Delivery;

@@ -44,7 +44,7 @@ fn parse(bytes: &[u8], text: &Segment) -> Option<Vec<Link>> {
         let name = text_at(bytes, &mut at)?;
         let version = text_at(bytes, &mut at)?;
         at = at.next_multiple_of(8);
-        if vaddr % 8 != 0 || !text.holds(vaddr, 8) {
+        if !vaddr.is_multiple_of(8) || !text.holds(vaddr, 8) {
             return None;
         }
         links.push(Link {

@@ -1,5 +1,6 @@
 //! A vDSO ready to be delivered: image, vvar pages and links.
 
+use std::ffi::c_int;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -13,6 +14,7 @@ use vdsokit_elf::constants::{PF_W, PF_X};
 use crate::arch;
 use crate::error::{Error, ImageError};
 use crate::link::{self, Link};
+use crate::visit::Place;
 
 /// The page size of x86-64 and the smallest of every other architecture.
 pub(crate) const PAGE: u64 = 4096;
@@ -53,6 +55,29 @@ impl Source {
             distance,
             length,
         })
+    }
+}
+
+impl Source {
+    fn place(&self, protection: c_int, flags: c_int) -> Place<'_> {
+        let &Source {
+            ref file,
+            device,
+            inode,
+            offset,
+            distance,
+            length,
+        } = self;
+        Place {
+            file,
+            device,
+            inode,
+            offset,
+            length,
+            distance,
+            protection,
+            flags,
+        }
     }
 }
 
@@ -116,7 +141,7 @@ impl Object {
         let file = read_only(file).map_err(system())?;
         let length = file.metadata().map_err(system())?.len();
         let end = offset.checked_add(vvar.length);
-        if offset % PAGE != 0 || end.is_none_or(|end| end > length) {
+        if !offset.is_multiple_of(PAGE) || end.is_none_or(|end| end > length) {
             return Err(ImageError::VvarOffset {
                 offset,
                 needed: vvar.length,
@@ -126,6 +151,22 @@ impl Object {
         }
         *vvar = Source::new(file, offset, vvar.distance, vvar.length).map_err(system())?;
         Ok(self)
+    }
+
+    /// Text and vvar pages as they are to be mapped. The text's mapping takes the room of all;
+    /// the vvar pages then take their place over its end.
+    pub(crate) fn places(&self) -> Vec<Place<'_>> {
+        let text = self
+            .text
+            .place(libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE);
+        let mut places = vec![Place {
+            length: self.length,
+            ..text
+        }];
+        let vvar = self.vvar.as_ref();
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+        places.extend(vvar.map(|vvar| vvar.place(libc::PROT_READ, flags)));
+        places
     }
 
     /// The address space that the object takes in a process, in bytes.
@@ -189,7 +230,7 @@ impl Layout {
         if text.offset != 0 {
             return refuse("its first PT_LOAD does not begin with the ELF header");
         }
-        if text.vaddr == 0 || text.vaddr % PAGE != 0 {
+        if text.vaddr == 0 || !text.vaddr.is_multiple_of(PAGE) {
             return refuse("its first PT_LOAD lies at address 0, or not at a page");
         }
         if loads.iter().any(|load| load.flags & PF_W != 0) || text.flags & PF_X == 0 {
@@ -214,7 +255,8 @@ impl Layout {
         let Some(vvar) = rest.first() else {
             return Ok(layout);
         };
-        if vvar.flags & PF_X != 0 || vvar.offset % PAGE != 0 || vvar.offset < text_length {
+        if vvar.flags & PF_X != 0 || !vvar.offset.is_multiple_of(PAGE) || vvar.offset < text_length
+        {
             return refuse("its second PT_LOAD is executable, or does not follow at a page");
         }
         if vvar.vaddr.checked_sub(vvar.offset) != Some(text.vaddr) {

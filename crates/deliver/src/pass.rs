@@ -3,7 +3,9 @@
 //! one end out of it with pidfd_getfd(2) and sends the descriptors through that. No name in
 //! any namespace is needed.
 
+use std::fs::File;
 use std::io::IoSlice;
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
@@ -11,40 +13,45 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::arch::number;
-use crate::error::Unserved;
-use crate::inject::{Failure, MapError, Visit};
-use crate::object::Object;
+use crate::visit::{StubError, Visit};
 
-/// `struct msghdr`, `struct iovec` and one control message of two descriptors, as words.
-const MESSAGE_WORDS: usize = 7 + 2 + 1 + 3;
+/// The most descriptors that are passed: those of text and vvar pages.
+const MOST: usize = 2;
+/// `struct msghdr`, `struct iovec`, a byte to send, and a control message of `MOST`
+/// descriptors, as words.
+const MESSAGE_WORDS: usize = 7 + 2 + 1 + 2 + MOST / 2;
 
-/// The process's descriptors of text and vvar pages.
-pub(crate) fn descriptors(visit: &mut Visit, object: &Object) -> Result<[u64; 2], MapError> {
+/// Gives the process descriptors of `files`, and says which.
+pub(crate) fn descriptors(visit: &mut Visit, files: &[&File]) -> Result<Vec<u64>, StubError> {
     let at = visit.scratch(MESSAGE_WORDS * 8);
     let kind = (libc::SOCK_DGRAM | libc::SOCK_CLOEXEC) as u64;
     visit.call(
         number::SOCKETPAIR,
         [libc::AF_UNIX as u64, kind, 0, at, 0, 0],
     )?;
+    let [ours, theirs] = pair(visit, at)?;
+    let received = send(visit, files, ours).and_then(|()| receive(visit, theirs, at));
+    visit.call(number::CLOSE, [ours, 0, 0, 0, 0, 0])?;
+    visit.call(number::CLOSE, [theirs, 0, 0, 0, 0, 0])?;
+    received.map(|descriptors| descriptors[..files.len()].to_vec())
+}
+
+/// Two ints of the target.
+fn pair(visit: &Visit, at: u64) -> Result<[u64; 2], StubError> {
     let mut pair = [0; 8];
     visit.memory.read_exact(at, &mut pair)?;
     let pair = u64::from_ne_bytes(pair);
-    let (ours, theirs) = (pair & 0xffff_ffff, pair >> 32);
-    let received = send(visit, object, ours).and_then(|()| receive(visit, theirs, at));
-    visit.call(number::CLOSE, [ours, 0, 0, 0, 0, 0])?;
-    visit.call(number::CLOSE, [theirs, 0, 0, 0, 0, 0])?;
-    received
+    Ok([pair & 0xffff_ffff, pair >> 32])
 }
 
-/// Sends the object's descriptors into the target's socket `socket`.
-fn send(visit: &Visit, object: &Object, socket: u64) -> Result<(), MapError> {
+/// Sends descriptors of `files` into the target's socket `socket`.
+fn send(visit: &Visit, files: &[&File], socket: u64) -> Result<(), StubError> {
     let send = || {
         let pid = Pid::from_raw(visit.pid).ok_or(Errno::SRCH)?;
         let process = pidfd_open(pid, PidfdFlags::empty())?;
         let socket = pidfd_getfd(process, socket as i32, PidfdGetfdFlags::empty())?;
-        let mut files = vec![object.text.file.as_fd()];
-        files.extend(object.vvar.as_ref().map(|vvar| vvar.file.as_fd()));
-        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let files: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&files));
         sendmsg(
@@ -55,11 +62,11 @@ fn send(visit: &Visit, object: &Object, socket: u64) -> Result<(), MapError> {
         )?;
         Ok::<(), Errno>(())
     };
-    send().map_err(|error| Failure::from(Unserved::Map(error.into())).into())
+    send().map_err(|error| StubError::Refused(error.raw_os_error()))
 }
 
 /// Receives them in the target, with the message at `at`.
-fn receive(visit: &mut Visit, socket: u64, at: u64) -> Result<[u64; 2], MapError> {
+fn receive(visit: &mut Visit, socket: u64, at: u64) -> Result<[u64; MOST], StubError> {
     let (iovec, byte, control) = (at + 7 * 8, at + 9 * 8, at + 10 * 8);
     // msg_name, msg_namelen, msg_iov, msg_iovlen, msg_control, msg_controllen, msg_flags;
     // then the iovec; then what the kernel fills.
@@ -70,8 +77,6 @@ fn receive(visit: &mut Visit, socket: u64, at: u64) -> Result<[u64; 2], MapError
         number::RECVMSG,
         [socket, at, libc::MSG_CMSG_CLOEXEC as u64, 0, 0, 0],
     )?;
-    let mut descriptors = [0; 8];
-    visit.memory.read_exact(control + 2 * 8, &mut descriptors)?;
-    let descriptors = u64::from_ne_bytes(descriptors);
-    Ok([descriptors & 0xffff_ffff, descriptors >> 32])
+    // Behind cmsg_len, cmsg_level and cmsg_type.
+    pair(visit, control + 2 * 8)
 }

@@ -9,8 +9,8 @@
 //!   child ──► stopped ─┤                                                     │
 //!   (Interrupted)      ├─ Forked, Interrupted, Signal(s) ── Continue(s) ─────┤
 //!                      ├─ Executed ──────────────────────── Deliver ─────────┤
-//!                      ├─ GroupStop ── Listen ──► stopped, hears SIGCONT: ───┘
-//!                      │                          reports Interrupted
+//!                      ├─ Group ── Listen ──► stopped, hears SIGCONT: ───────┘
+//!                      │                      reports Interrupted
 //!                      └─ Ended ─► gone
 //! ```
 //!
@@ -30,17 +30,13 @@ pub(crate) enum Stop {
     Executed,
     /// It just made a child or a thread, which the kernel has attached to us.
     Forked,
-    /// It stopped as a whole thread group, as after `SIGSTOP` or `SIGTSTP`.
-    GroupStop,
+    /// Group-stop: its whole process stopped, as after `SIGSTOP` or `SIGTSTP`.
+    Group,
     /// The first stop of a child attached by the kernel, the answer to `PTRACE_INTERRUPT`,
     /// or the end of a group-stop that we listened to: all three are the same trap.
     Interrupted,
     /// This signal is about to be delivered to it.
     Signal(c_int),
-    /// It is at the entry into or the exit from a system call.
-    Syscall,
-    /// A seccomp filter asked for us at the entry into a system call.
-    Seccomp,
 }
 
 /// What the tracer does about a [`Stop`].
@@ -52,15 +48,12 @@ pub(crate) enum Answer {
     Listen,
     /// Put the vDSO into the new program, then resume.
     Deliver,
-    /// Emulate the system call that it is about to make, then resume.
-    Emulate,
     /// Forget it.
     Forget,
 }
 
 impl Stop {
-    /// Reads a wait status of `waitpid(2)` for a tracee attached with `PTRACE_SEIZE` and
-    /// `PTRACE_O_TRACESYSGOOD`.
+    /// Reads a wait status of `waitpid(2)` for a tracee attached with `PTRACE_SEIZE`.
     pub(crate) fn decode(status: c_int) -> Stop {
         if !libc::WIFSTOPPED(status) {
             return Stop::Ended;
@@ -71,12 +64,10 @@ impl Stop {
             libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
                 Stop::Forked
             }
-            libc::PTRACE_EVENT_SECCOMP => Stop::Seccomp,
             libc::PTRACE_EVENT_STOP => match signal {
-                libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => Stop::GroupStop,
+                libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => Stop::Group,
                 _ => Stop::Interrupted,
             },
-            _ if signal == libc::SIGTRAP | 0x80 => Stop::Syscall,
             _ => Stop::Signal(signal),
         }
     }
@@ -85,10 +76,9 @@ impl Stop {
         match self {
             Stop::Ended => Answer::Forget,
             Stop::Executed => Answer::Deliver,
-            Stop::GroupStop => Answer::Listen,
-            Stop::Forked | Stop::Interrupted | Stop::Syscall => Answer::Continue(0),
+            Stop::Group => Answer::Listen,
+            Stop::Forked | Stop::Interrupted => Answer::Continue(0),
             Stop::Signal(signal) => Answer::Continue(signal),
-            Stop::Seccomp => Answer::Emulate,
         }
     }
 }
@@ -145,11 +135,6 @@ mod tests {
                 stopped(libc::SIGTTOU, libc::PTRACE_EVENT_STOP),
                 Answer::Listen,
             ),
-            (
-                stopped(libc::SIGTRAP, libc::PTRACE_EVENT_SECCOMP),
-                Answer::Emulate,
-            ),
-            (stopped(libc::SIGTRAP | 0x80, 0), Answer::Continue(0)),
         ];
         for (status, answer) in table {
             assert_eq!(Stop::decode(status).answer(), answer, "status {status:#x}");

@@ -24,10 +24,6 @@ pub(crate) type SignalSet = u64;
 pub(crate) enum Resume {
     /// `PTRACE_CONT`.
     Continue,
-    /// `PTRACE_SYSCALL`: to the next entry into or exit from a system call.
-    ToSyscall,
-    /// `PTRACE_SINGLESTEP`.
-    Step,
     /// `PTRACE_DETACH`.
     Detach,
 }
@@ -53,11 +49,6 @@ pub(crate) fn set_options(pid: Pid, options: c_int) -> io::Result<()> {
     ptrace(libc::PTRACE_SETOPTIONS, pid, 0, options as usize).map(drop)
 }
 
-/// Stops a seized thread; it reports a stop of its own accord later.
-pub(crate) fn interrupt(pid: Pid) -> io::Result<()> {
-    ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0).map(drop)
-}
-
 /// Lets a thread in a group-stop stay stopped and hear of `SIGCONT`.
 pub(crate) fn listen(pid: Pid) -> io::Result<()> {
     ptrace(libc::PTRACE_LISTEN, pid, 0, 0).map(drop)
@@ -67,8 +58,6 @@ pub(crate) fn listen(pid: Pid) -> io::Result<()> {
 pub(crate) fn resume(pid: Pid, how: Resume, signal: c_int) -> io::Result<()> {
     let request = match how {
         Resume::Continue => libc::PTRACE_CONT,
-        Resume::ToSyscall => libc::PTRACE_SYSCALL,
-        Resume::Step => libc::PTRACE_SINGLESTEP,
         Resume::Detach => libc::PTRACE_DETACH,
     };
     ptrace(request, pid, 0, signal as usize).map(drop)
@@ -149,29 +138,103 @@ pub(crate) fn wait(pid: Pid) -> io::Result<Option<(Pid, c_int)>> {
     }
 }
 
-/// Which side of a fork this is.
-pub(crate) enum Fork {
-    Parent(Pid),
-    Child,
-}
+/// The stack of the process that [`orphan`] makes: that of a program's first thread.
+const STACK: usize = 8 << 20;
+/// What lies below it and can't be touched.
+const GUARD: usize = 64 << 10;
 
-/// `fork(2)`. Refuses when this process has more than one thread: the child would have
-/// only this one, and the others' locks for ever.
-pub(crate) fn fork() -> io::Result<Fork> {
+/// Runs `main` in a process that is nobody's child but the init process's (or the nearest
+/// subreaper's), with a copy of this one's memory, and says its id.
+///
+/// Refuses when this process has more than one thread: the copy would have only this one,
+/// and the others' locks for ever.
+pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
+    struct Between<F> {
+        main: Option<F>,
+        /// The orphan's id, or minus the error.
+        result: Pid,
+    }
+
+    /// Runs in the process between, on a stack of its own and in the memory of the first,
+    /// which the kernel holds until this one ends.
+    extern "C" fn between<F: FnOnce()>(argument: *mut c_void) -> c_int {
+        // SAFETY: `argument` is the `Between` below: it lives, as its owner waits, and nobody
+        // else uses it meanwhile.
+        let between = unsafe { &mut *argument.cast::<Between<F>>() };
+        // SAFETY: the memory is that of a process with one thread, which the kernel holds at a
+        // system call: no lock is held by a thread that the copy doesn't have.
+        match unsafe { libc::fork() } {
+            -1 => {
+                between.result = -io::Error::last_os_error()
+                    .raw_os_error()
+                    .unwrap_or(libc::EAGAIN)
+            }
+            0 => {
+                if let Some(main) = between.main.take() {
+                    main();
+                }
+            }
+            pid => between.result = pid,
+        }
+        exit_now(0)
+    }
+
     if std::fs::read_dir("/proc/self/task")?.count() != 1 {
         return Err(io::Error::other("this process has more than one thread"));
     }
-    // SAFETY: the process has one thread (checked above), so the child is a whole copy of
-    // it: no lock is held by a thread that does not exist there.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
-        0 => Ok(Fork::Child),
-        pid => Ok(Fork::Parent(pid)),
+    // A fork in the middle, and its copy of the page tables, would cost more than all the rest
+    // of a delivery: the process between borrows the memory, as vfork(2) does.
+    let mut argument = Between {
+        main: Some(main),
+        result: -libc::EAGAIN,
+    };
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
+    // SAFETY:
+    // 1. The mapping is new; its lower end is made inaccessible and the stack begins at its
+    //    upper end, which is aligned to a page.
+    // 2. With CLONE_VFORK this thread goes on when the process between has ended, so the
+    //    stack and `argument` outlive their use; the orphan has copies of both.
+    unsafe {
+        let stack = libc::mmap(
+            ptr::null_mut(),
+            GUARD + STACK,
+            libc::PROT_READ | libc::PROT_WRITE,
+            flags,
+            -1,
+            0,
+        );
+        if stack == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        libc::mprotect(stack, GUARD, libc::PROT_NONE);
+        let pid = libc::clone(
+            between_of(&argument),
+            stack.byte_add(GUARD + STACK),
+            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+            ptr::from_mut(&mut argument).cast(),
+        );
+        let outcome = if pid == -1 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        };
+        libc::munmap(stack, GUARD + STACK);
+        outcome?;
+        wait(pid)?;
+    }
+    return match argument.result {
+        pid if pid > 0 => Ok(pid),
+        error => Err(io::Error::from_raw_os_error(-error)),
+    };
+
+    /// Names the instance of `between` for a closure whose type has no name.
+    fn between_of<F: FnOnce()>(_: &Between<F>) -> extern "C" fn(*mut c_void) -> c_int {
+        between::<F>
     }
 }
 
 /// Ends the process at once, without running what `exit(3)` runs.
-pub(crate) fn exit_now(status: c_int) -> ! {
+fn exit_now(status: c_int) -> ! {
     // SAFETY: _exit(2) never returns and touches no memory.
     unsafe { libc::_exit(status) }
 }

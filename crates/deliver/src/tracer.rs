@@ -6,16 +6,17 @@ use std::path::PathBuf;
 
 use crate::error::Event;
 use crate::imports::Imports;
-use crate::inject::{Failure, Injector};
+use crate::inject::Injector;
 use crate::stop::{Answer, Stop};
 use crate::sys::{self, Pid, Resume};
+use crate::visit::Failure;
 
 /// What a tracer that follows wants to hear of.
 pub(crate) const FOLLOW: c_int =
     ALONE | libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK | libc::PTRACE_O_TRACECLONE;
 
 /// What a tracer of one program wants to hear of.
-pub(crate) const ALONE: c_int = libc::PTRACE_O_TRACEEXEC | libc::PTRACE_O_TRACESYSGOOD;
+pub(crate) const ALONE: c_int = libc::PTRACE_O_TRACEEXEC;
 
 /// Delivers to every program that a traced tree of processes executes.
 pub(crate) struct Tracer<'a> {
@@ -51,7 +52,6 @@ impl<'a> Tracer<'a> {
                 }
                 Answer::Continue(signal) => sys::resume(pid, Resume::Continue, signal),
                 Answer::Listen => sys::listen(pid),
-                Answer::Emulate => sys::resume(pid, Resume::Continue, 0),
                 Answer::Deliver => match self.deliver(pid) {
                     Some((how, signal)) => sys::resume(pid, how, signal),
                     None => {

@@ -17,9 +17,6 @@ use crate::sys::Registers;
 
 /// System call numbers (arch/x86/entry/syscalls/syscall_64.tbl).
 pub(crate) mod number {
-    pub(crate) const MMAP: u64 = 9;
-    pub(crate) const MPROTECT: u64 = 10;
-    pub(crate) const MUNMAP: u64 = 11;
     pub(crate) const RECVMSG: u64 = 47;
     pub(crate) const SOCKETPAIR: u64 = 53;
     pub(crate) const CLOSE: u64 = 3;
@@ -32,6 +29,9 @@ pub(crate) const MACHINE: u16 = vdsokit_elf::constants::EM_X86_64;
 /// handlers return through the restorer that libc gives (x86/kernel/signal_64.c: a handler
 /// without `SA_RESTORER` is refused).
 pub(crate) const KERNEL_VDSO_IS_OPTIONAL: bool = true;
+
+/// Bytes below the stack pointer that belong to the function that runs (System V ABI, 3.2.2).
+pub(crate) const RED_ZONE: u64 = 128;
 
 /// One file to map: [`Block`] holds a row of them.
 #[repr(C)]

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 /// The second that the stand-in images say it is: 2038-01-01 00:00:00 UTC.
 pub(crate) const SECOND: u64 = 2_145_916_800;
@@ -105,15 +105,20 @@ pub(crate) fn finish(command: &mut Command) -> Output {
 
 /// Compiles a C program of `tests/programs`.
 pub(crate) fn compiled(name: &str, flags: &[&str]) -> PathBuf {
+    // Two tests may want the same one.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
     let path = scratch("programs").join(format!("{name}{}", flags.concat().replace('/', "_")));
+    let unfinished = path.with_extension("unfinished");
     succeed(
         Command::new("cc")
             .args(["-O1", "-o"])
-            .arg(&path)
+            .arg(&unfinished)
             .arg(source.join(name).with_extension("c"))
             .args(flags),
     );
+    fs::rename(unfinished, &path).expect("the program in its place");
     path
 }
 

@@ -1,0 +1,221 @@
+//! Running the stub in one stopped thread.
+
+use std::ffi::c_int;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+use crate::arch::{self, Block, Entry};
+use crate::error::Unserved;
+use crate::memory::Memory;
+use crate::pass;
+use crate::stop::Stop;
+use crate::sys::{self, Pid, Registers, Resume};
+
+/// Why a process has not got what it was to get.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It ended. There is nothing to resume.
+    Ended,
+    /// It is as it was before, and stopped.
+    Unserved(Unserved),
+}
+
+impl From<Unserved> for Failure {
+    fn from(reason: Unserved) -> Failure {
+        Failure::Unserved(reason)
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// ESRCH: it was killed while we held it (ptrace(2)); its end will be reported.
+    fn from(error: io::Error) -> Failure {
+        match error.raw_os_error() {
+            Some(libc::ESRCH) => Failure::Ended,
+            _ => Failure::Unserved(Unserved::Access(error)),
+        }
+    }
+}
+
+/// Why the stub did not do its work.
+#[derive(Debug)]
+pub(crate) enum StubError {
+    /// A system call in the target returned this error.
+    Refused(i32),
+    /// Anything else.
+    Failure(Failure),
+}
+
+impl From<Failure> for StubError {
+    fn from(failure: Failure) -> StubError {
+        StubError::Failure(failure)
+    }
+}
+
+impl From<io::Error> for StubError {
+    fn from(error: io::Error) -> StubError {
+        StubError::Failure(error.into())
+    }
+}
+
+impl From<StubError> for Failure {
+    fn from(error: StubError) -> Failure {
+        match error {
+            StubError::Refused(error) => Unserved::Map(io::Error::from_raw_os_error(error)).into(),
+            StubError::Failure(failure) => failure,
+        }
+    }
+}
+
+/// A stretch of a file, and where and how it is to be mapped.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) file: &'a File,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+    /// Counted from where the first place comes to lie; for the first, an address or 0.
+    pub(crate) distance: u64,
+    pub(crate) protection: c_int,
+    pub(crate) flags: c_int,
+}
+
+/// One stopped thread, and what it takes to run the stub in it.
+pub(crate) struct Visit {
+    pub(crate) pid: Pid,
+    pub(crate) memory: Memory,
+    /// As they were, and have to be again.
+    pub(crate) registers: Registers,
+    /// Where the stub lies.
+    pub(crate) home: u64,
+    /// The end of memory that nobody misses, a page of it at least.
+    pub(crate) scratch_end: u64,
+    /// A signal that came meanwhile and has to be delivered on resuming (0: none).
+    pub(crate) signal: c_int,
+}
+
+impl Visit {
+    /// Maps `places` (two at most) and unmaps the stretch `unmap`. Says where the first place
+    /// lies, and whether the stub's own page went with the unmapping. On an error nothing has
+    /// been mapped or unmapped.
+    pub(crate) fn map(
+        &mut self,
+        places: &[Place<'_>],
+        unmap: (u64, u64),
+    ) -> Result<(u64, bool), StubError> {
+        let paths: Vec<Vec<u8>> = places
+            .iter()
+            .map(|place| {
+                format!(
+                    "/proc/{}/fd/{}\0",
+                    std::process::id(),
+                    place.file.as_raw_fd()
+                )
+                .into_bytes()
+            })
+            .collect();
+        match self.map_by(places, Handle::Paths(&paths), unmap) {
+            // No /proc there, another pid namespace's, or no permission to look into ours.
+            Err(StubError::Refused(error)) if error != libc::ENOMEM => {
+                let files: Vec<&File> = places.iter().map(|place| place.file).collect();
+                let descriptors = pass::descriptors(self, &files)?;
+                self.map_by(places, Handle::Descriptors(&descriptors), unmap)
+            }
+            other => other,
+        }
+    }
+
+    fn map_by(
+        &mut self,
+        places: &[Place<'_>],
+        handle: Handle<'_>,
+        unmap: (u64, u64),
+    ) -> Result<(u64, bool), StubError> {
+        let strings: Vec<u8> = match handle {
+            Handle::Paths(paths) => paths.concat(),
+            Handle::Descriptors(_) => Vec::new(),
+        };
+        let at = self.scratch(size_of::<Block>() + strings.len());
+        let mut string = at + size_of::<Block>() as u64;
+        let mut block = Block {
+            count: places.len() as u64,
+            unmap_address: unmap.0,
+            unmap_length: unmap.1,
+            ..Block::default()
+        };
+        for (index, (place, entry)) in places.iter().zip(&mut block.entries).enumerate() {
+            let source = match handle {
+                Handle::Paths(paths) => {
+                    let here = string;
+                    string += paths[index].len() as u64;
+                    here
+                }
+                Handle::Descriptors(descriptors) => descriptors[index],
+            };
+            *entry = Entry {
+                source,
+                device: place.device,
+                inode: place.inode,
+                distance: place.distance,
+                length: place.length,
+                protection: place.protection as u64,
+                flags: place.flags as u64,
+                offset: place.offset,
+            };
+        }
+        self.memory.write(at, &[block.bytes(), &strings].concat())?;
+        let mut registers = self.registers;
+        arch::enter_stub(&mut registers, self.home, at);
+        let after = self.run(&registers)?;
+        let address = arch::stub_result(&after).map_err(StubError::Refused)?;
+        Ok((address, arch::is_gone(&after, self.home)))
+    }
+
+    /// Where `length` bytes may be written.
+    pub(crate) fn scratch(&self, length: usize) -> u64 {
+        (self.scratch_end - length as u64) & !15
+    }
+
+    /// Makes one system call in the process, which must have left its exec stop.
+    pub(crate) fn call(&mut self, number: u64, arguments: [u64; 6]) -> Result<u64, StubError> {
+        let mut registers = self.registers;
+        arch::enter_call(&mut registers, self.home, number, arguments);
+        let after = self.run(&registers)?;
+        arch::call_result(&after).map_err(StubError::Refused)
+    }
+
+    /// Runs the stub from `registers` to its end.
+    fn run(&mut self, registers: &Registers) -> Result<Registers, Failure> {
+        sys::set_registers(self.pid, registers)?;
+        loop {
+            sys::resume(self.pid, Resume::Continue, 0)?;
+            let Some((_, status)) = sys::wait(self.pid)? else {
+                return Err(Failure::Ended);
+            };
+            match Stop::decode(status) {
+                Stop::Ended => return Err(Failure::Ended),
+                Stop::Signal(libc::SIGTRAP | libc::SIGSEGV) => {
+                    let (after, _) = sys::registers(self.pid)?;
+                    if arch::is_done(&after, self.home) {
+                        return Ok(after);
+                    }
+                    let lost = io::Error::other("the stub did not run to its end");
+                    return Err(Unserved::Access(lost).into());
+                }
+                // SIGSTOP, the only one that can't be blocked and doesn't kill.
+                Stop::Signal(signal) => self.signal = signal,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// How the target comes to the files.
+#[derive(Debug, Clone, Copy)]
+enum Handle<'a> {
+    /// It opens these, each ended by a NUL.
+    Paths(&'a [Vec<u8>]),
+    /// It has these descriptors.
+    Descriptors(&'a [u64]),
+}

@@ -1,0 +1,278 @@
+//! What a program, its parent and its terminal see is the same with us and without us.
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use common::{SAID, finish, images, on, runner, scratch, status_field, succeed, text};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, waitpid};
+
+fn shell(script: &str) -> Command {
+    on(&images().links, &["bash", "-c", script])
+}
+
+/// Starts a shell that says `ready` first.
+fn started(script: &str, image: &Path) -> (Child, BufReader<std::process::ChildStdout>) {
+    let script = format!("echo ready; {script}");
+    let mut command = on(image, &["bash", "-c", &script]);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .process_group(0);
+    let mut child = command.spawn().expect("the runner starts");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    assert_eq!(line(&mut output), "ready");
+    (child, output)
+}
+
+fn line(output: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    output.read_line(&mut line).expect("a line of text");
+    line.trim_end().to_owned()
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_child(child)
+}
+
+fn tracer_of(pid: u32) -> i32 {
+    status_field(pid, "TracerPid")
+        .expect("a live process")
+        .parse()
+        .expect("a number")
+}
+
+/// Waits until a process that is no child of ours has ended.
+fn wait_for_end(pid: i32) {
+    let pid = Pid::from_raw(pid).expect("a process id");
+    if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) {
+        poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None).expect("poll");
+    }
+}
+
+#[test]
+fn every_exit_status_and_every_death() {
+    let signals = [
+        "TERM", "KILL", "INT", "HUP", "USR1", "SEGV", "ABRT", "ALRM", "34", "64",
+    ];
+    let deaths = signals.map(|signal| format!("ulimit -c 0; kill -{signal} $$"));
+    let exits = [
+        "exit 0",
+        "exit 1",
+        "exit 125",
+        "exit 126",
+        "exit 127",
+        "exit 255",
+        "exec /nosuch",
+    ];
+    for script in deaths.iter().map(String::as_str).chain(exits) {
+        let with = finish(&mut shell(script)).status;
+        let without = finish(Command::new("bash").args(["-c", script])).status;
+        assert_eq!(with, without, "{script}");
+    }
+}
+
+#[test]
+fn failures_of_our_own_exit_as_env_does() {
+    let directory = scratch("failures");
+    let plain = directory.join("plain");
+    fs::write(&plain, "no program").expect("a file");
+    let status = |command: &mut Command| finish(command).status.code();
+    assert_eq!(status(&mut on(&images().plain, &["/nosuch"])), Some(127));
+    assert_eq!(
+        status(&mut on(&images().plain, &["no-such-name-anywhere"])),
+        Some(127)
+    );
+    assert_eq!(status(&mut on(&images().plain, &[text(&plain)])), Some(126));
+    assert_eq!(
+        status(&mut on(&images().plain, &[text(&directory)])),
+        Some(126)
+    );
+    assert_eq!(status(&mut on(&plain, &["true"])), Some(125));
+    assert_eq!(
+        status(&mut on(Path::new("/bin/true"), &["true"])),
+        Some(125)
+    );
+    let mut short = Command::new(runner());
+    short
+        .arg("--vvar")
+        .arg(&plain)
+        .arg(&images().plain)
+        .arg("true");
+    assert_eq!(status(&mut short), Some(125));
+}
+
+#[test]
+fn what_a_program_sees_of_itself() {
+    // Signals, limits, descriptors, session, parent; the environment and the arguments.
+    let script = "grep -E '^(Sig|Shd|NoNewPrivs|Seccomp:|PPid|NSsid|NSpgid)' /proc/self/status | \
+                  grep -v PPid.*$$; echo $PPID; cd /proc/$$/fd; echo *; cd - >/dev/null; ulimit -a; \
+                  env -u OLDPWD -u _ | sort; echo $0 $*; readlink /proc/$$/exe; pwd";
+    let compare = |command: &mut Command| {
+        succeed(
+            command
+                .args(["a b", "", "c"])
+                .env("ODD", "x\ny")
+                .process_group(0),
+        )
+    };
+    let with = compare(&mut on(&images().links, &["bash", "-c", script]));
+    let without = compare(Command::new("bash").args(["-c", script]));
+    let steady = |text: &str| -> Vec<String> {
+        text.lines()
+            .filter(|line| !line.starts_with("NSpgid"))
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(steady(&with), steady(&without));
+    assert!(with.contains(&std::process::id().to_string()), "{with}");
+}
+
+#[test]
+fn standard_input_goes_through() {
+    let mut child = on(&images().plain, &["cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the runner starts");
+    let bytes: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
+    let mut input = child.stdin.take().expect("a pipe");
+    let sent = bytes.clone();
+    let writer = std::thread::spawn(move || input.write_all(&sent));
+    let mut got = Vec::new();
+    child
+        .stdout
+        .take()
+        .expect("a pipe")
+        .read_to_end(&mut got)
+        .expect("output");
+    writer.join().expect("the writer").expect("written");
+    assert!(child.wait().expect("an end").success());
+    assert!(got == bytes);
+}
+
+#[test]
+fn stops_and_continues_as_its_parent_asks() {
+    let (child, _output) = started("exec sleep 1000", &images().links);
+    let pid = pid_of(&child);
+    for stop in [Signal::STOP, Signal::TSTP, Signal::STOP] {
+        rustix::process::kill_process(pid, stop).expect("kill");
+        let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED)
+            .expect("wait")
+            .expect("status");
+        assert_eq!(status.stopping_signal(), Some(stop.as_raw()));
+        rustix::process::kill_process(pid, Signal::CONT).expect("kill");
+        let options = WaitOptions::UNTRACED | WaitOptions::CONTINUED;
+        let (_, status) = waitpid(Some(pid), options).expect("wait").expect("status");
+        assert!(status.continued());
+    }
+    rustix::process::kill_process(pid, Signal::TERM).expect("kill");
+    let (_, status) = waitpid(Some(pid), WaitOptions::empty())
+        .expect("wait")
+        .expect("status");
+    assert_eq!(status.terminating_signal(), Some(Signal::TERM.as_raw()));
+}
+
+#[test]
+fn a_stopped_program_can_be_killed() {
+    let (mut child, _output) = started("exec sleep 1000", &images().links);
+    let pid = pid_of(&child);
+    rustix::process::kill_process(pid, Signal::STOP).expect("kill");
+    waitpid(Some(pid), WaitOptions::UNTRACED).expect("wait");
+    rustix::process::kill_process(pid, Signal::KILL).expect("kill");
+    assert_eq!(
+        child.wait().expect("an end").signal(),
+        Some(Signal::KILL.as_raw())
+    );
+}
+
+#[test]
+fn job_control_of_a_shell() {
+    // The job stops, the shell goes on, lists it and brings it back.
+    let job = format!(
+        "{} {} sh -c 'kill -STOP $$; echo back; date +%s; exit 7'",
+        text(&runner()),
+        text(&images().links)
+    );
+    let script = format!("set -m; {job}; echo $?; jobs -s | wc -l; fg >/dev/null; echo $?");
+    let said = succeed(Command::new("bash").args(["-c", &script]));
+    assert_eq!(said, format!("147\n1\nback\n{SAID}\n7\n"));
+}
+
+#[test]
+fn signals_reach_handlers_of_the_program() {
+    let said = succeed(&mut shell(
+        "trap 'echo usr1' USR1; trap 'echo child' CHLD; trap '' INT; \
+         kill -USR1 $$; kill -INT $$; (exit 3); /bin/true; date +%s",
+    ));
+    assert_eq!(
+        said.lines().filter(|line| *line == "usr1").count(),
+        1,
+        "{said}"
+    );
+    assert!(said.contains("child") && said.contains(SAID), "{said}");
+}
+
+#[test]
+fn the_tracer_ends_with_the_last_process() {
+    let (mut child, _output) = started("read -r line; exit 5", &images().links);
+    let tracer = tracer_of(child.id());
+    assert_ne!(tracer, 0);
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(b"go\n")
+        .expect("written");
+    assert_eq!(child.wait().expect("an end").code(), Some(5));
+    wait_for_end(tracer);
+    assert_eq!(
+        status_field(tracer as u32, "State").filter(|state| !state.starts_with('Z')),
+        None
+    );
+}
+
+#[test]
+fn programs_run_on_when_the_tracer_is_killed() {
+    let script = "read -r line; printf '%(%s)T\\n' -1; date +%s; exit 6";
+    let (mut child, mut output) = started(script, &images().links);
+    let tracer = tracer_of(child.id());
+    rustix::process::kill_process(Pid::from_raw(tracer).expect("a tracer"), Signal::KILL)
+        .expect("kill");
+    wait_for_end(tracer);
+    assert_eq!(tracer_of(child.id()), 0);
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(b"go\n")
+        .expect("written");
+    assert_eq!(line(&mut output), SAID, "what it had stays");
+    assert_ne!(
+        line(&mut output),
+        SAID,
+        "what it starts has the kernel's vDSO"
+    );
+    assert_eq!(child.wait().expect("an end").code(), Some(6));
+}
+
+#[test]
+fn a_daemon_keeps_no_pipe_of_its_parent_open() {
+    // `output` returns when nobody holds the pipes: not the tracer, which follows the daemon.
+    let script = "sleep 1000 </dev/null >/dev/null 2>&1 & echo $!";
+    let daemon: u32 = succeed(&mut shell(script))
+        .trim()
+        .parse()
+        .expect("a process id");
+    assert_eq!(status_field(daemon, "Name").as_deref(), Some("sleep"));
+    let tracer = tracer_of(daemon);
+    assert_ne!(tracer, 0);
+    rustix::process::kill_process(Pid::from_raw(daemon as i32).expect("it"), Signal::KILL)
+        .expect("kill");
+    wait_for_end(tracer);
+}
