@@ -34,7 +34,10 @@ pub fn file(workshop: &Workshop, package: &str, path: &str) -> Result<PathBuf, E
 }
 
 /// Installs packages where that is allowed.
-pub(crate) fn install(what: &str, packages: &[&str]) -> Result<(), Error> {
+///
+/// # Errors
+/// Where it is not, says what to install.
+pub fn install(what: &str, packages: &[&str]) -> Result<(), Error> {
     let missing = || Error::Missing {
         what: what.to_owned(),
         advice: format!("apt-get install {}", packages.join(" ")),

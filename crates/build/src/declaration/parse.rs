@@ -88,14 +88,18 @@ impl Reader {
         self.unknown_keys(&top, TOP);
         let vdso = self.required_table(&top, "vdso", "[vdso]");
         let head = vdso.and_then(|vdso| self.head(&vdso));
-        let version = head.as_ref().map(|head| head.version.clone());
+        let (version, prefix) = match &head {
+            Some(head) => (head.version.clone(), head.prefix.clone()),
+            None => Default::default(),
+        };
         let mut variables = Vec::new();
         if let Some(value) = top.get("var")
             && let Some(var) = self.table("var", "[var]", value.span(), value)
         {
             for (name, place, value) in var.entries() {
-                let version = version.as_deref().unwrap_or_default();
-                variables.extend(self.variable(name, place, value, version));
+                let function = format!("{prefix}{name}");
+                self.name(name, &function, place.clone());
+                variables.extend(self.variable(name, place, value, &version));
             }
         }
         let declaration = Declaration { variables, ..head? };
@@ -153,7 +157,6 @@ impl Reader {
         value: &Spanned<DeValue<'_>>,
         version: &str,
     ) -> Option<Variable> {
-        self.name(name, place.clone());
         if FUNCTIONS.contains(&name) {
             self.add(Problem::Reserved(name.to_owned()), place.clone());
         }
@@ -215,7 +218,7 @@ impl Reader {
         let entries = table.entries();
         let count = entries.len();
         for (field, place, value) in entries {
-            self.name(field, place.clone());
+            self.name(field, field, place.clone());
             let title = format!("[var.{name}.fields.{field}]");
             let Some(table) = self.table(field, &title, place.clone(), value) else {
                 continue;
@@ -273,11 +276,12 @@ impl Reader {
         Some((ty, init))
     }
 
-    fn name(&mut self, name: &str, place: Range<usize>) {
+    /// A name, and what C calls it.
+    fn name(&mut self, name: &str, in_c: &str, place: Range<usize>) {
         if !names::is_identifier(name) {
             self.add(Problem::Identifier(name.to_owned()), place);
-        } else if names::is_keyword(name) {
-            self.add(Problem::Keyword(name.to_owned()), place);
+        } else if names::is_keyword(in_c) {
+            self.add(Problem::Keyword(in_c.to_owned()), place);
         } else if name.len() > MAX_STRING {
             self.long(name, name.len(), place);
         }

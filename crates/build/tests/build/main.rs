@@ -1,0 +1,9 @@
+//! Tests of the crate as its users have it: declarations in, images and messages out,
+//! real programs around them.
+
+mod aarch64;
+mod c_programs;
+mod dump;
+mod images;
+mod messages;
+mod support;
