@@ -10,6 +10,7 @@
 //! | --- | --- |
 //! | [`place`] | where publishing works, and why not elsewhere |
 //! | [`assign`] | assignments in text, `wind.speed=3` |
+//! | [`serve`] | a publisher's main loop |
 //! | [`system`] | this machine's own numbers, from /proc |
 //!
 //! # What it promises
@@ -46,6 +47,7 @@ mod time;
 
 pub mod assign;
 pub mod place;
+pub mod serve;
 pub mod system;
 
 pub use dynamic::{Dynamic, Number, type_of};
