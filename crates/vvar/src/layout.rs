@@ -91,16 +91,16 @@ pub enum Shape<'a> {
 impl Shape<'_> {
     /// Bytes of one value.
     #[must_use]
-    pub fn size(&self) -> usize {
+    pub const fn size(&self) -> usize {
         match self {
             Self::Plain(ty) => ty.size(),
-            Self::Record(fields) => record_size(fields.iter().map(|field| field.ty)),
+            Self::Record(fields) => record_size(fields),
         }
     }
 
     /// Is it one atomic load, or a latch?
     #[must_use]
-    pub fn is_latched(&self) -> bool {
+    pub const fn is_latched(&self) -> bool {
         !matches!(self, Self::Plain(Type::Scalar(_)))
     }
 }
@@ -153,12 +153,17 @@ impl Cursor {
 }
 
 /// Bytes of a record with these fields, as `sizeof` has it in C.
-fn record_size(fields: impl Iterator<Item = Type>) -> usize {
+const fn record_size(fields: &[Field<'_>]) -> usize {
     let mut cursor = Cursor::RECORD;
     let mut align = 1;
-    for ty in fields {
+    let mut index = 0;
+    while index < fields.len() {
+        let ty = fields[index].ty;
         cursor.field(ty);
-        align = align.max(ty.align());
+        if ty.align() > align {
+            align = ty.align();
+        }
+        index += 1;
     }
     cursor.end().next_multiple_of(align)
 }
@@ -258,10 +263,16 @@ mod tests {
     fn records_are_laid_out_as_in_c() {
         let fields = [Type::Scalar(ScalarType::U8), F64, Type::Text(3)];
         let mut cursor = Cursor::RECORD;
-        let offsets = fields.map(|ty| cursor.field(ty));
-        assert_eq!(offsets, [0, 8, 16]);
-        assert_eq!(record_size(fields.into_iter()), 24);
-        assert_eq!(record_size([Type::Text(3)].into_iter()), 3);
+        let fields = fields.map(|ty| Field {
+            name: "x",
+            ty,
+            offset: cursor.field(ty),
+            unit: "",
+            doc: "",
+        });
+        assert_eq!(fields.map(|field| field.offset), [0, 8, 16]);
+        assert_eq!(Shape::Record(&fields).size(), 24);
+        assert_eq!(Shape::Record(&fields[2..]).size(), 3);
     }
 
     #[test]

@@ -2,6 +2,11 @@
 
 mod build;
 mod check;
+mod get;
+mod retire;
+mod serve;
+mod set;
+mod watch;
 
 use clap::Subcommand;
 use miette::Result;
@@ -12,6 +17,11 @@ use std::process::ExitCode;
 pub(crate) enum Command {
     Build(build::Arguments),
     Check(check::Arguments),
+    Get(get::Arguments),
+    Retire(retire::Arguments),
+    Serve(serve::Arguments),
+    Set(set::Arguments),
+    Watch(watch::Arguments),
 }
 
 impl Command {
@@ -21,6 +31,11 @@ impl Command {
         match self {
             Self::Build(arguments) => build::run(arguments),
             Self::Check(arguments) => check::run(&arguments),
+            Self::Get(arguments) => get::run(&arguments),
+            Self::Retire(arguments) => retire::run(&arguments),
+            Self::Serve(arguments) => serve::run(&arguments),
+            Self::Set(arguments) => set::run(&arguments),
+            Self::Watch(arguments) => watch::run(&arguments),
         }
     }
 }

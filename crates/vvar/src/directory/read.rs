@@ -27,6 +27,8 @@ struct Places {
 /// A variable that a directory names.
 #[derive(Clone, Debug)]
 pub struct Entry<'a> {
+    /// Its number, counted from 0.
+    pub index: usize,
     /// Its name.
     pub name: &'a str,
     /// Its unit, or nothing.
@@ -266,6 +268,7 @@ impl<'a> Directory<'a> {
             Kind::Plain(type_from_wire(word, count)?)
         };
         Some(Entry {
+            index,
             name: self.string(at + variable::NAME)?,
             unit: self.string(at + variable::UNIT)?,
             doc: self.string(at + variable::DOC)?,
@@ -392,6 +395,7 @@ impl<'a> Directory<'a> {
 impl<'a> Entry<'a> {
     fn nothing() -> Self {
         Self {
+            index: 0,
             name: "",
             unit: "",
             doc: "",

@@ -1,0 +1,129 @@
+//! `vdso serve`: be the one publisher of a vDSO.
+
+use crate::published::{self, SYSTEM};
+use miette::Result;
+use serde_json::json;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use vdsokit_publish::serve::{End, Serve};
+use vdsokit_publish::system::System;
+use vdsokit_publish::{Error, Publisher, place};
+
+/// Publish a vDSO until the input ends or a signal comes
+///
+/// The values are those that the last publisher left. Exit status: 0 after an orderly
+/// end (end of input, SIGTERM, SIGINT), 1 otherwise.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// An image, published in place; a declaration (*.toml), whose image is put beside it;
+    /// or `system`, this machine's own numbers
+    file: PathBuf,
+    /// Take values from lines on the standard input: `name=value`, `name.field=value`,
+    /// several with blanks between; fields on one line are written together
+    #[arg(long)]
+    stdin: bool,
+    /// Time between signs of life, and between samples of `system`
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "100ms")]
+    every: Duration,
+    /// Publish a declaration's image, or `system`, in this file
+    #[arg(long, value_name = "FILE")]
+    at: Option<PathBuf>,
+    /// Print what happens as JSON, a line each
+    #[arg(long)]
+    json: bool,
+}
+
+/// `250us`, `100ms`, `2s`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "min" => 60.0,
+        _ => return Err("write a number and one of us, ms, s, min".into()),
+    };
+    let number: f64 = digits.parse().map_err(|_| "the number is unreadable")?;
+    match Duration::try_from_secs_f64(number * unit) {
+        Ok(time) if time >= Duration::from_micros(1) => Ok(time),
+        _ => Err("the time must be at least 1us".into()),
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let stop = published::stop()?;
+    let publisher = publisher(arguments)?;
+    let system = match is_system(&arguments.file) {
+        true => Some(System::new(&publisher)?),
+        false => None,
+    };
+    let path = publisher.path().to_owned();
+    let count = publisher.directory().len();
+    let stdin = std::io::stdin();
+    let serve = Serve {
+        lines: arguments.stdin.then(|| stdin.as_fd()),
+        stop: stop.as_fd(),
+        system,
+        every: arguments.every,
+    };
+    let layout = format!("{:#018x}", publisher.directory().layout());
+    let pid = std::process::id();
+    say(match arguments.json {
+        true => json!({
+            "event": "live", "file": path, "publisher": pid,
+            "variables": count, "layout": layout,
+        })
+        .to_string(),
+        false => format!(
+            "live: {}, {count} variables, publisher {pid}",
+            path.display()
+        ),
+    });
+    let end = serve.run(publisher, |number, error| {
+        refused(arguments.json, number, error);
+    })?;
+    say(match arguments.json {
+        true => json!({"event": "retired", "file": path, "why": end.to_string()}).to_string(),
+        false => format!("retired: {}, {end}", path.display()),
+    });
+    Ok(match end {
+        End::Stopped | End::EndOfInput => ExitCode::SUCCESS,
+        End::Displaced => ExitCode::FAILURE,
+    })
+}
+
+/// Whether anybody reads this is no matter of the publisher's.
+fn say(text: String) {
+    let _ = published::line(text);
+}
+
+fn refused(json: bool, number: u64, error: Error) {
+    if json {
+        let event = json!({"event": "refused", "line": number, "error": error.to_string()});
+        let _ = published::line(event);
+    } else {
+        let report = miette::Report::new(error).wrap_err(format!("line {number}: not written"));
+        eprintln!("{report:?}");
+    }
+}
+
+fn is_system(file: &Path) -> bool {
+    file == Path::new(SYSTEM) && !file.exists()
+}
+
+fn publisher(arguments: &Arguments) -> Result<Publisher> {
+    let Arguments { file, at, .. } = arguments;
+    if !is_system(file) && file.extension().is_none_or(|extension| extension != "toml") {
+        return Ok(Publisher::open(file)?);
+    }
+    let declaration = published::declaration(file)?;
+    let image = published::host_image(&declaration)?;
+    let path = match at {
+        Some(at) => at.clone(),
+        None if is_system(file) => place::make()?.join(declaration.soname()),
+        None => file.with_file_name(declaration.soname()),
+    };
+    Ok(Publisher::create(path, &image)?)
+}

@@ -1,0 +1,166 @@
+//! What the commands around published vDSOs have in common: names, signals, output.
+
+use miette::{IntoDiagnostic, Result, miette};
+use serde_json::{Map, Value, json};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use vdsokit_build::{Architecture, Declaration, image};
+use vdsokit_publish::{Dynamic, Number, Status, Vdso, place, system};
+
+/// The name of the built-in declaration.
+pub(crate) const SYSTEM: &str = "system";
+
+/// The path that a command was given, or where `vdso serve system` publishes.
+pub(crate) fn path(given: &Path) -> Result<PathBuf> {
+    if given != Path::new(SYSTEM) || given.exists() {
+        return Ok(given.to_owned());
+    }
+    let place = place::propose().ok_or_else(|| {
+        miette!(
+            help = "name a file: --at FILE",
+            "no directory of this machine is fit to publish in"
+        )
+    })?;
+    Ok(place.join(declaration(given)?.soname()))
+}
+
+/// The declaration in a file, or the built-in one.
+pub(crate) fn declaration(given: &Path) -> Result<Declaration> {
+    if given == Path::new(SYSTEM) {
+        return Ok(Declaration::parse("system.toml", system::DECLARATION)?);
+    }
+    let text = std::fs::read_to_string(given)
+        .into_diagnostic()
+        .map_err(|error| error.wrap_err(format!("{} could not be read", given.display())))?;
+    Ok(Declaration::parse(&given.display().to_string(), &text)?)
+}
+
+/// Its image for this machine.
+pub(crate) fn host_image(declaration: &Declaration) -> Result<Vec<u8>> {
+    let host = Architecture::host().ok_or_else(|| {
+        miette!(
+            help = "images are built for x86-64 and aarch64",
+            "no image can be built for this machine's architecture"
+        )
+    })?;
+    Ok(image(declaration, host)?)
+}
+
+/// Becomes readable when this process is asked to end.
+pub(crate) fn stop() -> Result<UnixStream> {
+    let (read, write) = UnixStream::pair().into_diagnostic()?;
+    for signal in [SIGTERM, SIGINT] {
+        let write = write.try_clone().into_diagnostic()?;
+        signal_hook::low_level::pipe::register(signal, write).into_diagnostic()?;
+    }
+    Ok(read)
+}
+
+/// Writes a line to the standard output; false when nobody reads it any more.
+pub(crate) fn line(text: impl std::fmt::Display) -> Result<bool> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).into_diagnostic(),
+    }
+}
+
+/// A value as JSON. JSON has no infinities: they and NaN become null.
+pub(crate) fn value(value: &Dynamic) -> Value {
+    match value {
+        Dynamic::Array(numbers) => numbers.iter().map(number).collect(),
+        Dynamic::Text(text) => json!(text),
+        Dynamic::Record(fields) => {
+            let fields = fields.iter();
+            Value::Object(
+                fields
+                    .map(|(name, field)| (name.clone(), self::value(field)))
+                    .collect(),
+            )
+        }
+        Dynamic::Scalar(one) => number(one),
+        _ => Value::Null,
+    }
+}
+
+fn number(number: &Number) -> Value {
+    match number {
+        Number::Bool(value) => json!(value),
+        // Its own digits, not those of the nearest f64.
+        Number::Single(value) => value
+            .to_string()
+            .parse::<f64>()
+            .map_or(Value::Null, |v| json!(v)),
+        Number::Signed(value) => json!(value),
+        Number::Unsigned(value) => json!(value),
+        Number::Double(value) => json!(value),
+        _ => Value::Null,
+    }
+}
+
+/// Who publishes, as JSON.
+pub(crate) fn status(status: &Status) -> Value {
+    json!({
+        "state": status.condition.to_string(),
+        "publisher": status.publisher,
+        "age": status.age.map(|age| age.as_secs_f64()),
+        "stale_after": status.stale_after.map(|limit| limit.as_secs_f64()),
+    })
+}
+
+/// Status and values of a vDSO, as JSON.
+pub(crate) fn snapshot(vdso: &Vdso, names: &[String]) -> Result<Value> {
+    let mut values = Map::new();
+    for (name, found) in values_of(vdso, names)? {
+        values.insert(name, value(&found));
+    }
+    Ok(json!({
+        "file": vdso.path(),
+        "status": status(&vdso.status()),
+        "values": values,
+    }))
+}
+
+/// The variables and fields named, or all variables, with their values.
+pub(crate) fn values_of(vdso: &Vdso, names: &[String]) -> Result<Vec<(String, Dynamic)>> {
+    if names.is_empty() {
+        let all = vdso.directory();
+        return all
+            .iter()
+            .map(|entry| Ok((entry.name.to_owned(), vdso.get(entry.name)?)))
+            .collect();
+    }
+    let named = |name: &String| -> Result<(String, Dynamic)> {
+        let Some((variable, field)) = name.split_once('.') else {
+            return Ok((name.clone(), vdso.get(name)?));
+        };
+        match vdso.get(variable)? {
+            Dynamic::Record(fields) => fields
+                .into_iter()
+                .find(|(known, _)| known == field)
+                .map(|(_, value)| (name.clone(), value))
+                .ok_or_else(|| miette!("`{variable}` has no field `{field}`")),
+            _ => Err(miette!(
+                "`{variable}` is no record: it has no field `{field}`"
+            )),
+        }
+    };
+    names.iter().map(named).collect()
+}
+
+/// `name=value`, as `vdso set` reads it; a record with all of its fields.
+pub(crate) fn assignment(name: &str, value: &Dynamic) -> String {
+    match value {
+        Dynamic::Record(fields) => {
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|(field, value)| format!("{name}.{field}={value}"))
+                .collect();
+            fields.join(" ")
+        }
+        value => format!("{name}={value}"),
+    }
+}

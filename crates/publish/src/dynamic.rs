@@ -1,0 +1,289 @@
+//! Values whose types are known only when they are read: for tools, and for text.
+
+use std::fmt;
+use vdsokit_vvar::directory::{Entry, Kind};
+use vdsokit_vvar::layout::Type;
+use vdsokit_vvar::scalar::{Scalar, ScalarType};
+
+/// One scalar.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Number {
+    /// A `bool`.
+    Bool(bool),
+    /// Any of `i8` … `i64`.
+    Signed(i64),
+    /// Any of `u8` … `u64`.
+    Unsigned(u64),
+    /// An `f32`.
+    Single(f32),
+    /// An `f64`.
+    Double(f64),
+}
+
+/// A value of any type.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Dynamic {
+    /// One scalar.
+    Scalar(Number),
+    /// An array of scalars.
+    Array(Vec<Number>),
+    /// A text.
+    Text(String),
+    /// A record: its fields' names and values, in their order.
+    Record(Vec<(String, Dynamic)>),
+}
+
+impl Number {
+    fn from_bits(ty: ScalarType, bits: u64) -> Self {
+        match ty {
+            ScalarType::Bool => Self::Bool(bool::from_bits(bits)),
+            ScalarType::I8 => Self::Signed(i8::from_bits(bits).into()),
+            ScalarType::I16 => Self::Signed(i16::from_bits(bits).into()),
+            ScalarType::I32 => Self::Signed(i32::from_bits(bits).into()),
+            ScalarType::I64 => Self::Signed(i64::from_bits(bits)),
+            ScalarType::U8 | ScalarType::U16 | ScalarType::U32 | ScalarType::U64 => {
+                Self::Unsigned(bits)
+            }
+            ScalarType::F32 => Self::Single(<f32 as Scalar>::from_bits(bits)),
+            ScalarType::F64 => Self::Double(<f64 as Scalar>::from_bits(bits)),
+        }
+    }
+
+    fn to_bits(self) -> u64 {
+        match self {
+            Self::Bool(value) => Scalar::to_bits(value),
+            Self::Signed(value) => Scalar::to_bits(value),
+            Self::Unsigned(value) => value,
+            Self::Single(value) => Scalar::to_bits(value),
+            Self::Double(value) => Scalar::to_bits(value),
+        }
+    }
+
+    fn parse(ty: ScalarType, text: &str) -> Result<Self, String> {
+        fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, String>
+        where
+            T::Err: fmt::Display,
+        {
+            text.parse().map_err(|error: T::Err| error.to_string())
+        }
+        Ok(match ty {
+            ScalarType::Bool => Self::Bool(match text {
+                "true" | "1" => true,
+                "false" | "0" => false,
+                _ => return Err("it is neither `true` nor `false`".into()),
+            }),
+            ScalarType::I8 => Self::Signed(parsed::<i8>(text)?.into()),
+            ScalarType::I16 => Self::Signed(parsed::<i16>(text)?.into()),
+            ScalarType::I32 => Self::Signed(parsed::<i32>(text)?.into()),
+            ScalarType::I64 => Self::Signed(parsed(text)?),
+            ScalarType::U8 => Self::Unsigned(parsed::<u8>(text)?.into()),
+            ScalarType::U16 => Self::Unsigned(parsed::<u16>(text)?.into()),
+            ScalarType::U32 => Self::Unsigned(parsed::<u32>(text)?.into()),
+            ScalarType::U64 => Self::Unsigned(parsed(text)?),
+            ScalarType::F32 => Self::Single(parsed(text)?),
+            ScalarType::F64 => Self::Double(parsed(text)?),
+        })
+    }
+}
+
+impl Dynamic {
+    /// The value of these bytes, which are as many as the variable has.
+    pub(crate) fn decode(entry: &Entry<'_>, bytes: &[u8]) -> Self {
+        match &entry.kind {
+            Kind::Plain(ty) => decode(*ty, bytes),
+            Kind::Record(fields) => Self::Record(
+                fields
+                    .clone()
+                    .map(|field| {
+                        let end = field.offset + field.ty.size();
+                        let value = decode(field.ty, &bytes[field.offset..end]);
+                        (field.name.to_owned(), value)
+                    })
+                    .collect(),
+            ),
+        }
+    }
+}
+
+fn decode(ty: Type, bytes: &[u8]) -> Dynamic {
+    let numbers = |scalar: ScalarType| {
+        bytes
+            .chunks_exact(scalar.size())
+            .map(move |chunk| Number::from_bits(scalar, bits(chunk)))
+    };
+    match ty {
+        Type::Scalar(scalar) => Dynamic::Scalar(Number::from_bits(scalar, bits(bytes))),
+        Type::Array(scalar, _) => Dynamic::Array(numbers(scalar).collect()),
+        Type::Text(_) => {
+            let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+            Dynamic::Text(String::from_utf8_lossy(text).into_owned())
+        }
+    }
+}
+
+/// The bytes of the value of type `ty` that `text` stands for; an error says what is
+/// wrong with it.
+pub(crate) fn encode(ty: Type, text: &str) -> Result<Vec<u8>, String> {
+    match ty {
+        Type::Scalar(scalar) => encode_number(scalar, text),
+        Type::Array(scalar, count) => {
+            let elements: Vec<&str> = text.split(',').collect();
+            if elements.len() != count as usize {
+                return Err(format!("it has {} elements, not {count}", elements.len()));
+            }
+            let mut bytes = Vec::with_capacity(ty.size());
+            for element in elements {
+                bytes.extend(encode_number(scalar, element.trim())?);
+            }
+            Ok(bytes)
+        }
+        Type::Text(size) => {
+            let (size, most) = (size as usize, (size as usize).saturating_sub(1));
+            if text.len() > most {
+                return Err(format!(
+                    "it has {} bytes, there is room for {most}",
+                    text.len()
+                ));
+            }
+            if text.contains('\0') {
+                return Err("it holds a NUL, which would end it early".into());
+            }
+            let mut bytes = text.as_bytes().to_vec();
+            bytes.resize(size, 0);
+            Ok(bytes)
+        }
+    }
+}
+
+fn encode_number(scalar: ScalarType, text: &str) -> Result<Vec<u8>, String> {
+    let bits = Number::parse(scalar, text)?.to_bits().to_ne_bytes();
+    Ok(low(&bits, scalar.size()).to_vec())
+}
+
+/// A scalar's bits, of the bytes that it has in memory.
+pub(crate) fn bits(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    let place = if cfg!(target_endian = "little") {
+        0
+    } else {
+        8 - bytes.len()
+    };
+    word[place..place + bytes.len()].copy_from_slice(bytes);
+    u64::from_ne_bytes(word)
+}
+
+/// The `size` bytes of lowest value, as this machine lays them down.
+pub(crate) fn low(word: &[u8; 8], size: usize) -> &[u8] {
+    if cfg!(target_endian = "little") {
+        &word[..size]
+    } else {
+        &word[8 - size..]
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => value.fmt(f),
+            Self::Signed(value) => value.fmt(f),
+            Self::Unsigned(value) => value.fmt(f),
+            Self::Single(value) => value.fmt(f),
+            Self::Double(value) => value.fmt(f),
+        }
+    }
+}
+
+/// As it is written in an assignment; a record as its fields' assignments.
+impl fmt::Display for Dynamic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scalar(number) => number.fmt(f),
+            Self::Array(numbers) => {
+                for (index, number) in numbers.iter().enumerate() {
+                    write!(f, "{}{number}", if index == 0 { "" } else { "," })?;
+                }
+                Ok(())
+            }
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Record(fields) => {
+                for (index, (name, value)) in fields.iter().enumerate() {
+                    write!(f, "{}{name}={value}", if index == 0 { "" } else { " " })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What a variable is, in words: `f64`, `{ speed: f64, from: str[8] }`.
+#[must_use]
+pub fn type_of(entry: &Entry<'_>) -> String {
+    match &entry.kind {
+        Kind::Plain(ty) => ty.to_string(),
+        Kind::Record(fields) => describe(fields.clone()),
+    }
+}
+
+/// A record in words.
+pub(crate) fn describe<'a>(
+    fields: impl Iterator<Item = vdsokit_vvar::layout::Field<'a>>,
+) -> String {
+    let fields: Vec<String> = fields
+        .map(|field| format!("{}: {}", field.name, field.ty))
+        .collect();
+    format!("{{ {} }}", fields.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(ty: Type, text: &str) -> Result<String, String> {
+        encode(ty, text).map(|bytes| decode(ty, &bytes).to_string())
+    }
+
+    #[test]
+    fn texts_become_values_and_values_texts() {
+        for (scalar, text) in [
+            (ScalarType::Bool, "true"),
+            (ScalarType::I8, "-128"),
+            (ScalarType::I64, "-9223372036854775808"),
+            (ScalarType::U64, "18446744073709551615"),
+            (ScalarType::F32, "0.1"),
+            (ScalarType::F64, "-1.5"),
+            (ScalarType::F64, "NaN"),
+            (ScalarType::F64, "inf"),
+        ] {
+            assert_eq!(round(Type::Scalar(scalar), text).as_deref(), Ok(text));
+        }
+        let array = Type::Array(ScalarType::I16, 3);
+        assert_eq!(round(array, "1, -2,3").as_deref(), Ok("1,-2,3"));
+        assert_eq!(round(Type::Text(4), "abc").as_deref(), Ok("\"abc\""));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        for (ty, text) in [
+            (Type::Scalar(ScalarType::U8), "256"),
+            (Type::Scalar(ScalarType::U8), "-1"),
+            (Type::Scalar(ScalarType::I8), "128"),
+            (Type::Scalar(ScalarType::U32), ""),
+            (Type::Scalar(ScalarType::F64), "warm"),
+            (Type::Scalar(ScalarType::Bool), "2"),
+            (Type::Array(ScalarType::U8, 2), "1"),
+            (Type::Array(ScalarType::U8, 2), "1,2,3"),
+            (Type::Text(4), "abcd"),
+            (Type::Text(4), "a\0"),
+        ] {
+            assert!(round(ty, text).is_err(), "{ty} {text}");
+        }
+    }
+
+    #[test]
+    fn a_lying_text_is_read_all_the_same() {
+        let value = decode(Type::Text(3), &[b'a', 0xff, b'b']);
+        assert_eq!(value, Dynamic::Text("a\u{fffd}b".into()));
+    }
+}

@@ -1,0 +1,98 @@
+//! The file of a published vDSO: an ELF shared object whose last segment is the vvar
+//! pages, and one of whose notes is the directory.
+
+use crate::error::Error;
+use rustix::fs::OFlags;
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use vdsokit_elf::constants::{PF_R, PF_W, PF_X};
+use vdsokit_elf::{Image, Segment};
+use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_NAME, PAGE_SIZE};
+
+/// The largest file that is read: a declaration of a million variables fits.
+const MAX_FILE: u64 = 1 << 30;
+
+/// Where in a file its vvar pages lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Bytes before them, a multiple of the page size.
+    pub(crate) offset: u64,
+    /// Their bytes.
+    pub(crate) len: usize,
+}
+
+/// What a file was found to hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Contents {
+    /// Where its pages lie.
+    pub(crate) extent: Extent,
+    /// The description of its directory's note.
+    pub(crate) note: Arc<[u8]>,
+}
+
+/// Opens the regular file at `path`; a device or a pipe is never opened, or waited for.
+pub(crate) fn open(path: &Path, write: bool) -> Result<File, Error> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(write)
+        .custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32)
+        .open(path)
+        .map_err(|e| Error::io(if write { "publish" } else { "read" }, path, e))?;
+    let meta = file.metadata().map_err(|e| Error::io("read", path, e))?;
+    if !meta.is_file() {
+        return Err(foreign(path, "it is not a regular file"));
+    }
+    if meta.len() > MAX_FILE {
+        return Err(foreign(path, "it is larger than any vDSO"));
+    }
+    Ok(file)
+}
+
+/// All bytes of an open file.
+pub(crate) fn bytes(mut file: &File, path: &Path) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    match file.read_to_end(&mut bytes) {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Error::io("read", path, error)),
+    }
+}
+
+/// Finds pages and directory in the bytes of a file.
+pub(crate) fn examine(path: &Path, bytes: &[u8]) -> Result<Contents, Error> {
+    let image = Image::parse(bytes).map_err(|e| foreign(path, e))?;
+    let segment = image.segments().filter(Segment::is_load).last();
+    let segment = segment
+        .filter(|last| last.flags & (PF_R | PF_W | PF_X) == PF_R)
+        .filter(|last| last.offset.is_multiple_of(PAGE_SIZE as u64))
+        .filter(|last| last.filesz.next_multiple_of(PAGE_SIZE as u64) >= last.memsz)
+        .ok_or_else(|| foreign(path, "its last segment is not pages that are only read"))?;
+    let needs = segment.offset.saturating_add(segment.filesz);
+    if needs > bytes.len() as u64 {
+        return Err(Error::Truncated {
+            path: path.to_owned(),
+            has: bytes.len() as u64,
+            needs,
+        });
+    }
+    let note = image
+        .notes()
+        .find(|note| note.name == *NOTE_NAME && note.kind == NOTE_DIRECTORY)
+        .ok_or_else(|| foreign(path, "it has no directory"))?;
+    Ok(Contents {
+        extent: Extent {
+            offset: segment.offset,
+            len: segment.filesz as usize,
+        },
+        note: note.desc.into(),
+    })
+}
+
+pub(crate) fn foreign(path: &Path, why: impl ToString) -> Error {
+    Error::Foreign {
+        path: path.to_owned(),
+        why: why.to_string(),
+    }
+}

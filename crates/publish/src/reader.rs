@@ -1,0 +1,260 @@
+//! The reading half: a published vDSO, opened by its path.
+
+use crate::dynamic::Dynamic;
+use crate::error::Error;
+use crate::file;
+use crate::find;
+use crate::mapping::{Access, LatchPlace, Mapping, Place};
+use crate::raw;
+use crate::time;
+use std::fmt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use vdsokit_vvar::directory::{Directory, Variable};
+use vdsokit_vvar::header::{Header, State};
+use vdsokit_vvar::scalar::Scalar;
+use vdsokit_vvar::value::Value;
+
+/// A published vDSO, open for reading.
+///
+/// Needs read permission and nothing else; costs the publisher and other readers
+/// nothing. It shows the file that its path named when it was opened: when a publisher
+/// with another layout has put a new file in its place, [`Vdso::status`] says
+/// [`Condition::Retired`], and opening the path again gives the new one.
+#[derive(Clone, Debug)]
+pub struct Vdso {
+    mapping: Arc<Mapping>,
+    path: Arc<Path>,
+    inode: (u64, u64),
+}
+
+impl Vdso {
+    /// Opens the vDSO at `path`, whether anybody publishes in it or not.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Denied`]; [`Error::Foreign`], [`Error::Truncated`],
+    /// [`Error::Pages`], [`Error::Directory`] and [`Error::Torn`] for a file that is not
+    /// what it should be.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let file = file::open(path, false)?;
+        let meta = file.metadata().map_err(|e| Error::io("read", path, e))?;
+        let contents = file::examine(path, &file::bytes(&file, path)?)?;
+        Ok(Self {
+            mapping: Arc::new(Mapping::new(&file, path, &contents, Access::Read)?),
+            path: path.into(),
+            inode: (meta.dev(), meta.ino()),
+        })
+    }
+
+    /// The path it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Every variable's name, type, unit and place.
+    #[must_use]
+    pub fn directory(&self) -> Directory<'_> {
+        self.mapping.directory()
+    }
+
+    /// The header of the pages.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        self.mapping.header()
+    }
+
+    /// Who publishes, and since when not.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::of(self.header())
+    }
+
+    /// Does its path name another file by now, or none?
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        !std::fs::metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.inode)
+    }
+
+    /// A handle on the scalar `name`.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], or [`Error::Mismatch`] when it is not a `T`.
+    pub fn var<T: Scalar>(&self, name: &str) -> Result<Var<T>, Error> {
+        let entry = find::scalar::<T>(self.directory(), &self.path, name)?;
+        match Place::new(&self.mapping, entry.offset) {
+            Some(place) => Ok(Var(place)),
+            None => Err(find::outside(&self.path, name)),
+        }
+    }
+
+    /// A handle on the latched variable `name`: a record, an array or a text.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], or [`Error::Mismatch`] when it is not a `T`.
+    pub fn latched<T: Value>(&self, name: &str) -> Result<Latched<T>, Error> {
+        let entry = find::value::<T>(self.directory(), &self.path, name)?;
+        match LatchPlace::new(&self.mapping, entry.offset) {
+            Some(place) => Ok(Latched(place)),
+            None => Err(find::outside(&self.path, name)),
+        }
+    }
+
+    /// The value of `name` now, whatever its type.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`].
+    pub fn get(&self, name: &str) -> Result<Dynamic, Error> {
+        let entry = find::named(self.directory(), &self.path, name)?;
+        let bytes = raw::read(self.mapping.pages(), &entry)
+            .ok_or_else(|| find::outside(&self.path, name))?;
+        Ok(Dynamic::decode(&entry, &bytes))
+    }
+
+    /// Are the variables that a program was built with all here, as it knows them? When
+    /// the layout hash after as many is the program's own, that is one comparison.
+    ///
+    /// # Errors
+    /// The first difference: [`Error::Unknown`] or [`Error::Mismatch`].
+    pub fn expect(&self, layout: u64, variables: &[Variable<'_>]) -> Result<(), Error> {
+        find::expect(self.directory(), &self.path, layout, variables)
+    }
+}
+
+/// A scalar that is read.
+///
+/// Keeps the vDSO mapped for as long as it lives; may be cloned, sent to other threads
+/// and used in a child after fork(2).
+pub struct Var<T: Scalar>(Place<T, Mapping>);
+
+impl<T: Scalar> Var<T> {
+    /// The value now: one atomic load, acquire. Async-signal-safe.
+    #[inline(always)]
+    #[must_use]
+    pub fn get(&self) -> T {
+        T::load(self.0.cell())
+    }
+}
+
+impl<T: Scalar> Clone for Var<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Scalar + fmt::Debug> fmt::Debug for Var<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Var").field(&self.get()).finish()
+    }
+}
+
+/// A record, an array or a text that is read as a whole.
+///
+/// Keeps the vDSO mapped for as long as it lives; may be cloned, sent to other threads
+/// and used in a child after fork(2).
+pub struct Latched<T: Value>(LatchPlace<T, Mapping>);
+
+impl<T: Value> Latched<T> {
+    /// The value now, as one write left it. Never waits; begins anew when a whole write
+    /// ended meanwhile. Async-signal-safe.
+    #[inline(always)]
+    #[must_use]
+    pub fn get(&self) -> T {
+        self.0.read()
+    }
+}
+
+impl<T: Value> Clone for Latched<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Value + fmt::Debug> fmt::Debug for Latched<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Latched").field(&self.get()).finish()
+    }
+}
+
+/// What readers may expect of the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Nobody has published yet: the values are the declaration's initial ones.
+    NeverPublished,
+    /// A publisher keeps them up to date.
+    Live,
+    /// Their publisher has not been heard of for longer than it said it would be: it may
+    /// have crashed. The values are its last ones.
+    Stale,
+    /// Their publisher ended in order, or another file has taken this one's place.
+    Retired,
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeverPublished => State::NeverPublished.fmt(f),
+            Self::Live => State::Live.fmt(f),
+            Self::Stale => f.pad("stale"),
+            Self::Retired => State::Retired.fmt(f),
+        }
+    }
+}
+
+/// Who publishes, and since when not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// What readers may expect of the values.
+    pub condition: Condition,
+    /// The publisher's process id as it sees itself; `None` is a kernel, or nobody yet.
+    pub publisher: Option<u64>,
+    /// Since its last sign of life; `None` before the first. A value may have been
+    /// written since: a write alone is no sign of life.
+    pub age: Option<Duration>,
+    /// After which age a live publisher counts as stale, if ever.
+    pub stale_after: Option<Duration>,
+}
+
+impl Status {
+    fn of(header: &Header) -> Self {
+        let state = header.state();
+        let updated = header.updated();
+        let now = time::now();
+        let condition = match state {
+            State::NeverPublished => Condition::NeverPublished,
+            State::Retired => Condition::Retired,
+            State::Live if header.is_fresh(now) => Condition::Live,
+            State::Live => Condition::Stale,
+        };
+        let some = |number: u64| (number != 0).then_some(number);
+        Self {
+            condition,
+            publisher: some(header.publisher()),
+            age: some(updated).map(|then| Duration::from_nanos(now.saturating_sub(then))),
+            stale_after: some(header.stale_after()).map(Duration::from_nanos),
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.condition.fmt(f)?;
+        if let Some(publisher) = self.publisher {
+            write!(f, ", publisher {publisher}")?;
+        }
+        match self.age {
+            Some(age) => write!(f, ", last sign of life {:.1} s ago", age.as_secs_f64()),
+            None => Ok(()),
+        }
+    }
+}
+
+const _: () = {
+    const fn crosses_threads<T: Send + Sync + Clone + 'static>() {}
+    crosses_threads::<Vdso>();
+    crosses_threads::<Var<f64>>();
+    crosses_threads::<Latched<[u64; 4]>>();
+};
