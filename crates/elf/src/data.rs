@@ -84,14 +84,19 @@ impl<'a> Data<'a> {
         self.bytes.get(start..start.checked_add(length)?)
     }
 
+    /// `N` bytes from `at`, to take fields from without a check for each.
     #[inline]
-    fn array<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
-        self.bytes.get(at..)?.first_chunk().copied()
+    pub(crate) fn record<const N: usize>(&self, at: usize) -> Option<Record<'a, N>> {
+        let bytes = self.bytes.get(at..)?.first_chunk()?;
+        Some(Record {
+            bytes,
+            order: self.order,
+        })
     }
 
     #[inline]
-    pub(crate) fn u8(&self, at: usize) -> Option<u8> {
-        self.bytes.get(at).copied()
+    fn array<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.bytes.get(at..)?.first_chunk().copied()
     }
 
     #[inline]
@@ -130,6 +135,56 @@ impl<'a> Data<'a> {
         match self.class {
             Class::Elf32 => self.u32(at).map(u64::from),
             Class::Elf64 => self.u64(at),
+        }
+    }
+}
+
+/// A structure of `N` bytes: fields at constant offsets, whose bounds the compiler checks away.
+#[derive(Clone, Copy)]
+pub(crate) struct Record<'a, const N: usize> {
+    bytes: &'a [u8; N],
+    order: Order,
+}
+
+impl<const N: usize> Record<'_, N> {
+    #[inline(always)]
+    fn array<const M: usize>(&self, at: usize) -> [u8; M] {
+        // In range for the constant offsets of a format's structure, which tests read.
+        self.bytes[at..].first_chunk().copied().unwrap_or([0; M])
+    }
+
+    #[inline(always)]
+    pub(crate) fn u8(&self, at: usize) -> u8 {
+        self.bytes[at]
+    }
+
+    #[inline(always)]
+    pub(crate) fn u16(&self, at: usize) -> u16 {
+        let value = u16::from_ne_bytes(self.array(at));
+        if self.order == Order::NATIVE {
+            value
+        } else {
+            value.swap_bytes()
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn u32(&self, at: usize) -> u32 {
+        let value = u32::from_ne_bytes(self.array(at));
+        if self.order == Order::NATIVE {
+            value
+        } else {
+            value.swap_bytes()
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn u64(&self, at: usize) -> u64 {
+        let value = u64::from_ne_bytes(self.array(at));
+        if self.order == Order::NATIVE {
+            value
+        } else {
+            value.swap_bytes()
         }
     }
 }

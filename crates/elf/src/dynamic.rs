@@ -1,7 +1,7 @@
 //! The dynamic section.
 
 use crate::constants::DT_NULL;
-use crate::data::{Data, Span};
+use crate::data::{Class, Data, Span};
 
 /// An entry of the dynamic section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,17 +30,25 @@ impl Iterator for Dynamic<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<DynamicEntry> {
-        let word = self.data.class.word();
-        if self.span.length() < 2 * word {
+        let size = 2 * self.data.class.word();
+        if self.span.length() < size {
             return None;
         }
-        let tag = self.data.word(self.span.start)?;
-        let value = self.data.word(self.span.start + word)?;
+        let (tag, value) = match self.data.class {
+            Class::Elf32 => {
+                let record = self.data.record::<8>(self.span.start)?;
+                (u64::from(record.u32(0)), u64::from(record.u32(4)))
+            }
+            Class::Elf64 => {
+                let record = self.data.record::<16>(self.span.start)?;
+                (record.u64(0), record.u64(8))
+            }
+        };
         if tag == DT_NULL {
             self.span.start = self.span.end;
             return None;
         }
-        self.span.start += 2 * word;
+        self.span.start += size;
         Some(DynamicEntry { tag, value })
     }
 }

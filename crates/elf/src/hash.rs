@@ -49,7 +49,8 @@ pub(crate) struct Gnu {
 }
 
 impl Gnu {
-    pub(crate) fn read(data: &Data<'_>, span: Span) -> Option<Self> {
+    /// `symbols` is the most symbols that the image can have.
+    pub(crate) fn read(data: &Data<'_>, span: Span, symbols: usize) -> Option<Self> {
         let bucket_count = data.u32(span.start)?;
         let filter_words = data.u32(span.start + 8)?;
         let filter = span.start + 16;
@@ -59,16 +60,16 @@ impl Gnu {
         let buckets = filter.checked_add(filter_size)?;
         let buckets_size = usize::try_from(bucket_count).ok()?.checked_mul(4)?;
         let start = buckets.checked_add(buckets_size)?;
+        let first = data.u32(span.start + 4)?;
+        let hashed = symbols.saturating_sub(usize::try_from(first).ok()?);
+        let end = span.end.min(start.saturating_add(hashed.saturating_mul(4)));
         (bucket_count != 0 && start <= span.end).then_some(Self {
             bucket_count,
-            first: data.u32(span.start + 4)?,
+            first,
             #[cfg(feature = "std")]
             filter,
             buckets,
-            chain: Span {
-                start,
-                end: span.end,
-            },
+            chain: Span { start, end },
         })
     }
 

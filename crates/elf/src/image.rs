@@ -90,23 +90,35 @@ impl Header {
     }
 
     fn fields(data: &Data<'_>) -> Option<Self> {
-        let word = data.class.word();
-        // e_ident, e_type, e_machine, e_version, then three words: entry, phoff, shoff.
-        let words = 24;
-        let rest = words + 3 * word;
+        let first = data.record::<24>(0)?;
+        // After e_ident, e_type, e_machine and e_version come three words: entry, phoff, shoff.
+        let (phoff, shoff, rest) = match data.class {
+            Class::Elf32 => {
+                let words = data.record::<12>(24)?;
+                (
+                    words.u32(4).into(),
+                    words.u32(8).into(),
+                    data.record::<16>(36)?,
+                )
+            }
+            Class::Elf64 => {
+                let words = data.record::<24>(24)?;
+                (words.u64(8), words.u64(16), data.record::<16>(48)?)
+            }
+        };
         Some(Self {
             class: data.class,
             order: data.order,
-            kind: data.u16(16)?,
-            machine: data.u16(18)?,
-            phoff: data.word(words + word)?,
-            shoff: data.word(words + 2 * word)?,
-            flags: data.u32(rest)?,
-            phentsize: data.u16(rest + 6)?,
-            phnum: data.u16(rest + 8)?,
-            shentsize: data.u16(rest + 10)?,
-            shnum: data.u16(rest + 12)?,
-            shstrndx: data.u16(rest + 14)?,
+            kind: first.u16(16),
+            machine: first.u16(18),
+            phoff,
+            shoff,
+            flags: rest.u32(0),
+            phentsize: rest.u16(6),
+            phnum: rest.u16(8),
+            shentsize: rest.u16(10),
+            shnum: rest.u16(12),
+            shstrndx: rest.u16(14),
         })
     }
 }
@@ -252,7 +264,9 @@ impl<'a> Image<'a> {
         if let (Some(strings), Some(size)) = (&mut self.strings, strings_size) {
             strings.end = strings.end.min(strings.start.saturating_add(size));
         }
-        self.gnu = gnu.and_then(|span| Gnu::read(&self.data, span));
+        // No chain names more symbols than fit between the table's start and its segment's end.
+        let symbols = self.symbol_table.map_or(0, Span::length) / self.header.class.symbol_size();
+        self.gnu = gnu.and_then(|span| Gnu::read(&self.data, span, symbols));
         self.sysv = sysv.and_then(|span| Sysv::read(&self.data, span, self.header.machine));
     }
 

@@ -30,17 +30,17 @@ impl<'a> Image<'a> {
     #[inline]
     pub fn lookup_version(&self, name: &str, version: &str) -> Option<Symbol<'a>> {
         let wanted = if self.has_versions() {
-            Some(self.version_index(version.as_bytes())?)
+            Some(self.find_version(|found| is_string(found.name, version.as_bytes()))?)
         } else {
             None
         };
         let (index, entry) = self.find(name.as_bytes(), |index, _| match wanted {
             Some(wanted) => self
                 .version_entry(index)
-                .is_some_and(|stated| stated & !VERSYM_HIDDEN == wanted),
+                .is_some_and(|stated| stated & !VERSYM_HIDDEN == wanted.index),
             None => true,
         })?;
-        Some(self.symbol_from(index, &entry))
+        Some(self.symbol_with(index, &entry, |_| wanted))
     }
 
     /// The symbol with this name and version, in the file that defines the version: `file` has

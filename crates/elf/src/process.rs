@@ -226,7 +226,10 @@ mod tests {
         let entries = [(32, 0xf7f0_0000), (33, 0xf7f0_1000), (16, 7), (0, 0)];
         for wide in [false, true] {
             assert_eq!(sysinfo_ehdr(&auxv(wide, &entries)), Some(0xf7f0_1000));
-            assert_eq!(sysinfo_ehdr(&auxv(wide, &[(33, 0), (16, 7), (0, 0)])), None);
+            assert_eq!(
+                sysinfo_ehdr(&auxv(wide, &[(16, 7), (33, 0), (6, 4096), (0, 0)])),
+                None
+            );
             assert_eq!(sysinfo_ehdr(&auxv(wide, &[(16, 7), (0, 0), (33, 1)])), None);
         }
         assert_eq!(sysinfo_ehdr(b""), None);

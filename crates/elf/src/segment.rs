@@ -24,31 +24,34 @@ pub struct Segment {
 
 impl Segment {
     /// Reads the header at `at`.
+    #[inline]
     pub(crate) fn read(data: &Data<'_>, at: usize) -> Option<Self> {
-        data.range(at, data.class.segment_size())?;
-        let word = data.class.word();
-        let flags_at = match data.class {
-            Class::Elf32 => at + 24,
-            Class::Elf64 => at + 4,
-        };
-        // After p_type (and, in the 64-bit layout, p_flags) come offset, vaddr, paddr, filesz
-        // and memsz, a word each.
-        let words = match data.class {
-            Class::Elf32 => at + 4,
-            Class::Elf64 => at + 8,
-        };
-        let align_at = match data.class {
-            Class::Elf32 => at + 28,
-            Class::Elf64 => at + 48,
-        };
-        Some(Self {
-            kind: data.u32(at)?,
-            flags: data.u32(flags_at)?,
-            offset: data.word(words)?,
-            vaddr: data.word(words + word)?,
-            filesz: data.word(words + 3 * word)?,
-            memsz: data.word(words + 4 * word)?,
-            align: data.word(align_at)?,
+        Some(match data.class {
+            Class::Elf32 => {
+                let record = data.record::<32>(at)?;
+                let word = |at| u64::from(record.u32(at));
+                Self {
+                    kind: record.u32(0),
+                    offset: word(4),
+                    vaddr: word(8),
+                    filesz: word(16),
+                    memsz: word(20),
+                    flags: record.u32(24),
+                    align: word(28),
+                }
+            }
+            Class::Elf64 => {
+                let record = data.record::<56>(at)?;
+                Self {
+                    kind: record.u32(0),
+                    flags: record.u32(4),
+                    offset: record.u64(8),
+                    vaddr: record.u64(16),
+                    filesz: record.u64(32),
+                    memsz: record.u64(40),
+                    align: record.u64(48),
+                }
+            }
         })
     }
 

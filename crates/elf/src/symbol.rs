@@ -284,22 +284,28 @@ impl<'a> Image<'a> {
 #[inline]
 fn read_entry(data: &Data<'_>, at: usize) -> Option<Entry> {
     Some(match data.class {
-        Class::Elf32 => Entry {
-            name: data.u32(at)?,
-            value: u64::from(data.u32(at + 4)?),
-            size: u64::from(data.u32(at + 8)?),
-            info: data.u8(at + 12)?,
-            other: data.u8(at + 13)?,
-            section: data.u16(at + 14)?,
-        },
-        Class::Elf64 => Entry {
-            name: data.u32(at)?,
-            info: data.u8(at + 4)?,
-            other: data.u8(at + 5)?,
-            section: data.u16(at + 6)?,
-            value: data.u64(at + 8)?,
-            size: data.u64(at + 16)?,
-        },
+        Class::Elf32 => {
+            let record = data.record::<16>(at)?;
+            Entry {
+                name: record.u32(0),
+                value: u64::from(record.u32(4)),
+                size: u64::from(record.u32(8)),
+                info: record.u8(12),
+                other: record.u8(13),
+                section: record.u16(14),
+            }
+        }
+        Class::Elf64 => {
+            let record = data.record::<24>(at)?;
+            Entry {
+                name: record.u32(0),
+                info: record.u8(4),
+                other: record.u8(5),
+                section: record.u16(6),
+                value: record.u64(8),
+                size: record.u64(16),
+            }
+        }
     })
 }
 

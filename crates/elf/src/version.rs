@@ -75,21 +75,18 @@ impl<'a> Image<'a> {
     #[inline]
     fn read_version(&self, at: usize) -> Option<(Version<'a>, Option<usize>)> {
         let end = self.verdef?.end;
-        let data = &self.data;
         // vd_version, vd_flags, vd_ndx, vd_cnt, vd_hash, vd_aux, vd_next; in vd_aux: vda_name.
-        if at.checked_add(20)? > end {
+        let record = self.data.record::<20>(at)?;
+        let auxiliary = at.checked_add(record.u32(12) as usize)?;
+        if at + 20 > end || auxiliary.checked_add(8)? > end {
             return None;
         }
-        let auxiliary = at.checked_add(usize::try_from(data.u32(at + 12)?).ok()?)?;
-        if auxiliary.checked_add(8)? > end {
-            return None;
-        }
-        let next = usize::try_from(data.u32(at + 16)?).ok()?;
+        let next = record.u32(16) as usize;
         let version = Version {
-            name: self.string_tail(u64::from(data.u32(auxiliary)?))?,
-            index: data.u16(at + 4)? & !VERSYM_HIDDEN,
-            is_base: data.u16(at + 2)? & VER_FLG_BASE != 0,
-            hash: data.u32(at + 8)?,
+            name: self.string_tail(u64::from(self.data.u32(auxiliary)?))?,
+            index: record.u16(4) & !VERSYM_HIDDEN,
+            is_base: record.u16(2) & VER_FLG_BASE != 0,
+            hash: record.u32(8),
         };
         Some((
             version,
@@ -101,14 +98,14 @@ impl<'a> Image<'a> {
         ))
     }
 
-    /// The number of the version with this name.
+    /// The first definition, apart from the base, that `is_it` accepts.
     #[inline]
-    pub(crate) fn version_index(&self, name: &[u8]) -> Option<u16> {
+    pub(crate) fn find_version(&self, is_it: impl Fn(&Version<'a>) -> bool) -> Option<Version<'a>> {
         let mut at = self.verdef?.start;
         for _ in 0..MAX_VERSIONS {
             let (version, next) = self.read_version(at)?;
-            if !version.is_base && is_string(version.name, name) {
-                return Some(version.index);
+            if !version.is_base && is_it(&version) {
+                return Some(version);
             }
             at = next?;
         }
