@@ -21,9 +21,9 @@ use std::ptr::{null_mut, with_exposed_provenance};
 
 use crate::arch::{self, Call};
 use crate::constants::{AT_SYSINFO_EHDR, PF_X};
-use crate::data::Class;
 use crate::image::Image;
 use crate::memory;
+use crate::segment::Segment;
 
 /// A point in time or a length of it, as the kernel's `struct __kernel_timespec` has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -239,18 +239,16 @@ fn ask_clock(function: Option<ClockFunction>, clock: i32) -> Option<Timespec> {
     unsafe { (function?(clock, value.as_mut_ptr()) == 0).then(|| value.assume_init()) }
 }
 
-/// The address of the function that does this, if the image exports it in executable memory.
+/// The address of the function that does this, if the image exports it in its first loaded
+/// segment and that is executable: where a vDSO has its text.
 fn code(image: &Image<'_>, call: Call) -> Option<*const ()> {
     if !POINTERS_ARE_CODE {
         return None;
     }
-    let abi = arch::current()?;
-    debug_assert_eq!(abi.class == Class::Elf64, cfg!(target_pointer_width = "64"));
-    let function = abi.function(call)?;
+    let function = arch::current()?.function(call)?;
     let symbol = image.lookup_version(function.name, function.version)?;
-    let is_code = image.segments().any(|segment| {
-        segment.is_load() && segment.flags & PF_X != 0 && segment.holds(symbol.value, 1)
-    });
+    let text = image.segments().find(Segment::is_load)?;
+    let is_code = text.flags & PF_X != 0 && text.holds(symbol.value, 1);
     let address = usize::try_from(image.address_of(&symbol)).ok()?;
     is_code.then(|| with_exposed_provenance(address))
 }

@@ -122,8 +122,26 @@ pub fn named(name: &str) -> Option<&'static Abi> {
 }
 
 /// The ABI that this was compiled for.
-pub fn current() -> Option<&'static Abi> {
-    named(CURRENT)
+pub const fn current() -> Option<&'static Abi> {
+    const FOUND: Option<&Abi> = row(CURRENT.as_bytes());
+    FOUND
+}
+
+/// [`named`] at compile time.
+const fn row(name: &[u8]) -> Option<&'static Abi> {
+    let mut index = 0;
+    while index < ALL.len() {
+        let other = ALL[index].name.as_bytes();
+        let mut same = 0;
+        while same < name.len() && same < other.len() && name[same] == other[same] {
+            same += 1;
+        }
+        if same == name.len() && same == other.len() {
+            return Some(&ALL[index]);
+        }
+        index += 1;
+    }
+    None
 }
 
 const CURRENT: &str = if cfg!(all(target_arch = "x86_64", target_pointer_width = "64")) {
