@@ -84,6 +84,32 @@ macro_rules! shell {
     };
 }
 
+/// What checks of the kernel as a publisher need.
+const KERNEL_TESTS: &[Need] = &[Need::Test {
+    package: "vdsokit-bpf",
+    name: "lab",
+}];
+
+/// A row for one test of the kernel as a publisher.
+const fn kernel(name: &'static str, why: &'static str, command: &'static [&'static str]) -> Check {
+    Check {
+        name,
+        why,
+        command,
+        needs: KERNEL_TESTS,
+        kernels: STOCK,
+        command_line: "",
+        seconds: 60,
+    }
+}
+
+/// The command that runs one of those tests.
+macro_rules! kernel_test {
+    ($test:literal) => {
+        &["lab", "--ignored", "--exact", "--nocapture", $test]
+    };
+}
+
 /// The table.
 pub const CHECKS: &[Check] = &[
     Check {
@@ -110,6 +136,84 @@ pub const CHECKS: &[Check] = &[
         kernels: STOCK,
         command_line: "",
         seconds: 20,
+    },
+    kernel(
+        "kernel-values",
+        "every named kernel variable is what /proc shows",
+        kernel_test!("values::every_named_value_is_what_proc_shows"),
+    ),
+    kernel(
+        "kernel-barriers",
+        "the program for weakly ordered machines passes the verifier",
+        kernel_test!("values::the_program_for_weakly_ordered_machines_does_the_same"),
+    ),
+    kernel(
+        "kernel-events",
+        "values are exact at once after the events they name",
+        kernel_test!("values::values_are_exact_at_once_after_their_events"),
+    ),
+    kernel(
+        "kernel-timekeeper",
+        "the hook's argument leads to the clocks' coefficients",
+        kernel_test!("values::the_hooks_argument_is_the_timekeeper"),
+    ),
+    kernel(
+        "kernel-soak",
+        "nothing is torn and nothing lost under load",
+        kernel_test!("values::nothing_is_torn_and_nothing_lost_under_load"),
+    ),
+    kernel(
+        "kernel-leak",
+        "loading and unloading leaves nothing in the kernel",
+        kernel_test!("life::loading_and_unloading_leaves_nothing_behind"),
+    ),
+    kernel(
+        "kernel-detach",
+        "the kernel goes on publishing without the publisher",
+        kernel_test!("life::the_kernel_goes_on_publishing_when_the_publisher_is_gone"),
+    ),
+    kernel(
+        "kernel-retire",
+        "a publisher that retires says so",
+        kernel_test!("life::a_publisher_that_retires_says_so"),
+    ),
+    kernel(
+        "kernel-readers",
+        "unprivileged readers read and can't write",
+        kernel_test!("access::unprivileged_readers_read_and_cannot_write"),
+    ),
+    kernel(
+        "kernel-privileges",
+        "missing privileges are named",
+        kernel_test!("access::missing_privileges_are_named"),
+    ),
+    kernel(
+        "kernel-refusals",
+        "addresses and secrets are refused",
+        kernel_test!("refusals::addresses_and_secrets_are_refused"),
+    ),
+    kernel(
+        "kernel-list",
+        "what can be published is listed with types",
+        kernel_test!("refusals::the_list_says_what_there_is"),
+    ),
+    kernel(
+        "kernel-no-btf",
+        "a kernel without BTF is refused politely",
+        kernel_test!("refusals::a_kernel_without_types_is_refused_politely"),
+    ),
+    kernel(
+        "kernel-figures",
+        "what the hook and a read cost, and how old a value is",
+        kernel_test!("figures::figures"),
+    ),
+    Check {
+        command_line: "lockdown=confidentiality",
+        ..kernel(
+            "kernel-lockdown",
+            "a locked-down kernel is named as such",
+            kernel_test!("access::a_locked_down_kernel_is_named"),
+        )
     },
     Check {
         name: "clocksource-hpet",

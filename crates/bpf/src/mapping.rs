@@ -1,0 +1,94 @@
+//! The vvar pages in a reader's memory.
+#![allow(
+    unsafe_code,
+    reason = "a map of the kernel's is mapped into memory and unmapped again here"
+)]
+
+use crate::{Error, sys};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::ptr::NonNull;
+use vdsokit_vvar::pages::{Pages, PagesError};
+
+/// A map of the kernel's that holds vvar pages, mapped for reading.
+#[derive(Debug)]
+pub struct Mapping {
+    map: OwnedFd,
+    base: NonNull<u8>,
+    size: usize,
+}
+
+// SAFETY: the memory belongs to the process, not to a thread, and `Pages` gives out
+// nothing but atomics.
+unsafe impl Send for Mapping {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps the pages that a publisher pinned, for reading.
+    ///
+    /// It takes no privilege beyond write permission for the file, which
+    /// [`crate::Publisher::pin`] gives to everybody: Linux doesn't let a map be mapped
+    /// whose descriptor is for reading only (`bpf_map_mmap` wants `VM_SHARED`, which
+    /// `do_mmap` takes from such a descriptor; 6.12). The map is frozen, so nobody
+    /// can write to it all the same: not by system call, not by mapping it, and not
+    /// by mprotect(2).
+    ///
+    /// # Errors
+    /// When there is no such map or it may not be opened.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let map = sys::get(path).map_err(Error::file(path))?;
+        Self::new(map).map_err(Error::file(path))
+    }
+
+    pub(crate) fn new(map: OwnedFd) -> std::io::Result<Self> {
+        let size = sys::map_size(map.as_fd())? as usize;
+        // SAFETY: the kernel chooses a place where nothing is mapped.
+        let base = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                size,
+                ProtFlags::READ,
+                MapFlags::SHARED,
+                &map,
+                0,
+            )
+        }?;
+        let base = NonNull::new(base.cast()).ok_or(std::io::ErrorKind::Other)?;
+        Ok(Self { map, base, size })
+    }
+
+    /// The pages.
+    ///
+    /// # Errors
+    /// When this is a map of somebody else's.
+    pub fn pages(&self) -> Result<Pages<'_>, PagesError> {
+        // SAFETY: (1) the pages are mapped readable until `self` is dropped, and a
+        // map's memory never shrinks; (2) they are frozen, so only BPF programs
+        // store into them: ours with one instruction of the scalar's width or with
+        // words behind a latch. A reader that decodes a torn word of a latch throws
+        // it away.
+        unsafe { Pages::new(self.base, self.size) }
+    }
+
+    /// The map, to hand it on to another process.
+    #[must_use]
+    pub fn map(&self) -> BorrowedFd<'_> {
+        self.map.as_fd()
+    }
+
+    /// Bytes mapped.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: (1) it is the mapping that `new` made; (2) no `Pages` outlives
+        // `self`. There is nothing to do about a failure, which needs bad arguments.
+        let _ = unsafe { munmap(self.base.as_ptr().cast(), self.size) };
+    }
+}

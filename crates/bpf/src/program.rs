@@ -1,0 +1,492 @@
+//! The program that copies the kernel's variables into the vvar pages.
+//!
+//! It is assembled from the declaration when it is loaded: every address, offset and
+//! width is a constant in it, and there is neither a loop over a table nor a table.
+//!
+//! # What it promises
+//! - A scalar is stored by one instruction of its width; a latch is written as
+//!   [`vdsokit_vvar::latch`] writes it: the words of the copy that no reader uses,
+//!   then the sequence number.
+//! - A value that can't be read whole is not stored; the old one stays, and a count
+//!   of failures goes up.
+//! - A number of 8 bytes that looks like an address of the kernel's is not stored.
+//!
+//! # Order
+//! Readers on another CPU must not see a sequence number before the words it names,
+//! nor the words of the next write before the number of this one. x86-64 makes stores
+//! visible in the program's order, and the kernel's JIT compiles each BPF store to one
+//! machine store, in order; so plain stores are enough there. Everywhere else an
+//! atomic exchange stands between them, which is a full barrier in the kernel's memory
+//! model (Documentation/atomic_t.txt: operations that return a value are fully
+//! ordered). Stronger than release and acquire, and the one barrier that BPF has had
+//! since 5.12.
+//!
+//! # One writer
+//! The tick comes under the timekeeper's lock: never two at a time. Other hooks may
+//! fire on several CPUs at once, so their programs take a lock, and never wait for it:
+//! whoever finds it taken leaves, having counted its event first. Whoever holds it
+//! looks at the count again after letting it go, and starts anew when there has been
+//! another event. So the last value published was read after the last event.
+
+use crate::Error;
+use crate::asm::{Assembler, Helper, Label, Operation, Register, When, Width};
+use crate::btf::TypeId;
+use crate::hook::Hook;
+use crate::kernel::{Base, Fetch, Value};
+use Register::{R0, R1, R2, R3, R6, R7, R8, R9, R10};
+use vdsokit_vvar::header::{self, State};
+use vdsokit_vvar::latch;
+use vdsokit_vvar::layout::Type;
+use vdsokit_vvar::scalar::ScalarType;
+
+/// A variable in the pages, and what the kernel has for it.
+#[derive(Debug, Clone)]
+pub struct Variable {
+    /// Its name in the directory.
+    pub name: String,
+    /// Where it lies, in bytes from the start of the pages.
+    pub offset: usize,
+    /// What it consists of.
+    pub content: Content,
+    /// The events after which it must be exact at once. It is copied at each tick in
+    /// any case.
+    pub events: Vec<Hook>,
+}
+
+/// What a variable consists of.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// One scalar.
+    Scalar(Value),
+    /// Values that are read together, each at its offset in a value of `size` bytes.
+    Latch {
+        /// Bytes of one value.
+        size: usize,
+        /// The values.
+        parts: Vec<(usize, Value)>,
+    },
+}
+
+impl Variable {
+    /// A variable of one value, as [`vdsokit_vvar::layout::Shape::Plain`] has it.
+    #[must_use]
+    pub fn plain(name: &str, offset: usize, value: Value) -> Self {
+        let content = match value.ty {
+            Type::Scalar(_) => Content::Scalar(value),
+            ty => Content::Latch {
+                size: ty.size(),
+                parts: vec![(0, value)],
+            },
+        };
+        Self {
+            name: name.into(),
+            offset,
+            content,
+            events: Vec::new(),
+        }
+    }
+
+    /// The same, exact after each of these events.
+    #[must_use]
+    pub fn after(mut self, events: &[Hook]) -> Self {
+        self.events = events.to_vec();
+        self
+    }
+
+    /// Whether an argument of the hook is needed to read it.
+    pub(crate) fn needs_argument(&self) -> bool {
+        let needs = |value: &Value| {
+            let base = match &value.fetch {
+                Fetch::Memory { base, .. } => base,
+                Fetch::Sum { .. } | Fetch::Uptime => return false,
+            };
+            matches!(base, Base::Argument(_))
+        };
+        match &self.content {
+            Content::Scalar(value) => needs(value),
+            Content::Latch { parts, .. } => parts.iter().any(|(_, value)| needs(value)),
+        }
+    }
+
+    /// Whether it lies within `size` bytes, behind the header, and is aligned.
+    pub(crate) fn fits(&self, size: usize) -> bool {
+        let (bytes, align) = match &self.content {
+            Content::Scalar(value) => (value.ty.size(), value.ty.size()),
+            Content::Latch { size, .. } => (latch::size_of(*size), 8),
+        };
+        let end = self.offset.checked_add(bytes);
+        let inside = |size: usize, parts: &[(usize, Value)]| {
+            let part = |(at, value): &(usize, Value)| {
+                let end = at.checked_add(value.ty.size());
+                end.is_some_and(|end| end <= size) && at.is_multiple_of(value.ty.align())
+            };
+            parts.iter().all(part)
+        };
+        let whole = match &self.content {
+            Content::Scalar(value) => matches!(value.ty, Type::Scalar(_)),
+            Content::Latch { size, parts } => inside(*size, parts) && i16::try_from(*size).is_ok(),
+        };
+        whole
+            && self.offset >= header::SIZE
+            && self.offset.is_multiple_of(align)
+            && end.is_some_and(|end| end <= size)
+    }
+}
+
+/// Whether a store needs a barrier to be seen in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machine {
+    /// Stores become visible in the program's order.
+    StoresInOrder,
+    /// They need barriers.
+    Weak,
+}
+
+impl Machine {
+    /// The machine that this is compiled for.
+    pub const THIS: Self = match cfg!(target_arch = "x86_64") {
+        true => Self::StoresInOrder,
+        false => Self::Weak,
+    };
+}
+
+/// What all programs of a publisher share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting {
+    /// The map that is the vvar pages.
+    pub(crate) pages: i32,
+    /// The map with counts and locks.
+    pub(crate) control: i32,
+    /// An upper bound of the CPUs' numbers.
+    pub(crate) cpus: i32,
+    pub(crate) machine: Machine,
+}
+
+/// What surrounds the copying.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Duty {
+    /// Nothing: a run before anything is attached.
+    Prime,
+    /// Say that the values are live, and when they were written.
+    Tick,
+    /// Count the event and take the lock, at this offset of the control map.
+    Event { lock: u32 },
+}
+
+/// Bytes of a group's count and lock in the control map.
+pub(crate) const LOCK_SIZE: u32 = 16;
+
+/// How often a holder of the lock starts anew before it leaves the rest to the next
+/// event or tick. The verifier follows every turn, so they can't be many.
+const TURNS: i32 = 8;
+
+/// Offsets from the frame's end.
+mod frame {
+    pub(super) const CONTEXT: i16 = -8;
+    pub(super) const SCRATCH: i16 = -16;
+    pub(super) const POINTER: i16 = -24;
+    pub(super) const SEEN: i16 = -32;
+    pub(super) const CHUNK: i16 = SEEN - 8 * super::CHUNK as i16;
+}
+
+/// How many numbers are checked at a time.
+const CHUNK: u32 = 32;
+
+/// The program for one group of variables, each with its number among all.
+pub(crate) fn assemble(
+    setting: Setting,
+    variables: &[(usize, &Variable)],
+    duty: Duty,
+) -> Result<Vec<[u8; 8]>, Error> {
+    let mut writer = Writer {
+        asm: Assembler::default(),
+        setting,
+    };
+    writer.program(variables, duty);
+    writer.asm.finish()
+}
+
+/// The program that says that no value will change again.
+pub(crate) fn retire(pages: i32) -> Result<Vec<[u8; 8]>, Error> {
+    let mut asm = Assembler::default();
+    asm.map_value(R1, pages, header::STATE_OFFSET as u32);
+    asm.immediate(Operation::Move, R2, State::Retired as i32);
+    asm.store(Width::W4, R1, 0, R2);
+    asm.exit();
+    asm.finish()
+}
+
+struct Writer {
+    asm: Assembler,
+    setting: Setting,
+}
+
+impl Writer {
+    fn program(&mut self, variables: &[(usize, &Variable)], duty: Duty) {
+        let end = self.asm.label();
+        self.asm.store(Width::W8, R10, frame::CONTEXT, R1);
+        self.pages(R1, header::STATE_OFFSET);
+        self.asm.load(Width::W4, R2, R1, 0);
+        self.asm
+            .jump_if(R2, When::Equal, State::Retired as i32, end);
+        match duty {
+            Duty::Prime => self.copy(variables),
+            Duty::Tick => {
+                self.copy(variables);
+                self.beat(end);
+            }
+            Duty::Event { lock } => self.event(variables, lock, end),
+        }
+        self.asm.place(end);
+        self.asm.exit();
+    }
+
+    fn copy(&mut self, variables: &[(usize, &Variable)]) {
+        for &(number, variable) in variables {
+            let (fail, done) = (self.asm.label(), self.asm.label());
+            match &variable.content {
+                Content::Scalar(value) => {
+                    self.number(value, fail);
+                    self.barrier();
+                    self.pages(R2, variable.offset);
+                    self.asm.store(width(value.ty.size()), R2, 0, R1);
+                }
+                Content::Latch { size, parts } => {
+                    self.latch(variable.offset, *size, parts, fail);
+                }
+            }
+            self.asm.jump(done);
+            self.asm.place(fail);
+            self.asm
+                .map_value(R1, self.setting.control, 8 * number as u32);
+            self.asm.immediate(Operation::Move, R2, 1);
+            self.asm.atomic_add(R1, R2);
+            self.asm.place(done);
+        }
+    }
+
+    /// Header: when values were last written, and that they are live now unless they
+    /// were already.
+    fn beat(&mut self, end: Label) {
+        self.asm.call(Helper::KtimeGetBootNs);
+        self.asm.register(Operation::Move, R1, R0);
+        self.barrier();
+        self.pages(R2, header::UPDATED_OFFSET);
+        self.asm.store(Width::W8, R2, 0, R1);
+        self.pages(R2, header::STATE_OFFSET);
+        self.asm.load(Width::W4, R1, R2, 0);
+        let fresh = State::NeverPublished as i32;
+        self.asm.jump_if(R1, When::NotEqual, fresh, end);
+        self.asm.immediate(Operation::Move, R1, State::Live as i32);
+        self.barrier();
+        self.pages(R2, header::STATE_OFFSET);
+        self.asm.store(Width::W4, R2, 0, R1);
+    }
+
+    fn event(&mut self, variables: &[(usize, &Variable)], place: u32, end: Label) {
+        let control = self.setting.control;
+        let (count, lock) = (place, place + 8);
+        self.asm.map_value(R1, control, count);
+        self.asm.immediate(Operation::Move, R2, 1);
+        self.asm.atomic_add(R1, R2);
+        self.asm.immediate(Operation::Move, R7, TURNS);
+        let turn = self.asm.label();
+        self.asm.place(turn);
+        self.asm.map_value(R1, control, lock);
+        self.asm.immediate(Operation::Move, R2, 1);
+        self.asm.exchange(R1, 0, R2);
+        self.asm.jump_if(R2, When::NotEqual, 0, end);
+        self.asm.map_value(R1, control, count);
+        self.asm.load(Width::W8, R2, R1, 0);
+        self.asm.store(Width::W8, R10, frame::SEEN, R2);
+        self.copy(variables);
+        self.asm.map_value(R1, control, lock);
+        self.asm.immediate(Operation::Move, R2, 0);
+        self.asm.exchange(R1, 0, R2);
+        self.asm.map_value(R1, control, count);
+        self.asm.load(Width::W8, R2, R1, 0);
+        self.asm.load(Width::W8, R1, R10, frame::SEEN);
+        self.asm.jump_if_register(R1, When::Equal, R2, end);
+        self.asm.immediate(Operation::Add, R7, -1);
+        self.asm.jump_if(R7, When::NotEqual, 0, turn);
+    }
+
+    fn latch(&mut self, offset: usize, size: usize, parts: &[(usize, Value)], fail: Label) {
+        let stride = latch::stride(size);
+        self.pages(R6, offset);
+        self.asm.load(Width::W8, R1, R6, 0);
+        self.asm.immediate(Operation::Add, R1, 1);
+        self.asm.immediate(Operation::And, R1, 1);
+        self.asm.immediate(Operation::Multiply, R1, stride as i32);
+        self.asm.register(Operation::Add, R6, R1);
+        self.asm.immediate(Operation::Add, R6, 8);
+        // The words below must not be seen before the number of the last write.
+        self.barrier();
+        for (at, value) in parts {
+            // `Variable::fits` has seen to it that the size, so the place, is small.
+            let at = *at as i16;
+            match value.ty {
+                Type::Scalar(scalar) => {
+                    self.number(value, fail);
+                    self.asm.store(width(scalar.size()), R6, at, R1);
+                }
+                Type::Array(ScalarType::U64, count) if value.guarded => {
+                    self.checked_words(value, count, at, fail);
+                }
+                Type::Array(..) | Type::Text(_) => {
+                    self.address(value, fail);
+                    self.asm.register(Operation::Move, R1, R6);
+                    self.asm.immediate(Operation::Add, R1, at.into());
+                    self.read(value.ty.size() as i32, 0, fail);
+                }
+            }
+        }
+        self.barrier();
+        self.pages(R1, offset);
+        self.asm.load(Width::W8, R2, R1, 0);
+        self.asm.immediate(Operation::Add, R2, 1);
+        self.asm.store(Width::W8, R1, 0, R2);
+    }
+
+    /// Copies numbers that must be no addresses, by way of the frame: what turns out
+    /// to be one never reaches the pages.
+    fn checked_words(&mut self, value: &Value, count: u32, at: i16, fail: Label) {
+        self.address(value, fail);
+        for first in (0..count).step_by(CHUNK as usize) {
+            let here = CHUNK.min(count - first);
+            self.asm.register(Operation::Move, R1, R10);
+            self.asm.immediate(Operation::Add, R1, frame::CHUNK.into());
+            self.read(8 * here as i32, 8 * first as i32, fail);
+            for n in 0..here {
+                self.asm
+                    .load(Width::W8, R1, R10, frame::CHUNK + 8 * n as i16);
+                self.guard(fail);
+                self.asm
+                    .store(Width::W8, R6, at + 8 * (first + n) as i16, R1);
+            }
+        }
+    }
+
+    /// Leaves a scalar's bits, as wide as it is in the pages, in R1.
+    fn number(&mut self, value: &Value, fail: Label) {
+        let (size, signed) = match value.found {
+            Type::Scalar(scalar) => (scalar.size(), scalar.is_signed()),
+            // Only a scalar agrees with a scalar.
+            Type::Array(..) | Type::Text(_) => (8, false),
+        };
+        let widens = signed && value.ty.size() > size;
+        match &value.fetch {
+            Fetch::Memory { .. } => {
+                self.address(value, fail);
+                self.asm.register(Operation::Move, R1, R10);
+                self.asm
+                    .immediate(Operation::Add, R1, frame::SCRATCH.into());
+                self.read(size as i32, 0, fail);
+                self.asm.load(width(size), R1, R10, frame::SCRATCH);
+                self.widen(R1, size, widens);
+                if value.guarded && size == 8 && !signed {
+                    self.guard(fail);
+                }
+            }
+            Fetch::Sum { variable, offset } => self.sum(*variable, *offset, size, widens),
+            Fetch::Uptime => {
+                self.asm.call(Helper::KtimeGetBootNs);
+                self.asm.register(Operation::Move, R1, R0);
+            }
+        }
+    }
+
+    /// Leaves a value's address in R9.
+    fn address(&mut self, value: &Value, fail: Label) {
+        let Fetch::Memory { base, offsets } = &value.fetch else {
+            return;
+        };
+        let (last, pointers) = offsets.split_last().unwrap_or((&0, &[]));
+        match base {
+            Base::Address(address) => self.asm.constant(R9, *address),
+            Base::Argument(number) => {
+                self.asm.load(Width::W8, R9, R10, frame::CONTEXT);
+                self.asm.load(Width::W8, R9, R9, 8 * number);
+            }
+        }
+        for offset in pointers {
+            self.asm.register(Operation::Move, R1, R10);
+            self.asm
+                .immediate(Operation::Add, R1, frame::POINTER.into());
+            self.read(8, *offset, fail);
+            self.asm.load(Width::W8, R9, R10, frame::POINTER);
+        }
+        self.asm.immediate(Operation::Add, R9, *last);
+    }
+
+    /// Reads `size` bytes at R9 + `offset` to where R1 points.
+    fn read(&mut self, size: i32, offset: i32, fail: Label) {
+        self.asm.immediate(Operation::Move, R2, size);
+        self.asm.register(Operation::Move, R3, R9);
+        self.asm.immediate(Operation::Add, R3, offset);
+        self.asm.call(Helper::ProbeReadKernel);
+        self.asm.jump_if(R0, When::NotEqual, 0, fail);
+    }
+
+    /// Adds up what all CPUs have, modulo 2^64: a number that one CPU counts up and
+    /// another down is right only as a sum.
+    fn sum(&mut self, variable: TypeId, offset: i16, size: usize, widens: bool) {
+        let (turn, done) = (self.asm.label(), self.asm.label());
+        self.asm.immediate(Operation::Move, R8, 0);
+        self.asm.immediate(Operation::Move, R9, 0);
+        self.asm.place(turn);
+        self.asm.variable(R1, variable);
+        self.asm.register(Operation::Move, R2, R9);
+        self.asm.call(Helper::PerCpuPtr);
+        // Null: there is no such CPU.
+        self.asm.jump_if(R0, When::Equal, 0, done);
+        self.asm.load(width(size), R1, R0, offset);
+        self.widen(R1, size, widens);
+        self.asm.register(Operation::Add, R8, R1);
+        self.asm.immediate(Operation::Add, R9, 1);
+        self.asm.jump_if(R9, When::Below, self.setting.cpus, turn);
+        self.asm.place(done);
+        self.asm.register(Operation::Move, R1, R8);
+    }
+
+    fn widen(&mut self, register: Register, size: usize, signed: bool) {
+        if signed {
+            let bits = 64 - 8 * size as i32;
+            self.asm.immediate(Operation::ShiftLeft, register, bits);
+            self.asm
+                .immediate(Operation::ShiftRightSigned, register, bits);
+        }
+    }
+
+    /// Fails when R1 is in the kernel's half of the address space: no count of
+    /// anything reaches 2^63.
+    fn guard(&mut self, fail: Label) {
+        self.asm.register(Operation::Move, R2, R1);
+        self.asm.immediate(Operation::ShiftRightSigned, R2, 47);
+        self.asm.jump_if(R2, When::Equal, -1, fail);
+    }
+
+    /// Orders all stores before against all after, where the machine doesn't.
+    /// Changes R2.
+    fn barrier(&mut self) {
+        if self.setting.machine == Machine::Weak {
+            self.asm.immediate(Operation::Move, R2, 0);
+            self.asm.store(Width::W8, R10, frame::SCRATCH, R2);
+            self.asm.exchange(R10, frame::SCRATCH, R2);
+        }
+    }
+
+    fn pages(&mut self, to: Register, offset: usize) {
+        // `Variable::fits` has seen to it that offsets are those of a map.
+        self.asm.map_value(to, self.setting.pages, offset as u32);
+    }
+}
+
+fn width(size: usize) -> Width {
+    match size {
+        1 => Width::W1,
+        2 => Width::W2,
+        4 => Width::W4,
+        _ => Width::W8,
+    }
+}

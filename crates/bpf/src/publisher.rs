@@ -1,0 +1,355 @@
+//! The kernel as the publisher: loading, attaching, pinning, retiring.
+
+use crate::Error;
+use crate::hook::Hook;
+use crate::kernel::Kernel;
+use crate::mapping::Mapping;
+use crate::privileges::obstacles;
+use crate::program::{self, Duty, LOCK_SIZE, Machine, Setting, Variable};
+use crate::sys::{self, Attach, Runs};
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use vdsokit_vvar::PAGE_SIZE;
+use vdsokit_vvar::header::{self, Header, State};
+
+/// The kernel publishing variables into a map that is vvar pages.
+///
+/// Dropping it detaches everything, unless it was [pinned](Self::pin).
+#[derive(Debug)]
+pub struct Publisher {
+    pages: OwnedFd,
+    control: OwnedFd,
+    programs: Vec<OwnedFd>,
+    links: Vec<OwnedFd>,
+    names: Vec<String>,
+}
+
+/// The names that a publisher has in its directory of a BPF file system.
+mod name {
+    pub(super) const PAGES: &str = "pages";
+    pub(super) const LINK: &str = "link";
+}
+
+/// Variables that are copied together: those exact after the same events.
+struct Group<'v> {
+    events: &'v [Hook],
+    variables: Vec<(usize, &'v Variable)>,
+}
+
+impl Publisher {
+    /// Lets the kernel publish `variables` into pages that begin as `image` does:
+    /// the header and the initial values of an image's vvar pages.
+    ///
+    /// Every variable is read once before anything is attached, so one that can't be
+    /// read is an error here. Readers find the state *live* from the first tick on.
+    ///
+    /// # Errors
+    /// When privileges are missing, a hook or a value is not to be had, or the
+    /// variables don't lie in the pages.
+    pub fn start(
+        kernel: &Kernel,
+        image: &[u8],
+        variables: &[Variable],
+        machine: Machine,
+    ) -> Result<Self, Error> {
+        for variable in variables {
+            if !variable.fits(image.len()) {
+                return Err(Error::Misplaced {
+                    name: variable.name.clone(),
+                });
+            }
+        }
+        let groups = groups(variables);
+        let locks = 8 * variables.len();
+        let control_size = locks + LOCK_SIZE as usize * groups.len();
+        let pages = create(image.len().next_multiple_of(PAGE_SIZE))?;
+        let control = create(control_size.next_multiple_of(PAGE_SIZE))?;
+        let mut publisher = Self {
+            pages,
+            control,
+            programs: Vec::new(),
+            links: Vec::new(),
+            names: variables.iter().map(|v| v.name.clone()).collect(),
+        };
+        publisher.fill(image)?;
+        let setting = Setting {
+            pages: publisher.pages.as_raw_fd(),
+            control: publisher.control.as_raw_fd(),
+            cpus: possible_cpus()?,
+            machine,
+        };
+        publisher.prime(setting, variables)?;
+        for (n, group) in groups.iter().enumerate() {
+            let events = group.events;
+            let lock = u32::try_from(locks).map_err(|_| Error::TooMuch)? + LOCK_SIZE * n as u32;
+            for hook in events {
+                let code = program::assemble(setting, &group.variables, Duty::Event { lock })?;
+                publisher.attach(kernel, hook, &code)?;
+            }
+            if !events.is_empty() {
+                let code = program::assemble(setting, &group.variables, Duty::Event { lock })?;
+                publisher.attach(kernel, &Hook::Tick, &code)?;
+            }
+        }
+        // Last, since it says that all values are live.
+        let plain = groups.iter().find(|group| group.events.is_empty());
+        let plain = plain.map_or(&[][..], |group| &group.variables);
+        let code = program::assemble(setting, plain, Duty::Tick)?;
+        publisher.attach(kernel, &Hook::Tick, &code)?;
+        Ok(publisher)
+    }
+
+    /// Puts the initial bytes in, with nothing published, and closes the door.
+    fn fill(&self, image: &[u8]) -> Result<(), Error> {
+        let mut bytes = vec![0; image.len().next_multiple_of(PAGE_SIZE)];
+        bytes[..image.len()].copy_from_slice(image);
+        let state = (State::NeverPublished as u32).to_ne_bytes();
+        bytes[header::STATE_OFFSET..][..4].copy_from_slice(&state);
+        bytes[header::UPDATED_OFFSET..][..8].fill(0);
+        let filled = sys::map_update(self.pages.as_fd(), &bytes);
+        filled.map_err(refused("initial values in a map"))?;
+        sys::map_freeze(self.pages.as_fd()).map_err(refused("to freeze a map"))
+    }
+
+    /// Reads every variable once that can be read without a hook's arguments. There
+    /// is no other writer yet.
+    fn prime(&self, setting: Setting, variables: &[Variable]) -> Result<(), Error> {
+        let plain: Vec<(usize, &Variable)> = variables
+            .iter()
+            .enumerate()
+            .filter(|(_, variable)| !variable.needs_argument())
+            .collect();
+        let code = program::assemble(setting, &plain, Duty::Prime)?;
+        let program = load(&code, Attach::ByHand)?;
+        sys::run(program.as_fd()).map_err(refused("to run a program"))?;
+        let names: Vec<String> = self
+            .failures()?
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, _)| name)
+            .collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Unreadable { names })
+    }
+
+    fn attach(&mut self, kernel: &Kernel, hook: &Hook, code: &[[u8; 8]]) -> Result<(), Error> {
+        let ty = kernel.hook_type(hook)?;
+        let attach = match hook {
+            Hook::Tick | Hook::Entry(_) => Attach::Entry(ty),
+            Hook::Exit(_) => Attach::Exit(ty),
+            Hook::Tracepoint(_) => Attach::Tracepoint(ty),
+        };
+        let program = load(code, attach)?;
+        let link = sys::attach(program.as_fd()).map_err(refused("to attach a program"))?;
+        self.programs.push(program);
+        self.links.push(link);
+        Ok(())
+    }
+
+    /// The map that is the vvar pages, to hand it to another process.
+    #[must_use]
+    pub fn map(&self) -> BorrowedFd<'_> {
+        self.pages.as_fd()
+    }
+
+    /// The pages, mapped for reading.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn mapping(&self) -> Result<Mapping, Error> {
+        let map = self.pages.try_clone();
+        map.and_then(Mapping::new)
+            .map_err(refused("to map the vvar pages"))
+    }
+
+    /// How often each variable could not be read since the start; its old value
+    /// stayed then.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn failures(&self) -> Result<Vec<(String, u64)>, Error> {
+        let control = sys::map_lookup(self.control.as_fd()).map_err(refused("to read a map"))?;
+        let (counts, _) = control.as_chunks::<8>();
+        let counts = counts.iter().map(|count| u64::from_ne_bytes(*count));
+        Ok(self.names.iter().cloned().zip(counts).collect())
+    }
+
+    /// How often the programs ran and how long, while [`sys::enable_stats`] lasted.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn runs(&self) -> Result<Runs, Error> {
+        let mut all = Runs::default();
+        for program in &self.programs {
+            let runs = sys::runs(program.as_fd()).map_err(refused("to count a program's runs"))?;
+            all.count += runs.count;
+            all.nanoseconds += runs.nanoseconds;
+            all.missed += runs.missed;
+        }
+        Ok(all)
+    }
+
+    /// Gives the pages and the attached programs names in `directory`, which is made
+    /// in a mounted BPF file system (`/sys/fs/bpf`). From then on the kernel publishes
+    /// until [`retire`] is called, whatever becomes of this process. Everybody who can
+    /// reach the directory may map the pages: see [`Mapping::open`].
+    ///
+    /// # Errors
+    /// When the directory exists already, or is in no BPF file system.
+    pub fn pin(&self, directory: &Path) -> Result<(), Error> {
+        let mut builder = fs::DirBuilder::new();
+        builder
+            .mode(0o755)
+            .create(directory)
+            .map_err(Error::file(directory))?;
+        let result = self.pin_all(directory);
+        if result.is_err() {
+            // What could be pinned must not stay half a publisher.
+            let _ = unpin(directory);
+        }
+        result
+    }
+
+    fn pin_all(&self, directory: &Path) -> Result<(), Error> {
+        let pages = directory.join(name::PAGES);
+        sys::pin(self.pages.as_fd(), &pages).map_err(Error::file(&pages))?;
+        let everybody = Permissions::from_mode(0o666);
+        fs::set_permissions(&pages, everybody).map_err(Error::file(&pages))?;
+        for (n, link) in self.links.iter().enumerate() {
+            let path = directory.join(format!("{}{n}", name::LINK));
+            sys::pin(link.as_fd(), &path).map_err(Error::file(&path))?;
+        }
+        Ok(())
+    }
+
+    /// Ends publishing: readers find the state *retired*, and the last values.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn retire(self) -> Result<(), Error> {
+        say_retired(self.pages.as_fd())
+    }
+}
+
+/// Maps the pages that were pinned in `directory`, for reading.
+///
+/// # Errors
+/// When there are none, or they may not be opened.
+pub fn open(directory: &Path) -> Result<Mapping, Error> {
+    Mapping::open(&directory.join(name::PAGES))
+}
+
+/// Ends a pinned publisher: readers find the state *retired* and the last values, and
+/// the directory is gone. A copy that is under way on another CPU at that moment
+/// still ends.
+///
+/// # Errors
+/// When there is none, or privileges are missing.
+pub fn retire(directory: &Path) -> Result<(), Error> {
+    let path = directory.join(name::PAGES);
+    let pages = sys::get(&path).map_err(Error::file(&path))?;
+    let mapping = Mapping::open(&path)?;
+    mapping.pages().map_err(|reason| Error::Foreign {
+        path: path.clone(),
+        reason,
+    })?;
+    say_retired(pages.as_fd())?;
+    unpin(directory)
+}
+
+fn unpin(directory: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(directory).map_err(Error::file(directory))? {
+        let path = entry.map_err(Error::file(directory))?.path();
+        fs::remove_file(&path).map_err(Error::file(&path))?;
+    }
+    fs::remove_dir(directory).map_err(Error::file(directory))
+}
+
+/// The pages are frozen, so only a program can write to them.
+fn say_retired(pages: BorrowedFd<'_>) -> Result<(), Error> {
+    let program = load(&program::retire(pages.as_raw_fd())?, Attach::ByHand)?;
+    sys::run(program.as_fd()).map_err(refused("to run a program"))
+}
+
+/// An image's vvar pages for a publisher that never falls silent unnoticed: readers
+/// take values older than `stale_after` nanoseconds for stale; 0 is never.
+#[must_use]
+pub fn pages_of(header: &Header, stale_after: u64, values: &[u8]) -> Vec<u8> {
+    let header = Header::new(header.layout(), header.count(), header.size());
+    header.publish(0, 0, stale_after);
+    let mut bytes = header.to_bytes().to_vec();
+    bytes.extend_from_slice(values);
+    bytes
+}
+
+/// Sorts variables by the events after which they are exact.
+fn groups(variables: &[Variable]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for numbered in variables.iter().enumerate() {
+        let events = numbered.1.events.as_slice();
+        match groups.iter_mut().find(|group| group.events == events) {
+            Some(group) => group.variables.push(numbered),
+            None => groups.push(Group {
+                events,
+                variables: vec![numbered],
+            }),
+        }
+    }
+    groups
+}
+
+fn create(size: usize) -> Result<OwnedFd, Error> {
+    let size = u32::try_from(size).map_err(|_| Error::TooMuch)?;
+    sys::map_create(size).map_err(refused("to make a map"))
+}
+
+/// Loads a program; one that the verifier refuses is loaded again for its reasons.
+fn load(code: &[[u8; 8]], attach: Attach) -> Result<OwnedFd, Error> {
+    let error = match sys::program_load(code, attach, None) {
+        Ok(program) => return Ok(program),
+        Err(error) => error,
+    };
+    let mut log = vec![0; 1 << 20];
+    let verdict = sys::program_load(code, attach, Some(&mut log));
+    let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
+    let text = String::from_utf8_lossy(&log[..end]);
+    let last: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("processed "))
+        .collect();
+    if verdict.is_ok() || last.is_empty() {
+        return Err(refused("to load a program")(error));
+    }
+    Err(Error::Verifier {
+        reason: last[last.len().saturating_sub(3)..].join(" / "),
+        source: error,
+    })
+}
+
+/// Makes an error of the kernel's answer: with all that is missing, when it says that
+/// something is.
+fn refused(what: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| match source.kind() {
+        io::ErrorKind::PermissionDenied => Error::Denied {
+            what,
+            obstacles: obstacles(),
+        },
+        _ => Error::System { what, source },
+    }
+}
+
+/// A bound of the CPUs' numbers: the end of the last range in `0-3,8-11`.
+fn possible_cpus() -> Result<i32, Error> {
+    const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
+    let text = fs::read_to_string(POSSIBLE).map_err(Error::file(POSSIBLE))?;
+    let last = text.trim().rsplit(['-', ',']).next().unwrap_or_default();
+    let last: i32 = last
+        .parse()
+        .map_err(|_| Error::file(POSSIBLE)(io::ErrorKind::InvalidData.into()))?;
+    Ok(last.saturating_add(1))
+}

@@ -1,0 +1,129 @@
+//! Everybody reads, nobody writes.
+
+use super::*;
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use vdsokit_bpf::{Error, open, retire};
+
+const NOBODY: u32 = 65_534;
+
+fn as_nobody(test: &str, directory: &Path) -> bool {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child
+        .args(["--ignored", "--exact", test])
+        .env("DIRECTORY", directory);
+    child.uid(NOBODY).gid(NOBODY);
+    child.status().unwrap().success()
+}
+
+/// What must be refused to `size` bytes of this map, whoever asks.
+fn cannot_write(mapping: &vdsokit_bpf::Mapping) {
+    let size = mapping.size();
+    let both = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: the kernel chooses the place; it is to refuse.
+    let result = unsafe {
+        mmap(
+            std::ptr::null_mut(),
+            size,
+            both,
+            MapFlags::SHARED,
+            mapping.map(),
+            0,
+        )
+    };
+    assert_eq!(result.unwrap_err(), Errno::PERM);
+    // SAFETY: as above, but this one is granted, and left as it is.
+    let base = unsafe {
+        let read = ProtFlags::READ;
+        mmap(
+            std::ptr::null_mut(),
+            size,
+            read,
+            MapFlags::SHARED,
+            mapping.map(),
+            0,
+        )
+    };
+    // SAFETY: nothing else uses the mapping, whose rights stay what they were.
+    let result = unsafe {
+        mprotect(
+            base.unwrap(),
+            size,
+            MprotectFlags::READ | MprotectFlags::WRITE,
+        )
+    };
+    assert_eq!(result.unwrap_err(), Errno::ACCESS);
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn reads_as_nobody() {
+    assert_eq!(rustix::process::geteuid().as_raw(), NOBODY);
+    let directory = std::env::var_os("DIRECTORY").unwrap();
+    let directory = Path::new(&directory);
+    let mapping = open(directory).unwrap();
+    let pages = mapping.pages().unwrap();
+    until_live(pages);
+    next_tick(pages);
+    assert!(load::<u64>(pages, 64) > 0);
+    cannot_write(&mapping);
+    assert!(retire(directory).is_err());
+    assert_eq!(pages.header().state(), State::Live);
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm kernel-readers"]
+fn unprivileged_readers_read_and_cannot_write() {
+    let kernel = kernel();
+    let mut layout = Layout::new(&kernel);
+    assert_eq!(layout.add("forks", "forks", &[]), 64);
+    let publisher = layout.start();
+    let directory = Path::new("/sys/fs/bpf/readers");
+    publisher.pin(directory).unwrap();
+    assert!(as_nobody("access::reads_as_nobody", directory));
+    // Not even root can, once the publisher has begun.
+    cannot_write(&publisher.mapping().unwrap());
+    drop(publisher);
+    retire(directory).unwrap();
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn publishes_as_nobody() {
+    let kernel = Kernel::running().unwrap();
+    // The kernel shows no addresses to nobody.
+    let hidden = kernel.resolve("nr_threads:i32", &Hook::Tick).unwrap_err();
+    assert!(matches!(hidden, Error::HiddenSymbols), "{hidden}");
+    let mut layout = Layout::new(&kernel);
+    layout.add("processes", "processes", &[]);
+    let result = Publisher::start(&kernel, &layout.image(), &layout.variables, Machine::THIS);
+    let error = result.unwrap_err();
+    println!("{error}");
+    let text = error.to_string();
+    assert!(matches!(error, Error::Denied { .. }));
+    assert!(
+        text.contains("CAP_BPF") && text.contains("CAP_PERFMON") && text.contains("kptr_restrict")
+    );
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm kernel-privileges"]
+fn missing_privileges_are_named() {
+    std::fs::write("/proc/sys/kernel/kptr_restrict", "1").unwrap();
+    assert!(as_nobody("access::publishes_as_nobody", Path::new("/")));
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm kernel-lockdown"]
+fn a_locked_down_kernel_is_named() {
+    let kernel = kernel();
+    let mut layout = Layout::new(&kernel);
+    layout.add("processes", "processes", &[]);
+    let result = Publisher::start(&kernel, &layout.image(), &layout.variables, Machine::THIS);
+    let error = result.unwrap_err();
+    println!("{error}");
+    assert!(error.to_string().contains("locked down (confidentiality)"));
+}

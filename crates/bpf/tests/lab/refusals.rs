@@ -1,0 +1,95 @@
+//! What a kernel has, and what of it must not get out.
+
+use super::*;
+use rustix::mount::{UnmountFlags, unmount};
+use vdsokit_bpf::Error;
+
+fn error(text: &str) -> Error {
+    let kernel = kernel();
+    kernel.resolve(text, &Hook::Tick).unwrap_err()
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm kernel-refusals"]
+fn addresses_and_secrets_are_refused() {
+    assert!(matches!(error("init_task.mm"), Error::Address { .. }));
+    assert!(matches!(error("runqueues.curr"), Error::Address { .. }));
+    assert!(matches!(
+        error("__per_cpu_offset:u64"),
+        Error::Secret { .. }
+    ));
+    assert!(matches!(error("init_task"), Error::Unpublishable { .. }));
+    assert!(matches!(
+        error("update_vsyscall:u64"),
+        Error::IsFunction { .. }
+    ));
+    assert!(matches!(error("no_such_thing:u64"), Error::NoSymbol { .. }));
+
+    // A pointer that is said to be a number is found out by its value.
+    let kernel = kernel();
+    let mut layout = Layout::new(&kernel);
+    layout.add("sly", "saved_command_line:u64", &[]);
+    layout.add("honest", "forks", &[]);
+    layout.add("slier", "saved_command_line:u64[1]", &[]);
+    let result = Publisher::start(&kernel, &layout.image(), &layout.variables, Machine::THIS);
+    match result.unwrap_err() {
+        Error::Unreadable { names } => assert_eq!(names, ["sly", "slier"]),
+        other => panic!("{other}"),
+    }
+
+    let kernel = kernel.allow_addresses();
+    let mut layout = Layout::new(&kernel);
+    let offset = layout.add("sly", "saved_command_line:u64", &[]);
+    let publisher = layout.start();
+    let mapping = publisher.mapping().unwrap();
+    let address = load::<u64>(mapping.pages().unwrap(), offset);
+    assert!(address > 1 << 63);
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm kernel-list"]
+fn the_list_says_what_there_is() {
+    let kernel = kernel();
+    let row = |name: &str| {
+        let list = kernel.list(name);
+        list.into_iter().find(|row| row.name == name).unwrap()
+    };
+    assert_eq!(row("load_averages").ty.as_deref(), Some("u64[3]"));
+    assert_eq!(row("runqueues").ty.as_deref(), Some("rq"));
+    assert_eq!(row("init_uts_ns").ty.as_deref(), Some("uts_namespace"));
+    assert_eq!(row("total_forks").ty, None);
+    let all = kernel.list("");
+    println!(
+        "{} variables, {} with a type",
+        all.len(),
+        all.iter().filter(|row| row.ty.is_some()).count()
+    );
+    assert!(all.len() > 5_000);
+    assert!(kernel.list("secret").is_empty());
+    for row in all.iter().take(vdsokit_bpf::named::NAMED.len()) {
+        println!(
+            "{:20} {:12} {}",
+            row.name,
+            row.ty.as_deref().unwrap_or("-"),
+            row.doc
+        );
+        assert!(row.ty.is_some(), "{}", row.name);
+    }
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm kernel-no-btf"]
+fn a_kernel_without_types_is_refused_politely() {
+    unmount("/sys", UnmountFlags::DETACH).unwrap();
+    let error = Kernel::running().unwrap_err();
+    println!("{error}");
+    assert!(matches!(error, Error::NoBtf { .. }));
+    rustix::mount::mount(
+        "sysfs",
+        "/sys",
+        "sysfs",
+        rustix::mount::MountFlags::empty(),
+        None,
+    )
+    .unwrap();
+}
