@@ -1,6 +1,6 @@
 //! Documentation comments and `#[vvar(…)]`.
 
-use syn::{Attribute, Expr, ExprLit, Lit, LitStr, Meta, Path, Result};
+use syn::{Attribute, Error, Expr, ExprLit, Lit, LitStr, Meta, Path, Result};
 
 /// The documentation comment, its lines trimmed and joined, paragraphs kept apart.
 pub(crate) fn doc(attributes: &[Attribute]) -> String {
@@ -31,6 +31,9 @@ pub(crate) fn doc(attributes: &[Attribute]) -> String {
 pub(crate) struct Vvar {
     pub(crate) unit: Option<LitStr>,
     pub(crate) krate: Option<Path>,
+    pub(crate) soname: Option<LitStr>,
+    pub(crate) version: Option<LitStr>,
+    pub(crate) init: Option<Expr>,
 }
 
 /// Reads every `#[vvar(…)]`.
@@ -47,10 +50,46 @@ pub(crate) fn vvar(attributes: &[Attribute]) -> Result<Vvar> {
             } else if meta.path.is_ident("crate") {
                 vvar.krate = Some(meta.value()?.parse()?);
                 Ok(())
+            } else if meta.path.is_ident("soname") {
+                vvar.soname = Some(meta.value()?.parse()?);
+                Ok(())
+            } else if meta.path.is_ident("version") {
+                vvar.version = Some(meta.value()?.parse()?);
+                Ok(())
+            } else if meta.path.is_ident("init") {
+                vvar.init = Some(meta.value()?.parse()?);
+                Ok(())
             } else {
-                Err(meta.error("known here: unit = \"…\" on a field, crate = path on a struct"))
+                Err(meta.error(
+                    "known here: unit, init and version on a field, crate, soname and version on a struct",
+                ))
             }
         })?;
     }
     Ok(vvar)
+}
+
+/// Refuses on a struct what belongs to a field.
+pub(crate) fn on_struct(vvar: &Vvar) -> Result<()> {
+    if let Some(unit) = &vvar.unit {
+        return Err(Error::new_spanned(unit, "a unit belongs to a field"));
+    }
+    match &vvar.init {
+        Some(init) => Err(Error::new_spanned(
+            init,
+            "an initial value belongs to a field",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Refuses on a field what belongs to a struct.
+pub(crate) fn on_field(vvar: &Vvar) -> Result<()> {
+    if let Some(path) = &vvar.krate {
+        return Err(Error::new_spanned(path, "`crate` belongs to the struct"));
+    }
+    match &vvar.soname {
+        Some(soname) => Err(Error::new_spanned(soname, "a soname belongs to the struct")),
+        None => Ok(()),
+    }
 }

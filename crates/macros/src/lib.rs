@@ -2,6 +2,7 @@
 
 mod attributes;
 mod record;
+mod vvars;
 
 use proc_macro::TokenStream;
 
@@ -43,6 +44,43 @@ use proc_macro::TokenStream;
 #[proc_macro_derive(Record, attributes(vvar))]
 pub fn derive_record(input: TokenStream) -> TokenStream {
     record::derive(input.into())
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+/// Declares a set of variables: implements `vdsokit::Vvars` for a struct, and makes its
+/// reading and its writing half, structs called like it with `Reader` and `Publisher`
+/// behind.
+///
+/// ```ignore (the crate `vdsokit`, which this one cannot depend on, shows it running)
+/// use vdsokit::{Record, Vvars};
+///
+/// #[derive(Clone, Copy, Record)]
+/// struct Wind {
+///     #[vvar(unit = "m/s")]
+///     speed: f64,
+///     from: u16,
+/// }
+///
+/// /// The weather outside.
+/// #[derive(Clone, Copy, Vvars)]
+/// #[vvar(soname = "libweather.so.1", version = "WEATHER_1.0")]
+/// struct Weather {
+///     /// Outside temperature.
+///     #[vvar(unit = "degC", init = 1.5)]
+///     temperature: f64,
+///     wind: Wind,
+/// }
+/// ```
+///
+/// Fields of the types `bool`, `i8` … `u64`, `f32` and `f64`, by these names, are scalars;
+/// any other type is a `vdsokit::Value` and is read and written as a whole.
+///
+/// `#[vvar(crate = path)]` on the struct says where the crate `vdsokit` is, if it is not
+/// `::vdsokit`.
+#[proc_macro_derive(Vvars, attributes(vvar))]
+pub fn derive_vvars(input: TokenStream) -> TokenStream {
+    vvars::derive(input.into())
         .unwrap_or_else(syn::Error::into_compile_error)
         .into()
 }

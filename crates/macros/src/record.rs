@@ -12,13 +12,17 @@ pub(crate) struct Field {
     pub(crate) ty: Type,
     pub(crate) unit: String,
     pub(crate) doc: String,
+    pub(crate) init: Option<syn::Expr>,
+    pub(crate) version: Option<syn::LitStr>,
 }
 
 pub(crate) fn derive(input: TokenStream) -> Result<TokenStream> {
     let input: DeriveInput = syn::parse2(input)?;
     let vvar = attributes::vvar(&input.attrs)?;
-    if let Some(unit) = &vvar.unit {
-        return Err(Error::new_spanned(unit, "a unit belongs to a field"));
+    attributes::on_struct(&vvar)?;
+    if let Some(name) = vvar.soname.or(vvar.version) {
+        let what = "a record has neither soname nor version: its variable has";
+        return Err(Error::new_spanned(name, what));
     }
     if !input.generics.params.is_empty() {
         let what = "a record has one layout, so it has no parameters";
@@ -28,6 +32,16 @@ pub(crate) fn derive(input: TokenStream) -> Result<TokenStream> {
         return Err(Error::new_spanned(&input.ident, "a record is a struct"));
     };
     let fields = fields(&input.ident, &data.fields)?;
+    for field in &fields {
+        if let Some(version) = &field.version {
+            let what = "a record is added as a whole: its fields have no versions";
+            return Err(Error::new_spanned(version, what));
+        }
+        if let Some(init) = &field.init {
+            let what = "a record's fields begin with 0, false or \"\"";
+            return Err(Error::new_spanned(init, what));
+        }
+    }
     let krate = vvar.krate.unwrap_or_else(|| parse_quote!(::vdsokit::vvar));
     Ok(implementation(&krate, &input.ident, &fields))
 }
@@ -48,15 +62,15 @@ pub(crate) fn fields(record: &Ident, fields: &Fields) -> Result<Vec<Field>> {
     }
     let field = |field: &syn::Field| {
         let vvar = attributes::vvar(&field.attrs)?;
-        if let Some(path) = &vvar.krate {
-            return Err(Error::new_spanned(path, "`crate` belongs to the struct"));
-        }
+        attributes::on_field(&vvar)?;
         let name = field.ident.clone();
         Ok(Field {
             name: name.ok_or_else(|| Error::new_spanned(field, "a field has a name"))?,
             ty: field.ty.clone(),
             unit: vvar.unit.map(|unit| unit.value()).unwrap_or_default(),
             doc: attributes::doc(&field.attrs),
+            init: vvar.init,
+            version: vvar.version,
         })
     };
     named.named.iter().map(field).collect()

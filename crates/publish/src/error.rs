@@ -200,6 +200,16 @@ pub enum Error {
         name: String,
     },
 
+    /// A declaration of which no image can be made.
+    #[error("no image of {soname} can be built: {why}")]
+    #[diagnostic(help("`vdso build` on the same declaration shows where it is wrong"))]
+    Image {
+        /// Its soname.
+        soname: String,
+        /// What is wrong.
+        why: String,
+    },
+
     /// Something this machine does not tell.
     #[error("cannot read {what} from /proc")]
     Proc {

@@ -206,40 +206,59 @@ fn file_system(directory: &Path) -> Result<Option<Unfit>, Error> {
     })
 }
 
-/// Directories of this user's own where it could work, the best first: memory rather
-/// than a disk, since a disk's file system makes the publisher's store wait while it
-/// writes a page out.
-fn candidates() -> Vec<PathBuf> {
+/// Directories below which one of this user's own could do, the best first: memory
+/// rather than a disk, since a disk's file system makes the publisher's store wait while
+/// it writes a page out.
+fn bases() -> Vec<PathBuf> {
     let user = rustix::process::geteuid().as_raw();
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let mut places: Vec<PathBuf> = runtime
+    let mut bases: Vec<PathBuf> = std::env::var_os("XDG_RUNTIME_DIR")
+        .map(PathBuf::from)
         .filter(|runtime| runtime.is_absolute())
-        .map(|runtime| runtime.join("vdso"))
         .into_iter()
         .collect();
     if user == 0 {
-        places.push("/run/vdso".into());
+        bases.push("/run".into());
     }
-    places.push(format!("/run/user/{user}/vdso").into());
-    for shared in ["/dev/shm", "/tmp", "/var/tmp"] {
-        places.push(format!("{shared}/vdso-{user}").into());
-    }
-    places
+    bases.push(format!("/run/user/{user}").into());
+    bases.extend(["/dev/shm", "/tmp", "/var/tmp"].map(PathBuf::from));
+    bases
 }
 
-/// A directory where publishing works: one that exists, or whose parent does and would
-/// let it be made. Nothing is made.
+/// The directory of this user's own in a base, where it is shared with other users one
+/// that says whose.
+fn own(base: &Path) -> PathBuf {
+    let shared = fs::metadata(base).is_ok_and(|meta| meta.mode() & 0o002 != 0);
+    match shared {
+        true => base.join(format!("vdso-{}", rustix::process::geteuid().as_raw())),
+        false => base.join("vdso"),
+    }
+}
+
+/// Would a directory that this user makes there do?
+fn is_base(base: &Path) -> bool {
+    rustix::fs::access(base, rustix::fs::Access::WRITE_OK).is_ok()
+        && matches!(owners(base, true), Ok(None))
+        && matches!(file_system(base), Ok(None))
+}
+
+/// A directory that is there, in which a directory of one's own, mode 0755 or stricter,
+/// is a place that works: for what is published for a while, such as by a test.
+#[must_use]
+pub fn base() -> Option<PathBuf> {
+    bases().into_iter().find(|base| is_base(base))
+}
+
+/// A directory where publishing works: one that exists, or that could be made. Nothing
+/// is made.
 #[must_use]
 pub fn propose() -> Option<PathBuf> {
-    candidates().into_iter().find(|place| {
-        if place.exists() {
-            return matches!(reason(place), Ok(None));
-        }
-        place.parent().is_some_and(|parent| {
-            rustix::fs::access(parent, rustix::fs::Access::WRITE_OK).is_ok()
-                && matches!(owners(parent, true), Ok(None))
-                && matches!(file_system(parent), Ok(None))
-        })
+    bases().into_iter().find_map(|base| {
+        let place = own(&base);
+        let works = match place.exists() {
+            true => matches!(reason(&place), Ok(None)),
+            false => is_base(&base),
+        };
+        works.then_some(place)
     })
 }
 
@@ -249,9 +268,9 @@ pub fn propose() -> Option<PathBuf> {
 /// [`Error::Unfit`] when there is none on this machine.
 pub fn make() -> Result<PathBuf, Error> {
     let Some(place) = propose() else {
-        let directory = candidates().pop().unwrap_or_default();
-        let reason = reason(directory.parent().unwrap_or(&directory))?;
-        return Err(unfit(&directory, reason.unwrap_or(Unfit::ReadOnly)));
+        let base = std::env::temp_dir();
+        let reason = reason(&base)?.unwrap_or(Unfit::ReadOnly);
+        return Err(unfit(&base, reason));
     };
     match fs::DirBuilder::new().mode(0o755).create(&place) {
         Ok(()) => {}

@@ -37,7 +37,7 @@ fn built(text: &str) -> Vec<u8> {
 
 /// A directory of our own, and a vDSO's path in it.
 fn place() -> (TempDir, PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir_in(place::base().unwrap()).unwrap();
     let path = fs::canonicalize(directory.path())
         .unwrap()
         .join("libweather.so.1");

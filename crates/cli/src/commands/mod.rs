@@ -2,6 +2,7 @@
 
 mod build;
 mod check;
+mod demo;
 mod get;
 mod retire;
 mod serve;
@@ -17,6 +18,9 @@ use std::process::ExitCode;
 pub(crate) enum Command {
     Build(build::Arguments),
     Check(check::Arguments),
+    Demo(demo::Arguments),
+    #[command(hide = true)]
+    DemoReader(demo::reader::Arguments),
     Get(get::Arguments),
     Retire(retire::Arguments),
     Serve(serve::Arguments),
@@ -31,6 +35,8 @@ impl Command {
         match self {
             Self::Build(arguments) => build::run(arguments),
             Self::Check(arguments) => check::run(&arguments),
+            Self::Demo(arguments) => demo::run(&arguments),
+            Self::DemoReader(arguments) => demo::reader::run(&arguments),
             Self::Get(arguments) => get::run(&arguments),
             Self::Retire(arguments) => retire::run(&arguments),
             Self::Serve(arguments) => serve::run(&arguments),

@@ -1,0 +1,73 @@
+//! vDSOs of your own: variables that one process publishes and every process on the
+//! machine reads, in any language, at the cost of a load.
+//!
+//! A vDSO is a small shared object with read-only data pages beside it, which its
+//! publisher keeps up to date. Linux has one for the time; this crate makes others.
+//!
+//! # Reading
+//!
+//! ```
+//! # use vdsokit::Vvars;
+//! # #[derive(Clone, Copy, Vvars)]
+//! # #[vvar(soname = "libweather.so.1", version = "WEATHER_1.0")]
+//! # struct Weather { #[vvar(init = 1.5)] temperature: f64 }
+//! # let directory = tempfile::tempdir_in(vdsokit::place::base().unwrap()).unwrap();
+//! # let path = directory.path().join("libweather.so.1");
+//! # let _publisher = Weather::create(&path)?;
+//! use vdsokit::{Condition, Vdso};
+//!
+//! let weather = Vdso::open(&path)?;
+//! let temperature = weather.var::<f64>("temperature")?;
+//! if weather.status().condition == Condition::Live {
+//!     println!("{} degC", temperature.get()); // one load
+//! }
+//! # Ok::<(), vdsokit::Error>(())
+//! ```
+//!
+//! A handle ([`Var`], [`Latched`]) is checked against the vDSO once, when it is made;
+//! from then on a read can't fail. [`Vdso::status`] says whether anybody keeps the
+//! values up to date.
+//!
+//! # Publishing
+//!
+//! `#[derive(Vvars)]` on a struct declares variables in Rust: see [`Vvars`]. A vDSO that
+//! `vdso build` made is published with [`Publisher::open`].
+//!
+//! # Other languages
+//!
+//! The published file is an ordinary shared library: a C program links with it, Python
+//! loads it with ctypes. [`Vvars::declaration`] gives what `vdso build` makes the C
+//! header from.
+//!
+//! # What it does not do
+//!
+//! * It sends nothing. A reader sees the values of now; what came and went between two
+//!   looks is gone. For a stream use a queue.
+//! * It doesn't leave the machine.
+//! * It has one publisher. A reader can't answer, and a variable can't be incremented by
+//!   many.
+//! * It can't be published just anywhere: not on overlayfs (a container's root), NFS, or
+//!   a `noexec` mount. [`place`] says where and why, and finds a place.
+//! * It doesn't protect readers from a publisher that lies. Who may publish is a matter
+//!   of file permissions.
+//!
+//! # Memory ordering
+//!
+//! A read acquires and a write releases: a reader that sees a value sees everything that
+//! its publisher did before it wrote it. Two variables are read together only as fields
+//! of one record.
+//!
+//! Handles are `Send` and `Sync`, keep the vDSO mapped, work in a child after fork(2)
+//! and in a signal handler.
+
+pub mod declare;
+
+pub use declare::Vvars;
+pub use vdsokit_macros::{Record, Vvars};
+pub use vdsokit_publish::{
+    Condition, Dynamic, Error, Latched, LatchedWriter, Number, Publisher, Status, Var, VarWriter,
+    Vdso, place, type_of,
+};
+/// The data page itself: layout, latch, directory.
+pub use vdsokit_vvar as vvar;
+pub use vdsokit_vvar::value::{Text, Value};
