@@ -47,6 +47,24 @@ pub enum Error {
         /// What ptrace(2) said.
         source: io::Error,
     },
+    /// No such process.
+    #[error("no process {pid}")]
+    #[diagnostic(help("it may have ended; `ps` lists those that live"))]
+    NoProcess {
+        /// As it was asked for.
+        pid: u32,
+    },
+    /// The process is in a state in which it can't be changed, and is as it was.
+    #[error("process {pid} is left as it is: {reason}")]
+    #[diagnostic(help(
+        "what passes with time, like a stop or a call in progress, may be tried again"
+    ))]
+    Unserved {
+        /// The process.
+        pid: u32,
+        /// Why.
+        reason: Unserved,
+    },
     /// Another call to the system failed.
     #[error("can't {what}")]
     #[diagnostic(help("the operating system's reason is given below"))]
@@ -106,7 +124,7 @@ pub enum ImageError {
     },
 }
 
-/// Why a program runs on without our vDSO.
+/// Why a program or a process runs on without our vDSO.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Unserved {
@@ -126,6 +144,27 @@ pub enum Unserved {
     /// The tracer could not look into it or change it.
     #[error("it can't be changed: {0}")]
     Access(#[source] io::Error),
+    /// It is stopped, as by SIGSTOP.
+    #[error("it is stopped; continue it first")]
+    Stopped,
+    /// A thread of it can't be stopped, or ended meanwhile.
+    #[error("one of its threads ends, or sleeps where it can't be stopped")]
+    Busy,
+    /// A thread of it is in a vDSO function, or in a signal handler that interrupted one.
+    #[error("one of its threads is inside a vDSO function")]
+    InsideVdso,
+    /// It ignores SIGTRAP or SIGSEGV, which the change needs.
+    #[error("it ignores SIGTRAP or SIGSEGV")]
+    IgnoresTrap,
+    /// It has been attached to before.
+    #[error("it has a vDSO of ours; detach that first")]
+    AlreadyAttached,
+    /// It has not been attached to.
+    #[error("it has no vDSO that was attached")]
+    NotAttached,
+    /// The kernel's vDSO is of a shape that leaves no room for jumps.
+    #[error("its vDSO has no room for jumps to another")]
+    NoRoom,
 }
 
 /// What the tracer has to say about one process.

@@ -76,6 +76,7 @@ impl Injector {
             registers,
             home: vdso,
             scratch_end,
+            blocked,
             signal: 0,
         };
         let slot = arch::stack_pointer(&registers) + slot as u64;
@@ -84,8 +85,7 @@ impl Injector {
             return Err(Failure::Ended);
         }
         arch::leave_syscall(&mut visit.registers);
-        sys::set_registers(pid, &visit.registers)?;
-        sys::set_blocked(pid, blocked)?;
+        visit.restore()?;
         sys::set_options(pid, options)?;
         outcome.map(|address| Delivered {
             address,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 
 use vdsokit_elf::Image;
 
@@ -30,10 +31,17 @@ impl KernelVdso {
         links: &[Link],
     ) -> io::Result<Self> {
         let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
-        let (length, vvar_length) = extent(&maps, address).ok_or_else(|| {
-            io::Error::other("AT_SYSINFO_EHDR is not where the kernel mapped [vdso]")
-        })?;
-        let mut bytes = vec![0; length as usize];
+        let mappings = mappings(&maps).unwrap_or_default();
+        let (Some(first), Some(vdso)) = (mappings.first(), mappings.last()) else {
+            return Err(io::Error::other("the kernel's vDSO is not mapped"));
+        };
+        if vdso.start != address {
+            return Err(io::Error::other(
+                "AT_SYSINFO_EHDR is not where the kernel's vDSO is mapped",
+            ));
+        }
+        let vvar_length = vdso.start - first.start;
+        let mut bytes = vec![0; (vdso.end - vdso.start) as usize];
         memory.read_exact(address, &mut bytes)?;
         let image = Image::parse_memory(&bytes, address)
             .map_err(|error| io::Error::other(format!("the kernel's vDSO: {error}")))?;
@@ -70,27 +78,26 @@ impl KernelVdso {
     }
 }
 
-/// The length of the mapping `[vdso]` at `address`, and of the `[vvar…]` mappings that end
-/// where it begins, from the lines of `/proc/PID/maps`.
-fn extent(maps: &str, address: u64) -> Option<(u64, u64)> {
-    let mut vvar = None::<(u64, u64)>;
+/// The mappings of the kernel's vDSO, in ascending order and without a gap: those of its
+/// vvar pages, then `[vdso]`; from the lines of `/proc/PID/maps`.
+pub(crate) fn mappings(maps: &str) -> Option<Vec<Range<u64>>> {
+    let mut found: Vec<Range<u64>> = Vec::new();
     for line in maps.lines() {
         let (range, rest) = line.split_once(' ')?;
         let (start, end) = range.split_once('-')?;
         let start = u64::from_str_radix(start, 16).ok()?;
         let end = u64::from_str_radix(end, 16).ok()?;
         let name = rest.rsplit(' ').next()?;
-        if start == address && name == "[vdso]" {
-            let below = vvar
-                .filter(|&(_, end)| end == start)
-                .map_or(0, |(first, end)| end - first);
-            return Some((end - start, below));
+        if !name.starts_with("[vvar") && name != "[vdso]" {
+            continue;
         }
-        vvar = match vvar {
-            _ if !name.starts_with("[vvar") => None,
-            Some((first, last)) if last == start => Some((first, end)),
-            _ => Some((start, end)),
-        };
+        if found.last().is_some_and(|last| last.end != start) {
+            found.clear();
+        }
+        found.push(start..end);
+        if name == "[vdso]" {
+            return Some(found);
+        }
     }
     None
 }
@@ -105,13 +112,27 @@ mod tests {
         let new = "7f46dfa6c000-7f46dfa70000 r--p 00000000 00:00 0      [vvar]\n\
                    7f46dfa70000-7f46dfa72000 r--p 00000000 00:00 0      [vvar_vclock]\n\
                    7f46dfa72000-7f46dfa74000 r-xp 00000000 00:00 0      [vdso]\n";
-        assert_eq!(extent(new, 0x7f46_dfa7_2000), Some((0x2000, 0x6000)));
+        let (first, second) = (0x7f46_dfa6_c000, 0x7f46_dfa7_0000);
+        let vdso = 0x7f46_dfa7_2000..0x7f46_dfa7_4000;
+        assert_eq!(
+            mappings(new),
+            Some(vec![first..second, second..vdso.start, vdso])
+        );
         let old = "7ffc3d1f5000-7ffc3d1f9000 r--p 00000000 00:00 0      [vvar]\n\
                    7ffc3d1f9000-7ffc3d1fb000 r-xp 00000000 00:00 0      [vdso]\n";
-        assert_eq!(extent(old, 0x7ffc_3d1f_9000), Some((0x2000, 0x4000)));
-        let apart = "7ffc3d1f5000-7ffc3d1f8000 r--p 00000000 00:00 0      [vvar]\n\
-                     7ffc3d1f9000-7ffc3d1fb000 r-xp 00000000 00:00 0      [vdso]\n";
-        assert_eq!(extent(apart, 0x7ffc_3d1f_9000), Some((0x2000, 0)));
-        assert_eq!(extent(old, 0x7ffc_3d1f_5000), None);
+        let (vvar, vdso) = (0x7ffc_3d1f_5000, 0x7ffc_3d1f_9000);
+        assert_eq!(mappings(old), Some(vec![vvar..vdso, vdso..vdso + 0x2000]));
+        let apart = old.replace("7ffc3d1f9000 r--p", "7ffc3d1f8000 r--p");
+        assert_eq!(
+            mappings(&apart),
+            Some(vec![std::ops::Range {
+                start: vdso,
+                end: vdso + 0x2000
+            }])
+        );
+        assert_eq!(
+            mappings("7ffe90a0c000-7ffe90a2d000 rw-p 00000000 00:00 0   [stack]\n"),
+            None
+        );
     }
 }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `object` | checks an image and holds it ready: memfd, vvar pages, links |
 //! | `exec` | becomes a program, with a tracer beside it |
+//! | `attach`, `threads`, `front` | putting an object into a live process, and taking it out |
 //! | `stop` | why a tracee stopped and what to answer: the whole state machine |
 //! | `tracer` | the loop that waits and answers |
 //! | `imports` | which programs trace others themselves |
@@ -32,8 +33,10 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod arch;
+mod attach;
 mod error;
 mod exec;
+mod front;
 mod imports;
 mod inject;
 mod kernel;
@@ -44,9 +47,11 @@ mod pass;
 mod stack;
 mod stop;
 mod sys;
+mod threads;
 mod tracer;
 mod visit;
 
+pub use attach::{attach, attach_and_follow, detach};
 pub use error::{Error, Event, ImageError, Unserved};
 pub use exec::Delivery;
 pub use object::Object;

@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
-use vdsokit_elf::Image;
 use vdsokit_elf::constants::{PF_W, PF_X};
+use vdsokit_elf::{Image, Kind, Segment};
 
 use crate::arch;
 use crate::error::{Error, ImageError};
@@ -28,6 +28,8 @@ pub struct Object {
     pub(crate) text: Source,
     pub(crate) vvar: Option<Source>,
     pub(crate) links: Vec<Link>,
+    /// Exported functions and where they are, in bytes from the image's start.
+    functions: Vec<(String, u64)>,
     pub(crate) length: u64,
 }
 
@@ -44,7 +46,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    fn new(file: File, offset: u64, distance: u64, length: u64) -> io::Result<Source> {
+    pub(crate) fn new(file: File, offset: u64, distance: u64, length: u64) -> io::Result<Source> {
         let metadata = file.metadata()?;
         let (device, inode) = (metadata.dev(), metadata.ino());
         Ok(Source {
@@ -59,7 +61,7 @@ impl Source {
 }
 
 impl Source {
-    fn place(&self, protection: c_int, flags: c_int) -> Place<'_> {
+    pub(crate) fn place(&self, protection: c_int, flags: c_int) -> Place<'_> {
         let &Source {
             ref file,
             device,
@@ -90,7 +92,7 @@ impl Object {
     /// the kernel refuses a memfd.
     pub fn new(bytes: &[u8]) -> Result<Object, Error> {
         let layout = Layout::of(bytes)?;
-        let file = memfd(bytes).map_err(Error::system("keep the image in memory"))?;
+        let file = memfd("vdso", bytes).map_err(Error::system("keep the image in memory"))?;
         Object::assemble(file, layout)
     }
 
@@ -122,6 +124,7 @@ impl Object {
             text,
             vvar,
             links: layout.links,
+            functions: layout.functions,
             length: layout.length,
         })
     }
@@ -153,6 +156,16 @@ impl Object {
         Ok(self)
     }
 
+    /// Where the function is that does what the kernel's `name` does, in bytes from the image's
+    /// start. The kernel gives most of its functions two names, with and without `__vdso_`.
+    pub(crate) fn function(&self, name: &str) -> Option<u64> {
+        let plain = name.strip_prefix("__vdso_").unwrap_or(name);
+        let is_it = |own: &str| own.strip_prefix("__vdso_").unwrap_or(own) == plain;
+        let found = self.functions.iter().find(|(own, _)| own == name);
+        let found = found.or_else(|| self.functions.iter().find(|(own, _)| is_it(own)));
+        found.map(|&(_, distance)| distance)
+    }
+
     /// Text and vvar pages as they are to be mapped. The text's mapping takes the room of all;
     /// the vvar pages then take their place over its end.
     pub(crate) fn places(&self) -> Vec<Place<'_>> {
@@ -176,9 +189,9 @@ impl Object {
 }
 
 /// A read-only memfd of `bytes` that nobody can change.
-fn memfd(bytes: &[u8]) -> io::Result<File> {
+pub(crate) fn memfd(name: &str, bytes: &[u8]) -> io::Result<File> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let mut file = File::from(rustix::fs::memfd_create("vdso", flags)?);
+    let mut file = File::from(rustix::fs::memfd_create(name, flags)?);
     file.write_all(bytes)?;
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
     rustix::fs::fcntl_add_seals(&file, seals)?;
@@ -200,6 +213,7 @@ struct Layout {
     length: u64,
     vvar: Option<Stretch>,
     links: Vec<Link>,
+    functions: Vec<(String, u64)>,
 }
 
 #[derive(Debug)]
@@ -251,6 +265,7 @@ impl Layout {
             length: text_length,
             vvar: None,
             links: link::read(&image, text)?,
+            functions: functions(&image, text),
         };
         let Some(vvar) = rest.first() else {
             return Ok(layout);
@@ -279,4 +294,19 @@ impl Layout {
         });
         Ok(layout)
     }
+}
+
+/// The functions that `image` exports, and where they are, counted from the start of `text`.
+fn functions(image: &Image<'_>, text: &Segment) -> Vec<(String, u64)> {
+    image
+        .symbols()
+        .filter(|symbol| symbol.is_export() && symbol.kind == Kind::Function)
+        .filter(|symbol| text.holds(symbol.value, 1))
+        .filter_map(|symbol| {
+            Some((
+                symbol.name().to_str()?.to_owned(),
+                symbol.value - text.vaddr,
+            ))
+        })
+        .collect()
 }

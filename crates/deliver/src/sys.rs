@@ -9,6 +9,7 @@
 use std::ffi::{CString, c_int, c_long, c_ulong, c_void};
 use std::io;
 use std::ptr;
+use std::time::{Duration, Instant};
 
 /// A thread id or a process id, as the kernel's ptrace interface mixes them.
 pub(crate) type Pid = libc::pid_t;
@@ -19,11 +20,18 @@ pub(crate) type Registers = libc::user_regs_struct;
 /// A set of signals as the kernel has it: bit n-1 stands for signal n.
 pub(crate) type SignalSet = u64;
 
+/// Every signal but the two that the end of the stub is forced on a thread with. Were they
+/// blocked, the force would take their handlers away (kernel/signal.c,
+/// `force_sig_info_to_task`).
+pub(crate) const ALL_BUT_TRAPS: SignalSet = !(1 << (libc::SIGTRAP - 1) | 1 << (libc::SIGSEGV - 1));
+
 /// How a stopped thread goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resume {
     /// `PTRACE_CONT`.
     Continue,
+    /// `PTRACE_SINGLESTEP`.
+    Step,
     /// `PTRACE_DETACH`.
     Detach,
 }
@@ -49,6 +57,20 @@ pub(crate) fn set_options(pid: Pid, options: c_int) -> io::Result<()> {
     ptrace(libc::PTRACE_SETOPTIONS, pid, 0, options as usize).map(drop)
 }
 
+/// Stops a seized thread; it reports that in its own time.
+pub(crate) fn interrupt(pid: Pid) -> io::Result<()> {
+    ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0).map(drop)
+}
+
+/// Whether a process ignores one of [`ALL_BUT_TRAPS`]' exceptions: forced on it, the signal
+/// would be ignored no more.
+pub(crate) fn ignores_trap(pid: Pid) -> io::Result<bool> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|set| SignalSet::from_str_radix(set.trim(), 16).ok());
+    Ok(ignored.is_none_or(|set| set & !ALL_BUT_TRAPS != 0))
+}
+
 /// Lets a thread in a group-stop stay stopped and hear of `SIGCONT`.
 pub(crate) fn listen(pid: Pid) -> io::Result<()> {
     ptrace(libc::PTRACE_LISTEN, pid, 0, 0).map(drop)
@@ -58,6 +80,7 @@ pub(crate) fn listen(pid: Pid) -> io::Result<()> {
 pub(crate) fn resume(pid: Pid, how: Resume, signal: c_int) -> io::Result<()> {
     let request = match how {
         Resume::Continue => libc::PTRACE_CONT,
+        Resume::Step => libc::PTRACE_SINGLESTEP,
         Resume::Detach => libc::PTRACE_DETACH,
     };
     ptrace(request, pid, 0, signal as usize).map(drop)
@@ -134,6 +157,28 @@ pub(crate) fn wait(pid: Pid) -> io::Result<Option<(Pid, c_int)>> {
             Some(libc::EINTR) => {}
             Some(libc::ECHILD) => return Ok(None),
             _ => return Err(error),
+        }
+    }
+}
+
+/// Waits for a state change of `pid` until `deadline`. `None`: there was none.
+pub(crate) fn wait_until(pid: Pid, deadline: Instant) -> io::Result<Option<c_int>> {
+    loop {
+        let mut status = 0;
+        // SAFETY: as in `wait`.
+        let got = unsafe {
+            libc::waitpid(
+                pid,
+                &mut status,
+                libc::__WALL | libc::__WNOTHREAD | libc::WNOHANG,
+            )
+        };
+        match got {
+            0 if Instant::now() >= deadline => return Ok(None),
+            // Nothing wakes a thread both at a stop of a tracee and at a time: look often.
+            0 => std::thread::sleep(Duration::from_micros(50)),
+            -1 => return Err(io::Error::last_os_error()),
+            _ => return Ok(Some(status)),
         }
     }
 }

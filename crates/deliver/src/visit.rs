@@ -10,7 +10,7 @@ use crate::error::Unserved;
 use crate::memory::Memory;
 use crate::pass;
 use crate::stop::Stop;
-use crate::sys::{self, Pid, Registers, Resume};
+use crate::sys::{self, Pid, Registers, Resume, SignalSet};
 
 /// Why a process has not got what it was to get.
 #[derive(Debug)]
@@ -91,11 +91,20 @@ pub(crate) struct Visit {
     pub(crate) home: u64,
     /// The end of memory that nobody misses, a page of it at least.
     pub(crate) scratch_end: u64,
+    /// The signals that it blocked, and has to block again.
+    pub(crate) blocked: SignalSet,
     /// A signal that came meanwhile and has to be delivered on resuming (0: none).
     pub(crate) signal: c_int,
 }
 
 impl Visit {
+    /// Gives the thread its registers and signal mask back.
+    pub(crate) fn restore(&mut self) -> Result<(), Failure> {
+        sys::set_registers(self.pid, &self.registers)?;
+        sys::set_blocked(self.pid, self.blocked)?;
+        Ok(())
+    }
+
     /// Maps `places` (two at most) and unmaps the stretch `unmap`. Says where the first place
     /// lies, and whether the stub's own page went with the unmapping. On an error nothing has
     /// been mapped or unmapped.

@@ -17,6 +17,10 @@ use crate::sys::Registers;
 
 /// System call numbers (arch/x86/entry/syscalls/syscall_64.tbl).
 pub(crate) mod number {
+    pub(crate) const MMAP: u64 = 9;
+    pub(crate) const MPROTECT: u64 = 10;
+    pub(crate) const MUNMAP: u64 = 11;
+    pub(crate) const MREMAP: u64 = 25;
     pub(crate) const RECVMSG: u64 = 47;
     pub(crate) const SOCKETPAIR: u64 = 53;
     pub(crate) const CLOSE: u64 = 3;
@@ -162,6 +166,9 @@ std::arch::global_asm!(
     ".hidden vdsokit_deliver_stub_call",
     "vdsokit_deliver_stub_call:",       // any one system call
     "   syscall",
+    ".globl vdsokit_deliver_stub_called",
+    ".hidden vdsokit_deliver_stub_called",
+    "vdsokit_deliver_stub_called:",     // reached by a fault if the call unmapped the stub
     "   jmp   4b",
     ".globl vdsokit_deliver_stub_end",
     ".hidden vdsokit_deliver_stub_end",
@@ -181,6 +188,7 @@ unsafe extern "C" {
     safe static vdsokit_deliver_stub_gone: u8;
     safe static vdsokit_deliver_stub_done: u8;
     safe static vdsokit_deliver_stub_call: u8;
+    safe static vdsokit_deliver_stub_called: u8;
     safe static vdsokit_deliver_stub_end: u8;
 }
 
@@ -229,6 +237,7 @@ pub(crate) fn is_done(registers: &Registers, address: u64) -> bool {
     let at = registers.rip.wrapping_sub(address);
     at == label(&raw const vdsokit_deliver_stub_done)
         || at == label(&raw const vdsokit_deliver_stub_gone)
+        || at == label(&raw const vdsokit_deliver_stub_called)
 }
 
 /// Whether the stub ended by unmapping the page that it lies in.
@@ -257,6 +266,49 @@ pub(crate) fn leave_syscall(registers: &mut Registers) {
     registers.orig_rax = u64::MAX;
 }
 
+/// Of a thread that was interrupted in a system call which failed for that reason: makes it
+/// make the call again. Says whether it was such a thread.
+pub(crate) fn restart_interrupted(registers: &mut Registers) -> bool {
+    /// close(2) has closed the descriptor even when it fails so.
+    const CLOSE: u64 = number::CLOSE;
+    let call = registers.orig_rax;
+    if (call as i64) < 0 || call == CLOSE || error_of(registers.rax) != Some(libc::EINTR) {
+        return false;
+    }
+    registers.rax = call;
+    registers.rip -= SYSCALL.len() as u64;
+    leave_syscall(registers);
+    true
+}
+
+/// The instruction `syscall`.
+const SYSCALL: [u8; 2] = [0x0f, 0x05];
+
+/// A jump to `target`, wherever that is: `jmp *0(%rip)` and the address. It changes no
+/// register and no flag.
+pub(crate) fn jump(target: u64) -> [u8; 14] {
+    let mut code = [0xff, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    code[6..].copy_from_slice(&target.to_le_bytes());
+    code
+}
+
+/// The instructions that signal frames on a stack return to. In the kernel's frame the word
+/// after the next behind `rip` begins with the code selector (struct sigcontext,
+/// arch/x86/include/uapi/asm/sigcontext.h).
+pub(crate) fn interrupted(stack: &[u64]) -> impl Iterator<Item = u64> {
+    stack
+        .windows(3)
+        .filter(|words| words[2] & 0xffff == USER_CODE)
+        .map(|words| words[0])
+}
+
+/// The selector of 64-bit user code (arch/x86/include/asm/segment.h, `__USER_CS`).
+const USER_CODE: u64 = 0x33;
+
+pub(crate) fn instruction_pointer(registers: &Registers) -> u64 {
+    registers.rip
+}
+
 pub(crate) fn stack_pointer(registers: &Registers) -> u64 {
     registers.rsp
 }
@@ -264,8 +316,7 @@ pub(crate) fn stack_pointer(registers: &Registers) -> u64 {
 /// Whether a register set of `length` bytes is that of a 64-bit program. x32 programs pass
 /// here and show by their auxiliary vector.
 pub(crate) fn is_native(registers: &Registers, length: usize) -> bool {
-    // 0x33 is the selector of 64-bit user code (arch/x86/include/asm/segment.h, __USER_CS).
-    length == size_of::<Registers>() && registers.cs == 0x33
+    length == size_of::<Registers>() && registers.cs == USER_CODE
 }
 
 #[cfg(test)]

@@ -1,0 +1,279 @@
+//! Putting an object into a live process, and taking it out again.
+
+use std::fs;
+use std::io;
+
+use vdsokit_elf::Image;
+
+use crate::arch::{self, number};
+use crate::error::{Error, Event, Unserved};
+use crate::front::{self, Record};
+use crate::inject::Injector;
+use crate::kernel::{self, KernelVdso};
+use crate::memory::Memory;
+use crate::object::{Object, PAGE, Source, memfd};
+use crate::sys::{self, Pid};
+use crate::threads::Threads;
+use crate::tracer::{FOLLOW, Tracer};
+use crate::visit::{Failure, StubError, Visit};
+
+/// The name of the file that a front is mapped from, as `/proc/PID/maps` shows it.
+const FRONT: &str = "vdso-front";
+
+/// Puts `object` into the live process `pid`: from now on its vDSO functions are ours. New
+/// processes that it forks have them as well; programs that it executes don't, see
+/// [`attach_and_follow`].
+///
+/// Functions that the image doesn't have stay the kernel's, as the program's libc has long
+/// looked them up. On an error the process is as it was.
+///
+/// If this process dies within the millisecond that the change takes, the kernel kills the
+/// other one too (PTRACE_O_EXITKILL): half-changed it would crash.
+///
+/// # Errors
+/// [`Error::NoProcess`], [`Error::Trace`]; [`Error::Unserved`] with the reason when the
+/// process is in a state in which it can't be changed.
+pub fn attach(pid: u32, object: &Object) -> Result<(), Error> {
+    let threads = Threads::stop(pid as Pid)?;
+    put(pid as Pid, &threads, object)
+}
+
+/// As [`attach`]; then follows the process and all that it starts, so that what they execute
+/// gets the object too, until the last of them has ended. When this process ends first, they
+/// run on.
+///
+/// # Errors
+/// As [`attach`], and [`Error::System`] when waiting fails.
+pub fn attach_and_follow(
+    pid: u32,
+    object: Object,
+    mut report: impl FnMut(Event),
+) -> Result<(), Error> {
+    let threads = Threads::stop(pid as Pid)?;
+    put(pid as Pid, &threads, &object)?;
+    let system = || Error::system("follow the process");
+    threads.follow(FOLLOW).map_err(system())?;
+    Tracer::new(Injector::new(object), FOLLOW, &mut report)
+        .run(|_| {})
+        .map_err(system())
+}
+
+/// Takes out what [`attach`] put in: the kernel's vDSO is back where it was, byte for byte.
+/// Children forked in between keep theirs until they are detached themselves.
+///
+/// # Errors
+/// As [`attach`]; [`Unserved::NotAttached`] when there is nothing to take out.
+pub fn detach(pid: u32) -> Result<(), Error> {
+    let threads = Threads::stop(pid as Pid)?;
+    let pid = pid as Pid;
+    let outcome = (|| {
+        let memory = Memory::open(pid)?;
+        let record = record(pid, &memory)?.ok_or(Unserved::NotAttached)?;
+        let mut kernel = record.place();
+        (kernel.start, kernel.end) = (
+            record.moved_to,
+            record.moved_to + (kernel.end - kernel.start),
+        );
+        threads.leave(&memory, &[record.place(), record.image.clone(), kernel])?;
+        let front = record.mappings.last().map_or(0, |image| image.start);
+        let mut visit = Guest::enter(&threads, memory, front)?;
+        let undone = undo(&record)
+            .into_iter()
+            .try_for_each(|(number, arguments)| visit.0.call(number, arguments).map(drop));
+        visit.leave()?;
+        undone.map_err(Failure::from)
+    })();
+    outcome.map_err(|failure| explain(&threads, failure))
+}
+
+fn explain(threads: &Threads, failure: Failure) -> Error {
+    match failure {
+        Failure::Ended => threads.refuse(Unserved::Busy),
+        Failure::Unserved(reason) => threads.refuse(reason),
+    }
+}
+
+fn put(pid: Pid, threads: &Threads, object: &Object) -> Result<(), Error> {
+    let outcome = (|| {
+        let memory = Memory::open(pid)?;
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+        if record(pid, &memory)?.is_some() {
+            return Err(Unserved::AlreadyAttached.into());
+        }
+        let mappings = kernel::mappings(&maps).ok_or(Unserved::NoVdso)?;
+        let vdso = mappings.last().map_or(0, |image| image.start);
+        threads.leave(&memory, &mappings)?;
+        let kernel = KernelVdso::read(pid, &memory, vdso, &object.links)?;
+        let mut guest = Guest::enter(threads, memory, vdso)?;
+        let mut undo = Vec::new();
+        let outcome = redirect(&mut guest.0, object, &kernel, mappings, &mut undo);
+        if outcome.is_err() {
+            for (number, arguments) in undo.into_iter().rev() {
+                guest.0.call(number, arguments).map_err(Failure::from)?;
+            }
+        }
+        guest.leave()?;
+        outcome.map_err(Failure::from)
+    })();
+    outcome.map_err(|failure| explain(threads, failure))
+}
+
+/// A system call: its number and arguments.
+type Call = (u64, [u64; 6]);
+
+fn unmap(start: u64, length: u64) -> Call {
+    (number::MUNMAP, [start, length, 0, 0, 0, 0])
+}
+
+/// Moves a mapping over whatever is at `to`.
+fn move_to(from: u64, length: u64, to: u64) -> Call {
+    let flags = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as u64;
+    (number::MREMAP, [from, length, length, flags, to, 0])
+}
+
+/// What undoes everything that `record` says.
+fn undo(record: &Record) -> Vec<Call> {
+    let mut calls: Vec<Call> = record
+        .mappings
+        .iter()
+        .map(|mapping| {
+            move_to(
+                record.moved(mapping),
+                mapping.end - mapping.start,
+                mapping.start,
+            )
+        })
+        .collect();
+    calls.push(unmap(
+        record.image.start,
+        record.image.end - record.image.start,
+    ));
+    calls
+}
+
+/// Maps the object, moves the kernel's vDSO away and puts the front in its place. Whatever has
+/// been done by the time of an error is in `undo`.
+fn redirect(
+    visit: &mut Visit,
+    object: &Object,
+    kernel: &KernelVdso,
+    mappings: Vec<std::ops::Range<u64>>,
+    undo: &mut Vec<Call>,
+) -> Result<(), StubError> {
+    let (image, _) = visit.map(&object.places(), (0, 0))?;
+    undo.push(unmap(image, object.length()));
+    let mut record = Record {
+        image: image..image + object.length(),
+        moved_to: 0,
+        mappings,
+    };
+    let place = record.place();
+    let length = place.end - place.start;
+    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as u64;
+    let none = libc::PROT_NONE as u64;
+    record.moved_to = visit.call(number::MMAP, [0, length, none, flags, u64::MAX, 0])?;
+    undo.push(unmap(record.moved_to, length));
+
+    let parsed = Image::parse_memory(kernel.bytes(), place.end - kernel.bytes().len() as u64);
+    let front = parsed
+        .ok()
+        .and_then(|image| front::compose(&record, &image, object));
+    let front = front.ok_or(Failure::Unserved(Unserved::NoRoom))?;
+    let file = memfd(FRONT, &front)?;
+    let front = Source::new(file, 0, place.start, length)?;
+
+    for (link, function) in object
+        .links
+        .iter()
+        .zip(kernel.functions(record.kernel_image()))
+    {
+        visit.memory.write_word(image + link.word, function)?;
+    }
+    for mapping in &record.mappings {
+        let (length, to) = (mapping.end - mapping.start, record.moved(mapping));
+        let (number, arguments) = move_to(mapping.start, length, to);
+        visit.call(number, arguments)?;
+        undo.push(move_to(to, length, mapping.start));
+    }
+    let flags = libc::MAP_PRIVATE | libc::MAP_FIXED_NOREPLACE;
+    visit.map(
+        &[front.place(libc::PROT_READ | libc::PROT_EXEC, flags)],
+        (0, 0),
+    )?;
+    Ok(())
+}
+
+/// The record of an earlier attach to `pid`.
+fn record(pid: Pid, memory: &Memory) -> io::Result<Option<Record>> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    let front = maps.lines().find(|line| line.contains(FRONT));
+    let start = front.and_then(|line| line.split_once('-'));
+    let Some(start) = start.and_then(|(start, _)| u64::from_str_radix(start, 16).ok()) else {
+        return Ok(None);
+    };
+    let mut bytes = [0; Record::LENGTH];
+    let got = memory.read(start, &mut bytes)?;
+    Ok(Record::read(&bytes[..got]))
+}
+
+/// One thread of a live process that makes system calls for us, with two pages of its own: the
+/// stub, and room for what the calls work on. The program's stacks are not to be used, as they
+/// may be no larger than what is on them.
+struct Guest(Visit);
+
+impl Guest {
+    /// `text` is an executable page where no thread is, to begin from.
+    fn enter(threads: &Threads, memory: Memory, text: u64) -> Result<Guest, Failure> {
+        let pid = threads.any();
+        if sys::ignores_trap(pid)? {
+            return Err(Unserved::IgnoresTrap.into());
+        }
+        let (registers, _) = sys::registers(pid)?;
+        let blocked = sys::blocked(pid)?;
+        threads.set_options(libc::PTRACE_O_EXITKILL)?;
+        sys::set_blocked(pid, sys::ALL_BUT_TRAPS)?;
+        let mut visit = Visit {
+            pid,
+            memory,
+            registers,
+            home: text,
+            scratch_end: 0,
+            blocked,
+            signal: 0,
+        };
+        let stub = arch::stub();
+        let mut before = vec![0; stub.len()];
+        visit.memory.read_exact(text, &mut before)?;
+        visit.memory.write(text, stub)?;
+        let pages = (|| {
+            let writable = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+            let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
+            let pages = visit.call(number::MMAP, [0, 2 * PAGE, writable, flags, u64::MAX, 0])?;
+            visit.memory.write(pages, stub)?;
+            let executable = (libc::PROT_READ | libc::PROT_EXEC) as u64;
+            visit.call(number::MPROTECT, [pages, PAGE, executable, 0, 0, 0])?;
+            Ok::<_, StubError>(pages)
+        })();
+        if !matches!(pages, Err(StubError::Failure(Failure::Ended))) {
+            visit.memory.write(text, &before)?;
+        }
+        match pages {
+            Ok(pages) => {
+                visit.home = pages;
+                visit.scratch_end = pages + 2 * PAGE;
+                Ok(Guest(visit))
+            }
+            Err(error) => {
+                visit.restore()?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Gives the pages back, and the thread its registers and signal mask.
+    fn leave(mut self) -> Result<(), Failure> {
+        let (number, arguments) = unmap(self.0.home, 2 * PAGE);
+        self.0.call(number, arguments)?;
+        self.0.restore()
+    }
+}
