@@ -167,7 +167,8 @@ pub enum Unserved {
     NoRoom,
 }
 
-/// What the tracer has to say about one process.
+/// What the tracer has to say about one process. Of each executable it says everything but
+/// [`Event::Delivered`] once.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -186,6 +187,15 @@ pub enum Event {
         program: Option<PathBuf>,
         /// Why.
         reason: Unserved,
+    },
+    /// A setuid or setgid program runs without the rights that it would have: the kernel
+    /// withholds them from a program whose tracer doesn't have them itself
+    /// (security/commoncap.c, `cap_bprm_creds_from_file`).
+    RightsWithheld {
+        /// The process.
+        pid: u32,
+        /// Its executable, where that can be told.
+        program: Option<PathBuf>,
     },
     /// A new program imports ptrace(2): it has our vDSO, and is let go, so that it can trace
     /// others. What it starts is not followed.

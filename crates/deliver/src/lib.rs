@@ -7,7 +7,7 @@
 //! | `attach`, `threads`, `front` | putting an object into a live process, and taking it out |
 //! | `stop` | why a tracee stopped and what to answer: the whole state machine |
 //! | `tracer` | the loop that waits and answers |
-//! | `imports` | which programs trace others themselves |
+//! | `program` | which programs trace others themselves, or are setuid |
 //! | `inject` | maps an object into a process at its first instruction |
 //! | `visit` | runs the stub in one stopped thread |
 //! | `pass` | hands descriptors to a process that can't open ours |
@@ -37,13 +37,13 @@ mod attach;
 mod error;
 mod exec;
 mod front;
-mod imports;
 mod inject;
 mod kernel;
 mod link;
 mod memory;
 mod object;
 mod pass;
+mod program;
 mod stack;
 mod stop;
 mod sys;

@@ -255,7 +255,8 @@ pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
         let pid = libc::clone(
             between_of(&argument),
             stack.byte_add(GUARD + STACK),
-            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+            // No SIGCHLD: it could outlive the exec that follows.
+            libc::CLONE_VM | libc::CLONE_VFORK,
             ptr::from_mut(&mut argument).cast(),
         );
         let outcome = if pid == -1 {

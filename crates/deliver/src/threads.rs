@@ -257,10 +257,10 @@ fn contains(ranges: &[Range<u64>], address: u64) -> bool {
 
 /// The end of the mapping that `address` lies in, from the lines of `/proc/PID/maps`.
 fn mapping_end(maps: &str, address: u64) -> u64 {
-    let ends = maps.lines().filter_map(|line| {
+    let mut ends = maps.lines().filter_map(|line| {
         let (start, end) = line.split_once(' ')?.0.split_once('-')?;
         let range = u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?;
         range.contains(&address).then_some(range.end)
     });
-    ends.last().unwrap_or(address)
+    ends.next().unwrap_or(address)
 }

@@ -1,12 +1,13 @@
 //! The tracer's loop: waits for a stop, gives the answer of [`crate::stop`].
 
+use std::collections::HashSet;
 use std::ffi::c_int;
 use std::io;
 use std::path::PathBuf;
 
 use crate::error::Event;
-use crate::imports::Imports;
 use crate::inject::Injector;
+use crate::program::{self, Programs};
 use crate::stop::{Answer, Stop};
 use crate::sys::{self, Pid, Resume};
 use crate::visit::Failure;
@@ -21,7 +22,9 @@ pub(crate) const ALONE: c_int = libc::PTRACE_O_TRACEEXEC;
 /// Delivers to every program that a traced tree of processes executes.
 pub(crate) struct Tracer<'a> {
     injector: Injector,
-    imports: Imports,
+    programs: Programs,
+    /// What has been said, and of which executable.
+    said: HashSet<(String, Option<PathBuf>)>,
     options: c_int,
     report: &'a mut dyn FnMut(Event),
 }
@@ -35,7 +38,8 @@ impl<'a> Tracer<'a> {
     ) -> Self {
         Tracer {
             injector,
-            imports: Imports::default(),
+            programs: Programs::default(),
+            said: HashSet::new(),
             options,
             report,
         }
@@ -81,9 +85,9 @@ impl<'a> Tracer<'a> {
             }
             Err(Failure::Ended) => return None,
             Err(Failure::Unserved(reason)) => {
-                let program = program(pid);
-                (self.report)(Event::Unserved {
-                    pid: pid as u32,
+                let (text, process) = (reason.to_string(), pid as u32);
+                self.say(pid, text, |program| Event::Unserved {
+                    pid: process,
                     program,
                     reason,
                 });
@@ -93,19 +97,28 @@ impl<'a> Tracer<'a> {
         if self.options == ALONE {
             return Some((Resume::Detach, signal));
         }
-        if self.imports.has_ptrace(pid) {
-            let program = program(pid);
-            (self.report)(Event::TracesOthers {
+        let program = self.programs.of(pid);
+        if !program::has_its_rights(pid, program) {
+            let pid = pid as u32;
+            let event = |program| Event::RightsWithheld { pid, program };
+            self.say(pid as Pid, "rights withheld".to_owned(), event);
+        }
+        if program.has_ptrace {
+            let event = |program| Event::TracesOthers {
                 pid: pid as u32,
                 program,
-            });
+            };
+            self.say(pid, "traces others".to_owned(), event);
             return Some((Resume::Detach, signal));
         }
         Some((Resume::Continue, signal))
     }
-}
 
-/// The executable of `pid`.
-fn program(pid: Pid) -> Option<PathBuf> {
-    std::fs::read_link(format!("/proc/{pid}/exe")).ok()
+    /// Reports `event`, unless the same `text` has been said of the same executable.
+    fn say(&mut self, pid: Pid, text: String, event: impl FnOnce(Option<PathBuf>) -> Event) {
+        let program = program::path(pid);
+        if self.said.insert((text, program.clone())) {
+            (self.report)(event(program));
+        }
+    }
 }

@@ -203,6 +203,64 @@ fn a_setuid_program_runs_untouched() {
 }
 
 #[test]
+fn without_root_and_a_setuid_program_there() {
+    if !is_root() || installed("setpriv").is_none() {
+        return;
+    }
+    // Where a user without rights can reach all that is needed.
+    let directory = std::env::temp_dir().join(format!("vdsokit-deliver-{}", std::process::id()));
+    fs::create_dir_all(&directory).expect("a directory");
+    let bring = |from: &Path, name: &str, mode| {
+        let path = directory.join(name);
+        fs::copy(from, &path).expect("copied");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("permissions");
+        path
+    };
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).expect("permissions");
+    let run = bring(&runner(), "run", 0o755);
+    let image = bring(&images().links, "image.so", 0o644);
+    let setuid = bring(&compiled("clock", &["-static"]), "clock", 0o4755);
+    let user = |command: &[&str]| {
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args([
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            text(&run),
+        ]);
+        finish(setpriv.arg("--report").arg(&image).args(command))
+    };
+    let plain = user(&["sh", "-c", "date +%s; exit"]);
+    let other = user(&[text(&setuid)]);
+    fs::remove_dir_all(&directory).expect("removed");
+    assert_eq!(
+        String::from_utf8_lossy(&plain.stdout).trim(),
+        SAID,
+        "{plain:?}"
+    );
+    assert_eq!(
+        String::from_utf8_lossy(&other.stdout).trim(),
+        SAID,
+        "{other:?}"
+    );
+    assert!(
+        String::from_utf8_lossy(&other.stderr).contains("without its rights"),
+        "{other:?}"
+    );
+}
+
+#[test]
+fn what_is_to_be_said_of_a_program_is_said_once() {
+    let program = compiled("clock", &["-static"]);
+    let script = format!(
+        "ulimit -n 3; exec 3<&-; for i in 1 2 3; do {}; done",
+        text(&program)
+    );
+    let (_, report) = reported(&images().plain, &["sh", "-c", &script]);
+    assert_eq!(report.matches("can't map the image").count(), 1, "{report}");
+}
+
+#[test]
 fn programs_that_trace_others_can() {
     if installed("strace").is_some() {
         let command = [

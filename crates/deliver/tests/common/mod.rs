@@ -69,17 +69,32 @@ pub(crate) fn scratch(name: &str) -> PathBuf {
     path
 }
 
-/// The example program `run`, which cargo builds beside the tests.
+/// The example program `run`.
 pub(crate) fn runner() -> PathBuf {
-    let test = env::current_exe().expect("the path of this test");
-    let profile = test.ancestors().nth(2).expect("the profile's directory");
-    let path = profile.join("examples/run");
-    assert!(
-        path.exists(),
-        "{} is missing: cargo test builds it",
-        path.display()
-    );
-    path
+    example("run")
+}
+
+/// An example program, built as it is now: cargo builds examples for `cargo test`, not for
+/// `cargo test --test NAME`.
+pub(crate) fn example(name: &str) -> PathBuf {
+    static PROFILE: OnceLock<PathBuf> = OnceLock::new();
+    let profile = PROFILE.get_or_init(|| {
+        let test = env::current_exe().expect("the path of this test");
+        let profile = test
+            .ancestors()
+            .nth(2)
+            .expect("the profile's directory")
+            .to_owned();
+        let name = match profile.file_name().and_then(OsStr::to_str) {
+            Some("debug") | None => "dev",
+            Some(name) => name,
+        };
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--examples", "--profile", name]);
+        succeed(cargo.current_dir(env!("CARGO_MANIFEST_DIR")));
+        profile
+    });
+    profile.join("examples").join(name)
 }
 
 /// `run IMAGE PROGRAM ARGUMENTS…`, ready to be started.

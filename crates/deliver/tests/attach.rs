@@ -1,0 +1,311 @@
+//! Attaching to live processes and detaching again.
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+
+use common::{SAID, compiled, example, finish, images, installed, on, status_field, text};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
+/// A program that answers each line with a line.
+struct Talker {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Talker {
+    /// Starts a program and waits until it says `ready`.
+    fn start(command: &mut Command) -> Talker {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let input = child.stdin.take().expect("a pipe");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut talker = Talker {
+            child,
+            input,
+            output,
+        };
+        assert_eq!(talker.line(), "ready");
+        talker
+    }
+
+    /// A shell that answers with `answer`.
+    fn shell(answer: &str) -> Talker {
+        let script = format!("echo ready; while read -r line; do {answer}; done");
+        Talker::start(Command::new("bash").args(["-c", &script]))
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("a line");
+        line.trim_end().to_owned()
+    }
+
+    fn ask(&mut self) -> String {
+        self.input.write_all(b"now\n").expect("written");
+        self.line()
+    }
+
+    fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+
+    fn attach(&self, image: &Path) {
+        succeeds(attacher(&[&self.pid(), text(image)]));
+    }
+
+    fn detach(&self) {
+        succeeds(attacher(&[&self.pid()]));
+    }
+
+    /// Its mappings, and the bytes of its vDSO.
+    fn memory(&self) -> (String, Vec<u8>) {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", self.pid())).expect("maps");
+        let line = maps
+            .lines()
+            .find(|line| line.ends_with("[vdso]"))
+            .expect("a vDSO");
+        let (start, rest) = line.split_once('-').expect("a range");
+        let number = |text| u64::from_str_radix(text, 16).expect("an address");
+        let (start, end) = (
+            number(start),
+            number(rest.split(' ').next().expect("an end")),
+        );
+        let memory = fs::File::open(format!("/proc/{}/mem", self.pid())).expect("memory");
+        let mut bytes = vec![0; (end - start) as usize];
+        std::os::unix::fs::FileExt::read_exact_at(&memory, &mut bytes, start).expect("read");
+        (maps, bytes)
+    }
+
+    /// Ends its input, and expects it to end well; gives the last line that it says.
+    fn end(mut self) -> String {
+        drop(self.input);
+        let mut last = String::new();
+        self.output.read_line(&mut last).expect("a line");
+        assert!(self.child.wait().expect("an end").success());
+        last.trim_end().to_owned()
+    }
+}
+
+fn attacher(arguments: &[&str]) -> Output {
+    finish(Command::new(example("attach")).args(arguments))
+}
+
+#[track_caller]
+fn succeeds(output: Output) {
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// Expects a refusal for this reason.
+#[track_caller]
+fn refuses(arguments: &[&str], reason: &str) {
+    let output = attacher(arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.code() == Some(125) && said.contains(reason),
+        "{output:?}"
+    );
+}
+
+const NOW: &str = "printf '%(%s)T\\n' -1";
+
+#[test]
+fn a_shell_there_and_back() {
+    for image in images().each() {
+        let mut shell = Talker::shell(NOW);
+        assert_ne!(shell.ask(), SAID);
+        let before = shell.memory();
+        for _ in 0..3 {
+            shell.attach(image);
+            assert_eq!(shell.ask(), SAID);
+            shell.detach();
+            assert_ne!(shell.ask(), SAID);
+        }
+        assert!(
+            shell.memory() == before,
+            "mapping by mapping and byte by byte"
+        );
+        shell.end();
+    }
+}
+
+#[test]
+fn static_programs_and_other_languages() {
+    let mut programs: Vec<Command> = Vec::new();
+    if installed("python3").is_some() {
+        let mut python = Command::new("python3");
+        python.args([
+            "-c",
+            "import sys, time\nprint('ready', flush=True)\n\
+             for line in sys.stdin: print(int(time.time()), flush=True)",
+        ]);
+        programs.push(python);
+    }
+    if installed("node").is_some() {
+        let mut node = Command::new("node");
+        node.args([
+            "-e",
+            "console.log('ready'); process.stdin.on('data', () => \
+             console.log(Math.floor(Date.now() / 1000)))",
+        ]);
+        programs.push(node);
+    }
+    for command in &mut programs {
+        let mut program = Talker::start(command);
+        assert_ne!(program.ask(), SAID);
+        program.attach(&images().links);
+        assert_eq!(program.ask(), SAID, "{command:?}");
+        program.detach();
+        assert_ne!(program.ask(), SAID);
+        program.end();
+    }
+}
+
+#[test]
+fn threads_that_read_the_clock_all_the_while() {
+    for flags in [&["-pthread"][..], &["-pthread", "-static"]] {
+        let program = Talker::start(Command::new(compiled("busy", flags)).arg(SAID));
+        let mut attached = 0;
+        for round in 0..20 {
+            let image = images().each()[round % 2];
+            let output = attacher(&[&program.pid(), text(image)]);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            if !output.status.success() {
+                // The handler had interrupted a function of the vDSO: another time, then.
+                assert!(said.contains("inside a vDSO function"), "{output:?}");
+                continue;
+            }
+            attached += 1;
+            loop {
+                let output = attacher(&[&program.pid()]);
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                if output.status.success() {
+                    break;
+                }
+                assert!(said.contains("inside a vDSO function"), "{output:?}");
+            }
+        }
+        assert!(attached > 0);
+        // Both clocks were read. A round may have been too short for the other one.
+        assert!(program.end().starts_with('1'));
+    }
+}
+
+#[test]
+fn no_system_call_is_interrupted() {
+    let mut program = Talker::start(&mut Command::new(compiled("waits", &["-pthread"])));
+    let directory = format!("/proc/{}/task", program.pid());
+    let threads = || -> Vec<PathBuf> {
+        let entries = fs::read_dir(&directory).expect("threads");
+        entries
+            .map(|entry| entry.expect("a thread").path())
+            .collect()
+    };
+    assert_eq!(threads().len(), 10);
+    // Every thread is in its system call.
+    for thread in threads() {
+        while fs::read_to_string(thread.join("syscall"))
+            .expect("readable")
+            .starts_with("running")
+        {
+            std::thread::yield_now();
+        }
+    }
+    for _ in 0..5 {
+        program.attach(&images().links);
+        program.detach();
+    }
+    program.attach(&images().plain);
+    assert_eq!(program.ask(), SAID);
+    assert!(program.child.wait().expect("an end").success());
+}
+
+#[test]
+fn a_forked_child_has_it_and_an_executed_program_does_not() {
+    let mut shell = Talker::shell(&format!("({NOW}) & wait; date +%s"));
+    shell.attach(&images().plain);
+    assert_eq!(shell.ask(), SAID);
+    assert_ne!(shell.line(), SAID);
+    shell.end();
+}
+
+#[test]
+fn a_followed_process_hands_it_on() {
+    let mut shell = Talker::shell(&format!("{NOW}; date +%s; sh -c 'date +%s; exit'"));
+    let mut follower = Command::new(example("attach"))
+        .args(["--follow", &shell.pid(), text(&images().links)])
+        .spawn()
+        .expect("the attacher starts");
+    // It is attached when it is traced and runs.
+    let maps = format!("/proc/{}/maps", shell.pid());
+    while !fs::read_to_string(&maps)
+        .expect("maps")
+        .contains("vdso-front")
+    {
+        std::thread::yield_now();
+    }
+    for _ in 0..3 {
+        assert_eq!([shell.ask(), shell.line(), shell.line()], [SAID; 3]);
+    }
+    follower.kill().expect("kill");
+    follower.wait().expect("an end");
+    assert_eq!(shell.ask(), SAID, "what it has stays");
+    assert_ne!(shell.line(), SAID, "what it starts is not followed");
+    assert_ne!(shell.line(), SAID);
+    shell.detach();
+    assert_ne!(shell.ask(), SAID);
+    shell.line();
+    shell.line();
+    shell.end();
+}
+
+#[test]
+fn a_process_in_an_odd_state_is_left_as_it_was() {
+    let image = text(&images().plain);
+    refuses(&["0", image], "no process 0");
+    refuses(&[&u32::MAX.to_string(), image], "no process");
+
+    let mut shell = Talker::shell(NOW);
+    let pid = shell.pid();
+    refuses(&[&pid], "no vDSO that was attached");
+    let before = shell.memory();
+
+    let process = Pid::from_child(&shell.child);
+    kill_process(process, Signal::STOP).expect("kill");
+    waitpid(Some(process), WaitOptions::UNTRACED).expect("wait");
+    refuses(&[&pid, image], "it is stopped");
+    assert!(
+        status_field(process.as_raw_nonzero().get() as u32, "State")
+            .is_some_and(|s| s.starts_with('T'))
+    );
+    kill_process(process, Signal::CONT).expect("kill");
+
+    shell.attach(&images().plain);
+    refuses(&[&pid, image], "detach that first");
+    shell.detach();
+    assert!(shell.memory() == before);
+    assert_ne!(shell.ask(), SAID);
+    shell.end();
+
+    let mut ignoring =
+        Talker::start(Command::new("bash").args(["-c", "trap '' TRAP; echo ready; read"]));
+    refuses(&[&ignoring.pid(), image], "ignores SIGTRAP");
+    ignoring.child.kill().expect("kill");
+    ignoring.child.wait().expect("an end");
+
+    // A process that somebody traces: one of ours.
+    let mut traced = Talker::start(&mut on(
+        &images().plain,
+        &["bash", "-c", "echo ready; read"],
+    ));
+    refuses(&[&traced.pid(), image], "no permission to trace");
+    traced.child.kill().expect("kill");
+    traced.child.wait().expect("an end");
+}
