@@ -15,7 +15,7 @@
 //! page, not 0; `p_offset - p_vaddr` is the same for both. So every reader of vDSOs finds
 //! the same load bias: ld.so takes it from the first PT_LOAD, glibc's reader of the vDSO
 //! from the first whose address is not 0 (glibc 2.36 `elf/setup-vdso.h`), musl from the
-//! last (1.2.5 `src/internal/vdso.c`), Go from the first (1.24
+//! last (1.2.3 `src/internal/vdso.c`), Go from the first (1.19
 //! `src/runtime/vdso_linux.go`).
 //!
 //! No byte of an image is ever relocated: code reaches the vvar pages relative to itself,

@@ -8,10 +8,10 @@
 //! | --- | --- | --- |
 //! | ld.so: glibc 2.36 `elf/dl-load.c` | header - (p_vaddr - p_offset) of the first PT_LOAD | loads in ascending order |
 //! | glibc 2.36 `elf/setup-vdso.h` | header - p_vaddr of the first PT_LOAD whose p_vaddr is not 0 | no PT_TLS (aborts) |
-//! | musl 1.2.5 `src/internal/vdso.c` | header + p_offset - p_vaddr of the *last* PT_LOAD | DT_HASH |
-//! | Go 1.24 `src/runtime/vdso_linux.go` | header + p_offset - p_vaddr of the first PT_LOAD | a hash table |
+//! | musl 1.2.3 `src/internal/vdso.c` | header + p_offset - p_vaddr of the *last* PT_LOAD | DT_HASH |
+//! | Go 1.19 `src/runtime/vdso_linux.go` | header + p_offset - p_vaddr of the first PT_LOAD | a hash table |
 //! | rustix 1.1 `src/backend/linux_raw/vdso.rs` | as Go | first PT_LOAD readable and executable, no PT_INTERP, no PT_GNU_RELRO, DT_SYMENT right |
-//! | Linux 6.18 `tools/testing/selftests/vDSO/parse_vdso.c` | as Go | a hash table |
+//! | Linux 6.12 `tools/testing/selftests/vDSO/parse_vdso.c` | as Go | a hash table |
 
 use super::{Findings, Place, Rule};
 use crate::constants::*;
