@@ -63,6 +63,7 @@ impl<'m> Latch<'m> {
     /// Over the words of a latch: the sequence number and twice the value.
     ///
     /// `None` when the number of words is even, or none of a value is left.
+    #[inline(always)]
     #[must_use]
     pub fn new(words: &'m [Word]) -> Option<Self> {
         let (sequence, copies) = words.split_first()?;
@@ -127,6 +128,7 @@ pub struct LatchWriter<'m>(Latch<'m>);
 impl<'m> LatchWriter<'m> {
     /// The writer of `latch`. Two writers of one latch make readers see mixed values;
     /// they can do no worse.
+    #[inline(always)]
     #[must_use]
     pub fn new(latch: Latch<'m>) -> Self {
         Self(latch)
