@@ -99,7 +99,7 @@ const fn kernel(name: &'static str, why: &'static str, command: &'static [&'stat
         needs: KERNEL_TESTS,
         kernels: STOCK,
         command_line: "",
-        seconds: 60,
+        seconds: 300,
     }
 }
 

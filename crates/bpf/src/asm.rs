@@ -107,6 +107,11 @@ impl Assembler {
         self.labels[label.0] = Some(self.code.len());
     }
 
+    /// Whether any jump so far leads there: the verifier refuses what nothing reaches.
+    pub(crate) fn is_used(&self, label: Label) -> bool {
+        self.jumps.iter().any(|&(_, to)| to == label)
+    }
+
     pub(crate) fn immediate(&mut self, operation: Operation, to: Register, value: i32) {
         self.emit(class::ALU64 | operation as u8, to, 0, 0, value);
     }

@@ -294,7 +294,7 @@ impl Btf {
             };
             (0..head.count as usize).find_map(|n| {
                 let at = self.types[id as usize] + 12 + width * n;
-                if self.string(self.u32(at)?)? != name {
+                if !self.is_string(self.u32(at)?, name) {
                     return None;
                 }
                 let low = self.u32(at + 4)?;
@@ -310,8 +310,10 @@ impl Btf {
     /// The first type of this name that `wanted` accepts.
     #[must_use]
     pub fn find(&self, name: &str, wanted: impl Fn(Kind) -> bool) -> Option<TypeId> {
-        self.ids()
-            .find(|&id| self.name(id) == name && wanted(self.kind(id)))
+        self.ids().find(|&id| {
+            let named = |head: Head| self.is_string(head.name, name);
+            self.head(id).is_some_and(named) && wanted(self.kind(id))
+        })
     }
 
     /// The variables that BTF knows: on most kernels, the per-CPU ones.
@@ -376,6 +378,14 @@ impl Btf {
     fn u32(&self, at: usize) -> Option<u32> {
         let bytes = self.bytes.get(at..)?.first_chunk::<4>()?;
         Some(u32::from_ne_bytes(*bytes))
+    }
+
+    /// Whether this string is `text`, without looking for its end first.
+    fn is_string(&self, offset: u32, text: &str) -> bool {
+        let at = self.strings.checked_add(offset as usize);
+        let rest = at.and_then(|at| self.bytes.get(at..));
+        let rest = rest.and_then(|rest| rest.strip_prefix(text.as_bytes()));
+        rest.is_some_and(|rest| rest.first() == Some(&0))
     }
 
     fn string(&self, offset: u32) -> Option<&str> {

@@ -74,7 +74,9 @@ pub enum Error {
     },
     /// No type has this name.
     #[error("the kernel has no type `{name}`")]
-    #[diagnostic(help("structures go by their name alone, numbers as in C: `unsigned long`"))]
+    #[diagnostic(help(
+        "structures go by their name alone, numbers by the kernel's: `u64`, `atomic64_t`"
+    ))]
     NoType {
         /// The name.
         name: String,

@@ -6,6 +6,8 @@ use crate::expression::{Cast, Expression, Root, Step};
 use crate::hook::Hook;
 use crate::kallsyms::Symbols;
 use crate::named::{self, UPTIME};
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use vdsokit_vvar::layout::Type;
 use vdsokit_vvar::scalar::ScalarType;
 
@@ -16,8 +18,11 @@ const PER_CPU: &str = ".data..percpu";
 #[derive(Debug)]
 pub struct Kernel {
     btf: Btf,
-    symbols: Result<Symbols, Error>,
+    /// Read when first needed: the kernel takes its time to write them down.
+    symbols: OnceLock<Result<Symbols, Error>>,
     per_cpu: Vec<TypeId>,
+    /// The types of the symbols that BTF describes.
+    known: BTreeMap<String, TypeId>,
     allow_addresses: bool,
 }
 
@@ -73,21 +78,26 @@ enum Reached {
 }
 
 impl Kernel {
-    /// Looks at the running kernel. Hidden symbols are no error yet: per-CPU
-    /// variables and hook arguments need none.
+    /// Looks at the running kernel's types. Its symbols are read when an expression
+    /// first names one: per-CPU variables and hook arguments need none.
     ///
     /// # Errors
     /// When the kernel doesn't describe its types.
     pub fn running() -> Result<Self, Error> {
-        Ok(Self::new(Btf::of_kernel()?, Symbols::of_kernel()))
+        Ok(Self::new(Btf::of_kernel()?))
     }
 
-    pub(crate) fn new(btf: Btf, symbols: Result<Symbols, Error>) -> Self {
+    pub(crate) fn new(btf: Btf) -> Self {
         let per_cpu = btf.section(PER_CPU);
+        let variables = btf.variables();
+        let known = variables
+            .map(|(id, ty)| (btf.name(id).to_owned(), ty))
+            .collect();
         Self {
             btf,
-            symbols,
+            symbols: OnceLock::new(),
             per_cpu,
+            known,
             allow_addresses: false,
         }
     }
@@ -141,14 +151,15 @@ impl Kernel {
             doc: "per CPU".into(),
         });
         let symbols = self
-            .symbols
+            .symbols()
             .iter()
             .flat_map(Symbols::names)
             .map(|name| Listed {
                 name: name.into(),
                 ty: self
-                    .known_type(name)
-                    .map(|ty| self.btf.spelled(ty))
+                    .known
+                    .get(name)
+                    .map(|&ty| self.btf.spelled(ty))
                     .or_else(|| named::type_of(name).map(str::to_owned)),
                 doc: String::new(),
             });
@@ -187,6 +198,10 @@ impl Kernel {
         variables.find(|&id| self.btf.name(id) == symbol)
     }
 
+    fn symbols(&self) -> &Result<Symbols, Error> {
+        self.symbols.get_or_init(Symbols::of_kernel)
+    }
+
     fn variable_type(&self, variable: TypeId) -> Option<TypeId> {
         match self.btf.kind(variable) {
             Kind::Variable(ty) => Some(ty),
@@ -194,24 +209,17 @@ impl Kernel {
         }
     }
 
-    /// The type of a symbol that BTF describes.
-    fn known_type(&self, symbol: &str) -> Option<TypeId> {
-        let mut variables = self.btf.variables();
-        let (_, ty) = variables.find(|(id, _)| self.btf.name(*id) == symbol)?;
-        Some(ty)
-    }
-
     fn variable(&self, expression: &Expression, symbol: &str) -> Result<Value, Error> {
-        let address = match &self.symbols {
+        let address = match self.symbols() {
             Ok(symbols) => symbols.address(symbol)?,
             Err(Error::HiddenSymbols) => return Err(Error::HiddenSymbols),
             Err(_) => Err(std::io::ErrorKind::NotFound.into())
                 .map_err(Error::file(crate::kallsyms::KALLSYMS))?,
         };
         let base = Base::Address(address);
-        let root = match (&expression.cast, self.known_type(symbol)) {
+        let root = match (&expression.cast, self.known.get(symbol)) {
             (Some(cast), _) => self.cast(cast)?,
-            (None, Some(ty)) => Reached::Type(ty),
+            (None, Some(&ty)) => Reached::Type(ty),
             (None, None) => match (named::type_of(symbol), expression.scalar) {
                 (Some(ty), _) => self.cast(&Cast::parse(ty)?)?,
                 // A number where nothing else is known is what it is said to be.
@@ -550,7 +558,9 @@ mod tests {
         let symbols = "ffffffff82000000 D init_uts_ns\nffffffff82000100 D node_data\n\
                        ffffffff82000200 B nr_threads\nffffffff82000300 D net_secret\n";
         let btf = Btf::parse(btf.finish()).unwrap();
-        Kernel::new(btf, crate::kallsyms::Symbols::parse(symbols))
+        let kernel = Kernel::new(btf);
+        kernel.symbols.set(Symbols::parse(symbols)).unwrap();
+        kernel
     }
 
     fn offsets(text: &str) -> Vec<i32> {
@@ -643,7 +653,7 @@ mod tests {
     #[test]
     fn hidden_symbols_hide_no_per_cpu_variables() {
         let mut kernel = kernel();
-        kernel.symbols = Err(Error::HiddenSymbols);
+        kernel.symbols = Err(Error::HiddenSymbols).into();
         assert!(kernel.resolve("process_counts", &Hook::Tick).is_ok());
         let hidden = kernel.resolve("nr_threads:i32", &Hook::Tick);
         assert!(matches!(hidden, Err(Error::HiddenSymbols)));

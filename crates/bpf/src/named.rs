@@ -121,7 +121,7 @@ pub const NAMED: &[Named] = &[
 /// Types of symbols that BTF is silent about: until recently it described only
 /// per-CPU variables (pahole's `global_var`).
 const TYPES: &[(&str, &str)] = &[
-    ("avenrun", "unsigned long[3]"),
+    ("avenrun", "u64[3]"),
     ("init_task", "task_struct"),
     ("init_uts_ns", "uts_namespace"),
     ("node_data", "pglist_data*[]"),

@@ -4,6 +4,7 @@ use crate::btf::VMLINUX;
 use crate::kallsyms::KALLSYMS;
 use std::fmt;
 use std::fs;
+use std::io::{BufRead, BufReader};
 
 /// Something that keeps a process from publishing kernel variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +70,7 @@ pub fn obstacles() -> Vec<Obstacle> {
     if fs::metadata(VMLINUX).is_err() {
         found.push(Obstacle::NoBtf);
     }
-    if hidden(&read(KALLSYMS)) {
+    if fs::File::open(KALLSYMS).is_ok_and(|file| hidden(BufReader::new(file))) {
         let setting = read("/proc/sys/kernel/kptr_restrict");
         found.push(Obstacle::HiddenSymbols(setting.trim().into()));
     }
@@ -94,13 +95,12 @@ fn lockdown(text: &str) -> Option<&str> {
 
 /// Whether all addresses are shown as zeros. Some are zero anyhow: those of per-CPU
 /// variables count from the start of their section.
-fn hidden(kallsyms: &str) -> bool {
-    let zero = |line: &str| {
-        line.split(' ')
-            .next()
-            .is_none_or(|a| a.trim_start_matches('0').is_empty())
+fn hidden(kallsyms: impl BufRead) -> bool {
+    let zero = |line: String| {
+        let address = line.split(' ').next().unwrap_or_default();
+        address.bytes().all(|digit| digit == b'0')
     };
-    kallsyms.lines().all(zero)
+    kallsyms.lines().map_while(Result::ok).all(zero)
 }
 
 #[cfg(test)]
@@ -119,7 +119,9 @@ mod tests {
             Some("integrity")
         );
         assert_eq!(lockdown(""), None);
-        assert!(hidden("0000000000000000 A x\n0000000000000000 D y\n"));
-        assert!(!hidden("0000000000000000 A x\nffffffff82000000 D y\n"));
+        assert!(hidden(&b"0000000000000000 A x\n0000000000000000 D y\n"[..]));
+        assert!(!hidden(
+            &b"0000000000000000 A x\nffffffff82000000 D y\n"[..]
+        ));
     }
 }

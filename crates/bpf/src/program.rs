@@ -255,6 +255,9 @@ impl Writer {
                     self.latch(variable.offset, *size, parts, fail);
                 }
             }
+            if !self.asm.is_used(fail) {
+                continue;
+            }
             self.asm.jump(done);
             self.asm.place(fail);
             self.asm
@@ -459,10 +462,12 @@ impl Writer {
     }
 
     /// Fails when R1 is in the kernel's half of the address space: no count of
-    /// anything reaches 2^63.
+    /// anything comes near 2^64. With five levels of page tables an address has 57
+    /// bits, so its upper 8 are all ones; with four, its upper 17 are
+    /// (Documentation/arch/x86/x86_64/mm.rst).
     fn guard(&mut self, fail: Label) {
         self.asm.register(Operation::Move, R2, R1);
-        self.asm.immediate(Operation::ShiftRightSigned, R2, 47);
+        self.asm.immediate(Operation::ShiftRightSigned, R2, 56);
         self.asm.jump_if(R2, When::Equal, -1, fail);
     }
 

@@ -78,7 +78,7 @@ fn reads_as_nobody() {
 #[ignore = "runs in the lab: cargo xtask vm kernel-readers"]
 fn unprivileged_readers_read_and_cannot_write() {
     let kernel = kernel();
-    let mut layout = Layout::new(&kernel);
+    let mut layout = Layout::new(kernel);
     assert_eq!(layout.add("forks", "forks", &[]), 64);
     let publisher = layout.start();
     let directory = Path::new("/sys/fs/bpf/readers");
@@ -93,13 +93,13 @@ fn unprivileged_readers_read_and_cannot_write() {
 #[test]
 #[ignore = "run by another test"]
 fn publishes_as_nobody() {
-    let kernel = Kernel::running().unwrap();
+    let kernel = kernel();
     // The kernel shows no addresses to nobody.
     let hidden = kernel.resolve("nr_threads:i32", &Hook::Tick).unwrap_err();
     assert!(matches!(hidden, Error::HiddenSymbols), "{hidden}");
-    let mut layout = Layout::new(&kernel);
+    let mut layout = Layout::new(kernel);
     layout.add("processes", "processes", &[]);
-    let result = Publisher::start(&kernel, &layout.image(), &layout.variables, Machine::THIS);
+    let result = Publisher::start(kernel, &layout.image(), &layout.variables, Machine::THIS);
     let error = result.unwrap_err();
     println!("{error}");
     let text = error.to_string();
@@ -120,9 +120,9 @@ fn missing_privileges_are_named() {
 #[ignore = "runs in the lab: cargo xtask vm kernel-lockdown"]
 fn a_locked_down_kernel_is_named() {
     let kernel = kernel();
-    let mut layout = Layout::new(&kernel);
+    let mut layout = Layout::new(kernel);
     layout.add("processes", "processes", &[]);
-    let result = Publisher::start(&kernel, &layout.image(), &layout.variables, Machine::THIS);
+    let result = Publisher::start(kernel, &layout.image(), &layout.variables, Machine::THIS);
     let error = result.unwrap_err();
     println!("{error}");
     assert!(error.to_string().contains("locked down (confidentiality)"));

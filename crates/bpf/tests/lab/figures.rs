@@ -7,8 +7,10 @@ use vdsokit_bpf::sys;
 #[test]
 #[ignore = "runs in the lab: cargo xtask vm kernel-figures"]
 fn figures() {
+    let start = Instant::now();
     let kernel = kernel();
-    let mut layout = Layout::new(&kernel);
+    println!("reading types and symbols: {:?}", start.elapsed());
+    let mut layout = Layout::new(kernel);
     let scalars = [
         "threads",
         "forks",
@@ -31,7 +33,9 @@ fn figures() {
         .iter()
         .map(|name| layout.add(name, name, &[]))
         .collect();
+    let start = Instant::now();
     let publisher = layout.start();
+    println!("assembling, loading, attaching: {:?}", start.elapsed());
     let mapping = publisher.mapping().unwrap();
     let pages = mapping.pages().unwrap();
     until_live(pages);

@@ -20,7 +20,7 @@ fn loading_and_unloading_leaves_nothing_behind() {
     let rounds: u32 = std::env::var("ROUNDS").map_or(50, |text| text.parse().unwrap());
     let start = Instant::now();
     for _ in 0..rounds {
-        drop(system(&kernel));
+        drop(system(kernel));
     }
     println!("{:?} a round", start.elapsed() / rounds);
     // The kernel frees what nobody uses after a grace period.
@@ -31,7 +31,7 @@ fn loading_and_unloading_leaves_nothing_behind() {
 #[ignore = "run by another test"]
 fn pins_and_exits() {
     let directory = std::env::var_os("DIRECTORY").unwrap();
-    system(&kernel()).pin(Path::new(&directory)).unwrap();
+    system(kernel()).pin(Path::new(&directory)).unwrap();
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn the_kernel_goes_on_publishing_when_the_publisher_is_gone() {
     next_tick(pages);
     assert_eq!(pages.header().state(), State::Live);
     // Taken twice, the place is refused.
-    let error = system(&kernel()).pin(directory).unwrap_err();
+    let error = system(kernel()).pin(directory).unwrap_err();
     assert!(matches!(error, vdsokit_bpf::Error::File { .. }), "{error}");
 
     retire(directory).unwrap();
@@ -65,14 +65,14 @@ fn the_kernel_goes_on_publishing_when_the_publisher_is_gone() {
 #[test]
 #[ignore = "runs in the lab: cargo xtask vm kernel-retire"]
 fn a_publisher_that_retires_says_so() {
-    let publisher = system(&kernel());
+    let publisher = system(kernel());
     let mapping = publisher.mapping().unwrap();
     let pages = mapping.pages().unwrap();
     until_live(pages);
     publisher.retire().unwrap();
     assert_eq!(pages.header().state(), State::Retired);
     // One that is only dropped falls silent, and readers find that out by the clock.
-    let publisher = system(&kernel());
+    let publisher = system(kernel());
     let mapping = publisher.mapping().unwrap();
     let pages = mapping.pages().unwrap();
     until_live(pages);

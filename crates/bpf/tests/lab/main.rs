@@ -11,6 +11,7 @@ mod life;
 mod refusals;
 mod values;
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use vdsokit_bpf::{Content, Hook, Kernel, Machine, Publisher, Variable, pages_of};
 use vdsokit_vvar::header::{Header, State};
@@ -84,8 +85,10 @@ impl<'k> Layout<'k> {
     }
 }
 
-fn kernel() -> Kernel {
-    Kernel::running().unwrap()
+/// The running kernel, looked at once: under emulation it takes seconds.
+fn kernel() -> &'static Kernel {
+    static KERNEL: OnceLock<Kernel> = OnceLock::new();
+    KERNEL.get_or_init(|| Kernel::running().unwrap())
 }
 
 /// Waits until something is so. It is, sooner or later, or the lab ends the test.

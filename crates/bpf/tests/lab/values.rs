@@ -21,7 +21,7 @@ fn agree<T: PartialEq + std::fmt::Debug>(what: &str, page: impl Fn() -> T, proc:
 #[ignore = "runs in the lab: cargo xtask vm kernel-values"]
 fn every_named_value_is_what_proc_shows() {
     let kernel = kernel();
-    let mut layout = Layout::new(&kernel);
+    let mut layout = Layout::new(kernel);
     let offsets: Vec<(&str, usize)> = NAMED
         .iter()
         .map(|named| (named.name, layout.add(named.name, named.name, &[])))
@@ -158,12 +158,12 @@ fn every_named_value_is_what_proc_shows() {
 #[ignore = "runs in the lab: cargo xtask vm kernel-barriers"]
 fn the_program_for_weakly_ordered_machines_does_the_same() {
     let kernel = kernel();
-    let mut layout = Layout::new(&kernel);
+    let mut layout = Layout::new(kernel);
     let forks = layout.add("forks", "forks", &[]);
     let release = layout.add("release", "release", &[]);
     let record = layout.add_record("pair", &["jiffies", "forks"]);
     let publisher =
-        Publisher::start(&kernel, &layout.image(), &layout.variables, Machine::Weak).unwrap();
+        Publisher::start(kernel, &layout.image(), &layout.variables, Machine::Weak).unwrap();
     let mapping = publisher.mapping().unwrap();
     let pages = mapping.pages().unwrap();
     until_live(pages);
@@ -185,7 +185,7 @@ fn the_program_for_weakly_ordered_machines_does_the_same() {
 #[ignore = "runs in the lab: cargo xtask vm kernel-events"]
 fn values_are_exact_at_once_after_their_events() {
     let kernel = kernel();
-    let mut layout = Layout::new(&kernel);
+    let mut layout = Layout::new(kernel);
     let fork: Hook = "tracepoint:sched_process_fork".parse().unwrap();
     let exit: Hook = "fexit:release_task".parse().unwrap();
     let forks = layout.add("forks", "forks", std::slice::from_ref(&fork));
@@ -231,7 +231,7 @@ fn values_are_exact_at_once_after_their_events() {
 #[ignore = "runs in the lab: cargo xtask vm kernel-timekeeper"]
 fn the_hooks_argument_is_the_timekeeper() {
     let kernel = kernel();
-    let mut layout = Layout::new(&kernel);
+    let mut layout = Layout::new(kernel);
     let record = layout.add_record(
         "clock",
         &[
@@ -260,7 +260,7 @@ fn the_hooks_argument_is_the_timekeeper() {
 fn nothing_is_torn_and_nothing_lost_under_load() {
     let seconds = std::env::var("SOAK_SECONDS").map_or(5, |text| text.parse().unwrap());
     let kernel = kernel();
-    let mut layout = Layout::new(&kernel);
+    let mut layout = Layout::new(kernel);
     let fork: Hook = "tracepoint:sched_process_fork".parse().unwrap();
     let forks = layout.add("forks", "forks", std::slice::from_ref(&fork));
     // Between two ticks no jiffy passes, so what is read twice in one is the same.
