@@ -1,7 +1,6 @@
 //! What a Rust crate that becomes a vDSO image is written with.
 //!
 //! ```
-//! # #![no_std]
 //! use vdsokit_rt::{virtual_syscall, vvars};
 //!
 //! vvars! {
@@ -15,7 +14,6 @@
 //! pub fn number_of_the_beast() -> u64 {
 //!     NUMBER.get()
 //! }
-//! # fn main() {}
 //! ```
 //!
 //! ```toml
