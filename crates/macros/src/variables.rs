@@ -22,7 +22,7 @@ struct Variable {
 }
 
 enum Item {
-    Record(ItemStruct),
+    Record(Box<ItemStruct>),
     Variable(Box<Variable>),
 }
 
@@ -32,7 +32,7 @@ impl Parse for Item {
         ahead.call(Attribute::parse_outer)?;
         ahead.parse::<Visibility>()?;
         if ahead.peek(Token![struct]) {
-            return Ok(Self::Record(input.parse()?));
+            return Ok(Self::Record(Box::new(input.parse()?)));
         }
         let attributes = input.call(Attribute::parse_outer)?;
         let visibility = input.parse()?;

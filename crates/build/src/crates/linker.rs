@@ -72,7 +72,7 @@ impl<'a> Linker<'a> {
             .output()
             .map_err(|source| missing(&self.program, source))?;
         if !output.status.success() {
-            let linker = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            let linker = errors(&output.stderr);
             return Err(match linker.contains(PANIC) {
                 true => CrateError::Panic { linker },
                 false => CrateError::Link { linker },
@@ -81,6 +81,14 @@ impl<'a> Linker<'a> {
         let bytes = std::fs::read(&linked).map_err(file("read"))?;
         survey::code(&bytes, address, self.functions)
     }
+}
+
+/// What the linker printed, but for its warnings about the program that it makes, which
+/// nobody will run.
+fn errors(printed: &[u8]) -> String {
+    let printed = String::from_utf8_lossy(printed);
+    let lines = printed.lines().filter(|line| !line.contains(": warning: "));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn missing(program: &str, source: std::io::Error) -> CrateError {

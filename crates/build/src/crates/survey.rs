@@ -93,7 +93,7 @@ fn forbidden(file: &File<'_>, bytes: &[u8]) -> Result<Vec<String>, CrateError> {
             .symbols()
             .filter(|symbol| symbol.section_index() == Some(section.index()))
             .filter(|symbol| symbol.size() > 0)
-            .filter_map(|symbol| Some(symbol.name().ok()?.to_owned()))
+            .filter_map(|symbol| Some(demangled(symbol.name().ok()?)))
             .collect();
         let what = match header.sh_flags(endian) {
             flags if flags.contains(elf::SHF_TLS) => "thread-local memory",
@@ -101,13 +101,20 @@ fn forbidden(file: &File<'_>, bytes: &[u8]) -> Result<Vec<String>, CrateError> {
             _ => "a section that an image does not have",
         };
         let size = section.size();
+        // `.bss.SYMBOL`: a compiler gives each symbol a section of its own.
+        let kind = name.split('.').nth(1).unwrap_or(name);
         let of = match symbols.is_empty() {
             true => String::new(),
             false => format!(": {}", symbols.join(", ")),
         };
-        found.push(format!("{name}, {size} bytes of {what}{of}"));
+        found.push(format!(".{kind}, {size} bytes of {what}{of}"));
     }
     Ok(found)
+}
+
+/// A name as it stands in the source.
+fn demangled(name: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(name))
 }
 
 /// What an address lies in: a symbol, or at least a section.
@@ -116,7 +123,7 @@ fn holder(file: &File<'_>, address: u64) -> String {
     let symbol = file
         .symbols()
         .find(|symbol| holds(symbol.address(), symbol.size()));
-    if let Some(name) = symbol.and_then(|symbol| symbol.name().ok().map(str::to_owned)) {
+    if let Some(name) = symbol.and_then(|symbol| symbol.name().ok().map(demangled)) {
         return name;
     }
     file.sections()
