@@ -55,7 +55,7 @@ pub fn derive_record(input: TokenStream) -> TokenStream {
 /// reading and its writing half, structs called like it with `Reader` and `Publisher`
 /// behind.
 ///
-/// ```ignore (the crate `vdsokit`, which this one cannot depend on, shows it running)
+/// ```ignore (the crate vdsokit, which this one cannot depend on, shows it running)
 /// use vdsokit::{Record, Vvars};
 ///
 /// #[derive(Clone, Copy, Record)]

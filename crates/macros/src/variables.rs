@@ -80,6 +80,7 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
     for item in &items {
         if let Item::Record(item) = item {
             let fields = record::fields(&item.ident, &item.fields)?;
+            record::only_fields(&fields)?;
             output.extend(record_item(item, &fields));
             let name = item.ident.clone();
             records.push(Record { name, fields });
