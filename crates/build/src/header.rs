@@ -1,6 +1,6 @@
 //! What C and C++ programs are compiled with: the header and the pkg-config file.
 
-use crate::declaration::{Declaration, Field, Kind, Variable};
+use crate::declaration::{Declaration, Field, Function, Kind, Variable};
 use std::fmt::Write;
 use vdsokit_vvar::layout::Type;
 use vdsokit_vvar::scalar::ScalarType;
@@ -54,6 +54,31 @@ fn write_header(text: &mut String, declaration: &Declaration) -> std::fmt::Resul
         "#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n"
     )?;
     writeln!(text, "#ifdef __cplusplus\nextern \"C\" {{\n#endif\n")?;
+    match declaration.functions() {
+        Some(functions) => write_functions(text, functions)?,
+        None => write_getters(text, declaration)?,
+    }
+    writeln!(text, "\n#ifdef __cplusplus\n}}\n#endif\n\n#endif")
+}
+
+/// Of a crate's image: what the crate exports.
+fn write_functions(text: &mut String, functions: &[Function]) -> std::fmt::Result {
+    for (index, function) in functions.iter().enumerate() {
+        if index > 0 {
+            writeln!(text)?;
+        }
+        comment(text, &[&function.doc])?;
+        let name = &function.name;
+        match function.prototype.as_str() {
+            "" => writeln!(text, "/* {name}: its Rust types have no equals in C. */")?,
+            prototype => writeln!(text, "{prototype};")?,
+        }
+    }
+    Ok(())
+}
+
+/// Of an image of variables alone: a function for each, and the two of every image.
+fn write_getters(text: &mut String, declaration: &Declaration) -> std::fmt::Result {
     let prefix = &declaration.prefix;
     comment(
         text,
@@ -73,7 +98,7 @@ fn write_header(text: &mut String, declaration: &Declaration) -> std::fmt::Resul
         write_variable(text, prefix, variable)?;
     }
     write_asserts(text, declaration)?;
-    writeln!(text, "\n#ifdef __cplusplus\n}}\n#endif\n\n#endif")
+    Ok(())
 }
 
 fn write_variable(text: &mut String, prefix: &str, variable: &Variable) -> std::fmt::Result {

@@ -44,6 +44,7 @@
 //! ```
 
 mod arch;
+mod crates;
 pub mod declaration;
 mod header;
 mod image;
@@ -51,6 +52,7 @@ mod output;
 mod verify;
 
 pub use arch::Architecture;
+pub use crates::{CrateError, build_crate};
 pub use declaration::Declaration;
 pub use header::{header, pkg_config};
 pub use image::{ImageError, image};

@@ -1,7 +1,10 @@
 //! The macros of the crates `vdsokit` and `vdsokit-rt`, which export them.
 
 mod attributes;
+mod declare;
+mod function;
 mod record;
+mod variables;
 mod vvars;
 
 use proc_macro::TokenStream;
@@ -52,7 +55,7 @@ pub fn derive_record(input: TokenStream) -> TokenStream {
 /// reading and its writing half, structs called like it with `Reader` and `Publisher`
 /// behind.
 ///
-/// ```ignore (the crate `vdsokit`, which this one cannot depend on, shows it running)
+/// ```ignore (the crate vdsokit, which this one cannot depend on, shows it running)
 /// use vdsokit::{Record, Vvars};
 ///
 /// #[derive(Clone, Copy, Record)]
@@ -81,6 +84,68 @@ pub fn derive_record(input: TokenStream) -> TokenStream {
 #[proc_macro_derive(Vvars, attributes(vvar))]
 pub fn derive_vvars(input: TokenStream) -> TokenStream {
     vvars::derive(input.into())
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+/// Declares a crate's vvars; once in a crate.
+///
+/// Each `static` becomes a value whose method `get` loads the variable: with one atomic
+/// load where it is a scalar, through its latch where it is an array, a `Text` or a
+/// struct. Structs that are variables are declared in the same place. Names are in lower
+/// case in the declaration. Initial values are written out; what has none begins at 0.
+///
+/// Documentation comments, `#[vvar(unit = "…")]` and, on variables,
+/// `#[vvar(version = "…")]` go into the directory.
+///
+/// ```
+/// vdsokit_rt::vvars! {
+///     /// Outside temperature.
+///     #[vvar(unit = "degC")]
+///     pub static TEMPERATURE: f64 = 1.5;
+///
+///     /// Wind, ten minutes' mean.
+///     pub struct Wind {
+///         #[vvar(unit = "m/s")]
+///         pub speed: f64,
+///         pub from: [i16; 2],
+///     }
+///     pub static WIND: Wind = Wind { speed: 3.5, from: [1, -2] };
+/// }
+/// assert_eq!(TEMPERATURE.get(), 1.5);
+/// ```
+///
+/// What a page can't hold is refused:
+///
+/// ```compile_fail
+/// vdsokit_rt::vvars! {
+///     static NAME: &'static str = "";
+/// }
+/// ```
+#[proc_macro]
+pub fn vvars(input: TokenStream) -> TokenStream {
+    variables::expand(input.into())
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+/// Makes a function one that the image exports: `__vdso_NAME`, and as its weak alias
+/// `NAME`, which a program's own function of that name takes precedence over.
+///
+/// `#[virtual_syscall(version = "…")]` names a version node other than the image's own.
+/// Outside of an image it is an ordinary function of the C ABI.
+///
+/// ```
+/// /// The number of the beast.
+/// #[vdsokit_rt::virtual_syscall]
+/// pub fn number_of_the_beast() -> u64 {
+///     666
+/// }
+/// assert_eq!(number_of_the_beast(), 666);
+/// ```
+#[proc_macro_attribute]
+pub fn virtual_syscall(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    function::expand(arguments.into(), item.into())
         .unwrap_or_else(syn::Error::into_compile_error)
         .into()
 }

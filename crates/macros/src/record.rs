@@ -32,7 +32,14 @@ pub(crate) fn derive(input: TokenStream) -> Result<TokenStream> {
         return Err(Error::new_spanned(&input.ident, "a record is a struct"));
     };
     let fields = fields(&input.ident, &data.fields)?;
-    for field in &fields {
+    only_fields(&fields)?;
+    let krate = vvar.krate.unwrap_or_else(|| parse_quote!(::vdsokit::vvar));
+    Ok(implementation(&krate, &input.ident, &fields))
+}
+
+/// Refuses on a record's fields what belongs to variables.
+pub(crate) fn only_fields(fields: &[Field]) -> Result<()> {
+    for field in fields {
         if let Some(version) = &field.version {
             let what = "a record is added as a whole: its fields have no versions";
             return Err(Error::new_spanned(version, what));
@@ -42,8 +49,7 @@ pub(crate) fn derive(input: TokenStream) -> Result<TokenStream> {
             return Err(Error::new_spanned(init, what));
         }
     }
-    let krate = vvar.krate.unwrap_or_else(|| parse_quote!(::vdsokit::vvar));
-    Ok(implementation(&krate, &input.ident, &fields))
+    Ok(())
 }
 
 /// The fields of a record.

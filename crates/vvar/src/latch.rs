@@ -165,6 +165,9 @@ impl<'m> LatchWriter<'m> {
 pub struct Copy<'m>(&'m [Word]);
 
 impl Copy<'_> {
+    /// A copy of no words: every value that is decoded from it is zero.
+    pub const EMPTY: Self = Self(&[]);
+
     /// Loads word `index`; a word beyond the value reads as 0.
     #[inline(always)]
     #[must_use]

@@ -126,7 +126,11 @@ impl<const N: usize> Text<N> {
         let bytes = self.0.split(|byte| *byte == 0).next().unwrap_or_default();
         match core::str::from_utf8(bytes) {
             Ok(text) => text,
-            Err(error) => core::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
+            // Not by indexing: this runs in images, where no panic can be.
+            Err(error) => bytes
+                .get(..error.valid_up_to())
+                .and_then(|valid| core::str::from_utf8(valid).ok())
+                .unwrap_or_default(),
         }
     }
 }

@@ -65,6 +65,9 @@ pub enum Problem {
         /// The key.
         key: &'static str,
     },
+    /// A crate's manifest that says nothing of a vDSO.
+    #[error("the package has no [package.metadata.vdso]")]
+    NoMetadata,
     /// A key that means nothing here.
     #[error("`{key}` means nothing in {table}")]
     Unknown {
@@ -192,6 +195,9 @@ impl Problem {
                 }
                 key => format!("give it a `{key}`"),
             },
+            Self::NoMetadata => "name soname and version of the image: \
+                [package.metadata.vdso], soname = \"libNAME.so.1\", version = \"NAME_1.0\""
+                .into(),
             Self::Unknown { known, .. } => format!("known here: {}", known.join(", ")),
             Self::Kind { key, wanted, .. } => format!("write {wanted} behind `{key} =`"),
             Self::Reserved(_) => format!("choose a name that is none of: {}", FUNCTIONS.join(", ")),

@@ -52,7 +52,24 @@ pub struct Declaration {
     pub(crate) prefix: String,
     pub(crate) doc: String,
     pub(crate) variables: Vec<Variable>,
+    pub(crate) functions: Option<Vec<Function>>,
 }
+
+/// A function that a crate's image exports.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Function {
+    /// A C identifier: the weak name. The strong one has [`STRONG`] before it.
+    pub name: String,
+    /// What it is, or nothing.
+    pub doc: String,
+    /// Its version node.
+    pub version: String,
+    /// Its declaration in C, or nothing where it has types that C doesn't know.
+    pub prototype: String,
+}
+
+/// What stands before a function's name in its strong one, as in Linux's own vDSO.
+pub const STRONG: &str = "__vdso_";
 
 /// A variable.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +122,15 @@ impl Declaration {
         parse::parse(path, text)
     }
 
+    /// Puts together what a crate's manifest and its macros declare: `manifest`'s table
+    /// `package.metadata.vdso` is `[vdso]`, and `declared` is the rest.
+    ///
+    /// # Errors
+    /// [`Invalid`], about the one or the other.
+    pub(crate) fn of_crate(path: &str, manifest: &str, declared: &str) -> Result<Self, Invalid> {
+        parse::of_crate(path, manifest, declared)
+    }
+
     /// The name by which the loader knows the image, and its file's name.
     #[must_use]
     pub fn soname(&self) -> &str {
@@ -135,6 +161,13 @@ impl Declaration {
         &self.variables
     }
 
+    /// The functions that a crate's image exports, by name; none where the image is
+    /// built of variables alone and exports one function for each.
+    #[must_use]
+    pub fn functions(&self) -> Option<&[Function]> {
+        self.functions.as_deref()
+    }
+
     /// The name of the library for `-l` and of the header and pkg-config files:
     /// `weather` for `libweather.so.1`.
     #[must_use]
@@ -146,10 +179,12 @@ impl Declaration {
     #[must_use]
     pub fn versions(&self) -> Vec<&str> {
         let mut versions = vec![self.version.as_str()];
-        for variable in &self.variables {
+        let of_variables = self.variables.iter().map(|variable| &variable.version);
+        let of_functions = self.functions.iter().flatten().map(|one| &one.version);
+        for version in of_variables.chain(of_functions) {
             // There are few versions however many variables there are.
-            if !versions.contains(&variable.version.as_str()) {
-                versions.push(&variable.version);
+            if !versions.contains(&version.as_str()) {
+                versions.push(version);
             }
         }
         versions

@@ -3,7 +3,7 @@
 use super::error::{Invalid, Mistake, Problem};
 use super::names::{self, FUNCTIONS};
 use super::value::{self, Placed};
-use super::{Declaration, Field, Kind, Variable};
+use super::{Declaration, Field, Function, Kind, Variable};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -12,15 +12,66 @@ use vdsokit_vvar::layout::{Cursor, MAX_VALUE, Type};
 use vdsokit_vvar::scalar::ScalarType;
 
 const TOP: &[&str] = &["vdso", "var"];
+const CRATE: &[&str] = &["var", "function"];
+const FUNCTION: &[&str] = &["doc", "version", "c"];
 const VDSO: &[&str] = &["soname", "version", "prefix", "doc"];
 const VARIABLE: &[&str] = &["type", "unit", "init", "doc", "version", "fields"];
 const FIELD: &[&str] = &["type", "unit", "init", "doc"];
 
 /// See [`Declaration::parse`].
 pub(super) fn parse(path: &str, text: &str) -> Result<Declaration, Invalid> {
+    read(path, text, |reader, table| {
+        let top = top(table);
+        reader.unknown_keys(&top, TOP);
+        let vdso = reader.required_table(&top, "vdso", "[vdso]");
+        let head = vdso.and_then(|vdso| reader.head(&vdso));
+        reader.body(&top, head)
+    })
+}
+
+/// See [`Declaration::of_crate`].
+pub(super) fn of_crate(path: &str, manifest: &str, text: &str) -> Result<Declaration, Invalid> {
+    let head = read(path, manifest, |reader, table| {
+        let top = top(table);
+        let package = reader.required_table(&top, "package", "[package]")?;
+        let place = package.place.clone();
+        let vdso = package
+            .get("metadata")
+            .and_then(|metadata| metadata.get_ref().get("vdso"))
+            .and_then(|vdso| vdso.get_ref().as_table());
+        let Some(vdso) = vdso else {
+            reader.add(Problem::NoMetadata, place);
+            return None;
+        };
+        reader.head(&Table {
+            name: "[package.metadata.vdso]".into(),
+            place,
+            table: vdso,
+        })
+    })?;
+    let path = "what the crate's macros declare";
+    read(path, text, |reader, table| {
+        let top = top(table);
+        reader.unknown_keys(&top, CRATE);
+        let declaration = reader.body(&top, Some(head))?;
+        let mut functions = reader.functions(&top, &declaration.version);
+        functions.sort_by(|one, other| one.name.cmp(&other.name));
+        Some(Declaration {
+            functions: Some(functions),
+            ..declaration
+        })
+    })
+}
+
+/// Reads with `with`; no result without mistakes, and no mistakes with a result.
+fn read(
+    path: &str,
+    text: &str,
+    with: impl FnOnce(&mut Reader, &Spanned<DeTable<'_>>) -> Option<Declaration>,
+) -> Result<Declaration, Invalid> {
     let mut reader = Reader::default();
     let declaration = match DeTable::parse(text) {
-        Ok(table) => reader.declaration(&table),
+        Ok(table) => with(&mut reader, &table),
         Err(error) => {
             let place = error.span().unwrap_or(0..0);
             reader.add(Problem::Toml(error.message().to_owned()), place);
@@ -30,6 +81,14 @@ pub(super) fn parse(path: &str, text: &str) -> Result<Declaration, Invalid> {
     match declaration {
         Some(declaration) if reader.mistakes.is_empty() => Ok(declaration),
         _ => Err(Invalid::new(path, text, reader.mistakes)),
+    }
+}
+
+fn top<'t, 'i>(text: &'t Spanned<DeTable<'i>>) -> Table<'t, 'i> {
+    Table {
+        name: "a declaration".into(),
+        place: 0..0,
+        table: text.get_ref(),
     }
 }
 
@@ -79,15 +138,8 @@ impl Reader {
             .ok()
     }
 
-    fn declaration(&mut self, text: &Spanned<DeTable<'_>>) -> Option<Declaration> {
-        let top = Table {
-            name: "a declaration".into(),
-            place: 0..0,
-            table: text.get_ref(),
-        };
-        self.unknown_keys(&top, TOP);
-        let vdso = self.required_table(&top, "vdso", "[vdso]");
-        let head = vdso.and_then(|vdso| self.head(&vdso));
+    /// Everything but `[vdso]`.
+    fn body(&mut self, top: &Table<'_, '_>, head: Option<Declaration>) -> Option<Declaration> {
         let (version, prefix) = match &head {
             Some(head) => (head.version.clone(), head.prefix.clone()),
             None => Default::default(),
@@ -109,6 +161,34 @@ impl Reader {
             self.add(Problem::Directory(error.to_string()), 0..0);
         }
         Some(declaration)
+    }
+
+    /// `[function.NAME]`.
+    fn functions(&mut self, top: &Table<'_, '_>, version: &str) -> Vec<Function> {
+        let Some(value) = top.get("function") else {
+            return Vec::new();
+        };
+        let Some(all) = self.table("function", "[function]", value.span(), value) else {
+            return Vec::new();
+        };
+        let mut functions = Vec::new();
+        for (name, place, value) in all.entries() {
+            self.name(name, name, place.clone());
+            let title = format!("[function.{name}]");
+            let Some(table) = self.table(name, &title, place, value) else {
+                continue;
+            };
+            self.unknown_keys(&table, FUNCTION);
+            let own = self.string(&table, "version");
+            let own = self.checked(own, names::is_version, Problem::Version);
+            functions.push(Function {
+                name: name.to_owned(),
+                doc: self.text(&table, "doc"),
+                version: own.unwrap_or_else(|| version.to_owned()),
+                prototype: self.text(&table, "c"),
+            });
+        }
+        functions
     }
 
     /// `[vdso]`.
@@ -133,6 +213,7 @@ impl Reader {
             prefix: prefix?,
             doc: doc.unwrap_or_default(),
             variables: Vec::new(),
+            functions: None,
         })
     }
 

@@ -1,45 +1,35 @@
-//! The exported functions: names, versions, and code.
+//! The getters: names, versions, and code.
 
+use super::code::{ALIGN, Code, Export, Section, TEXT, UNWIND, UNWIND_HEADER};
+use super::unwind;
 use crate::arch::{Getter, Target};
 use crate::declaration::{Declaration, FUNCTIONS};
 use vdsokit_vvar::layout::Cursor;
 
-/// One exported function.
-pub(super) struct Function {
-    pub(super) name: String,
-    /// Which of the version nodes.
-    pub(super) version: usize,
-    pub(super) getter: Getter,
-    /// Bytes from the start of the text.
-    pub(super) at: usize,
-    pub(super) size: usize,
-}
-
-/// All of them, in the order in which their code lies.
+/// The functions of an image that has only variables.
 pub(super) struct Functions {
-    pub(super) list: Vec<Function>,
+    pub(super) exports: Vec<Export>,
+    /// For each, in the order in which the code lies: what it does, where it lies from
+    /// the start of the text, and its size.
+    list: Vec<(Getter, usize, usize)>,
     /// Bytes of the text.
-    pub(super) size: usize,
+    size: usize,
     target: &'static Target,
 }
 
 impl Functions {
-    pub(super) fn new(
-        declaration: &Declaration,
-        versions: &[&str],
-        target: &'static Target,
-    ) -> Self {
-        let function = |name: &str, version: usize, getter| Function {
-            name: format!("{}{name}", declaration.prefix),
-            version,
-            getter,
-            at: 0,
+    pub(super) fn new(declaration: &Declaration, target: &'static Target) -> Self {
+        let versions = declaration.versions();
+        let mut functions = Self {
+            exports: Vec::new(),
+            list: Vec::new(),
             size: 0,
+            target,
         };
-        let own = FUNCTIONS.into_iter().zip([Getter::STATE, Getter::UPDATED]);
-        let mut list: Vec<_> = own
-            .map(|(name, getter)| function(name, 0, getter))
-            .collect();
+        let prefix = &declaration.prefix;
+        for (name, getter) in FUNCTIONS.into_iter().zip([Getter::STATE, Getter::UPDATED]) {
+            functions.add(format!("{prefix}{name}"), 0, getter);
+        }
         let mut cursor = Cursor::PAGES;
         for variable in &declaration.variables {
             let version = versions
@@ -49,46 +39,60 @@ impl Functions {
                 let offset = cursor.variable(&shape);
                 Getter::of(&shape, offset)
             });
-            list.push(function(
-                &variable.name,
-                version.unwrap_or_default(),
-                getter,
-            ));
+            let name = format!("{prefix}{}", variable.name);
+            functions.add(name, version.unwrap_or_default(), getter);
         }
-        let mut functions = Self {
-            list,
-            size: 0,
-            target,
-        };
-        functions.place();
         functions
     }
 
-    pub(super) fn names(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.list.iter().map(|function| function.name.as_str())
-    }
-
-    /// Gives each function its place: code has the same length wherever it lies.
-    fn place(&mut self) {
+    /// Gives a function its place: code has the same length wherever it lies.
+    fn add(&mut self, name: String, version: usize, getter: Getter) {
         let mut code = Vec::new();
-        for function in &mut self.list {
-            code.clear();
-            (self.target.emit)(&mut code, 0, 0, &function.getter);
-            function.at = self.size.next_multiple_of(self.target.function_align);
-            function.size = code.len();
-            self.size = function.at + function.size;
-        }
+        (self.target.emit)(&mut code, 0, 0, &getter);
+        let at = self.size.next_multiple_of(self.target.function_align);
+        self.size = at + code.len();
+        self.list.push((getter, at, code.len()));
+        self.exports.push(Export {
+            name,
+            version,
+            weak: false,
+        });
     }
 
-    /// The text, lying at `address`, with the vvar pages at `pages`.
-    pub(super) fn code(&self, address: u64, pages: u64) -> Vec<u8> {
-        let mut code = Vec::with_capacity(self.size);
-        for function in &self.list {
+    /// All of it, lying at `address`, with the vvar pages at `pages`.
+    pub(super) fn code(&self, address: u64, pages: u64) -> Code {
+        let unwind_at = (address + unwind::HEADER_SIZE as u64).next_multiple_of(8);
+        let unwind_size = unwind::size(&self.target.unwind) as u64;
+        let text_at = (unwind_at + unwind_size).next_multiple_of(ALIGN);
+        let mut text = Vec::with_capacity(self.size);
+        for (getter, at, _) in &self.list {
             let filler = self.target.filler.iter().cycle();
-            code.extend(filler.take(function.at - code.len()));
-            let here = address + function.at as u64;
-            (self.target.emit)(&mut code, here, pages, &function.getter);
+            text.extend(filler.take(at - text.len()));
+            (self.target.emit)(&mut text, text_at + *at as u64, pages, getter);
         }
-        code
+        let tables = unwind::Tables {
+            header: address,
+            frames: unwind_at,
+            text: text_at,
+            size: text.len() as u64,
+        };
+        let section = |name, address, align, bytes| Section {
+            name,
+            address,
+            align,
+            bytes,
+        };
+        Code {
+            places: self
+                .list
+                .iter()
+                .map(|(_, at, size)| (text_at + *at as u64, *size as u64))
+                .collect(),
+            sections: vec![
+                section(UNWIND_HEADER, address, 4, tables.header()),
+                section(UNWIND, unwind_at, 8, tables.frames(&self.target.unwind)),
+                section(TEXT, text_at, ALIGN, text),
+            ],
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 mod aarch64;
 mod c_programs;
+mod crates;
 mod dump;
 mod images;
 mod messages;

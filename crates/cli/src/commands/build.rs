@@ -1,14 +1,15 @@
-//! `vdso build`: a declaration becomes an image, a C header and a pkg-config file.
+//! `vdso build`: a declaration or a Rust package becomes an image, a C header and a
+//! pkg-config file.
 
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use vdsokit_build::{Architecture, Declaration, Outputs, write_file};
+use vdsokit_build::{Architecture, Declaration, Outputs, build_crate, write_file};
 
-/// Build a vDSO from a declaration
+/// Build a vDSO from a declaration or a Rust package
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The declaration, such as weather.toml
+    /// The declaration, such as weather.toml, or the directory of a Rust package
     source: PathBuf,
     /// Where to write: the image, named like its soname, the link for `cc -l`, the C
     /// header and the pkg-config file
@@ -39,12 +40,15 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             "no image can be built for this machine's architecture"
         )
     })?;
-    let path = source.display().to_string();
-    let text = std::fs::read_to_string(&source)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("{path} could not be read"))?;
-    let declaration = Declaration::parse(&path, &text)?;
-    let outputs = Outputs::new(&declaration, arch)?;
+    let outputs = if source.is_dir() {
+        build_crate(&source, arch)?
+    } else {
+        let path = source.display().to_string();
+        let text = std::fs::read_to_string(&source)
+            .into_diagnostic()
+            .wrap_err_with(|| format!("{path} could not be read"))?;
+        Outputs::new(&Declaration::parse(&path, &text)?, arch)?
+    };
     let image = outputs.image_path(&output);
     write_file(&image, &outputs.image)?;
     println!("{}", image.display());

@@ -1,0 +1,111 @@
+//! Stable cargo, and what it leaves.
+
+use super::CrateError;
+use crate::arch::Architecture;
+use object::read::archive::ArchiveFile;
+use object::read::elf::ElfFile64;
+use object::{Endianness, Object, ObjectSection};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Where the macros of `vdsokit-rt` put what they declare.
+pub(super) const DECLARATION: &str = ".vdsokit.declaration";
+
+/// What every crate of an image is compiled with.
+const FLAGS: [&str; 4] = [
+    "--cfg=vdsokit_image",
+    "--check-cfg=cfg(vdsokit_image)",
+    "-Crelocation-model=pic",
+    // Unwind tables, which an abort on panic would leave out.
+    "-Cforce-unwind-tables=yes",
+];
+
+/// How: whole-program, since every function of an image is an entry, and no more of the
+/// core library shall come along than is called.
+const PROFILE: [&str; 6] = [
+    "profile.release.panic=\"abort\"",
+    "profile.release.lto=\"fat\"",
+    "profile.release.codegen-units=1",
+    "profile.release.opt-level=3",
+    "profile.release.overflow-checks=false",
+    "profile.release.debug=false",
+];
+
+/// Compiles the package in `directory`; the path of its static library.
+pub(super) fn static_library(directory: &Path, arch: Architecture) -> Result<PathBuf, CrateError> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let target = target(arch)?;
+    let mut command = Command::new(&cargo);
+    command
+        .args(["rustc", "--release", "--lib", "--crate-type", "staticlib"])
+        .args(["--message-format", "json-render-diagnostics"])
+        .args(["--target", &target])
+        .args(["--target-dir", "target/vdso"])
+        .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"))
+        // What the caller's own build was told must not reach this one.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_BUILD_TARGET")
+        .env_remove("CARGO_TARGET_DIR")
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
+    for setting in PROFILE {
+        command.args(["--config", setting]);
+    }
+    let output = command.output().map_err(|source| CrateError::Program {
+        program: cargo,
+        source,
+        advice: "install Rust: https://rustup.rs",
+    })?;
+    if !output.status.success() {
+        return Err(CrateError::Compile { target });
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["reason"] == "compiler-artifact")
+        .filter_map(|message| {
+            let files = message["filenames"].as_array()?;
+            let mut names = files.iter().filter_map(|file| file.as_str());
+            names.find(|name| name.ends_with(".a")).map(PathBuf::from)
+        })
+        .next_back()
+        .ok_or(CrateError::NoLibrary)
+}
+
+/// The target triple: the compiler's own where it compiles for this architecture anyway.
+fn target(arch: Architecture) -> Result<String, CrateError> {
+    let output = Command::new("rustc")
+        .arg("-vV")
+        .output()
+        .map_err(|source| CrateError::Program {
+            program: "rustc".into(),
+            source,
+            advice: "install Rust: https://rustup.rs",
+        })?;
+    let about = String::from_utf8_lossy(&output.stdout);
+    let host = about.lines().find_map(|line| line.strip_prefix("host: "));
+    let ours = |host: &&str| host.split('-').next() == Some(arch.rust_name());
+    Ok(match host.filter(ours) {
+        Some(host) => host.to_owned(),
+        None => format!("{}-unknown-linux-gnu", arch.rust_name()),
+    })
+}
+
+/// What the macros declared: the text in every object of the archive.
+pub(super) fn declared(archive: &[u8]) -> Result<String, CrateError> {
+    let mut declared = String::new();
+    let parsed = ArchiveFile::parse(archive)?;
+    for member in parsed.members() {
+        let bytes = member?.data(archive)?;
+        // What is no object, such as a symbol table, declares nothing.
+        let Ok(file) = ElfFile64::<Endianness>::parse(bytes) else {
+            continue;
+        };
+        for section in file.sections().filter(|one| one.name() == Ok(DECLARATION)) {
+            declared += &String::from_utf8_lossy(section.data()?);
+        }
+    }
+    Ok(declared)
+}

@@ -1,0 +1,124 @@
+//! The system's linker, which puts code at an address.
+
+use super::{CrateError, script, survey};
+use crate::arch::Architecture;
+use crate::declaration::Declaration;
+use crate::image::code::Code;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// The symbol that the panic handler of `vdsokit-rt` calls, and that nobody defines.
+const PANIC: &str = "vdsokit_a_panic_is_left_in_the_image";
+
+/// What is linked, and with what.
+pub(super) struct Linker<'a> {
+    library: &'a Path,
+    declaration: &'a Declaration,
+    /// The functions that are there to stay.
+    functions: &'a [&'a str],
+    program: String,
+    directory: TempDir,
+}
+
+impl<'a> Linker<'a> {
+    pub(super) fn new(
+        library: &'a Path,
+        arch: Architecture,
+        declaration: &'a Declaration,
+        functions: &'a [&'a str],
+    ) -> Result<Self, CrateError> {
+        let directory = tempfile::tempdir().map_err(|source| CrateError::File {
+            path: std::env::temp_dir(),
+            what: "written to",
+            source,
+        })?;
+        Ok(Self {
+            library,
+            declaration,
+            functions,
+            program: program(arch)?,
+            directory,
+        })
+    }
+
+    /// The code at `address`, with the vvar pages at `pages`.
+    pub(super) fn link(&self, address: u64, pages: u64) -> Result<Code, CrateError> {
+        let script = self.directory.path().join("script");
+        let linked = self.directory.path().join("linked");
+        let file = |what| {
+            let path = linked.clone();
+            move |source| CrateError::File { path, what, source }
+        };
+        let text = script::script(self.declaration, address, pages);
+        std::fs::write(&script, text).map_err(file("written"))?;
+        let mut command = Command::new(&self.program);
+        // As a position-independent program, so that the linker refuses undefined symbols
+        // and makes a relocation of every address that would be one in the image.
+        command
+            .args(["-pie", "--no-dynamic-linker", "-z", "text", "-z", "norelro"])
+            .args(["-z", "noexecstack", "--gc-sections", "--eh-frame-hdr"])
+            .args(["--build-id=none", "--hash-style=sysv", "--entry=0"])
+            .arg("--script")
+            .arg(&script)
+            .arg("-o")
+            .arg(&linked);
+        for function in self.functions {
+            command.arg(format!("--undefined={function}"));
+        }
+        let output = command
+            .arg(self.library)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|source| missing(&self.program, source))?;
+        if !output.status.success() {
+            let linker = errors(&output.stderr);
+            return Err(match linker.contains(PANIC) {
+                true => CrateError::Panic { linker },
+                false => CrateError::Link { linker },
+            });
+        }
+        let bytes = std::fs::read(&linked).map_err(file("read"))?;
+        survey::code(&bytes, address, self.functions)
+    }
+}
+
+/// What the linker printed, but for its warnings about the program that it makes, which
+/// nobody will run.
+fn errors(printed: &[u8]) -> String {
+    let printed = String::from_utf8_lossy(printed);
+    let lines = printed.lines().filter(|line| !line.contains(": warning: "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn missing(program: &str, source: std::io::Error) -> CrateError {
+    CrateError::Program {
+        program: program.to_owned(),
+        source,
+        advice: "install a linker for that architecture: Debian's binutils, or \
+                 binutils-aarch64-linux-gnu, or lld",
+    }
+}
+
+/// The first linker there is for the architecture.
+fn program(arch: Architecture) -> Result<String, CrateError> {
+    let own = match Architecture::host() == Some(arch) {
+        true => "ld".to_owned(),
+        false => format!("{}-linux-gnu-ld", arch.rust_name()),
+    };
+    let runs = |program: &str| {
+        let mut command = Command::new(program);
+        command
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command.status()
+    };
+    match runs(&own) {
+        Ok(_) => Ok(own),
+        Err(error) => match runs("ld.lld") {
+            Ok(_) => Ok("ld.lld".to_owned()),
+            Err(_) => Err(missing(&own, error)),
+        },
+    }
+}

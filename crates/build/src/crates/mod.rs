@@ -1,0 +1,160 @@
+//! A Rust crate becomes an image.
+//!
+//! Stable `cargo` compiles it into a static library; what its macros declared is read
+//! back out of that; the system's linker puts its code at the place that it has in the
+//! image, and everything around the code is written as for any other image. So the
+//! linker never makes a dynamic symbol, a version or a segment, and it does not matter
+//! which linker it is.
+
+mod compile;
+mod linker;
+mod script;
+mod survey;
+
+use crate::arch::Architecture;
+use crate::declaration::{Declaration, Invalid, STRONG};
+use crate::image::code::Export;
+use crate::image::{ImageError, assemble};
+use crate::output::Outputs;
+use miette::Diagnostic;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why a crate has no image.
+#[derive(Debug, Error, Diagnostic)]
+#[non_exhaustive]
+pub enum CrateError {
+    /// A file could not be read or written.
+    #[error("{} could not be {what}", path.display())]
+    #[diagnostic(help("name the directory of a Rust package"))]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Manifest or macros declare something that no image can be built of.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Declaration(#[from] Invalid),
+    /// A program that is needed did not start.
+    #[error("{program} could not be run")]
+    #[diagnostic(help("{advice}"))]
+    Program {
+        /// Which.
+        program: String,
+        /// Why not.
+        source: io::Error,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// cargo ended with an error, which it has printed.
+    #[error("the crate does not compile for an image")]
+    #[diagnostic(help(
+        "cargo says above why; for another architecture its target must be installed: rustup \
+         target add {target}"
+    ))]
+    Compile {
+        /// The target triple.
+        target: String,
+    },
+    /// cargo made no static library.
+    #[error("cargo made no static library of this package")]
+    #[diagnostic(help("the package needs a library target: src/lib.rs"))]
+    NoLibrary,
+    /// The library is none that this program can read.
+    #[error("the compiled crate could not be read: {0}")]
+    #[diagnostic(help("build it again, after `cargo clean` in its directory"))]
+    Object(#[from] object::read::Error),
+    /// The crate exports nothing.
+    #[error("the crate exports no function")]
+    #[diagnostic(help("mark at least one with #[virtual_syscall]"))]
+    NoFunctions,
+    /// A panic can be reached.
+    #[error("a panic can be reached in the image, and nobody could handle it there")]
+    #[diagnostic(help(
+        "use what does not panic: get() for indexing and slicing, checked_, wrapping_ or \
+         saturating_ arithmetic, if let for unwrap and expect; the linker says:\n{linker}"
+    ))]
+    Panic {
+        /// What the linker printed.
+        linker: String,
+    },
+    /// The linker ended with an error.
+    #[error("the image could not be linked")]
+    #[diagnostic(help("an image can use no library, not even libc; the linker says:\n{linker}"))]
+    Link {
+        /// What it printed.
+        linker: String,
+    },
+    /// The code needs something that an image can't have.
+    #[error("the code needs what an image cannot have")]
+    #[diagnostic(help("{}", found.join("\n")))]
+    Forbidden {
+        /// What and where.
+        found: Vec<String>,
+    },
+    /// The image could not be written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Image(#[from] ImageError),
+}
+
+/// Builds the Rust package in `directory` into an image.
+///
+/// # Errors
+/// [`CrateError`]; what cargo itself has to say goes to standard error.
+pub fn build_crate(directory: &Path, arch: Architecture) -> Result<Outputs, CrateError> {
+    let manifest_path = directory.join("Cargo.toml");
+    let manifest = std::fs::read_to_string(&manifest_path).map_err(|source| CrateError::File {
+        path: manifest_path.clone(),
+        what: "read",
+        source,
+    })?;
+    let library = compile::static_library(directory, arch)?;
+    let archive = std::fs::read(&library).map_err(|source| CrateError::File {
+        path: library.clone(),
+        what: "read",
+        source,
+    })?;
+    let declared = compile::declared(&archive)?;
+    let path = manifest_path.display().to_string();
+    let declaration = Declaration::of_crate(&path, &manifest, &declared)?;
+    let exports = exports(&declaration)?;
+    let strong: Vec<&str> = exports
+        .iter()
+        .filter(|export| !export.weak)
+        .map(|export| export.name.as_str())
+        .collect();
+    let linker = linker::Linker::new(&library, arch, &declaration, &strong)?;
+    // Each function's weak name is another name of the strong one's place.
+    let image = assemble(&declaration, arch.target(), &exports, |address, pages| {
+        let mut code = linker.link(address, pages)?;
+        code.places = code.places.iter().flat_map(|place| [*place; 2]).collect();
+        Ok::<_, CrateError>(code)
+    })?;
+    Ok(Outputs::of_image(&declaration, image))
+}
+
+/// Every function's strong name, and behind it its weak one.
+fn exports(declaration: &Declaration) -> Result<Vec<Export>, CrateError> {
+    let versions = declaration.versions();
+    let functions = declaration.functions().unwrap_or_default();
+    if functions.is_empty() {
+        return Err(CrateError::NoFunctions);
+    }
+    let names = functions.iter().flat_map(|function| {
+        let version = versions.iter().position(|one| *one == function.version);
+        let export = |name, weak| Export {
+            name,
+            version: version.unwrap_or_default(),
+            weak,
+        };
+        let strong = format!("{STRONG}{}", function.name);
+        [export(strong, false), export(function.name.clone(), true)]
+    });
+    Ok(names.collect())
+}

@@ -1,0 +1,52 @@
+//! Code as it comes into an image: whoever made it.
+
+/// A name that the image exports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Export {
+    pub(crate) name: String,
+    /// Which of the declaration's version nodes.
+    pub(crate) version: usize,
+    /// A weak name gives way to a program's own function of that name.
+    pub(crate) weak: bool,
+}
+
+/// Code and what belongs to it, at an address.
+#[derive(Debug)]
+pub(crate) struct Code {
+    /// In the order of their addresses, the first at the address itself.
+    pub(crate) sections: Vec<Section>,
+    /// For each export, in their order, its address and size.
+    pub(crate) places: Vec<(u64, u64)>,
+}
+
+/// A part of it.
+#[derive(Debug)]
+pub(crate) struct Section {
+    pub(crate) name: &'static str,
+    pub(crate) address: u64,
+    pub(crate) align: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The sections that code may have, in their order.
+pub(crate) const UNWIND_HEADER: &str = ".eh_frame_hdr";
+pub(crate) const UNWIND: &str = ".eh_frame";
+pub(crate) const CONSTANTS: &str = ".rodata";
+pub(crate) const TEXT: &str = ".text";
+
+/// Where code begins: a multiple of this, which is at least what any section asks for.
+pub(crate) const ALIGN: u64 = 64;
+
+impl Code {
+    /// Bytes from its address to its end.
+    pub(crate) fn size(&self, address: u64) -> u64 {
+        self.sections
+            .last()
+            .map_or(0, |last| last.address + last.bytes.len() as u64 - address)
+    }
+
+    /// The section of that name, if it is there.
+    pub(crate) fn section(&self, name: &str) -> Option<&Section> {
+        self.sections.iter().find(|section| section.name == name)
+    }
+}

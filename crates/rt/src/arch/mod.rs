@@ -1,0 +1,10 @@
+//! What needs instructions of its own: addresses in the vvar pages, and system calls.
+#![allow(unsafe_code, reason = "addresses and system calls need assembly")]
+
+#[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
+#[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]
+mod this;
+
+#[cfg(vdsokit_image)]
+pub(crate) use this::pages;
+pub use this::system_call;

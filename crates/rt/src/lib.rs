@@ -1,0 +1,70 @@
+//! What a Rust crate that becomes a vDSO image is written with.
+//!
+//! ```
+//! use vdsokit_rt::{virtual_syscall, vvars};
+//!
+//! vvars! {
+//!     /// The number of the beast, for now.
+//!     #[vvar(unit = "1")]
+//!     pub static NUMBER: u64 = 666;
+//! }
+//!
+//! /// The number of the beast.
+//! #[virtual_syscall]
+//! pub fn number_of_the_beast() -> u64 {
+//!     NUMBER.get()
+//! }
+//! ```
+//!
+//! ```toml
+//! # Cargo.toml
+//! [package.metadata.vdso]
+//! soname = "libbeast.so.1"
+//! version = "BEAST_1.0"
+//! ```
+//!
+//! `vdso build path/to/crate` compiles it and links the image. Compiled in any other
+//! way, for `cargo test` for instance, the same crate has ordinary functions, and every
+//! variable keeps its initial value.
+//!
+//! # Rules of code in an image
+//!
+//! It runs in a process that has not heard of it. So there is no heap, no thread-local
+//! and no writable memory, and whatever needs one fails the build; no panic can be
+//! reached, since a panic handler that can be would be an undefined symbol; and what the
+//! page can't answer is a system call: see [`system_call`].
+#![no_std]
+
+mod arch;
+mod memory;
+#[cfg(vdsokit_image)]
+mod panic;
+
+pub use arch::system_call;
+pub use memory::{state, updated};
+pub use vdsokit_macros::{virtual_syscall, vvars};
+pub use vdsokit_vvar as vvar;
+
+/// What the macros' output calls. Not for use by hand.
+#[doc(hidden)]
+pub mod private {
+    pub use crate::memory::{latched, scalar};
+}
+
+/// The first of two pieces of code in an image, the second anywhere else. Here and not in
+/// the macros' output, so that no user's crate has to know of the `cfg`.
+#[cfg(vdsokit_image)]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __if_image {
+    ({ $($image:tt)* } { $($elsewhere:tt)* }) => { $($image)* };
+}
+
+/// The first of two pieces of code in an image, the second anywhere else. Here and not in
+/// the macros' output, so that no user's crate has to know of the `cfg`.
+#[cfg(not(vdsokit_image))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __if_image {
+    ({ $($image:tt)* } { $($elsewhere:tt)* }) => { $($elsewhere)* };
+}
