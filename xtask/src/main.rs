@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask test` is all that CI runs.
 
 mod steps;
+mod tools;
 mod vm;
 
 use clap::{Parser, Subcommand};

@@ -70,6 +70,11 @@ const STEPS: &[Step] = &[
         )
     }),
     Step::new(
+        "tools",
+        "the programs that tests run are there",
+        crate::tools::step,
+    ),
+    Step::new(
         "unit",
         "the crates' own tests, and the examples in their documentation",
         || cargo(&["test", "--workspace"], &[]),

@@ -277,7 +277,7 @@ fn a_32_bit_process_has_the_image_that_readelf_sees() {
             "install",
             "--yes",
             "--no-install-recommends",
-            "gcc-multilib",
+            "gcc-12-multilib",
         ];
         let _ = Command::new("apt-get").args(install).output();
         output = compile().expect("cc runs");
