@@ -107,6 +107,14 @@ const UNFIT: &[(u64, &str, &str)] = &[
     (0x6265_6572, "sysfs", NOT_FILES),
 ];
 
+/// Memory.
+const TMPFS: u64 = 0x0102_1994;
+
+/// Which file system a directory is on.
+fn magic(directory: &Path) -> rustix::io::Result<u64> {
+    Ok(rustix::fs::statfs(directory)?.f_type as u64 & 0xffff_ffff)
+}
+
 /// Can a vDSO be published in this directory, as far as can be told without a file?
 ///
 /// It and every directory above it must be such that nobody but this user and root can
@@ -192,7 +200,7 @@ fn owners(directory: &Path, below: bool) -> Result<Option<Unfit>, Error> {
 
 fn file_system(directory: &Path) -> Result<Option<Unfit>, Error> {
     let told = |error: rustix::io::Errno| Error::io("examine", directory, error);
-    let magic = rustix::fs::statfs(directory).map_err(told)?.f_type as u64 & 0xffff_ffff;
+    let magic = magic(directory).map_err(told)?;
     if let Some((_, name, why)) = UNFIT.iter().find(|(number, ..)| *number == magic) {
         return Ok(Some(Unfit::FileSystem { name, why }));
     }
@@ -221,6 +229,7 @@ fn bases() -> Vec<PathBuf> {
     }
     bases.push(format!("/run/user/{user}").into());
     bases.extend(["/dev/shm", "/tmp", "/var/tmp"].map(PathBuf::from));
+    bases.sort_by_key(|base| magic(base) != Ok(TMPFS));
     bases
 }
 
