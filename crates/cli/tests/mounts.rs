@@ -1,0 +1,178 @@
+//! File systems on which nothing can be published, mounted in a namespace of the test's
+//! own, and users who may read only.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use tempfile::TempDir;
+use vdsokit_publish::place;
+
+const WEATHER: &str = r#"
+[vdso]
+soname = "libweather.so.1"
+version = "WEATHER_1.0"
+
+[var.temperature]
+type = "f64"
+init = 1.5
+
+[var.history]
+type = "f64[4096]"
+"#;
+
+fn skip(why: &str) {
+    assert!(
+        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "skipped under CI: {why}"
+    );
+    println!("SKIPPED: {why}");
+}
+
+/// `$DIR`, mounted by `mount`, in a namespace that ends with the script; then what the
+/// rest of the script says, without blanks. `None` when this user may not mount.
+fn mounted(directory: &TempDir, mount: &str, script: &str) -> Option<String> {
+    let own = if rustix::process::geteuid().is_root() {
+        "-m"
+    } else {
+        "-rm"
+    };
+    let unshare = |script: &str| {
+        let mut command = Command::new("unshare");
+        command
+            .args([own, "--propagation", "private", "sh", "-c", script])
+            .env("VDSO", env!("CARGO_BIN_EXE_vdso"))
+            .env("DIR", directory.path())
+            .output()
+    };
+    for part in ["mnt", "lower", "upper", "work"] {
+        fs::create_dir_all(directory.path().join(part)).unwrap();
+    }
+    fs::write(directory.path().join("weather.toml"), WEATHER).unwrap();
+    match unshare(&format!("cd $DIR && {mount}")) {
+        Ok(output) if output.status.success() => {}
+        other => {
+            skip(&format!("this user may not mount: {other:?}"));
+            return None;
+        }
+    }
+    let script = format!("set -e; cd $DIR; {mount}; {script}");
+    let output = unshare(&script).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Some(said.replace(|c: char| c.is_whitespace() || c == '│', ""))
+}
+
+fn place() -> TempDir {
+    tempfile::tempdir_in(place::base().unwrap()).unwrap()
+}
+
+const SERVE: &str = "exec \"$VDSO\" serve weather.toml --at mnt/libweather.so.1 </dev/null";
+
+fn refused(mount: &str, why: &str) {
+    let directory = place();
+    let Some(said) = mounted(&directory, mount, SERVE) else {
+        return;
+    };
+    assert!(said.contains(why), "{said}");
+    let works = place::propose().unwrap();
+    let works = format!("Publishin{}:itworksthere", works.display());
+    assert!(said.contains(&works), "{said}");
+}
+
+#[test]
+fn overlayfs_is_refused_with_a_place_that_works() {
+    refused(
+        "mount -t overlay o -o lowerdir=lower,upperdir=upper,workdir=work mnt",
+        "itisonoverlayfs:acopy-uppartsreadersfromthepublisher",
+    );
+}
+
+#[test]
+fn noexec_is_refused_with_a_place_that_works() {
+    refused(
+        "mount -t tmpfs -o mode=755,noexec t mnt",
+        "itismountednoexec",
+    );
+}
+
+#[test]
+fn a_read_only_mount_is_refused_with_a_place_that_works() {
+    refused(
+        "mount -t tmpfs -o mode=755,ro t mnt",
+        "itismountedread-only",
+    );
+}
+
+#[test]
+fn a_full_file_system_is_told_before_anybody_reads() {
+    let mount = "mount -t tmpfs -o mode=755,size=16k t mnt";
+    let Some(said) = mounted(&place(), mount, SERVE) else {
+        return;
+    };
+    assert!(said.contains("nospaceleftfor"), "{said}");
+}
+
+/// A hole in the file would be a SIGBUS in the publisher, later.
+#[test]
+fn a_hole_that_can_not_be_filled_is_told_before_anybody_reads() {
+    // The pages go over the disk's end, and so does nothing else.
+    let script = "\"$VDSO\" build weather.toml -o lower >&2; \
+                  size=$(stat -c %s lower/libweather.so.1); \
+                  head -c 8192 lower/libweather.so.1 >mnt/libweather.so.1; \
+                  truncate -s $size mnt/libweather.so.1; \
+                  exec \"$VDSO\" serve mnt/libweather.so.1 </dev/null";
+    let mount = "mount -t tmpfs -o mode=755,size=32k t mnt";
+    let Some(said) = mounted(&place(), mount, script) else {
+        return;
+    };
+    assert!(said.contains("nospaceleftfor"), "{said}");
+}
+
+#[test]
+fn who_may_only_read_reads_and_does_not_publish() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("only root can become somebody else");
+    }
+    let directory = place();
+    let open = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open(directory.path(), 0o755);
+    fs::write(directory.path().join("weather.toml"), WEATHER).unwrap();
+    let somebody = |arguments: &[&str]| {
+        let program = directory.path().join("vdso");
+        Command::new("setpriv")
+            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+            .arg(program)
+            .args(arguments)
+            .current_dir(directory.path())
+            .output()
+            .unwrap()
+    };
+    // The build directory may be closed to others.
+    fs::copy(env!("CARGO_BIN_EXE_vdso"), directory.path().join("vdso")).unwrap();
+    let vdso = directory.path().join("vdso");
+    open(&vdso, 0o755);
+    let built = Command::new(&vdso)
+        .args(["build", "weather.toml"])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{built:?}");
+    let read = somebody(&["get", "libweather.so.1", "temperature"]);
+    assert_eq!(read.stdout, b"temperature=1.5\n", "{read:?}");
+    for arguments in [&["serve"][..], &["set"], &["retire"]] {
+        let mut all = vec![arguments[0], "libweather.so.1"];
+        if arguments[0] == "set" {
+            all.push("temperature=2");
+        }
+        let refused = somebody(&all);
+        assert_eq!(refused.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains("no permission to publish"), "{said}");
+    }
+    let locks = fs::read_dir(directory.path()).unwrap().flatten();
+    let locks = locks.filter(|entry| entry.file_name().to_string_lossy().contains("lock"));
+    assert_eq!(locks.count(), 0);
+}
