@@ -53,6 +53,17 @@ pub enum Need {
     },
 }
 
+impl Need {
+    /// Its place in the guest.
+    #[must_use]
+    pub fn at(&self) -> String {
+        match *self {
+            Self::Program { name, .. } | Self::Test { name, .. } => format!("/bin/{name}"),
+            Self::File { at, .. } => at.to_owned(),
+        }
+    }
+}
+
 /// A kernel that the lab can boot.
 #[derive(Debug, Clone, Copy)]
 pub struct Kernel {
@@ -87,7 +98,7 @@ macro_rules! shell {
 /// What checks of the kernel as a publisher need.
 const KERNEL_TESTS: &[Need] = &[Need::Test {
     package: "vdsokit-bpf",
-    name: "lab",
+    name: "kernel",
 }];
 
 /// A row for one test of the kernel as a publisher.
@@ -106,7 +117,7 @@ const fn kernel(name: &'static str, why: &'static str, command: &'static [&'stat
 /// The command that runs one of those tests.
 macro_rules! kernel_test {
     ($test:literal) => {
-        &["lab", "--ignored", "--exact", "--nocapture", $test]
+        &["kernel", "--ignored", "--exact", "--nocapture", $test]
     };
 }
 
@@ -186,6 +197,11 @@ pub const CHECKS: &[Check] = &[
         "kernel-privileges",
         "missing privileges are named",
         kernel_test!("access::missing_privileges_are_named"),
+    ),
+    kernel(
+        "kernel-drop",
+        "a publisher needs no privileges once it runs",
+        kernel_test!("access::a_publisher_needs_no_privileges_once_it_runs"),
     ),
     kernel(
         "kernel-refusals",
@@ -285,6 +301,18 @@ mod tests {
             }
             let earlier = &CHECKS[..at];
             assert!(earlier.iter().all(|other| other.name != check.name));
+        }
+    }
+
+    /// Two files can't be in one place.
+    #[test]
+    fn a_place_in_the_guest_is_one_files() {
+        let needs = || CHECKS.iter().flat_map(|check| check.needs);
+        for need in needs() {
+            let same = needs().filter(|other| other.at() == need.at());
+            for other in same {
+                assert_eq!(format!("{other:?}"), format!("{need:?}"));
+            }
         }
     }
 

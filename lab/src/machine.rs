@@ -96,10 +96,7 @@ fn initramfs(workshop: &Workshop, checks: &[&Check]) -> Result<Vec<u8>, Error> {
     add("/bin/busybox", &busybox)?;
     let mut there: Vec<String> = Vec::new();
     for need in checks.iter().flat_map(|check| check.needs) {
-        let at = match *need {
-            Need::Program { name, .. } | Need::Test { name, .. } => format!("/bin/{name}"),
-            Need::File { at, .. } => at.to_owned(),
-        };
+        let at = need.at();
         if !there.contains(&at) {
             add(&at, &programs::build(workshop, need)?)?;
             there.push(at);
@@ -137,8 +134,11 @@ impl Guest {
     ) -> Result<Self, Error> {
         // Commas part the options of an argument; doubled, they stand for one.
         let console = console.display().to_string().replace(',', ",,");
-        let mut command = Command::new(EMULATOR);
+        // util-linux's setpriv sees to it that the emulator ends with this process
+        // even when that is killed.
+        let mut command = Command::new("setpriv");
         command
+            .args(["--pdeathsig", "KILL", EMULATOR])
             .args(["-machine", "q35,accel=tcg", "-cpu", "max"])
             .args(["-smp", "2", "-m", "512"])
             .args(["-nodefaults", "-no-reboot", "-display", "none"])
@@ -152,7 +152,7 @@ impl Guest {
             .arg(format!("console=ttyS0 panic=-1 {command_line}"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
-        let mut emulator = command.spawn().map_err(Error::file(EMULATOR))?;
+        let mut emulator = command.spawn().map_err(Error::file("setpriv"))?;
         let (sender, messages) = mpsc::channel();
         if let Some(port) = emulator.stdout.take() {
             std::thread::spawn(move || {

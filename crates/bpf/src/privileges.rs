@@ -2,6 +2,7 @@
 
 use crate::btf::VMLINUX;
 use crate::kallsyms::KALLSYMS;
+use rustix::thread::{CapabilitySet, CapabilitySets};
 use std::fmt;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -53,7 +54,7 @@ const CAP_BPF: u32 = 39;
 #[must_use]
 pub fn obstacles() -> Vec<Obstacle> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let capabilities = effective(&read("/proc/self/status"));
+    let capabilities = effective(&read("/proc/thread-self/status"));
     let has = |capability: u32| {
         capabilities >> capability & 1 != 0 || capabilities >> CAP_SYS_ADMIN & 1 != 0
     };
@@ -78,6 +79,23 @@ pub fn obstacles() -> Vec<Obstacle> {
         found.push(Obstacle::NoJit);
     }
     found
+}
+
+/// Gives up all privileges of the calling thread, for good: its capabilities, and
+/// gaining any by exec. What has been loaded stays loaded. Other threads keep theirs,
+/// so call it before there are any; threads that are made later have none either.
+///
+/// # Errors
+/// The kernel's, which has no reason to refuse.
+pub fn drop_all() -> std::io::Result<()> {
+    rustix::thread::set_no_new_privs(true)?;
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets {
+        effective: none,
+        permitted: none,
+        inheritable: none,
+    };
+    Ok(rustix::thread::set_capabilities(None, sets)?)
 }
 
 /// The capabilities in force, from the text of /proc/PID/status (proc(5)).

@@ -95,17 +95,25 @@ impl Variable {
 
     /// Whether an argument of the hook is needed to read it.
     pub(crate) fn needs_argument(&self) -> bool {
-        let needs = |value: &Value| {
-            let base = match &value.fetch {
-                Fetch::Memory { base, .. } => base,
-                Fetch::Sum { .. } | Fetch::Uptime => return false,
-            };
-            matches!(base, Base::Argument(_))
+        let argument = |fetch: &Fetch| match fetch {
+            Fetch::Memory { base, .. } => matches!(base, Base::Argument(_)),
+            Fetch::Sum { .. } | Fetch::Uptime => false,
         };
-        match &self.content {
-            Content::Scalar(value) => needs(value),
-            Content::Latch { parts, .. } => parts.iter().any(|(_, value)| needs(value)),
-        }
+        self.fetches().any(argument)
+    }
+
+    /// Whether the clock is needed.
+    fn is_clock(&self) -> bool {
+        self.fetches().any(|fetch| *fetch == Fetch::Uptime)
+    }
+
+    fn fetches(&self) -> impl Iterator<Item = &Fetch> {
+        let (one, many) = match &self.content {
+            Content::Scalar(value) => (Some(value), &[][..]),
+            Content::Latch { parts, .. } => (None, parts.as_slice()),
+        };
+        let many = many.iter().map(|(_, value)| value);
+        one.into_iter().chain(many).map(|value| &value.fetch)
     }
 
     /// Whether it lies within `size` bytes, behind the header, and is aligned.
@@ -186,7 +194,8 @@ mod frame {
     pub(super) const SCRATCH: i16 = -16;
     pub(super) const POINTER: i16 = -24;
     pub(super) const SEEN: i16 = -32;
-    pub(super) const CHUNK: i16 = SEEN - 8 * super::CHUNK as i16;
+    pub(super) const NOW: i16 = -40;
+    pub(super) const CHUNK: i16 = NOW - 8 * super::CHUNK as i16;
 }
 
 /// How many numbers are checked at a time.
@@ -229,6 +238,12 @@ impl Writer {
         self.asm.load(Width::W4, R2, R1, 0);
         self.asm
             .jump_if(R2, When::Equal, State::Retired as i32, end);
+        if duty == Duty::Tick || variables.iter().any(|(_, variable)| variable.is_clock()) {
+            // Once for all: on a machine without a fast clock it costs as much as
+            // everything else together.
+            self.asm.call(Helper::KtimeGetBootNs);
+            self.asm.store(Width::W8, R10, frame::NOW, R0);
+        }
         match duty {
             Duty::Prime => self.copy(variables),
             Duty::Tick => {
@@ -271,8 +286,7 @@ impl Writer {
     /// Header: when values were last written, and that they are live now unless they
     /// were already.
     fn beat(&mut self, end: Label) {
-        self.asm.call(Helper::KtimeGetBootNs);
-        self.asm.register(Operation::Move, R1, R0);
+        self.asm.load(Width::W8, R1, R10, frame::NOW);
         self.barrier();
         self.pages(R2, header::UPDATED_OFFSET);
         self.asm.store(Width::W8, R2, 0, R1);
@@ -392,10 +406,7 @@ impl Writer {
                 }
             }
             Fetch::Sum { variable, offset } => self.sum(*variable, *offset, size, widens),
-            Fetch::Uptime => {
-                self.asm.call(Helper::KtimeGetBootNs);
-                self.asm.register(Operation::Move, R1, R0);
-            }
+            Fetch::Uptime => self.asm.load(Width::W8, R1, R10, frame::NOW),
         }
     }
 

@@ -127,3 +127,20 @@ fn a_locked_down_kernel_is_named() {
     println!("{error}");
     assert!(error.to_string().contains("locked down (confidentiality)"));
 }
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm kernel-drop"]
+fn a_publisher_needs_no_privileges_once_it_runs() {
+    let kernel = kernel();
+    let mut layout = Layout::new(kernel);
+    layout.add("processes", "processes", &[]);
+    let publisher = layout.start();
+    vdsokit_bpf::privileges::drop_all().unwrap();
+    let mapping = publisher.mapping().unwrap();
+    let pages = mapping.pages().unwrap();
+    until_live(pages);
+    next_tick(pages);
+    assert_eq!(publisher.failures().unwrap()[0].1, 0);
+    let result = Publisher::start(kernel, &layout.image(), &layout.variables, Machine::THIS);
+    assert!(matches!(result.unwrap_err(), Error::Denied { .. }));
+}

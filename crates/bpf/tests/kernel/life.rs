@@ -17,7 +17,7 @@ fn system(kernel: &Kernel) -> Publisher {
 fn loading_and_unloading_leaves_nothing_behind() {
     let kernel = kernel();
     let before = sys::objects().unwrap();
-    let rounds: u32 = std::env::var("ROUNDS").map_or(50, |text| text.parse().unwrap());
+    let rounds: u32 = std::env::var("ROUNDS").map_or(20, |text| text.parse().unwrap());
     let start = Instant::now();
     for _ in 0..rounds {
         drop(system(kernel));
