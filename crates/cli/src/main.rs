@@ -1,6 +1,7 @@
 //! The program `vdso`: one module a command under `commands`.
 
 mod commands;
+mod output;
 mod published;
 
 use clap::Parser;

@@ -1,8 +1,10 @@
 //! The commands: each is a module with its arguments and a `run`.
 
+mod bench;
 mod build;
 mod check;
 mod demo;
+mod doctor;
 mod get;
 mod retire;
 mod serve;
@@ -16,11 +18,13 @@ use std::process::ExitCode;
 /// What `vdso` can be asked for.
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    Bench(bench::Arguments),
     Build(build::Arguments),
     Check(check::Arguments),
     Demo(demo::Arguments),
     #[command(hide = true)]
     DemoReader(demo::reader::Arguments),
+    Doctor(doctor::Arguments),
     Get(get::Arguments),
     Retire(retire::Arguments),
     Serve(serve::Arguments),
@@ -33,10 +37,12 @@ impl Command {
     /// a command with another convention returns its own status.
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self {
+            Self::Bench(arguments) => bench::run(&arguments),
             Self::Build(arguments) => build::run(arguments),
             Self::Check(arguments) => check::run(&arguments),
             Self::Demo(arguments) => demo::run(&arguments),
             Self::DemoReader(arguments) => demo::reader::run(&arguments),
+            Self::Doctor(arguments) => Ok(doctor::run(&arguments)),
             Self::Get(arguments) => get::run(&arguments),
             Self::Retire(arguments) => retire::run(&arguments),
             Self::Serve(arguments) => serve::run(&arguments),
