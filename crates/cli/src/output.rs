@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
 use miette::{IntoDiagnostic, Result};
 use serde::Serialize;
+use std::io::{ErrorKind, Write};
 
 /// Columns of a terminal that everything fits into.
 pub(crate) const WIDTH: usize = 80;
@@ -54,8 +55,9 @@ impl Cell {
     }
 }
 
-/// Prints rows in columns, two spaces apart. The first row is the heading.
-pub(crate) fn print_table(sides: &[Side], rows: &[Vec<Cell>]) {
+/// Rows in columns, two spaces apart and each row behind so many spaces. The first row is the
+/// heading. What of the last column doesn't fit is cut off.
+pub(crate) fn table(sides: &[Side], indent: usize, rows: &[Vec<Cell>]) -> String {
     let widths: Vec<usize> = (0..sides.len())
         .map(|column| {
             let cells = rows.iter().filter_map(|row| row.get(column));
@@ -65,28 +67,40 @@ pub(crate) fn print_table(sides: &[Side], rows: &[Vec<Cell>]) {
                 .unwrap_or(0)
         })
         .collect();
+    let mut lines = String::new();
     for (number, row) in rows.iter().enumerate() {
-        let mut line = String::new();
-        let mut end = 0;
-        for ((cell, side), width) in row.iter().zip(sides).zip(&widths) {
+        lines.push_str(&" ".repeat(indent));
+        let mut at = indent;
+        let last = row.len().saturating_sub(1);
+        for (column, ((cell, side), width)) in row.iter().zip(sides).zip(&widths).enumerate() {
             let style = if number == 0 { BOLD } else { cell.style };
-            let gap = " ".repeat(width - cell.text.chars().count());
-            let text = styled(style, &cell.text);
+            let text = if column == last {
+                cut(&cell.text, WIDTH.saturating_sub(at))
+            } else {
+                cell.text.clone()
+            };
+            let gap = " ".repeat(width.saturating_sub(text.chars().count()));
+            let text = styled(style, &text);
             match side {
-                Side::Left => line.push_str(&format!("{text}{gap}")),
-                Side::Right => line.push_str(&format!("{gap}{text}")),
+                Side::Left if column == last => lines.push_str(&text),
+                Side::Left => lines.push_str(&format!("{text}{gap}  ")),
+                Side::Right if column == last => lines.push_str(&format!("{gap}{text}")),
+                Side::Right => lines.push_str(&format!("{gap}{text}  ")),
             }
-            end = line.len()
-                - if matches!(side, Side::Left) {
-                    gap.len()
-                } else {
-                    0
-                };
-            line.push_str("  ");
+            at += width + 2;
         }
-        line.truncate(end);
-        anstream::println!("{line}");
+        lines.push('\n');
     }
+    lines
+}
+
+/// At most so many characters, the last of which says that there were more.
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
+    format!("{kept}\u{2026}")
 }
 
 /// Breaks a text into lines that fit [`WIDTH`] behind so many spaces. A word that is longer than
@@ -110,10 +124,20 @@ pub(crate) fn paragraph(text: &str, indent: usize) -> String {
     lines.join("\n")
 }
 
+/// Prints text. That nobody reads it any more is no error.
+pub(crate) fn show(text: &str) -> Result<()> {
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).into_diagnostic(),
+        _ => Ok(()),
+    }
+}
+
 /// Prints a value as JSON.
-pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value).into_diagnostic()?);
-    Ok(())
+pub(crate) fn show_json(value: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value).into_diagnostic()?;
+    text.push('\n');
+    show(&text)
 }
 
 /// A bar on standard error; nothing is drawn where that is no terminal.
@@ -147,6 +171,20 @@ mod tests {
         assert!(words.iter().all(|line| line.chars().count() <= WIDTH));
         assert_eq!(long.len(), 1);
         assert_eq!(broken.split_whitespace().count(), 101);
+    }
+
+    #[test]
+    fn tables_fit() {
+        let rows = [
+            vec![Cell::new("a"), Cell::new("heading")],
+            vec![Cell::styled(BAD, "left"), Cell::new("x".repeat(90))],
+        ];
+        let table = table(&[Side::Right, Side::Left], 2, &rows);
+        let plain = anstream::adapter::strip_str(&table).to_string();
+        let lines: Vec<&str> = plain.lines().collect();
+        assert_eq!(lines[0], "     a  heading");
+        assert_eq!(lines[1].chars().count(), WIDTH);
+        assert!(lines[1].starts_with("  left  xxx") && lines[1].ends_with('\u{2026}'));
     }
 
     #[test]

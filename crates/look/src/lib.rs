@@ -9,6 +9,7 @@
 //! | [`measure`] | what do calls cost? |
 //! | [`benchmark`], [`report`] | what does everything cost, and how does that look? |
 //! | [`statistics`] | what can be said of many samples? |
+//! | [`inspect`] | what images are there, and what is in them? |
 //! | [`process`] | what was a running process started with? |
 //! | [`doctor`] | why is it slow here, and what is to be done? |
 //!
@@ -19,6 +20,7 @@ pub mod benchmark;
 pub mod call;
 pub mod doctor;
 pub mod function;
+pub mod inspect;
 pub mod measure;
 pub mod probe;
 pub mod process;

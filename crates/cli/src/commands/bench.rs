@@ -52,9 +52,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let benchmark = benchmark::run(image, plan, |done| bar.set_position(done as u64));
     bar.finish_and_clear();
     if arguments.json {
-        output::print_json(&benchmark)?;
+        output::show_json(&benchmark)?;
     } else {
-        print(&benchmark);
+        output::show(&text(&benchmark))?;
     }
     if let Some(path) = &arguments.html {
         std::fs::write(path, report::html(&benchmark))
@@ -64,12 +64,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(benchmark: &Benchmark) {
-    anstream::println!("{}", output::paragraph(&benchmark.machine.line(), 0));
-    anstream::println!(
-        "{}\n",
-        styled(DIM, "Nanoseconds a call, median of the samples.")
-    );
+fn text(benchmark: &Benchmark) -> String {
+    let machine = output::paragraph(&benchmark.machine.line(), 0);
+    let unit = styled(DIM, "Nanoseconds a call, median of the samples.");
     let mut routes = vec![Route::Vdso, Route::Libc, Route::SystemCall];
     if benchmark.image.is_some() {
         routes.insert(1, Route::Image);
@@ -96,5 +93,5 @@ fn print(benchmark: &Benchmark) {
     }
     let mut sides = vec![Side::Left];
     sides.resize(routes.len() + 2, Side::Right);
-    output::print_table(&sides, &rows);
+    format!("{machine}\n{unit}\n\n{}", output::table(&sides, 0, &rows))
 }

@@ -3,7 +3,7 @@
 use crate::output::{self, BAD, BOLD, Cell, DIM, GOOD, NOTE, Side, styled};
 use miette::{IntoDiagnostic, Report, Result, WrapErr};
 use std::process::ExitCode;
-use vdsokit_look::doctor::{Call, Diagnosis, Facts, Finding, Grade, Verdict, collect};
+use vdsokit_look::doctor::{Call, Diagnosis, Finding, Grade, Verdict, collect};
 use vdsokit_look::function::Function;
 use vdsokit_look::measure::Plan;
 use vdsokit_look::probe::Served;
@@ -50,14 +50,14 @@ fn diagnose(arguments: &Arguments) -> Result<Verdict> {
     }
     let diagnosis = Diagnosis::from(facts);
     if arguments.json {
-        output::print_json(&diagnosis)?;
+        output::show_json(&diagnosis)?;
     } else {
-        print(&diagnosis);
+        output::show(&text(&diagnosis))?;
     }
     Ok(diagnosis.verdict)
 }
 
-fn print(diagnosis: &Diagnosis) {
+fn text(diagnosis: &Diagnosis) -> String {
     let (style, verdict) = match diagnosis.verdict {
         Verdict::Fast => (
             GOOD,
@@ -66,30 +66,36 @@ fn print(diagnosis: &Diagnosis) {
         Verdict::Slow => (BAD, "Something is slow here."),
         Verdict::Unknown => (NOTE, "Whether anything is slow here could not be told."),
     };
-    anstream::println!("{}\n", styled(style, verdict));
+    let mut text = format!("{}\n\n", styled(style, verdict));
     for finding in &diagnosis.findings {
-        print_finding(finding);
+        text.push_str(&found(finding));
     }
-    print_calls(&diagnosis.facts.calls);
-    anstream::println!();
-    print_facts(&diagnosis.facts);
+    if !diagnosis.facts.calls.is_empty() {
+        text.push_str(&calls(&diagnosis.facts.calls));
+        text.push('\n');
+    }
+    for (name, line) in diagnosis.facts.lines() {
+        let line = output::paragraph(&line, 14);
+        let name = styled(DIM, &format!("{name:14}"));
+        text.push_str(&format!("{name}{}\n", line.trim_start()));
+    }
+    text
 }
 
-fn print_finding(finding: &Finding) {
+fn found(finding: &Finding) -> String {
     let (style, grade) = match finding.grade {
         Grade::Slow => (BAD, "slow"),
         Grade::Unknown => (NOTE, "unknown"),
         Grade::Note => (BOLD, "note"),
     };
-    anstream::println!("{}", styled(style, grade));
-    println!("{}", output::paragraph(&finding.what, 2));
+    let mut lines = vec![styled(style, grade), output::paragraph(&finding.what, 2)];
     if let Some(advice) = &finding.advice {
-        println!("{}", output::paragraph(&format!("-> {advice}"), 2));
+        lines.push(output::paragraph(&format!("-> {advice}"), 2));
     }
-    println!();
+    lines.join("\n") + "\n\n"
 }
 
-fn print_calls(calls: &[Call]) {
+fn calls(calls: &[Call]) -> String {
     let headings = ["function", "vDSO", "libc", "vDSO ns", "kernel ns"];
     let mut rows = vec![headings.map(Cell::new).to_vec()];
     rows.extend(calls.iter().map(|call| {
@@ -102,7 +108,7 @@ fn print_calls(calls: &[Call]) {
         ]
     }));
     let sides = [Side::Left, Side::Left, Side::Left, Side::Right, Side::Right];
-    output::print_table(&sides, &rows);
+    output::table(&sides, 0, &rows)
 }
 
 fn served(served: Served, function: Function) -> Cell {
@@ -114,16 +120,5 @@ fn served(served: Served, function: Function) -> Cell {
         Served::Killed(signal) => Cell::styled(BAD, format!("signal {signal}")),
         Served::Absent => Cell::styled(DIM, "-"),
         Served::Unknown(_) => Cell::styled(NOTE, "unknown"),
-    }
-}
-
-fn print_facts(facts: &Facts) {
-    for (name, text) in facts.lines() {
-        let text = output::paragraph(&text, 14);
-        anstream::println!(
-            "{}{}",
-            styled(DIM, &format!("{name:14}")),
-            text.trim_start()
-        );
     }
 }
