@@ -1,9 +1,10 @@
 //! The program `vdso`: one module a command under `commands`.
 
 mod commands;
+mod output;
 mod published;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
 
 /// Build, publish, deliver, call and look into vDSOs
@@ -12,6 +13,11 @@ use std::process::ExitCode;
 struct Arguments {
     #[command(subcommand)]
     command: commands::Command,
+}
+
+/// The definition of the whole command line: what `--help`, man pages and completions are made of.
+fn definition() -> clap::Command {
+    Arguments::command()
 }
 
 fn main() -> ExitCode {

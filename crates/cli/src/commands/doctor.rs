@@ -1,0 +1,124 @@
+//! `vdso doctor`: is every clock and function served without a system call, and why not?
+
+use crate::output::{self, BAD, BOLD, Cell, DIM, GOOD, NOTE, Side, styled};
+use miette::{IntoDiagnostic, Report, Result, WrapErr};
+use std::process::ExitCode;
+use vdsokit_look::doctor::{Call, Diagnosis, Finding, Grade, Verdict, collect};
+use vdsokit_look::function::Function;
+use vdsokit_look::measure::Plan;
+use vdsokit_look::probe::Served;
+
+/// Say whether every clock and function is fast here, and if not, why
+///
+/// Each is called in a child that no system call is allowed to: what still answers needs none.
+/// Beside that stands what a call costs, and what surrounds it: clocksource, virtual machine,
+/// container, time namespace, filters.
+///
+/// Exit status: 0 everything that this vDSO can serve is served without a system call, 1
+/// something is slow, 2 wrong usage, 3 it could not be told.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// A running process; this one without it
+    pid: Option<u32>,
+    /// Print facts and findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    match diagnose(arguments) {
+        Ok(verdict) => ExitCode::from(match verdict {
+            Verdict::Fast => 0,
+            Verdict::Slow => 1,
+            Verdict::Unknown => 3,
+        }),
+        Err(report) => {
+            eprintln!("{report:?}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn diagnose(arguments: &Arguments) -> Result<Verdict> {
+    let bar = output::progress(Function::ALL.len(), "calling");
+    let mut facts = collect(Plan::QUICK, |done| bar.set_position(done as u64))
+        .into_diagnostic()
+        .wrap_err("the functions could not be tried in a child")?;
+    bar.finish_and_clear();
+    if let Some(pid) = arguments.pid {
+        facts = facts.of_process(pid).map_err(Report::new)?;
+    }
+    let diagnosis = Diagnosis::from(facts);
+    if arguments.json {
+        output::show_json(&diagnosis)?;
+    } else {
+        output::show(&text(&diagnosis))?;
+    }
+    Ok(diagnosis.verdict)
+}
+
+fn text(diagnosis: &Diagnosis) -> String {
+    let (style, verdict) = match diagnosis.verdict {
+        Verdict::Fast => (
+            GOOD,
+            "Everything that this vDSO can serve is served without a system call.",
+        ),
+        Verdict::Slow => (BAD, "Something is slow here."),
+        Verdict::Unknown => (NOTE, "Whether anything is slow here could not be told."),
+    };
+    let mut text = format!("{}\n\n", styled(style, verdict));
+    for finding in &diagnosis.findings {
+        text.push_str(&found(finding));
+    }
+    if !diagnosis.facts.calls.is_empty() {
+        text.push_str(&calls(&diagnosis.facts.calls));
+        text.push('\n');
+    }
+    for (name, line) in diagnosis.facts.lines() {
+        let line = output::paragraph(&line, 14);
+        let name = styled(DIM, &format!("{name:14}"));
+        text.push_str(&format!("{name}{}\n", line.trim_start()));
+    }
+    text
+}
+
+fn found(finding: &Finding) -> String {
+    let (style, grade) = match finding.grade {
+        Grade::Slow => (BAD, "slow"),
+        Grade::Unknown => (NOTE, "unknown"),
+        Grade::Note => (BOLD, "note"),
+    };
+    let mut lines = vec![styled(style, grade), output::paragraph(&finding.what, 2)];
+    if let Some(advice) = &finding.advice {
+        lines.push(output::paragraph(&format!("-> {advice}"), 2));
+    }
+    lines.join("\n") + "\n\n"
+}
+
+fn calls(calls: &[Call]) -> String {
+    let headings = ["function", "vDSO", "libc", "vDSO ns", "kernel ns"];
+    let mut rows = vec![headings.map(Cell::new).to_vec()];
+    rows.extend(calls.iter().map(|call| {
+        vec![
+            Cell::new(call.function.to_string()),
+            served(call.vdso, call.function),
+            served(call.libc, call.function),
+            Cell::new(output::nanoseconds(call.vdso_ns)),
+            Cell::new(output::nanoseconds(call.system_call_ns)),
+        ]
+    }));
+    let sides = [Side::Left, Side::Left, Side::Left, Side::Right, Side::Right];
+    output::table(&sides, 0, &rows)
+}
+
+fn served(served: Served, function: Function) -> Cell {
+    match served {
+        Served::Directly => Cell::styled(GOOD, "direct"),
+        Served::BySystemCall if !function.is_servable() => Cell::styled(DIM, "system call"),
+        Served::BySystemCall => Cell::styled(NOTE, "system call"),
+        Served::Refused => Cell::styled(NOTE, "refused"),
+        Served::Killed(signal) => Cell::styled(BAD, format!("signal {signal}")),
+        Served::Absent => Cell::styled(DIM, "-"),
+        Served::Unknown(_) => Cell::styled(NOTE, "unknown"),
+    }
+}

@@ -1,0 +1,32 @@
+//! `vdso dump`: a process's vDSO as a file.
+
+use miette::{IntoDiagnostic, Result, WrapErr};
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use vdsokit_look::inspect::{Target, dump};
+
+/// Write the vDSO of a process or a core dump to a file
+///
+/// The file is an image that readelf, objdump and gdb take.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// A process, a core dump, or `self`
+    #[arg(default_value = "self", value_parser = target)]
+    target: Target,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+pub(crate) fn target(text: &str) -> Result<Target, Infallible> {
+    text.parse()
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let image = dump(&arguments.target)?;
+    std::fs::write(&arguments.output, image)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{} could not be written", arguments.output.display()))?;
+    Ok(ExitCode::SUCCESS)
+}

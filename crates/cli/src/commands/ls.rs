@@ -1,0 +1,240 @@
+//! `vdso ls`: the vDSOs of a process, a file or a core dump.
+
+use super::dump::target;
+use crate::output::{self, BOLD, Cell, DIM, Side, styled};
+use crate::published;
+use miette::{IntoDiagnostic, Result, miette};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+use vdsokit_elf::arch::{self, Abi};
+use vdsokit_look::inspect::{ImageView, Published, Target, inspect};
+
+/// Show the vDSOs of a process, a file or a core dump
+///
+/// Where each lies, its segments and data pages, what it exports and in which version. For one
+/// that vdsokit built also its variables, their values, and who publishes them.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// A process, an image, a core dump, or `self`
+    #[arg(default_value = "self", value_parser = target)]
+    target: Target,
+    /// Show what Linux's own vDSO has on an architecture, such as s390x
+    #[arg(long, value_name = "NAME", conflicts_with = "target")]
+    arch: Option<String>,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(name) = &arguments.arch {
+        let abi = abi(name)?;
+        if arguments.json {
+            output::show_json(&abi_json(abi))?;
+        } else {
+            output::show(&abi_text(abi))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let images = inspect(&arguments.target)?;
+    if arguments.json {
+        let images: Vec<Value> = images.iter().map(json_of).collect::<Result<_>>()?;
+        output::show_json(&json!({ "target": arguments.target.to_string(), "images": images }))?;
+    } else {
+        let texts: Vec<String> = images.iter().map(|image| text(image, arguments)).collect();
+        output::show(&texts.join("\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A view with its variables' values, which have types of their own.
+fn json_of(image: &ImageView) -> Result<Value> {
+    let mut json = serde_json::to_value(image).into_diagnostic()?;
+    for (index, variable) in image
+        .published
+        .iter()
+        .flat_map(|p| &p.variables)
+        .enumerate()
+    {
+        let value = variable.value.as_ref().map(published::value);
+        json["published"]["variables"][index]["value"] = value.into();
+    }
+    Ok(json)
+}
+
+fn text(image: &ImageView, arguments: &Arguments) -> String {
+    let title = format!("{}: {}", arguments.target, image.role.words());
+    let mut text = format!("{}\n", styled(BOLD, &title));
+    let base = image.base.map(|base| format!("{base:#x}"));
+    let facts = [
+        ("soname", image.soname.clone()),
+        ("build id", image.build_id.clone()),
+        ("for", image.architecture.map(str::to_owned)),
+        ("file", image.path.clone()),
+        ("base", base),
+        ("size", Some(image.size.to_string())),
+    ];
+    for (name, fact) in facts {
+        if let Some(fact) = fact {
+            text.push_str(&format!("  {}{fact}\n", styled(DIM, &format!("{name:10}"))));
+        }
+    }
+    if !image.data.is_empty() {
+        text.push('\n');
+        text.push_str(&data(image));
+    }
+    text.push('\n');
+    text.push_str(&segments(image));
+    text.push('\n');
+    text.push_str(&symbols(image));
+    if let Some(published) = &image.published {
+        text.push('\n');
+        text.push_str(&variables(published));
+    }
+    text
+}
+
+fn row<const N: usize>(cells: [String; N]) -> Vec<Cell> {
+    cells.map(Cell::new).to_vec()
+}
+
+fn heading<const N: usize>(cells: [&str; N]) -> Vec<Cell> {
+    cells.map(Cell::new).to_vec()
+}
+
+fn data(image: &ImageView) -> String {
+    let mut rows = vec![heading(["data pages", "size", "access", "name"])];
+    rows.extend(image.data.iter().map(|pages| {
+        row([
+            format!("{:#x}", pages.base),
+            pages.size.to_string(),
+            pages.permissions.clone(),
+            pages.name.clone(),
+        ])
+    }));
+    output::table(&[Side::Left, Side::Right, Side::Left, Side::Left], 2, &rows)
+}
+
+fn segments(image: &ImageView) -> String {
+    let mut rows = vec![heading(["segment", "access", "offset", "address", "size"])];
+    rows.extend(image.segments.iter().map(|segment| {
+        row([
+            segment.kind.to_owned(),
+            segment.flags.clone(),
+            format!("{:#x}", segment.offset),
+            format!("{:#x}", segment.address),
+            segment.size.to_string(),
+        ])
+    }));
+    let sides = [
+        Side::Left,
+        Side::Left,
+        Side::Right,
+        Side::Right,
+        Side::Right,
+    ];
+    output::table(&sides, 2, &rows)
+}
+
+fn symbols(image: &ImageView) -> String {
+    let mut rows = vec![heading(["address", "size", "version", "symbol"])];
+    rows.extend(image.symbols.iter().map(|symbol| {
+        let mut names = vec![symbol.name.clone()];
+        names.extend(symbol.aliases.iter().cloned());
+        row([
+            format!("{:#x}", symbol.address),
+            symbol.size.to_string(),
+            symbol.version.clone().unwrap_or_else(|| "-".into()),
+            names.join(", "),
+        ])
+    }));
+    output::table(&[Side::Left, Side::Right, Side::Left, Side::Left], 2, &rows)
+}
+
+fn variables(published: &Published) -> String {
+    let state = match &published.state {
+        None => "could not be read".to_owned(),
+        Some(state) => {
+            let publisher = match published.publisher {
+                Some(pid) => format!(", publisher {pid}"),
+                None => String::new(),
+            };
+            let age = match published.age {
+                Some(age) => format!(", last sign of life {age:.1} s ago"),
+                None => String::new(),
+            };
+            let bound = match published.stale_after {
+                Some(limit) => format!(", stale after {limit} s"),
+                None => String::new(),
+            };
+            format!("{state}{publisher}{age}{bound}")
+        }
+    };
+    let mut rows = vec![heading(["variable", "type", "unit", "value"])];
+    rows.extend(published.variables.iter().map(|variable| {
+        let value = variable.value.as_ref();
+        row([
+            variable.name.clone(),
+            variable.kind.clone(),
+            variable.unit.clone(),
+            value.map_or_else(|| "-".into(), ToString::to_string),
+        ])
+    }));
+    let sides = [Side::Left; 4];
+    let state = output::paragraph(&format!("vvar pages: {state}"), 2);
+    format!("{state}\n\n{}", output::table(&sides, 2, &rows))
+}
+
+fn abi(name: &str) -> Result<&'static Abi> {
+    arch::named(name).ok_or_else(|| {
+        let known: Vec<&str> = arch::ALL.iter().map(|abi| abi.name).collect();
+        miette!(
+            help = format!("known are {}", known.join(", ")),
+            "no architecture is called `{name}`"
+        )
+    })
+}
+
+fn abi_json(abi: &Abi) -> Value {
+    let functions = abi.functions.iter().map(|function| {
+        json!({
+            "name": function.name,
+            "version": function.version,
+            "since": function.since,
+            "until": function.until,
+        })
+    });
+    json!({
+        "name": abi.name,
+        "bits": abi.class.bits(),
+        "soname": abi.soname,
+        "max_page": abi.max_page,
+        "functions": functions.collect::<Vec<Value>>(),
+        "quirks": abi.quirks,
+        "source": abi.source,
+    })
+}
+
+fn abi_text(abi: &Abi) -> String {
+    let soname = abi.soname.unwrap_or("no ELF image");
+    let title = format!("{}: {soname}, {} bits", abi.name, abi.class.bits());
+    let mut text = format!("{}\n", styled(BOLD, &title));
+    if !abi.functions.is_empty() {
+        let mut rows = vec![heading(["since", "until", "version", "function"])];
+        rows.extend(abi.functions.iter().map(|function| {
+            row([
+                function.since.unwrap_or("-").to_owned(),
+                function.until.unwrap_or("-").to_owned(),
+                function.version.to_owned(),
+                function.name.to_owned(),
+            ])
+        }));
+        text.push_str(&output::table(&[Side::Left; 4], 2, &rows));
+    }
+    for quirk in abi.quirks {
+        text.push_str(&format!("\n{}\n", output::paragraph(quirk, 2)));
+    }
+    let source = output::paragraph(&format!("Source: {}", abi.source), 2);
+    text.push_str(&format!("\n{}\n", styled(DIM, &source)));
+    text
+}

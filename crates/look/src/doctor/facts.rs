@@ -1,0 +1,246 @@
+//! What the doctor knows before it judges: nothing here is an opinion.
+
+use crate::function::Function;
+use crate::probe::Served;
+use crate::process::Linkage;
+use serde::Serialize;
+
+/// All that is known. What could not be found out is `None`, or empty.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Facts {
+    /// What `uname` says of the kernel: `6.12.57+deb13-amd64`.
+    pub release: String,
+    /// The architecture by its name in vdso(7), `x86-64`.
+    pub architecture: Option<&'static str>,
+    /// The kernel's command line (/proc/cmdline).
+    pub command_line: Option<String>,
+    /// Lines of the kernel's log that speak of the time; `None` where it may not be read.
+    pub log: Option<Vec<String>>,
+    /// The clocksource (/sys/devices/system/clocksource/clocksource0).
+    pub clocksource: Option<Clocksource>,
+    /// The time stamp counter, where the processor is an x86.
+    pub tsc: Option<Tsc>,
+    /// The virtual machine's monitor.
+    pub hypervisor: Option<String>,
+    /// The container's kind.
+    pub container: Option<String>,
+    /// The program that plays the kernel.
+    pub sandbox: Option<Sandbox>,
+    /// The time namespace that the process lives in.
+    pub time_namespace: Option<TimeNamespace>,
+    /// How system calls are filtered (`Seccomp` of /proc/PID/status).
+    pub seccomp: Option<Seccomp>,
+    /// The vDSO that the process was started with.
+    pub vdso: Option<Vdso>,
+    /// The process, where it is not the one that asks.
+    pub process: Option<Process>,
+    /// What each function was found to do.
+    pub calls: Vec<Call>,
+}
+
+/// The kernel's clocksources.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Clocksource {
+    /// The one that keeps the time.
+    pub current: String,
+    /// Those that it could be.
+    pub available: Vec<String>,
+}
+
+/// What is known of an x86's time stamp counter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tsc {
+    /// CPUID says that it runs at one rate in every P-, C- and T-state (leaf 0x8000_0007,
+    /// EDX bit 8: Intel SDM volume 3, 19.17.1).
+    pub invariant: bool,
+    /// The kernel found that its rate is constant (flag in /proc/cpuinfo).
+    pub constant: bool,
+    /// The kernel found that it doesn't stop in deep sleep.
+    pub nonstop: bool,
+    /// The kernel trusts it without a watchdog.
+    pub reliable: bool,
+    /// This thread may read it (`PR_GET_TSC`).
+    pub readable: bool,
+}
+
+/// Programs that play the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sandbox {
+    /// gVisor's Sentry.
+    Gvisor,
+    /// Windows Subsystem for Linux, version 1.
+    Wsl1,
+    /// User-mode Linux.
+    UserMode,
+}
+
+/// A time namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TimeNamespace {
+    /// The one that the machine was booted with.
+    pub initial: bool,
+    /// Nanoseconds that CLOCK_MONOTONIC is ahead of the initial namespace's.
+    pub monotonic: i128,
+    /// Nanoseconds that CLOCK_BOOTTIME is ahead of the initial namespace's.
+    pub boottime: i128,
+}
+
+/// Filters of system calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Seccomp {
+    /// 0: none, 1: strict, 2: filters.
+    pub mode: u32,
+    /// How many filters each system call passes, where the kernel says so (since 5.9).
+    pub filters: Option<u32>,
+}
+
+/// The vDSO that a process was started with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Vdso {
+    /// The name that the image gives itself.
+    pub soname: Option<String>,
+    /// Its build id, in hexadecimal.
+    pub build_id: Option<String>,
+    /// Whether it came from the kernel: false where another image took its place.
+    pub is_the_kernels: bool,
+}
+
+/// What a function was found to do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Call {
+    /// Which.
+    pub function: Function,
+    /// How the vDSO's own function serves it.
+    pub vdso: Served,
+    /// How the C library's function serves it.
+    pub libc: Served,
+    /// Median cost by the vDSO, in nanoseconds.
+    pub vdso_ns: Option<f64>,
+    /// Median cost by the C library, in nanoseconds.
+    pub libc_ns: Option<f64>,
+    /// Median cost of the system call, in nanoseconds.
+    pub system_call_ns: Option<f64>,
+}
+
+/// A process other than the one that asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// The file of its program.
+    pub program: String,
+    /// How that is linked.
+    pub linkage: Option<Linkage>,
+    /// Whether its vDSO is the same image as this process's, by the build id. Only then do calls
+    /// made here say anything of it.
+    pub same_image: bool,
+    /// How many bytes of it differ all the same.
+    pub patched: Option<u64>,
+}
+
+impl Facts {
+    /// The facts that a person wants to see beside the findings: a name and a text for each.
+    #[must_use]
+    pub fn lines(&self) -> Vec<(&'static str, String)> {
+        let mut lines = Vec::new();
+        let none = || "could not be read".to_owned();
+        if let Some(process) = &self.process {
+            let linkage = match process.linkage {
+                Some(Linkage::Static) => ", static",
+                Some(Linkage::Dynamic) => ", dynamic",
+                None => "",
+            };
+            lines.push((
+                "process",
+                format!("{} ({}{linkage})", process.pid, process.program),
+            ));
+        }
+        lines.push((
+            "kernel",
+            format!("{} ({})", self.release, self.architecture.unwrap_or("?")),
+        ));
+        lines.push((
+            "vDSO",
+            self.vdso
+                .as_ref()
+                .map_or_else(|| "none".to_owned(), Vdso::line),
+        ));
+        lines.push((
+            "clocksource",
+            self.clocksource.as_ref().map_or_else(none, |clocksource| {
+                let available = clocksource.available.join(", ");
+                format!("{} (available: {available})", clocksource.current)
+            }),
+        ));
+        lines.extend(self.tsc.map(|tsc| ("TSC", tsc.line())));
+        let machine = [
+            self.hypervisor
+                .as_ref()
+                .map(|name| format!("virtual ({name})")),
+            self.container
+                .as_ref()
+                .map(|name| format!("container ({name})")),
+        ];
+        let machine: Vec<String> = machine.into_iter().flatten().collect();
+        if !machine.is_empty() {
+            lines.push(("machine", machine.join(", ")));
+        }
+        lines.push((
+            "time ns",
+            match self.time_namespace {
+                None => "the kernel has none, or it could not be read".into(),
+                Some(namespace) if namespace.initial => "the machine's".into(),
+                Some(_) => "its own".into(),
+            },
+        ));
+        lines.push((
+            "seccomp",
+            match self.seccomp {
+                None => none(),
+                Some(Seccomp { mode: 0, .. }) => "off".into(),
+                Some(Seccomp { mode: 1, .. }) => "strict".into(),
+                Some(_) => "filters".into(),
+            },
+        ));
+        lines
+    }
+}
+
+impl Vdso {
+    fn line(&self) -> String {
+        let name = self.soname.as_deref().unwrap_or("an image without a name");
+        let id = match &self.build_id {
+            Some(id) => format!(", build id {id}"),
+            None => String::new(),
+        };
+        let whose = if self.is_the_kernels {
+            "the kernel's"
+        } else {
+            "not the kernel's"
+        };
+        format!("{name}, {whose}{id}")
+    }
+}
+
+impl Tsc {
+    fn line(self) -> String {
+        let words = [
+            (self.invariant, "invariant (CPUID)"),
+            (self.constant, "constant_tsc"),
+            (self.nonstop, "nonstop_tsc"),
+            (self.reliable, "tsc_reliable"),
+            (!self.readable, "not to be read (PR_SET_TSC)"),
+        ];
+        let words: Vec<&str> = words
+            .iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, word)| *word)
+            .collect();
+        if words.is_empty() {
+            "neither invariant nor constant".into()
+        } else {
+            words.join(", ")
+        }
+    }
+}

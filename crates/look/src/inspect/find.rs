@@ -1,0 +1,274 @@
+//! Finding the images.
+
+use super::{ImageView, InspectError, Pages, Role, Target};
+use crate::process::started_with;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use vdsokit_elf::constants::ET_CORE;
+use vdsokit_elf::process::{Mapping, ProcessError, ProcessVdso};
+use vdsokit_elf::{Image, core_dump, process};
+use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_NAME};
+
+/// An image's bytes.
+#[derive(Clone, Debug)]
+pub struct Bytes {
+    /// Where they lay; `None` for a file's.
+    pub address: Option<u64>,
+    /// They.
+    pub bytes: Vec<u8>,
+}
+
+/// The images that the target has: the one that a process was started with first.
+///
+/// # Errors
+/// [`InspectError`] where there is none, or the target can't be read.
+pub fn inspect(target: &Target) -> Result<Vec<ImageView>, InspectError> {
+    match target {
+        Target::Process(pid) => of_process(*pid),
+        Target::File(path) => Ok(vec![of_file(path)?]),
+    }
+}
+
+/// The bytes of the vDSO that a process was started with or that a core dump holds, as they lie in
+/// memory; of an image's file, as they are.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn bytes_of(target: &Target) -> Result<Bytes, InspectError> {
+    match target {
+        Target::Process(pid) => {
+            let copy = started(*pid)?.ok_or_else(|| InspectError::NoVdso {
+                target: target.clone(),
+            })?;
+            Ok(Bytes {
+                address: Some(copy.address),
+                bytes: copy.bytes,
+            })
+        }
+        Target::File(path) => {
+            let bytes = read(path)?;
+            if !is_core(&bytes) {
+                return Ok(Bytes {
+                    address: None,
+                    bytes,
+                });
+            }
+            let vdso = core_vdso(path, &bytes)?;
+            Ok(Bytes {
+                address: Some(vdso.address),
+                bytes: vdso.bytes.to_vec(),
+            })
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, InspectError> {
+    fs::read(path).map_err(|source| InspectError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Whether the file's type, at byte 16 in either byte order, is a core dump's.
+fn is_core(bytes: &[u8]) -> bool {
+    let order = bytes.get(5);
+    let kind = bytes.get(16..18).and_then(|kind| kind.try_into().ok());
+    kind.is_some_and(|kind| match order {
+        Some(2) => u16::from_be_bytes(kind) == ET_CORE,
+        _ => u16::from_le_bytes(kind) == ET_CORE,
+    }) && bytes.starts_with(b"\x7fELF")
+}
+
+fn core_vdso<'a>(path: &Path, bytes: &'a [u8]) -> Result<core_dump::CoreVdso<'a>, InspectError> {
+    core_dump::vdso(bytes).map_err(|source| InspectError::Core {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn of_file(path: &Path) -> Result<ImageView, InspectError> {
+    let bytes = read(path)?;
+    let not_an_image = |source| InspectError::NotAnImage {
+        path: path.to_owned(),
+        source,
+    };
+    if is_core(&bytes) {
+        let vdso = core_vdso(path, &bytes)?;
+        let image = Image::parse_memory(vdso.bytes, vdso.address).map_err(not_an_image)?;
+        return Ok(ImageView::of(&image, Role::Core, vdso.bytes.len() as u64));
+    }
+    let image = Image::parse(&bytes).map_err(not_an_image)?;
+    let mut view = ImageView::of(&image, Role::File, bytes.len() as u64);
+    view.path = Some(path.display().to_string());
+    if let Some(published) = &mut view.published {
+        published.read(path);
+    }
+    Ok(view)
+}
+
+/// A copy of the vDSO that a process was started with; `None` where it has none (any more).
+fn started(pid: u32) -> Result<Option<ProcessVdso>, InspectError> {
+    let address = started_with(pid).map_err(InspectError::process(pid))?;
+    match address.map(|address| process::at(pid, address)) {
+        None | Some(Err(ProcessError::NotMapped { .. })) => Ok(None),
+        Some(copy) => copy
+            .map(Some)
+            .map_err(|error| InspectError::of_process(pid, error)),
+    }
+}
+
+fn of_process(pid: u32) -> Result<Vec<ImageView>, InspectError> {
+    let maps = process::mappings(pid).map_err(|error| InspectError::of_process(pid, error))?;
+    let mut views = Vec::new();
+    let started = started(pid)?;
+    if let Some(copy) = &started {
+        let role = if copy.mapping.name == "[vdso]" {
+            Role::Kernels
+        } else {
+            Role::InPlaceOfKernels
+        };
+        views.push(view(pid, copy, role, &maps)?);
+    }
+    let known = |start: u64| started.as_ref().is_some_and(|copy| copy.address == start);
+    for mapping in maps.iter().filter(|mapping| !known(mapping.range.start)) {
+        let role = if mapping.name == "[vdso]" {
+            Role::Displaced
+        } else if is_ours(pid, mapping) {
+            Role::Library
+        } else {
+            continue;
+        };
+        let copy = process::at(pid, mapping.range.start);
+        let copy = copy.map_err(|error| InspectError::of_process(pid, error))?;
+        views.push(view(pid, &copy, role, &maps)?);
+    }
+    if views.is_empty() {
+        return Err(InspectError::NoVdso {
+            target: Target::Process(pid),
+        });
+    }
+    Ok(views)
+}
+
+/// The most that a file's headers and notes are looked for in.
+const HEAD: u64 = 64 << 10;
+
+/// Whether a mapping of a file begins with an image that vdsokit built.
+fn is_ours(pid: u32, mapping: &Mapping) -> bool {
+    if !mapping.name.starts_with('/') {
+        return false;
+    }
+    let length = (mapping.range.end - mapping.range.start).min(HEAD);
+    let mut bytes = vec![0; length as usize];
+    let Ok(memory) = File::open(format!("/proc/{pid}/mem")) else {
+        return false;
+    };
+    // Pages beyond the end of a file can't be read.
+    if memory
+        .read_exact_at(&mut bytes, mapping.range.start)
+        .is_err()
+    {
+        return false;
+    }
+    let Ok(image) = Image::parse_memory(&bytes, mapping.range.start) else {
+        return false;
+    };
+    let mut notes = image.notes();
+    notes.any(|note| note.kind == NOTE_DIRECTORY && note.name == NOTE_NAME)
+}
+
+fn view(
+    pid: u32,
+    copy: &ProcessVdso,
+    role: Role,
+    maps: &[Mapping],
+) -> Result<ImageView, InspectError> {
+    let image = copy.image().map_err(|source| InspectError::Broken {
+        pid,
+        address: copy.address,
+        source,
+    })?;
+    let mut view = ImageView::of(&image, role, copy.bytes.len() as u64);
+    if copy.mapping.name == "[vdso]" {
+        view.data = copy.data.iter().map(Pages::from).collect();
+        return Ok(view);
+    }
+    // The other pages of the same file lie behind.
+    let name = &copy.mapping.name;
+    let mut data = maps
+        .iter()
+        .filter(|mapping| mapping.name == *name && mapping.range.start >= copy.mapping.range.end);
+    view.data = data.by_ref().map(Pages::from).collect();
+    view.path = Some(name.clone());
+    if let Some(published) = &mut view.published {
+        published.read(&file_of(pid, &copy.mapping));
+    }
+    Ok(view)
+}
+
+/// A path to the file of a mapping, which need not have a name any more, nor one in this mount
+/// namespace: the link that /proc/PID/map_files has for it, or else the name as the process sees
+/// it. To follow the first takes CAP_CHECKPOINT_RESTORE.
+fn file_of(pid: u32, mapping: &Mapping) -> PathBuf {
+    let range = &mapping.range;
+    let link = format!("/proc/{pid}/map_files/{:x}-{:x}", range.start, range.end);
+    if File::open(&link).is_ok() {
+        return link.into();
+    }
+    format!("/proc/{pid}/root{}", mapping.name).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::SymbolView;
+
+    #[test]
+    fn targets_are_told_apart_by_their_form() {
+        assert_eq!("self".parse(), Ok(Target::this()));
+        assert_eq!("17".parse(), Ok(Target::Process(17)));
+        assert_eq!("./17".parse(), Ok(Target::File("./17".into())));
+    }
+
+    #[test]
+    fn this_process_has_the_kernels() {
+        let views = inspect(&Target::this()).unwrap();
+        let view = &views[0];
+        assert_eq!(view.role, Role::Kernels);
+        assert_eq!(
+            view.architecture,
+            vdsokit_elf::arch::current().map(|abi| abi.name)
+        );
+        assert!(view.data.iter().any(|pages| pages.name == "[vvar]"));
+        let function = |symbol: &&SymbolView| symbol.name.ends_with("clock_gettime");
+        let symbol = view.symbols.iter().find(function).unwrap();
+        assert!(symbol.version.is_some() && symbol.size > 0);
+        let base = view.base.unwrap();
+        assert!((base..base + view.size).contains(&symbol.address));
+        assert!(view.published.is_none());
+    }
+
+    #[test]
+    fn what_was_copied_reads_as_what_is_mapped() {
+        let copy = bytes_of(&Target::this()).unwrap();
+        let image = Image::parse_memory(&copy.bytes, copy.address.unwrap()).unwrap();
+        let own = vdsokit_elf::own::image().unwrap();
+        assert_eq!(image.build_id(), own.build_id());
+    }
+
+    #[test]
+    fn what_is_no_image_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "no image").unwrap();
+        let target = Target::File(file.path().to_owned());
+        assert!(matches!(
+            inspect(&target),
+            Err(InspectError::NotAnImage { .. })
+        ));
+        let missing = Target::File("/no/such/file".into());
+        assert!(matches!(inspect(&missing), Err(InspectError::Read { .. })));
+        let gone = Target::Process(u32::MAX);
+        assert!(matches!(inspect(&gone), Err(InspectError::Process { .. })));
+    }
+}

@@ -1,0 +1,96 @@
+//! The variables of an image that vdsokit built, and who publishes them.
+
+use serde::Serialize;
+use std::path::Path;
+use vdsokit_elf::Image;
+use vdsokit_publish::{Dynamic, Status, Vdso, type_of};
+use vdsokit_vvar::directory::Directory;
+use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_NAME};
+
+/// What the directory of an image says, and what the vvar pages do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Published {
+    /// What stands before a variable's name in its function's name.
+    pub prefix: String,
+    /// The hash of the layout.
+    pub layout: u64,
+    /// `live`, `stale`, `retired` or `never published`; `None` where the pages can't be read.
+    pub state: Option<String>,
+    /// The publisher's process id as it sees itself; `None` is a kernel, or nobody yet.
+    pub publisher: Option<u64>,
+    /// Seconds since its last sign of life.
+    pub age: Option<f64>,
+    /// Seconds after which a silent publisher's values are stale.
+    pub stale_after: Option<f64>,
+    /// The variables in the order of their declaration.
+    pub variables: Vec<VariableView>,
+}
+
+/// A variable.
+#[derive(Clone, Debug, Serialize)]
+pub struct VariableView {
+    /// Its name.
+    pub name: String,
+    /// Its type: `f64`, `{ speed: f64, from: str[8] }`.
+    pub kind: String,
+    /// Its unit, or nothing.
+    pub unit: String,
+    /// What it is, or nothing.
+    pub doc: String,
+    /// The version of its function.
+    pub version: String,
+    /// Bytes from the start of the vvar pages.
+    pub offset: usize,
+    /// Its value now, where the pages can be read.
+    #[serde(skip)]
+    pub value: Option<Dynamic>,
+}
+
+impl Published {
+    /// What the image's directory says; `None` where there is none, or it is malformed.
+    pub(super) fn of(image: &Image<'_>) -> Option<Self> {
+        let note = image
+            .notes()
+            .find(|note| note.kind == NOTE_DIRECTORY && note.name == NOTE_NAME)?;
+        let directory = Directory::parse(note.desc).ok()?;
+        let variables = directory.iter().map(|entry| VariableView {
+            name: entry.name.to_owned(),
+            kind: type_of(&entry),
+            unit: entry.unit.to_owned(),
+            doc: entry.doc.to_owned(),
+            version: entry.version.to_owned(),
+            offset: entry.offset,
+            value: None,
+        });
+        Some(Self {
+            prefix: directory.prefix().to_owned(),
+            layout: directory.layout(),
+            state: None,
+            publisher: None,
+            age: None,
+            stale_after: None,
+            variables: variables.collect(),
+        })
+    }
+
+    /// Adds what the vvar pages in a file say, if it is this image's and can be read.
+    pub(super) fn read(&mut self, path: &Path) {
+        let Ok(vdso) = Vdso::open(path) else { return };
+        if vdso.directory().layout() != self.layout {
+            return;
+        }
+        let Status {
+            condition,
+            publisher,
+            age,
+            stale_after,
+        } = vdso.status();
+        self.state = Some(condition.to_string());
+        self.publisher = publisher;
+        self.age = age.map(|age| age.as_secs_f64());
+        self.stale_after = stale_after.map(|limit| limit.as_secs_f64());
+        for variable in &mut self.variables {
+            variable.value = vdso.get(&variable.name).ok();
+        }
+    }
+}

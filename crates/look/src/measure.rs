@@ -1,0 +1,168 @@
+//! What calls cost.
+//!
+//! One sample is the mean of a *batch* of calls, so long that reading the timer twice is lost in
+//! it. The batches of all routes to a function take turns: whatever slows the machine for a
+//! while slows all of them alike.
+
+use crate::call::{Callee, Library};
+use crate::function::{Function, Route};
+use crate::statistics::Summary;
+use serde::Serialize;
+use std::time::{Duration, Instant};
+
+/// How thoroughly to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Samples of each route to each function.
+    pub samples: u32,
+    /// The least that a batch may last.
+    pub batch: Duration,
+}
+
+impl Plan {
+    /// For plots of distributions.
+    pub const THOROUGH: Self = Self {
+        samples: 1000,
+        batch: Duration::from_micros(20),
+    };
+    /// For a verdict.
+    pub const QUICK: Self = Self {
+        samples: 60,
+        batch: Duration::from_micros(20),
+    };
+}
+
+/// A batch lasts so many times as long as reading the timer.
+const TIMER_SHARE: u32 = 100;
+
+/// A batch is never longer than this many calls.
+const LONGEST_BATCH: u32 = 1 << 20;
+
+/// What calls of one function by one route cost.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Series {
+    /// By which route.
+    pub route: Route,
+    /// Calls in a batch.
+    pub batch: u32,
+    /// Nanoseconds for a call.
+    pub nanoseconds: Summary,
+    /// Every sample, in the order in which they were taken.
+    #[serde(skip)]
+    pub samples: Vec<f64>,
+}
+
+/// What calls of one function cost, by each route that leads there.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cost {
+    /// The function.
+    pub function: Function,
+    /// One for each route that leads there.
+    pub series: Vec<Series>,
+}
+
+impl Cost {
+    /// The median cost by this route, in nanoseconds.
+    #[must_use]
+    pub fn median(&self, route: Route) -> Option<f64> {
+        self.by(route).map(|series| series.nanoseconds.median)
+    }
+
+    /// What was measured by this route.
+    #[must_use]
+    pub fn by(&self, route: Route) -> Option<&Series> {
+        self.series.iter().find(|series| series.route == route)
+    }
+}
+
+/// Measures one function by each of these routes that leads there and doesn't refuse.
+///
+/// `library` is what [`Route::Image`] leads to.
+#[must_use]
+pub fn measure(
+    function: Function,
+    routes: &[Route],
+    library: Option<&Library>,
+    plan: Plan,
+) -> Cost {
+    let batch = plan.batch.max(timer_cost() * TIMER_SHARE);
+    let callees: Vec<(Route, Callee, u32)> = routes
+        .iter()
+        .filter_map(|&route| {
+            let callee = Callee::resolve(function, route, library)?;
+            callee.call().then(|| {
+                let calls = calls_in(&callee, batch);
+                (route, callee, calls)
+            })
+        })
+        .collect();
+    let mut samples = vec![Vec::with_capacity(plan.samples as usize); callees.len()];
+    for _ in 0..plan.samples {
+        for ((_, callee, calls), samples) in callees.iter().zip(&mut samples) {
+            samples.push(time(callee, *calls).as_nanos() as f64 / f64::from(*calls));
+        }
+    }
+    let series = callees.iter().zip(samples);
+    Cost {
+        function,
+        series: series
+            .filter_map(|(&(route, _, batch), samples)| {
+                Some(Series {
+                    route,
+                    batch,
+                    nanoseconds: Summary::of(&samples)?,
+                    samples,
+                })
+            })
+            .collect(),
+    }
+}
+
+fn time(callee: &Callee, calls: u32) -> Duration {
+    let start = Instant::now();
+    callee.repeat(calls);
+    start.elapsed()
+}
+
+/// How many calls last at least as long as `batch`: doubled until they do.
+fn calls_in(callee: &Callee, batch: Duration) -> u32 {
+    let mut calls = 1;
+    while calls < LONGEST_BATCH && time(callee, calls) < batch {
+        calls *= 2;
+    }
+    calls
+}
+
+/// What it costs to read the timer: the median of a few times.
+fn timer_cost() -> Duration {
+    let mut costs: [Duration; 101] = std::array::from_fn(|_| Instant::now().elapsed());
+    costs.sort();
+    costs[costs.len() / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_that_leads_there_is_measured() {
+        let plan = Plan {
+            samples: 5,
+            batch: Duration::from_micros(1),
+        };
+        let cost = measure(
+            Function::Gettimeofday,
+            &[Route::Libc, Route::SystemCall, Route::Image],
+            None,
+            plan,
+        );
+        let routes: Vec<Route> = cost.series.iter().map(|series| series.route).collect();
+        assert_eq!(routes, [Route::Libc, Route::SystemCall]);
+        for series in &cost.series {
+            assert_eq!(series.samples.len(), 5);
+            assert!(series.batch.is_power_of_two());
+            assert!(series.nanoseconds.least > 0.0);
+        }
+        assert!(cost.median(Route::Image).is_none());
+    }
+}

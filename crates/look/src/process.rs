@@ -1,0 +1,132 @@
+//! What a running process was started with.
+
+use serde::Serialize;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use vdsokit_elf::Image;
+use vdsokit_elf::constants::{AT_NULL, AT_SYSINFO_EHDR, PT_INTERP};
+
+/// How a program is linked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Linkage {
+    /// By a dynamic linker, when it is started.
+    Dynamic,
+    /// Once and for all: its C library is part of it.
+    Static,
+}
+
+/// How the program of a process is linked; `None` where its file can't be read or is no ELF
+/// object.
+#[must_use]
+pub fn linkage(pid: u32) -> Option<Linkage> {
+    let image = program_headers(pid)?;
+    let image = Image::parse(&image).ok()?;
+    let has_linker = image.segments().any(|segment| segment.kind == PT_INTERP);
+    Some(if has_linker {
+        Linkage::Dynamic
+    } else {
+        Linkage::Static
+    })
+}
+
+/// The start of the program's file, where its program headers are.
+fn program_headers(pid: u32) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(format!("/proc/{pid}/exe")).ok()?;
+    file.take(64 << 10).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// The most that arguments, environment and auxiliary vector are looked through for.
+const MAX_WORDS: usize = 1 << 20;
+
+/// The address of the vDSO that the process was handed on its stack (AT_SYSINFO_EHDR), which is
+/// not the kernel's where another took its place at exec; /proc/PID/auxv has the kernel's.
+/// `None` where its auxiliary vector names none.
+///
+/// The stack begins, at the address in field 28 of /proc/PID/stat, with the number of
+/// arguments; there follow arguments, environment and the auxiliary vector (System V ABI,
+/// AMD64 supplement, 3.4.1; Linux 6.12 `fs/binfmt_elf.c`, `create_elf_tables`).
+///
+/// # Errors
+/// When the process is gone, or may not be traced: the same user's right, or root's.
+pub fn started_with(pid: u32) -> io::Result<Option<u64>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let malformed = || io::Error::other("the process's stack has not the form that exec gives it");
+    // The name in parentheses may hold anything; the state behind it is field 3.
+    let (_, fields) = stat.rsplit_once(')').ok_or_else(malformed)?;
+    let start: u64 = fields
+        .split_whitespace()
+        .nth(28 - 3)
+        .and_then(|field| field.parse().ok())
+        .filter(|&start| start != 0)
+        .ok_or_else(malformed)?;
+    let is_wide = program_headers(pid).is_none_or(|bytes| bytes.get(4) != Some(&1));
+    let mut words = Words {
+        memory: File::open(format!("/proc/{pid}/mem"))?,
+        next: start,
+        size: if is_wide { 8 } else { 4 },
+        left: MAX_WORDS,
+    };
+    let arguments = words.next()?;
+    for _ in 0..arguments {
+        words.next()?;
+    }
+    if words.next()? != 0 {
+        return Err(malformed());
+    }
+    while words.next()? != 0 {}
+    loop {
+        match (words.next()?, words.next()?) {
+            (AT_NULL, _) => return Ok(None),
+            (AT_SYSINFO_EHDR, address) => return Ok((address != 0).then_some(address)),
+            _ => {}
+        }
+    }
+}
+
+/// Words of a process's memory, one after the other.
+struct Words {
+    memory: File,
+    next: u64,
+    size: usize,
+    left: usize,
+}
+
+impl Words {
+    fn next(&mut self) -> io::Result<u64> {
+        self.left = self
+            .left
+            .checked_sub(1)
+            .ok_or_else(|| io::Error::other("the auxiliary vector has no end"))?;
+        let mut word = [0; 8];
+        let (low, high) = if cfg!(target_endian = "big") {
+            (8 - self.size, 8)
+        } else {
+            (0, self.size)
+        };
+        self.memory.read_exact_at(&mut word[low..high], self.next)?;
+        self.next = self.next.wrapping_add(self.size as u64);
+        Ok(u64::from_ne_bytes(word))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vdsokit_elf::own;
+
+    #[test]
+    fn this_process_was_started_with_what_libc_says() {
+        let address = started_with(std::process::id()).unwrap();
+        assert_eq!(address, own::address().map(|at| at.addr() as u64));
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_an_error() {
+        assert!(started_with(u32::MAX).is_err());
+        assert_eq!(linkage(u32::MAX), None);
+    }
+}
