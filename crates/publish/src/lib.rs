@@ -37,6 +37,7 @@ mod dynamic;
 mod error;
 mod file;
 mod find;
+mod install;
 mod lock;
 mod mapping;
 mod publisher;
@@ -52,5 +53,6 @@ pub mod system;
 
 pub use dynamic::{Dynamic, Number, type_of};
 pub use error::Error;
+pub use install::install;
 pub use publisher::{LatchedWriter, Publisher, VarWriter};
 pub use reader::{Condition, Latched, Status, Var, Vdso};

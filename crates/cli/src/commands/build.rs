@@ -4,7 +4,8 @@
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use vdsokit_build::{Architecture, Declaration, Outputs, build_crate, write_file};
+use vdsokit_build::{Architecture, Declaration, Outputs, build_crate};
+use vdsokit_publish::install;
 
 /// Build a vDSO from a declaration or a Rust package
 #[derive(clap::Args)]
@@ -50,7 +51,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Outputs::new(&Declaration::parse(&path, &text)?, arch)?
     };
     let image = outputs.image_path(&output);
-    write_file(&image, &outputs.image)?;
+    install(&image, &outputs.image)?;
     println!("{}", image.display());
     for path in outputs.write_companions(&output)? {
         println!("{}", path.display());
