@@ -1,16 +1,16 @@
 //! Runs a program on the vDSO in an image file:
-//! `run [--alone] [--report] [--vvar FILE] IMAGE PROGRAM [ARGUMENT…]`.
+//! `run [--alone] [--report] [--strict] [--vvar FILE] IMAGE PROGRAM [ARGUMENT…]`.
 //!
 //! The vvar pages are those of the image file itself, which a publisher may keep up to date,
 //! or those at the start of FILE. `--report` says on standard error what became of each
-//! program.
+//! program. With `--strict`, system calls say that the wall clock stands at the start of 2000.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 
-use vdsokit_deliver::{Delivery, Error, Event, Object};
+use vdsokit_deliver::{Delivery, Error, Event, Object, Timestamp};
 
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -18,20 +18,30 @@ fn main() -> ExitCode {
         let is_there = arguments.first().is_some_and(|first| first == flag);
         is_there.then(|| arguments.remove(0)).is_some()
     };
-    let (alone, report, vvar) = (take("--alone"), take("--report"), take("--vvar"));
+    let (alone, report) = (take("--alone"), take("--report"));
+    let (strict, vvar) = (take("--strict"), take("--vvar"));
     let vvar = (vvar && !arguments.is_empty()).then(|| arguments.remove(0));
     let [image, program, rest @ ..] = arguments.as_slice() else {
-        eprintln!("run [--alone] [--report] [--vvar FILE] IMAGE PROGRAM [ARGUMENT...]");
+        eprintln!("run [--alone] [--report] [--strict] [--vvar FILE] IMAGE PROGRAM [ARGUMENT...]");
         return ExitCode::from(125);
     };
     let error = match object(Path::new(image), vvar.as_deref().map(Path::new)) {
-        Ok(object) => Delivery::new(object)
-            .follow(!alone)
-            .exec(program, rest, |event| {
+        Ok(object) => {
+            let mut delivery = Delivery::new(object).follow(!alone);
+            if strict {
+                delivery = delivery.strict(&[libc::CLOCK_REALTIME], |_| {
+                    Some(Timestamp {
+                        seconds: 946_684_800,
+                        nanoseconds: 5000,
+                    })
+                });
+            }
+            delivery.exec(program, rest, |event| {
                 if report {
                     eprintln!("{}", describe(&event));
                 }
-            }),
+            })
+        }
         Err(error) => error,
     };
     let exit = error.exit_status();

@@ -7,6 +7,7 @@
 //! | `attach`, `threads`, `front` | putting an object into a live process, and taking it out |
 //! | `stop` | why a tracee stopped and what to answer: the whole state machine |
 //! | `tracer` | the loop that waits and answers |
+//! | `strict`, `seccomp` | reads of the clock that are made by system call |
 //! | `program` | which programs trace others themselves, or are setuid |
 //! | `inject` | maps an object into a process at its first instruction |
 //! | `visit` | runs the stub in one stopped thread |
@@ -44,8 +45,10 @@ mod memory;
 mod object;
 mod pass;
 mod program;
+mod seccomp;
 mod stack;
 mod stop;
+mod strict;
 mod sys;
 mod threads;
 mod tracer;
@@ -55,3 +58,4 @@ pub use attach::{attach, attach_and_follow, detach};
 pub use error::{Error, Event, ImageError, Unserved};
 pub use exec::Delivery;
 pub use object::Object;
+pub use strict::Timestamp;

@@ -24,7 +24,13 @@ pub(crate) mod number {
     pub(crate) const RECVMSG: u64 = 47;
     pub(crate) const SOCKETPAIR: u64 = 53;
     pub(crate) const CLOSE: u64 = 3;
+    pub(crate) const GETTIMEOFDAY: u64 = 96;
+    pub(crate) const TIME: u64 = 201;
+    pub(crate) const CLOCK_GETTIME: u64 = 228;
 }
+
+/// What seccomp calls this architecture (include/uapi/linux/audit.h, `AUDIT_ARCH_X86_64`).
+pub(crate) const AUDIT: u32 = 0xc000_003e;
 
 /// `e_machine` of images for this architecture.
 pub(crate) const MACHINE: u16 = vdsokit_elf::constants::EM_X86_64;
