@@ -188,8 +188,7 @@ impl Delivery {
         }
         // From here on the target is on its way into the program.
         rustix::process::setsid()?;
-        let mut kept = vec![self.object.text.file.as_fd()];
-        kept.extend(self.object.vvar.as_ref().map(|vvar| vvar.file.as_fd()));
+        let mut kept: Vec<_> = self.object.files().map(AsFd::as_fd).collect();
         kept.extend(listener.as_ref().map(AsFd::as_fd));
         close_all_but(&kept)?;
         Ok(listener)

@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | `object` | checks an image and holds it ready: memfd, vvar pages, links |
+//! | `join` | one object of several |
 //! | `exec` | becomes a program, with a tracer beside it |
 //! | `attach`, `threads`, `front` | putting an object into a live process, and taking it out |
 //! | `stop` | why a tracee stopped and what to answer: the whole state machine |
@@ -39,6 +40,7 @@ mod error;
 mod exec;
 mod front;
 mod inject;
+mod join;
 mod kernel;
 mod link;
 mod memory;
