@@ -1,37 +1,59 @@
 //! Runs a program on the vDSO in an image file:
-//! `run [--alone] [--report] [--vvar FILE] IMAGE PROGRAM [ARGUMENT…]`.
+//! `run [OPTION…] IMAGE PROGRAM [ARGUMENT…]`.
 //!
-//! The vvar pages are those of the image file itself, which a publisher may keep up to date,
-//! or those at the start of FILE. `--report` says on standard error what became of each
-//! program.
+//! The vvar pages are those of the image file itself, which a publisher may keep up to date.
+//! Options, in this order: `--alone` follows nothing that the program starts; `--report` says
+//! on standard error what became of each program; `--strict` answers system calls that the
+//! wall clock stands at the start of 2000; `--vvar FILE` takes the vvar pages from FILE;
+//! `--with IMAGE` joins another image to the first.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use vdsokit_deliver::{Delivery, Error, Event, Object};
+use vdsokit_deliver::{Delivery, Error, Event, Object, Timestamp};
 
 fn main() -> ExitCode {
-    let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let mut take = |flag: &str| {
-        let is_there = arguments.first().is_some_and(|first| first == flag);
-        is_there.then(|| arguments.remove(0)).is_some()
-    };
-    let (alone, report, vvar) = (take("--alone"), take("--report"), take("--vvar"));
-    let vvar = (vvar && !arguments.is_empty()).then(|| arguments.remove(0));
-    let [image, program, rest @ ..] = arguments.as_slice() else {
-        eprintln!("run [--alone] [--report] [--vvar FILE] IMAGE PROGRAM [ARGUMENT...]");
+    let mut arguments: VecDeque<OsString> = std::env::args_os().skip(1).collect();
+    let (alone, report) = (
+        take(&mut arguments, "--alone"),
+        take(&mut arguments, "--report"),
+    );
+    let strict = take(&mut arguments, "--strict");
+    let vvar = take(&mut arguments, "--vvar")
+        .then(|| arguments.pop_front())
+        .flatten();
+    let with = take(&mut arguments, "--with")
+        .then(|| arguments.pop_front())
+        .flatten();
+    let (Some(image), Some(program)) = (arguments.pop_front(), arguments.pop_front()) else {
+        eprintln!("run [OPTION...] IMAGE PROGRAM [ARGUMENT...]");
         return ExitCode::from(125);
     };
-    let error = match object(Path::new(image), vvar.as_deref().map(Path::new)) {
-        Ok(object) => Delivery::new(object)
-            .follow(!alone)
-            .exec(program, rest, |event| {
+    let error = match object(
+        Path::new(&image),
+        vvar.map(PathBuf::from),
+        with.map(PathBuf::from),
+    ) {
+        Ok(object) => {
+            let mut delivery = Delivery::new(object).follow(!alone);
+            if strict {
+                delivery = delivery.strict(&[libc::CLOCK_REALTIME], |_| {
+                    Some(Timestamp {
+                        seconds: 946_684_800,
+                        nanoseconds: 5000,
+                    })
+                });
+            }
+            let arguments: Vec<OsString> = arguments.into();
+            delivery.exec(&program, &arguments, |event| {
                 if report {
                     eprintln!("{}", describe(&event));
                 }
-            }),
+            })
+        }
         Err(error) => error,
     };
     let exit = error.exit_status();
@@ -39,14 +61,29 @@ fn main() -> ExitCode {
     ExitCode::from(exit)
 }
 
-fn object(image: &Path, vvar: Option<&Path>) -> Result<Object, Error> {
-    let Some(vvar) = vvar else {
-        return Object::open(image);
+/// Takes `flag` if it comes next.
+fn take(arguments: &mut VecDeque<OsString>, flag: &str) -> bool {
+    let is_there = arguments.front().is_some_and(|first| first == flag);
+    if is_there {
+        arguments.pop_front();
+    }
+    is_there
+}
+
+fn object(image: &Path, vvar: Option<PathBuf>, with: Option<PathBuf>) -> Result<Object, Error> {
+    let object = match vvar {
+        None => Object::open(image)?,
+        Some(vvar) => {
+            let file = File::options().read(true).write(true).open(vvar);
+            let file = file.expect("the file given with --vvar");
+            let bytes = std::fs::read(image).expect("the image");
+            Object::new(&bytes)?.with_vvar(file.into(), 0)?
+        }
     };
-    let read = |path: &Path| std::fs::read(path).unwrap_or_default();
-    let file = File::options().read(true).write(true).open(vvar);
-    let file = file.expect("the file given with --vvar");
-    Object::new(&read(image))?.with_vvar(file.into(), 0)
+    match with {
+        None => Ok(object),
+        Some(other) => Object::join(vec![object, Object::open(&other)?]),
+    }
 }
 
 fn describe(event: &Event) -> String {

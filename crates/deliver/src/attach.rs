@@ -11,7 +11,7 @@ use crate::front::{self, Record};
 use crate::inject::Injector;
 use crate::kernel::{self, KernelVdso};
 use crate::memory::Memory;
-use crate::object::{Object, PAGE, Source, memfd};
+use crate::object::{Object, PAGE, Role, Source, memfd};
 use crate::sys::{self, Pid};
 use crate::threads::Threads;
 use crate::tracer::{FOLLOW, Tracer};
@@ -180,7 +180,7 @@ fn redirect(
         .and_then(|image| front::compose(&record, &image, object));
     let front = front.ok_or(Failure::Unserved(Unserved::NoRoom))?;
     let file = memfd(FRONT, &front)?;
-    let front = Source::new(file, 0, place.start, length)?;
+    let front = Source::new(file, 0, place.start, length, Role::Text)?;
 
     for (link, function) in object
         .links
@@ -195,11 +195,7 @@ fn redirect(
         visit.call(number, arguments)?;
         undo.push(move_to(to, length, mapping.start));
     }
-    let flags = libc::MAP_PRIVATE | libc::MAP_FIXED_NOREPLACE;
-    visit.map(
-        &[front.place(libc::PROT_READ | libc::PROT_EXEC, flags)],
-        (0, 0),
-    )?;
+    visit.map(&[front.place(libc::MAP_FIXED_NOREPLACE)], (0, 0))?;
     Ok(())
 }
 

@@ -5,18 +5,20 @@
 //! exit status, signals and stops that it has without us. The tracer is a grandchild, in a
 //! session of its own, that no one waits for; strace(1) calls this way `-DDD`.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString, c_int};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open};
 
 use crate::error::{Error, Event};
 use crate::inject::Injector;
 use crate::object::Object;
+use crate::seccomp;
+use crate::strict::{self, Strict, Timestamp};
 use crate::sys;
 use crate::tracer::{ALONE, FOLLOW, Tracer};
 
@@ -25,6 +27,7 @@ use crate::tracer::{ALONE, FOLLOW, Tracer};
 pub struct Delivery {
     object: Object,
     follow: bool,
+    strict: Option<Strict>,
 }
 
 impl Delivery {
@@ -33,6 +36,7 @@ impl Delivery {
         Delivery {
             object,
             follow: true,
+            strict: None,
         }
     }
 
@@ -40,6 +44,27 @@ impl Delivery {
     /// otherwise). The tracer of a program that isn't followed ends when that has begun.
     pub fn follow(mut self, follow: bool) -> Delivery {
         self.follow = follow;
+        self
+    }
+
+    /// Catches `clock_gettime` of `clocks` (ids as in clock_gettime(2)), `gettimeofday` and
+    /// `time` where they are made by system call, and answers what `read` says for the clock, or
+    /// the kernel where that says `None`. `read` runs in a thread of the tracer; the last two
+    /// ask it for `CLOCK_REALTIME`.
+    ///
+    /// Each such call costs a round trip to that thread, and fails with ENOSYS once the tracer
+    /// has been killed. Sleeps and time-outs stay the kernel's. It takes a right to administrate
+    /// or else makes the program and all that it starts unable to gain rights by setuid
+    /// programs; and a program that has a seccomp listener already can't be given another.
+    pub fn strict(
+        mut self,
+        clocks: &[i32],
+        read: impl FnMut(i32) -> Option<Timestamp> + Send + 'static,
+    ) -> Delivery {
+        self.strict = Some(Strict {
+            clocks: clocks.to_vec(),
+            read: Box::new(read),
+        });
         self
     }
 
@@ -90,6 +115,10 @@ impl Delivery {
         let this = std::process::id();
         let (mut ours, mut theirs) = UnixStream::pair().map_err(system())?;
         let end = ours.as_raw_fd() as u32;
+        let mut filter = self
+            .strict
+            .as_ref()
+            .map(|strict| strict::filter(&strict.clocks));
         let tracer = sys::orphan(|| {
             // Each side has one end only, and so hears of the other's death.
             if sys::close_range(end, end).is_ok() {
@@ -101,39 +130,68 @@ impl Delivery {
         sys::allow_tracer(tracer);
         send(&mut ours, 0).map_err(system())?;
         match receive(&mut ours).map_err(system())? {
-            0 => Pid::from_raw(tracer).ok_or_else(|| system()(io::ErrorKind::InvalidData.into())),
-            error => Err(Error::Trace {
-                pid: this,
-                source: io::Error::from_raw_os_error(error),
-            }),
+            0 => {}
+            error => {
+                let source = io::Error::from_raw_os_error(error);
+                return Err(Error::Trace { pid: this, source });
+            }
         }
+        if let Some(filter) = &mut filter {
+            let failed = || Error::system("catch reads of the clock that are system calls");
+            let listener = seccomp::listen(filter).map_err(failed())?;
+            send(&mut ours, listener.as_raw_fd()).map_err(failed())?;
+            // The tracer has its own now.
+            receive(&mut ours).map_err(failed())?;
+        }
+        Pid::from_raw(tracer).ok_or_else(|| system()(io::ErrorKind::InvalidData.into()))
     }
 
     /// What the tracer does, from its birth to its end.
     fn trace(self, target: u32, channel: &mut UnixStream, report: &mut dyn FnMut(Event)) {
         let options = if self.follow { FOLLOW } else { ALONE };
         let target = target as sys::Pid;
-        let setup = |channel: &mut UnixStream| -> io::Result<()> {
-            receive(channel)?;
-            let seized = sys::seize(target, options);
-            let refusal = seized.as_ref().err().and_then(io::Error::raw_os_error);
-            send(channel, refusal.unwrap_or(0))?;
-            seized?;
-            // From here on the target is on its way into the program.
-            rustix::process::setsid()?;
-            let mut kept = vec![self.object.text.file.as_fd()];
-            kept.extend(self.object.vvar.as_ref().map(|vvar| vvar.file.as_fd()));
-            close_all_but(&kept)
-        };
-        if setup(channel).is_err() {
+        let Ok(listener) = self.set_up(target, options, channel) else {
             return;
-        }
+        };
+        let answers = listener.zip(self.strict).map(|(listener, strict)| {
+            std::thread::spawn(move || strict::serve(&listener, strict.read))
+        });
         let injector = Injector::new(self.object);
         let _ = Tracer::new(injector, options, report).run(|ended| {
             if ended == target {
                 let _ = null().map(rustix::stdio::dup2_stderr);
             }
         });
+        // Those that were let go may ask for longer than there is anybody to trace.
+        let _ = answers.map(std::thread::JoinHandle::join);
+    }
+
+    /// Starts to trace, and lets go of all that the target's parent or terminal could miss.
+    fn set_up(
+        &self,
+        target: sys::Pid,
+        options: c_int,
+        channel: &mut UnixStream,
+    ) -> io::Result<Option<OwnedFd>> {
+        receive(channel)?;
+        let seized = sys::seize(target, options);
+        let refusal = seized.as_ref().err().and_then(io::Error::raw_os_error);
+        send(channel, refusal.unwrap_or(0))?;
+        seized?;
+        let mut listener = None;
+        if self.strict.is_some() {
+            let fd = receive(channel)?;
+            let target = Pid::from_raw(target).ok_or(io::ErrorKind::InvalidData)?;
+            let process = pidfd_open(target, PidfdFlags::empty())?;
+            listener = Some(pidfd_getfd(process, fd, PidfdGetfdFlags::empty())?);
+            send(channel, 0)?;
+        }
+        // From here on the target is on its way into the program.
+        rustix::process::setsid()?;
+        let mut kept: Vec<_> = self.object.files().map(AsFd::as_fd).collect();
+        kept.extend(listener.as_ref().map(AsFd::as_fd));
+        close_all_but(&kept)?;
+        Ok(listener)
     }
 }
 

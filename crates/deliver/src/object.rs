@@ -13,6 +13,7 @@ use vdsokit_elf::{Image, Kind, Segment};
 
 use crate::arch;
 use crate::error::{Error, ImageError};
+use crate::join;
 use crate::link::{self, Link};
 use crate::visit::Place;
 
@@ -25,28 +26,53 @@ pub(crate) const PAGE: u64 = 4096;
 /// descriptor and mapping.
 #[derive(Debug)]
 pub struct Object {
-    pub(crate) text: Source,
-    pub(crate) vvar: Option<Source>,
+    /// The first is the image's text.
+    sources: Vec<Source>,
     pub(crate) links: Vec<Link>,
-    /// Exported functions and where they are, in bytes from the image's start.
-    functions: Vec<(String, u64)>,
+    functions: Vec<Function>,
     pub(crate) length: u64,
 }
 
 /// A stretch of a file and where it goes.
 #[derive(Debug)]
 pub(crate) struct Source {
-    pub(crate) file: File,
-    pub(crate) device: u64,
-    pub(crate) inode: u64,
-    pub(crate) offset: u64,
-    /// Bytes from the image's start.
+    file: File,
+    device: u64,
+    inode: u64,
+    offset: u64,
+    /// Bytes from the object's start.
+    distance: u64,
+    length: u64,
+    role: Role,
+}
+
+/// What a stretch of an object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Headers and code: private and executable.
+    Text,
+    /// Vvar pages: shared and read-only.
+    Vvar,
+}
+
+/// An exported function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Function {
+    pub(crate) name: String,
+    pub(crate) version: Option<String>,
+    /// Bytes from the object's start.
     pub(crate) distance: u64,
-    pub(crate) length: u64,
+    pub(crate) size: u64,
 }
 
 impl Source {
-    pub(crate) fn new(file: File, offset: u64, distance: u64, length: u64) -> io::Result<Source> {
+    pub(crate) fn new(
+        file: File,
+        offset: u64,
+        distance: u64,
+        length: u64,
+        role: Role,
+    ) -> io::Result<Source> {
         let metadata = file.metadata()?;
         let (device, inode) = (metadata.dev(), metadata.ino());
         Ok(Source {
@@ -56,12 +82,12 @@ impl Source {
             offset,
             distance,
             length,
+            role,
         })
     }
-}
 
-impl Source {
-    pub(crate) fn place(&self, protection: c_int, flags: c_int) -> Place<'_> {
+    /// How it is to be mapped, with `flags` besides those of its role.
+    pub(crate) fn place(&self, flags: c_int) -> Place<'_> {
         let &Source {
             ref file,
             device,
@@ -69,7 +95,13 @@ impl Source {
             offset,
             distance,
             length,
+            role,
         } = self;
+        let (protection, sharing) = match role {
+            Role::Text => (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE),
+            Role::Vvar => (libc::PROT_READ, libc::MAP_SHARED),
+        };
+        let flags = flags | sharing;
         Place {
             file,
             device,
@@ -114,18 +146,73 @@ impl Object {
         let vvar = match layout.vvar {
             Some(vvar) => {
                 let file = file.try_clone().map_err(system())?;
-                let source = Source::new(file, vvar.offset, vvar.distance, vvar.length);
+                let Stretch {
+                    offset,
+                    distance,
+                    length,
+                } = vvar;
+                let source = Source::new(file, offset, distance, length, Role::Vvar);
                 Some(source.map_err(system())?)
             }
             None => None,
         };
-        let text = Source::new(file, 0, 0, layout.length).map_err(system())?;
+        let text = Source::new(file, 0, 0, layout.text, Role::Text).map_err(system())?;
         Ok(Object {
-            text,
-            vvar,
+            sources: std::iter::once(text).chain(vvar).collect(),
             links: layout.links,
             functions: layout.functions,
             length: layout.length,
+        })
+    }
+
+    /// One object of several: a program finds the functions of all of them at
+    /// AT_SYSINFO_EHDR, and in `linux-vdso.so.1`. Where two have a function of the same name
+    /// and version, the earlier one's is found.
+    ///
+    /// # Errors
+    /// [`Error::System`] when the kernel refuses a memfd, or the tables outgrow an image.
+    pub fn join(objects: Vec<Object>) -> Result<Object, Error> {
+        let compose = |functions: &[Function], shift| {
+            join::compose(functions, shift)
+                .map_err(|error| Error::system("join the images")(io::Error::other(error)))
+        };
+        let (mut sources, mut links, mut functions) = (Vec::new(), Vec::new(), Vec::new());
+        let mut length = 0;
+        for object in objects {
+            let shifted = |function: Function| Function {
+                distance: function.distance + length,
+                ..function
+            };
+            functions.extend(object.functions.into_iter().map(shifted));
+            let shifted = |link: Link| Link {
+                word: link.word + length,
+                ..link
+            };
+            links.extend(object.links.into_iter().map(shifted));
+            let shifted = |source: Source| Source {
+                distance: source.distance + length,
+                ..source
+            };
+            sources.extend(object.sources.into_iter().map(shifted));
+            length += object.length;
+        }
+        let shift = (compose(&functions, 0)?.len() as u64).next_multiple_of(PAGE);
+        let system = || Error::system("keep the joint image in memory");
+        let file = memfd("vdso", &compose(&functions, shift)?).map_err(system())?;
+        let joint = Source::new(file, 0, 0, shift, Role::Text).map_err(system())?;
+        functions
+            .iter_mut()
+            .for_each(|function| function.distance += shift);
+        links.iter_mut().for_each(|link| link.word += shift);
+        sources
+            .iter_mut()
+            .for_each(|source| source.distance += shift);
+        sources.insert(0, joint);
+        Ok(Object {
+            sources,
+            links,
+            functions,
+            length: shift + length,
         })
     }
 
@@ -133,14 +220,19 @@ impl Object {
     /// instead of from the image. The target maps them shared and read-only.
     ///
     /// `file` may be writable, as a publisher's memfd is: what is handed on is a read-only
-    /// descriptor of the same file.
+    /// descriptor of the same file. Of joined objects the first with vvar pages gets them: give
+    /// each its own before joining.
     ///
     /// # Errors
     /// [`Error::Image`] when the image has no vvar pages, or `file` is too short or `offset`
     /// not at a page.
     pub fn with_vvar(mut self, file: OwnedFd, offset: u64) -> Result<Object, Error> {
         let system = || Error::system("hand on the vvar pages");
-        let vvar = self.vvar.as_mut().ok_or(ImageError::NoVvar)?;
+        let vvar = self
+            .sources
+            .iter_mut()
+            .find(|source| source.role == Role::Vvar);
+        let vvar = vvar.ok_or(ImageError::NoVvar)?;
         let file = read_only(file).map_err(system())?;
         let length = file.metadata().map_err(system())?.len();
         let end = offset.checked_add(vvar.length);
@@ -152,34 +244,40 @@ impl Object {
             }
             .into());
         }
-        *vvar = Source::new(file, offset, vvar.distance, vvar.length).map_err(system())?;
+        let source = Source::new(file, offset, vvar.distance, vvar.length, Role::Vvar);
+        *vvar = source.map_err(system())?;
         Ok(self)
     }
 
     /// Where the function is that does what the kernel's `name` does, in bytes from the image's
     /// start. The kernel gives most of its functions two names, with and without `__vdso_`.
     pub(crate) fn function(&self, name: &str) -> Option<u64> {
-        let plain = name.strip_prefix("__vdso_").unwrap_or(name);
-        let is_it = |own: &str| own.strip_prefix("__vdso_").unwrap_or(own) == plain;
-        let found = self.functions.iter().find(|(own, _)| own == name);
-        let found = found.or_else(|| self.functions.iter().find(|(own, _)| is_it(own)));
-        found.map(|&(_, distance)| distance)
+        let plain = |name: &str| name.strip_prefix("__vdso_").unwrap_or(name).to_owned();
+        let found = self.functions.iter().find(|function| function.name == name);
+        let found = found.or_else(|| {
+            self.functions
+                .iter()
+                .find(|own| plain(&own.name) == plain(name))
+        });
+        found.map(|function| function.distance)
     }
 
-    /// Text and vvar pages as they are to be mapped. The text's mapping takes the room of all;
-    /// the vvar pages then take their place over its end.
+    /// All stretches as they are to be mapped. The first takes the room of all; the others then
+    /// take their places over it.
     pub(crate) fn places(&self) -> Vec<Place<'_>> {
-        let text = self
-            .text
-            .place(libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE);
-        let mut places = vec![Place {
-            length: self.length,
-            ..text
-        }];
-        let vvar = self.vvar.as_ref();
-        let flags = libc::MAP_SHARED | libc::MAP_FIXED;
-        places.extend(vvar.map(|vvar| vvar.place(libc::PROT_READ, flags)));
+        let mut places: Vec<Place<'_>> = self
+            .sources
+            .iter()
+            .map(|source| source.place(libc::MAP_FIXED))
+            .collect();
+        places[0].flags = libc::MAP_PRIVATE;
+        places[0].length = self.length;
         places
+    }
+
+    /// The files that the object consists of.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &File> {
+        self.sources.iter().map(|source| &source.file)
     }
 
     /// The address space that the object takes in a process, in bytes.
@@ -210,10 +308,13 @@ fn read_only(file: OwnedFd) -> io::Result<File> {
 /// What an image says about how it is to be mapped.
 #[derive(Debug)]
 struct Layout {
+    /// Bytes of the text's pages.
+    text: u64,
+    /// Bytes of all.
     length: u64,
     vvar: Option<Stretch>,
     links: Vec<Link>,
-    functions: Vec<(String, u64)>,
+    functions: Vec<Function>,
 }
 
 #[derive(Debug)]
@@ -262,6 +363,7 @@ impl Layout {
             return refuse("it has more than two PT_LOADs");
         };
         let mut layout = Layout {
+            text: text_length,
             length: text_length,
             vvar: None,
             links: link::read(&image, text)?,
@@ -296,17 +398,22 @@ impl Layout {
     }
 }
 
-/// The functions that `image` exports, and where they are, counted from the start of `text`.
-fn functions(image: &Image<'_>, text: &Segment) -> Vec<(String, u64)> {
+/// The functions that `image` exports, counted from the start of `text`.
+fn functions(image: &Image<'_>, text: &Segment) -> Vec<Function> {
     image
         .symbols()
         .filter(|symbol| symbol.is_export() && symbol.kind == Kind::Function)
         .filter(|symbol| text.holds(symbol.value, 1))
         .filter_map(|symbol| {
-            Some((
-                symbol.name().to_str()?.to_owned(),
-                symbol.value - text.vaddr,
-            ))
+            Some(Function {
+                name: symbol.name().to_str()?.to_owned(),
+                version: match symbol.version {
+                    Some(version) => Some(version.name().to_str()?.to_owned()),
+                    None => None,
+                },
+                distance: symbol.value - text.vaddr,
+                size: symbol.size,
+            })
         })
         .collect()
 }

@@ -15,33 +15,36 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use crate::arch::number;
 use crate::visit::{StubError, Visit};
 
-/// The most descriptors that are passed: those of text and vvar pages.
-const MOST: usize = 2;
-/// `struct msghdr`, `struct iovec`, a byte to send, and a control message of `MOST`
-/// descriptors, as words.
-const MESSAGE_WORDS: usize = 7 + 2 + 1 + 2 + MOST / 2;
+/// `struct msghdr`, `struct iovec`, a byte to send, and the head of a control message, as
+/// words. The descriptors follow.
+const MESSAGE_WORDS: usize = 7 + 2 + 1 + 2;
 
 /// Gives the process descriptors of `files`, and says which.
 pub(crate) fn descriptors(visit: &mut Visit, files: &[&File]) -> Result<Vec<u64>, StubError> {
-    let at = visit.scratch(MESSAGE_WORDS * 8);
+    let at = visit.scratch(MESSAGE_WORDS * 8 + files.len() * 8);
     let kind = (libc::SOCK_DGRAM | libc::SOCK_CLOEXEC) as u64;
     visit.call(
         number::SOCKETPAIR,
         [libc::AF_UNIX as u64, kind, 0, at, 0, 0],
     )?;
-    let [ours, theirs] = pair(visit, at)?;
-    let received = send(visit, files, ours).and_then(|()| receive(visit, theirs, at));
+    let pair = ints(visit, at, 2)?;
+    let (ours, theirs) = (pair[0], pair[1]);
+    let received = send(visit, files, ours).and_then(|()| receive(visit, files.len(), theirs, at));
     visit.call(number::CLOSE, [ours, 0, 0, 0, 0, 0])?;
     visit.call(number::CLOSE, [theirs, 0, 0, 0, 0, 0])?;
-    received.map(|descriptors| descriptors[..files.len()].to_vec())
+    received
 }
 
-/// Two ints of the target.
-fn pair(visit: &Visit, at: u64) -> Result<[u64; 2], StubError> {
-    let mut pair = [0; 8];
-    visit.memory.read_exact(at, &mut pair)?;
-    let pair = u64::from_ne_bytes(pair);
-    Ok([pair & 0xffff_ffff, pair >> 32])
+/// Ints of the target.
+fn ints(visit: &Visit, at: u64, count: usize) -> Result<Vec<u64>, StubError> {
+    let mut bytes = vec![0; count * 4];
+    visit.memory.read_exact(at, &mut bytes)?;
+    let ints = bytes
+        .as_chunks()
+        .0
+        .iter()
+        .map(|int| u64::from(u32::from_ne_bytes(*int)));
+    Ok(ints.collect())
 }
 
 /// Sends descriptors of `files` into the target's socket `socket`.
@@ -51,7 +54,7 @@ fn send(visit: &Visit, files: &[&File], socket: u64) -> Result<(), StubError> {
         let process = pidfd_open(pid, PidfdFlags::empty())?;
         let socket = pidfd_getfd(process, socket as i32, PidfdGetfdFlags::empty())?;
         let files: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+        let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(files.len()))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&files));
         sendmsg(
@@ -65,12 +68,13 @@ fn send(visit: &Visit, files: &[&File], socket: u64) -> Result<(), StubError> {
     send().map_err(|error| StubError::Refused(error.raw_os_error()))
 }
 
-/// Receives them in the target, with the message at `at`.
-fn receive(visit: &mut Visit, socket: u64, at: u64) -> Result<[u64; MOST], StubError> {
+/// Receives `count` of them in the target, with the message at `at`.
+fn receive(visit: &mut Visit, count: usize, socket: u64, at: u64) -> Result<Vec<u64>, StubError> {
     let (iovec, byte, control) = (at + 7 * 8, at + 9 * 8, at + 10 * 8);
+    let room = (2 * 8 + count * 4).next_multiple_of(8) as u64;
     // msg_name, msg_namelen, msg_iov, msg_iovlen, msg_control, msg_controllen, msg_flags;
     // then the iovec; then what the kernel fills.
-    let message: [u64; MESSAGE_WORDS] = [0, 0, iovec, 1, control, 3 * 8, 0, byte, 1, 0, 0, 0, 0];
+    let message: [u64; MESSAGE_WORDS] = [0, 0, iovec, 1, control, room, 0, byte, 1, 0, 0, 0];
     let bytes: Vec<u8> = message.iter().flat_map(|word| word.to_ne_bytes()).collect();
     visit.memory.write(at, &bytes)?;
     visit.call(
@@ -78,5 +82,5 @@ fn receive(visit: &mut Visit, socket: u64, at: u64) -> Result<[u64; MOST], StubE
         [socket, at, libc::MSG_CMSG_CLOEXEC as u64, 0, 0, 0],
     )?;
     // Behind cmsg_len, cmsg_level and cmsg_type.
-    pair(visit, control + 2 * 8)
+    ints(visit, control + 2 * 8, count)
 }

@@ -105,7 +105,7 @@ impl Visit {
         Ok(())
     }
 
-    /// Maps `places` (two at most) and unmaps the stretch `unmap`. Says where the first place
+    /// Maps `places` and unmaps the stretch `unmap`. Says where the first place
     /// lies, and whether the stub's own page went with the unmapping. On an error nothing has
     /// been mapped or unmapped.
     pub(crate) fn map(
@@ -145,15 +145,17 @@ impl Visit {
             Handle::Paths(paths) => paths.concat(),
             Handle::Descriptors(_) => Vec::new(),
         };
-        let at = self.scratch(size_of::<Block>() + strings.len());
-        let mut string = at + size_of::<Block>() as u64;
-        let mut block = Block {
+        let length = size_of::<Block>() + size_of::<Entry>() * places.len();
+        let at = self.scratch(length + strings.len());
+        let mut string = at + length as u64;
+        let block = Block {
             count: places.len() as u64,
             unmap_address: unmap.0,
             unmap_length: unmap.1,
             ..Block::default()
         };
-        for (index, (place, entry)) in places.iter().zip(&mut block.entries).enumerate() {
+        let mut entries = Vec::new();
+        for (index, place) in places.iter().enumerate() {
             let source = match handle {
                 Handle::Paths(paths) => {
                     let here = string;
@@ -162,7 +164,7 @@ impl Visit {
                 }
                 Handle::Descriptors(descriptors) => descriptors[index],
             };
-            *entry = Entry {
+            entries.push(Entry {
                 source,
                 device: place.device,
                 inode: place.inode,
@@ -171,9 +173,10 @@ impl Visit {
                 protection: place.protection as u64,
                 flags: place.flags as u64,
                 offset: place.offset,
-            };
+            });
         }
-        self.memory.write(at, &[block.bytes(), &strings].concat())?;
+        self.memory
+            .write(at, &[arch::block_bytes(&block, &entries), strings].concat())?;
         let mut registers = self.registers;
         arch::enter_stub(&mut registers, self.home, at);
         let after = self.run(&registers)?;

@@ -70,6 +70,46 @@ fn the_kernels_vdso_is_whole_again_where_it_stays() {
 }
 
 #[test]
+fn functions_of_two_objects_are_found_through_libc() {
+    let program = compiled("beast", &[]);
+    for (image, other) in [
+        (&images().plain, &images().beast),
+        (&images().links, &images().beast),
+        (&images().beast, &images().links),
+    ] {
+        let with = |command: &[&str]| {
+            let mut runner = Command::new(runner());
+            succeed(runner.arg("--with").arg(other).arg(image).args(command))
+        };
+        assert_eq!(with(&[text(&program)]), format!("666 {SAID}\n"));
+        let script = format!("date +%s; {}; date +%Y", text(&program));
+        assert_eq!(
+            with(&["sh", "-c", &script]),
+            format!("{SAID}\n666 {SAID}\n2038\n")
+        );
+        assert_eq!(with(&[text(&compiled("clock", &["-static"]))]).trim(), SAID);
+    }
+}
+
+#[test]
+fn two_objects_reach_a_program_without_proc() {
+    if !is_root() || installed("chroot").is_none() {
+        return;
+    }
+    let root = scratch("joint");
+    fs::copy(compiled("clock", &["-static"]), root.join("clock")).expect("copied");
+    let mut runner = Command::new(runner());
+    runner
+        .arg("--with")
+        .arg(&images().links)
+        .arg(&images().beast);
+    assert_eq!(
+        succeed(runner.args(["chroot", text(&root), "/clock"])).trim(),
+        SAID
+    );
+}
+
+#[test]
 fn a_running_program_sees_every_new_value() {
     let directory = scratch("live");
     let vvar = directory.join("vvar");

@@ -24,7 +24,13 @@ pub(crate) mod number {
     pub(crate) const RECVMSG: u64 = 47;
     pub(crate) const SOCKETPAIR: u64 = 53;
     pub(crate) const CLOSE: u64 = 3;
+    pub(crate) const GETTIMEOFDAY: u64 = 96;
+    pub(crate) const TIME: u64 = 201;
+    pub(crate) const CLOCK_GETTIME: u64 = 228;
 }
+
+/// What seccomp calls this architecture (include/uapi/linux/audit.h, `AUDIT_ARCH_X86_64`).
+pub(crate) const AUDIT: u32 = 0xc000_003e;
 
 /// `e_machine` of images for this architecture.
 pub(crate) const MACHINE: u16 = vdsokit_elf::constants::EM_X86_64;
@@ -37,7 +43,7 @@ pub(crate) const KERNEL_VDSO_IS_OPTIONAL: bool = true;
 /// Bytes below the stack pointer that belong to the function that runs (System V ABI, 3.2.2).
 pub(crate) const RED_ZONE: u64 = 128;
 
-/// One file to map: [`Block`] holds a row of them.
+/// One file to map: a row of them follows a [`Block`].
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Entry {
@@ -56,11 +62,11 @@ pub(crate) struct Entry {
     pub(crate) offset: u64,
 }
 
-/// What the stub works on. It lies below the target's stack pointer.
+/// What the stub works on, followed by the entries.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Block {
-    /// How many of `entries` count.
+    /// How many entries follow.
     pub(crate) count: u64,
     /// What to unmap at the end; length 0: nothing.
     pub(crate) unmap_address: u64,
@@ -68,19 +74,38 @@ pub(crate) struct Block {
     pub(crate) unmap_length: u64,
     /// Room for a `struct stat` (144 bytes).
     pub(crate) stat: [u64; 18],
-    pub(crate) entries: [Entry; 2],
 }
 
-impl Block {
-    /// The block as it has to lie in the target.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: `Block` is repr(C) and made of u64 alone, so every byte of it is
-        // initialised and there is no padding.
-        unsafe { slice::from_raw_parts(std::ptr::from_ref(self).cast(), size_of::<Block>()) }
-    }
+/// A block and its entries as they have to lie in the target.
+pub(crate) fn block_bytes(block: &Block, entries: &[Entry]) -> Vec<u8> {
+    let Block {
+        count,
+        unmap_address,
+        unmap_length,
+        stat,
+    } = block;
+    let head = [count, unmap_address, unmap_length].into_iter().chain(stat);
+    let rest = entries.iter().flat_map(|entry| {
+        let Entry {
+            source,
+            device,
+            inode,
+            distance,
+            length,
+            protection,
+            flags,
+            offset,
+        } = entry;
+        [
+            source, device, inode, distance, length, protection, flags, offset,
+        ]
+    });
+    head.chain(rest)
+        .flat_map(|word| word.to_ne_bytes())
+        .collect()
 }
 
-const BLOCK_HEAD: usize = std::mem::offset_of!(Block, entries);
+const BLOCK_HEAD: usize = size_of::<Block>();
 const BLOCK_STAT: usize = std::mem::offset_of!(Block, stat);
 
 std::arch::global_asm!(

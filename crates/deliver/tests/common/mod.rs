@@ -15,15 +15,18 @@ pub(crate) const SECOND: u64 = 2_145_916_800;
 /// The same as programs print it.
 pub(crate) const SAID: &str = "2145916800";
 
-/// The two stand-in images.
+/// The stand-in images.
 pub(crate) struct Images {
     /// Without links: the kernel's vDSO goes.
     pub(crate) plain: PathBuf,
     /// With links: the kernel's vDSO stays, and is called.
     pub(crate) links: PathBuf,
+    /// No clock, one function.
+    pub(crate) beast: PathBuf,
 }
 
 impl Images {
+    /// Those of a clock.
     pub(crate) fn each(&self) -> [&Path; 2] {
         [&self.plain, &self.links]
     }
@@ -34,9 +37,11 @@ pub(crate) fn images() -> &'static Images {
     IMAGES.get_or_init(|| {
         let scratch = scratch("images");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/image");
-        let build = |name: &str, define: &[&str]| {
+        let build = |name: &str, source_name: &str, define: &[&str]| {
             let path = scratch.join(name);
             let script = format!("-Wl,-T,{}", source.join("image.lds").display());
+            let map = source.join(source_name).with_extension("map");
+            let map = format!("-Wl,--version-script,{}", map.display());
             let flags = "-O2 -fPIC -fno-stack-protector -fcf-protection=none \
                          -fno-asynchronous-unwind-tables -nostdlib -shared -Wl,--build-id=none \
                          -Wl,--hash-style=both -Wl,-z,noexecstack -Wl,-soname,stand-in.so.1";
@@ -44,16 +49,17 @@ pub(crate) fn images() -> &'static Images {
                 Command::new("cc")
                     .args(flags.split_whitespace())
                     .args(define)
-                    .arg(script)
+                    .args([script, map])
                     .arg("-o")
                     .arg(&path)
-                    .arg(source.join("image.c")),
+                    .arg(source.join(source_name)),
             );
             path
         };
         Images {
-            plain: build("plain.so", &[]),
-            links: build("links.so", &["-DLINKS"]),
+            plain: build("plain.so", "image.c", &[]),
+            links: build("links.so", "image.c", &["-DLINKS"]),
+            beast: build("beast.so", "beast.c", &[]),
         }
     })
 }

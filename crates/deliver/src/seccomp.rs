@@ -1,0 +1,156 @@
+//! The seccomp calls that reads of the clock by system call are caught with.
+#![allow(
+    unsafe_code,
+    reason = "seccomp(2), its ioctls and process_vm_writev(2) exist only as foreign functions"
+)]
+
+use std::ffi::c_ulong;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+use crate::sys::Pid;
+
+/// An instruction of a filter.
+pub(crate) type Instruction = libc::sock_filter;
+
+/// A system call that waits for an answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Notification {
+    id: u64,
+    /// The thread that makes it.
+    pub(crate) pid: Pid,
+    pub(crate) number: i64,
+    pub(crate) arguments: [u64; 6],
+}
+
+/// What a waiting system call ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It returns this.
+    Returns(i64),
+    /// It fails with this error.
+    Fails(i32),
+    /// The kernel makes it after all.
+    Made,
+}
+
+/// Filters this thread's system calls from now on, and those of all that it starts, and
+/// says where to listen for those that the filter wants answered.
+///
+/// A process without the right to administrate gives up, with all that it starts, ever to
+/// gain rights by executing a setuid program (PR_SET_NO_NEW_PRIVS); a traced one could not
+/// anyway.
+pub(crate) fn listen(filter: &mut [Instruction]) -> io::Result<OwnedFd> {
+    let killable = libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    let mut outcome = install(filter, killable);
+    if code(&outcome) == Some(libc::EACCES) {
+        // SAFETY: this request takes numbers only.
+        if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1 as c_ulong, 0, 0, 0) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        outcome = install(filter, killable);
+    }
+    // Before Linux 5.19 a signal makes a waiting call start again.
+    if code(&outcome) == Some(libc::EINVAL) {
+        install(filter, 0)
+    } else {
+        outcome
+    }
+}
+
+fn code(outcome: &io::Result<OwnedFd>) -> Option<i32> {
+    outcome.as_ref().err().and_then(io::Error::raw_os_error)
+}
+
+fn install(filter: &mut [Instruction], flags: c_ulong) -> io::Result<OwnedFd> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).map_err(io::Error::other)?,
+        filter: filter.as_mut_ptr(),
+    };
+    let flags = flags | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    // SAFETY:
+    // 1. `program` names `len` instructions that live until the call returns.
+    // 2. The descriptor returned is new and nobody else's.
+    unsafe {
+        let mode = libc::SECCOMP_SET_MODE_FILTER;
+        match libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) {
+            -1 => Err(io::Error::last_os_error()),
+            fd => Ok(OwnedFd::from_raw_fd(fd as i32)),
+        }
+    }
+}
+
+/// The next system call that wants an answer. An error: there is none any more.
+pub(crate) fn receive(listener: &impl AsFd) -> io::Result<Notification> {
+    // SAFETY:
+    // 1. seccomp_notif is a C structure of integers; the kernel wants it zeroed.
+    // 2. It lives until the ioctl returns and is of the size that the request's number says.
+    unsafe {
+        let mut notification: libc::seccomp_notif = std::mem::zeroed();
+        let fd = listener.as_fd().as_raw_fd();
+        match libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut notification) {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(Notification {
+                id: notification.id,
+                pid: notification.pid as Pid,
+                number: i64::from(notification.data.nr),
+                arguments: notification.data.args,
+            }),
+        }
+    }
+}
+
+/// Whether the thread that makes the call still waits: its id may be another's by now.
+pub(crate) fn waits(listener: &impl AsFd, notification: &Notification) -> bool {
+    let fd = listener.as_fd().as_raw_fd();
+    // SAFETY: the request reads a u64, which lives.
+    unsafe {
+        libc::ioctl(
+            fd,
+            libc::SECCOMP_IOCTL_NOTIF_ID_VALID,
+            &raw const notification.id,
+        ) == 0
+    }
+}
+
+/// Answers a call. One that waits no more needs no answer.
+pub(crate) fn answer(listener: &impl AsFd, notification: &Notification, outcome: Outcome) {
+    let (val, error, flags) = match outcome {
+        Outcome::Returns(value) => (value, 0, 0),
+        Outcome::Fails(error) => (0, -error, 0),
+        Outcome::Made => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
+    };
+    let response = libc::seccomp_notif_resp {
+        id: notification.id,
+        val,
+        error,
+        flags,
+    };
+    let fd = listener.as_fd().as_raw_fd();
+    // SAFETY: the request reads the structure, which lives and is of the size that its number
+    // says.
+    unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const response) };
+}
+
+/// Writes to another process where it may itself write, and nowhere else: as the kernel does
+/// for a system call of its own.
+pub(crate) fn write(pid: Pid, address: u64, bytes: &[u8]) -> io::Result<()> {
+    let local = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    let remote = libc::iovec {
+        iov_base: address as *mut _,
+        iov_len: bytes.len(),
+    };
+    // SAFETY: `local` names bytes that live and are only read; `remote` is not of this process.
+    let written = unsafe { libc::process_vm_writev(pid, &local, 1, &remote, 1, 0) };
+    match written {
+        -1 => Err(io::Error::last_os_error()),
+        // Cut short where its memory ends.
+        written if (written as usize) < bytes.len() => {
+            Err(io::Error::from_raw_os_error(libc::EFAULT))
+        }
+        _ => Ok(()),
+    }
+}
