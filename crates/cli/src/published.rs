@@ -17,13 +17,12 @@ pub(crate) fn path(given: &Path) -> Result<PathBuf> {
     if given != Path::new(SYSTEM) || given.exists() {
         return Ok(given.to_owned());
     }
-    let place = place::propose().ok_or_else(|| {
+    place::find(declaration(given)?.soname()).ok_or_else(|| {
         miette!(
-            help = "name a file: --at FILE",
-            "no directory of this machine is fit to publish in"
+            help = "`vdso serve system` publishes them; after `--at FILE`, name that file",
+            "nobody publishes this machine's numbers"
         )
-    })?;
-    Ok(place.join(declaration(given)?.soname()))
+    })
 }
 
 /// The declaration in a file, or the built-in one.

@@ -55,26 +55,9 @@ pub fn derive_record(input: TokenStream) -> TokenStream {
 /// reading and its writing half, structs called like it with `Reader` and `Publisher`
 /// behind.
 ///
-/// ```ignore (the crate vdsokit, which this one cannot depend on, shows it running)
-/// use vdsokit::{Record, Vvars};
-///
-/// #[derive(Clone, Copy, Record)]
-/// struct Wind {
-///     #[vvar(unit = "m/s")]
-///     speed: f64,
-///     from: u16,
-/// }
-///
-/// /// The weather outside.
-/// #[derive(Clone, Copy, Vvars)]
-/// #[vvar(soname = "libweather.so.1", version = "WEATHER_1.0")]
-/// struct Weather {
-///     /// Outside temperature.
-///     #[vvar(unit = "degC", init = 1.5)]
-///     temperature: f64,
-///     wind: Wind,
-/// }
-/// ```
+/// On the struct, `#[vvar(soname = "…", version = "…")]` says what the vDSO is called; on a
+/// field, `#[vvar(unit = "…", init = …, version = "…")]` says more of the variable. The
+/// trait's documentation shows it at work.
 ///
 /// Fields of the types `bool`, `i8` … `u64`, `f32` and `f64`, by these names, are scalars;
 /// any other type is a `vdsokit::Value` and is read and written as a whole.

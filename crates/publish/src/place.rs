@@ -233,14 +233,30 @@ fn bases() -> Vec<PathBuf> {
     bases
 }
 
-/// The directory of this user's own in a base, where it is shared with other users one
+/// The directory of a user's own in a base; where that is shared with other users, one
 /// that says whose.
-fn own(base: &Path) -> PathBuf {
+fn own(base: &Path, user: u32) -> PathBuf {
     let shared = fs::metadata(base).is_ok_and(|meta| meta.mode() & 0o002 != 0);
     match shared {
-        true => base.join(format!("vdso-{}", rustix::process::geteuid().as_raw())),
+        true => base.join(format!("vdso-{user}")),
         false => base.join("vdso"),
     }
+}
+
+/// Where a vDSO of this file name is, among the places that [`propose`] gives this user
+/// and root; a file that anybody else could have put there does not count.
+#[must_use]
+pub fn find(name: &str) -> Option<PathBuf> {
+    let user = rustix::process::geteuid().as_raw();
+    let mut bases = bases();
+    bases.push("/run".into());
+    let places = bases
+        .iter()
+        .flat_map(|base| [own(base, user), own(base, 0)]);
+    places
+        .filter(|place| matches!(owners(place, false), Ok(None)))
+        .map(|place| place.join(name))
+        .find(|path| path.exists())
 }
 
 /// Would a directory that this user makes there do?
@@ -261,8 +277,9 @@ pub fn base() -> Option<PathBuf> {
 /// is made.
 #[must_use]
 pub fn propose() -> Option<PathBuf> {
+    let user = rustix::process::geteuid().as_raw();
     bases().into_iter().find_map(|base| {
-        let place = own(&base);
+        let place = own(&base, user);
         let works = match place.exists() {
             true => matches!(reason(&place), Ok(None)),
             false => is_base(&base),
