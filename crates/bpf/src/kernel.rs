@@ -39,8 +39,20 @@ pub struct Value {
     /// Its type in the kernel, which is `ty` or a narrower scalar.
     pub(crate) found: Type,
     pub(crate) fetch: Fetch,
-    /// Whether the program has to keep addresses back.
-    pub(crate) guarded: bool,
+    /// Which numbers of 8 bytes the program has to keep back.
+    pub(crate) guard: Guard,
+}
+
+/// Which numbers of 8 bytes are taken for addresses of the kernel's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// None: the user has allowed addresses.
+    Off,
+    /// Unsigned ones in the kernel's half of the address space. What the kernel
+    /// itself calls signed may be negative.
+    Unsigned,
+    /// Signed ones as well: only the declaration says that they are numbers.
+    All,
 }
 
 /// How a program comes by a value.
@@ -184,7 +196,10 @@ impl Kernel {
             ty,
             found,
             fetch,
-            guarded: !self.allow_addresses,
+            guard: match self.allow_addresses {
+                true => Guard::Off,
+                false => Guard::Unsigned,
+            },
         }
     }
 
@@ -218,13 +233,20 @@ impl Kernel {
             (None, None) => match (named::type_of(symbol), expression.scalar) {
                 (Some(ty), _) => self.cast(&Cast::parse(ty)?)?,
                 // A number where nothing else is known is what it is said to be.
-                (None, Some((scalar, count))) if expression.steps.is_empty() => {
+                // Of several, only those are told from addresses that are as long.
+                (None, Some((scalar, count)))
+                    if expression.steps.is_empty() && (count.is_none() || scalar.size() == 8) =>
+                {
                     let ty = declared(scalar, count);
                     let fetch = Fetch::Memory {
                         base,
                         offsets: vec![0],
                     };
-                    return Ok(self.value(&expression.text, ty, ty, fetch));
+                    let mut value = self.value(&expression.text, ty, ty, fetch);
+                    if value.guard == Guard::Unsigned {
+                        value.guard = Guard::All;
+                    }
+                    return Ok(value);
                 }
                 (None, _) => {
                     return Err(Error::UnknownType {

@@ -44,10 +44,11 @@
 //!
 //! # Who may do it, and who reads
 //! Publishing takes CAP_BPF and CAP_PERFMON, and CAP_SYSLOG for symbols; a kernel
-//! that is locked down for confidentiality refuses. Reading takes nothing. Everybody
+//! that is locked down for confidentiality lets only per-CPU variables be read. Reading takes nothing. Everybody
 //! can read what is published, so pointers are refused, symbols with a secret's name
 //! are refused, and the program checks every 8-byte number for being an address of
-//! the kernel's before it stores it.
+//! the kernel's before it stores it. What that can't catch is a declaration that calls
+//! half of a pointer a 32-bit number; only who may load BPF programs can make one.
 
 mod asm;
 pub mod btf;

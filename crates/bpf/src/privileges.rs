@@ -31,7 +31,7 @@ impl fmt::Display for Obstacle {
             Self::NoCapPerfmon => f.write_str("CAP_PERFMON is missing"),
             Self::Lockdown(level) => write!(
                 f,
-                "the kernel is locked down ({level}): no program may read its memory"
+                "the kernel is locked down ({level}): of its variables, only per-CPU ones may be read"
             ),
             Self::NoBtf => write!(f, "there is no {VMLINUX}"),
             Self::HiddenSymbols(setting) => write!(

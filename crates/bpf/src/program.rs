@@ -26,13 +26,15 @@
 //! fire on several CPUs at once, so their programs take a lock, and never wait for it:
 //! whoever finds it taken leaves, having counted its event first. Whoever holds it
 //! looks at the count again after letting it go, and starts anew when there has been
-//! another event. So the last value published was read after the last event.
+//! another event. So the last value published was read after the last event. Should
+//! BPF itself skip a run, because the program was interrupted by its own event on that
+//! CPU, the next event or tick makes up for it.
 
 use crate::Error;
 use crate::asm::{Assembler, Helper, Label, Operation, Register, When, Width};
 use crate::btf::TypeId;
 use crate::hook::Hook;
-use crate::kernel::{Base, Fetch, Value};
+use crate::kernel::{Base, Fetch, Guard, Value};
 use Register::{R0, R1, R2, R3, R6, R7, R8, R9, R10};
 use vdsokit_vvar::header::{self, State};
 use vdsokit_vvar::latch;
@@ -347,7 +349,7 @@ impl Writer {
                     self.number(value, fail);
                     self.asm.store(width(scalar.size()), R6, at, R1);
                 }
-                Type::Array(ScalarType::U64, count) if value.guarded => {
+                Type::Array(scalar, count) if is_guarded(value, scalar) => {
                     self.checked_words(value, count, at, fail);
                 }
                 Type::Array(..) | Type::Text(_) => {
@@ -401,7 +403,7 @@ impl Writer {
                 self.read(size as i32, 0, fail);
                 self.asm.load(width(size), R1, R10, frame::SCRATCH);
                 self.widen(R1, size, widens);
-                if value.guarded && size == 8 && !signed {
+                if matches!(value.found, Type::Scalar(found) if is_guarded(value, found)) {
                     self.guard(fail);
                 }
             }
@@ -495,6 +497,16 @@ impl Writer {
     fn pages(&mut self, to: Register, offset: usize) {
         // `Variable::fits` has seen to it that offsets are those of a map.
         self.asm.map_value(to, self.setting.pages, offset as u32);
+    }
+}
+
+/// Whether numbers of this type might be addresses.
+fn is_guarded(value: &Value, scalar: ScalarType) -> bool {
+    let number = scalar.size() == 8 && !scalar.is_float();
+    match value.guard {
+        Guard::Off => false,
+        Guard::Unsigned => number && !scalar.is_signed(),
+        Guard::All => number,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::hook::Hook;
 use crate::kernel::Kernel;
 use crate::mapping::Mapping;
-use crate::privileges::obstacles;
+use crate::privileges::{Obstacle, obstacles};
 use crate::program::{self, Duty, LOCK_SIZE, Machine, Setting, Variable};
 use crate::sys::{self, Attach, Runs};
 use std::fs::{self, Permissions};
@@ -314,6 +314,18 @@ fn load(code: &[[u8; 8]], attach: Attach) -> Result<OwnedFd, Error> {
         Ok(program) => return Ok(program),
         Err(error) => error,
     };
+    // A kernel that is locked down has no helper that reads its memory, which the
+    // verifier would call an unknown function.
+    let obstacles = obstacles();
+    if obstacles
+        .iter()
+        .any(|one| matches!(one, Obstacle::Lockdown(_)))
+    {
+        return Err(Error::Denied {
+            what: "to load a program",
+            obstacles,
+        });
+    }
     let mut log = vec![0; 1 << 20];
     let verdict = sys::program_load(code, attach, Some(&mut log));
     let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());

@@ -121,9 +121,20 @@ fn addresses_are_published_only_when_allowed() {
     let kernel = kernel().allow_addresses();
     let value = kernel.resolve("init_uts_ns.node", &Hook::Tick).unwrap();
     assert_eq!(value.ty.to_string(), "u64");
-    assert!(!value.guarded);
+    assert_eq!(value.guard, Guard::Off);
     // A secret stays one.
     assert!(kernel.resolve("net_secret:u64", &Hook::Tick).is_err());
+}
+
+#[test]
+fn what_only_the_declaration_calls_a_number_is_watched_more_closely() {
+    let kernel = kernel();
+    let guard = |text: &str| kernel.resolve(text, &Hook::Tick).unwrap().guard;
+    assert_eq!(guard("process_counts"), Guard::Unsigned);
+    assert_eq!(guard("nr_threads:i64"), Guard::All);
+    assert_eq!(guard("nr_threads:i64[2]"), Guard::All);
+    let halves = kernel.resolve("nr_threads:u32[2]", &Hook::Tick);
+    assert!(matches!(halves, Err(Error::UnknownType { .. })));
 }
 
 #[test]

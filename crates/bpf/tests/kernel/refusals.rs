@@ -31,9 +31,10 @@ fn addresses_and_secrets_are_refused() {
     layout.add("sly", "saved_command_line:u64", &[]);
     layout.add("honest", "forks", &[]);
     layout.add("slier", "saved_command_line:u64[1]", &[]);
+    layout.add("slyest", "saved_command_line:i64", &[]);
     let result = Publisher::start(kernel, &layout.image(), &layout.variables, Machine::THIS);
     match result.unwrap_err() {
-        Error::Unreadable { names } => assert_eq!(names, ["sly", "slier"]),
+        Error::Unreadable { names } => assert_eq!(names, ["sly", "slier", "slyest"]),
         other => panic!("{other}"),
     }
 
