@@ -134,7 +134,7 @@ fn the_json_of_the_doctor_keeps_its_shape() {
     let machine = [
         "facts.tsc.",
         "facts.time_namespace.",
-        "facts.calls[].",
+        "facts.calls[].function.",
         "findings[].",
     ];
     insta::assert_snapshot!(shape(&json(&["doctor", "--json"]), &machine));
