@@ -121,6 +121,40 @@ macro_rules! kernel_test {
     };
 }
 
+/// A row for one test of the doctor, in a machine with these words on its kernel's command line.
+const fn doctor(
+    name: &'static str,
+    why: &'static str,
+    command: &'static [&'static str],
+    command_line: &'static str,
+) -> Check {
+    Check {
+        name,
+        why,
+        command,
+        needs: &[
+            Need::Program {
+                package: "vdsokit-cli",
+                name: "vdso",
+            },
+            Need::Test {
+                package: "vdsokit-cli",
+                name: "doctor_lab",
+            },
+        ],
+        kernels: STOCK,
+        command_line,
+        seconds: 60,
+    }
+}
+
+/// The command that runs one of those tests.
+macro_rules! doctor_test {
+    ($test:literal) => {
+        &["doctor_lab", "--ignored", "--exact", "--nocapture", $test]
+    };
+}
+
 /// The table.
 pub const CHECKS: &[Check] = &[
     Check {
@@ -231,6 +265,30 @@ pub const CHECKS: &[Check] = &[
             kernel_test!("access::a_locked_down_kernel_is_named"),
         )
     },
+    doctor(
+        "doctor-hpet",
+        "the doctor names an hpet that the command line asks for",
+        doctor_test!("hpet_is_named"),
+        "clocksource=hpet",
+    ),
+    doctor(
+        "doctor-acpi-pm",
+        "the doctor names the slowest clocksource there is",
+        doctor_test!("acpi_pm_is_named"),
+        "clocksource=acpi_pm",
+    ),
+    doctor(
+        "doctor-tsc",
+        "the doctor finds nothing wrong with a TSC that the kernel trusts",
+        doctor_test!("a_tsc_is_fast"),
+        "tsc=reliable",
+    ),
+    doctor(
+        "doctor-time-namespace",
+        "the doctor names a time namespace, and that it makes no clock slow",
+        doctor_test!("a_time_namespace_is_named"),
+        "tsc=reliable",
+    ),
     Check {
         name: "clocksource-hpet",
         why: "the command line chooses the clocksource: a kernel whose vDSO is slow",

@@ -1,5 +1,6 @@
 //! The project's own chores: `cargo xtask test` is all that CI runs.
 
+mod html;
 mod steps;
 mod tools;
 mod vm;

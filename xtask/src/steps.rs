@@ -105,6 +105,11 @@ const STEPS: &[Step] = &[
     )
     .optional(),
     Step::new(
+        "html",
+        "the page of `vdso bench` in a real browser, light and dark",
+        crate::html::step,
+    ),
+    Step::new(
         "lab",
         "what needs a kernel of its own, in emulated machines",
         crate::vm::step,

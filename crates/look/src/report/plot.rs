@@ -75,22 +75,36 @@ pub(super) fn distribution(cost: &Cost) -> Markup {
         [of.least, of.p99.min(1.5 * of.p90)]
     });
     let axis = Axis::around(ends, 0.0, CARD_WIDTH);
-    let last = axis.ticks().len().saturating_sub(1);
+    let ticks = axis.ticks();
     html! {
         svg viewBox=(format!("0 0 {CARD_WIDTH} {}", CARD_HEIGHT + 24.0)) role="img"
             aria-label=(format!("Distribution of the cost of {}", cost.function)) {
-            @for (index, value) in axis.ticks().into_iter().enumerate() {
+            @for (index, &value) in ticks.iter().enumerate() {
                 @let x = axis.place(value);
-                @let anchor = if index == 0 { "start" } else if index == last { "end" }
-                    else { "middle" };
                 line.grid x1=(x) x2=(x) y1="0" y2=(CARD_HEIGHT) {}
-                text.tick x=(x) y=(CARD_HEIGHT + 18.0) text-anchor=(anchor) { (tick(value)) }
+                @if let Some(anchor) = anchor(&axis, &ticks, index) {
+                    text.tick x=(x) y=(CARD_HEIGHT + 18.0) text-anchor=(anchor) { (tick(value)) }
+                }
             }
             @for series in &cost.series {
                 (hill(series, &axis))
             }
             line.base x1="0" x2=(CARD_WIDTH) y1=(CARD_HEIGHT) y2=(CARD_HEIGHT) {}
         }
+    }
+}
+
+/// How a tick's number keeps within the plot; `None` for one that would run into the last one's.
+fn anchor(axis: &Axis, ticks: &[f64], index: usize) -> Option<&'static str> {
+    const ROOM: f64 = 76.0;
+    let value = *ticks.get(index)?;
+    if index == 0 {
+        Some("start")
+    } else if index + 1 == ticks.len() {
+        Some("end")
+    } else {
+        let place = axis.place(value);
+        (ROOM / 2.0 < place && place < CARD_WIDTH - ROOM).then_some("middle")
     }
 }
 
