@@ -19,6 +19,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("make", "many short processes"),
     ("python3", "a reader by ctypes"),
     ("musl-tools", "static programs of another libc"),
+    ("chromium", "the page of the benchmark"),
     ("faketime", "the peer that virtual time is compared with"),
 ];
 
