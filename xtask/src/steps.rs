@@ -110,6 +110,28 @@ const STEPS: &[Step] = &[
         crate::html::step,
     ),
     Step::new(
+        "clock",
+        "Linux's own tests of its vDSO against ours, and half a minute of readers on all CPUs",
+        || {
+            let seconds = std::env::var("VDSOKIT_SOAK").unwrap_or_else(|_| "15".to_owned());
+            cargo(
+                &[
+                    "test",
+                    "--package",
+                    "vdsokit-image",
+                    "--release",
+                    "--test",
+                    "soak",
+                    "--test",
+                    "selftests",
+                    "--",
+                    "--nocapture",
+                ],
+                &[("VDSOKIT_SOAK", seconds.as_str())],
+            )
+        },
+    ),
+    Step::new(
         "lab",
         "what needs a kernel of its own, in emulated machines",
         crate::vm::step,

@@ -42,6 +42,7 @@
 //! let mut keeper = Timekeeper::new(Start {
 //!     frequency: HERTZ,
 //!     ticks: boot,
+//!     monotonic: Moment::from_seconds(0),
 //!     wall: Moment::from_seconds(1_483_228_800 - 59),
 //!     // Timer interrupts come every 10 ms; one may be missed.
 //!     promise: 25_000_000,
@@ -99,19 +100,22 @@
 #![no_std]
 
 mod clocks;
+mod discipline;
 mod error;
 mod leap;
 mod line;
 mod moment;
+pub mod page;
 mod rate;
 mod record;
 mod timekeeper;
 mod virtual_time;
 
 pub use clocks::Clock;
+pub use discipline::{Discipline, Offset, Sample, Settings, WALL_GROWTH};
 pub use error::Error;
 pub use leap::Leap;
-pub use line::{Line, elapsed, split};
+pub use line::{Line, reading, split};
 pub use moment::Moment;
 pub use rate::{MAX_NTP, NANOSECONDS, NTP_UNIT, Rate};
 pub use record::{ErrorBound, Record, Source};

@@ -7,7 +7,8 @@ use crate::rate::{NANOSECONDS, Rate};
 /// `start ≤ ticks < start + length`, and nothing outside.
 ///
 /// Ticks are a CPU counter's, or the nanoseconds of another clock (virtual
-/// time). They may wrap; the interval is counted from `start`.
+/// time): 64 bits that don't come round while the line answers. A narrower
+/// counter is to be extended to them before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
     /// The first tick that the line answers for.
@@ -31,34 +32,52 @@ impl Line {
 
     /// How many words a line takes in the page.
     pub const WORDS: usize = 7;
+    /// The word of the start.
+    pub const START: usize = 0;
+    /// The word of the length.
+    pub const LENGTH: usize = 1;
+    /// The word of the rate's whole nanoseconds.
+    pub const WHOLE: usize = 2;
+    /// The word of the rate's fraction.
+    pub const FRACTION: usize = 3;
+    /// The word of the base's seconds.
+    pub const SECONDS: usize = 4;
+    /// The word of the origin's nanoseconds.
+    pub const ORIGIN: usize = 5;
+    /// The word of the origin's fraction.
+    pub const ORIGIN_FRACTION: usize = 6;
 
-    /// The line as the page holds it: start, length, whole nanoseconds and
-    /// fraction of the rate, then seconds, nanoseconds and fraction of the base.
+    /// The line as the page holds it.
+    ///
+    /// Instead of the base's nanoseconds there is the *origin*: what the line
+    /// would have at tick 0, modulo 2⁶⁴ ns. So the reader multiplies the counter
+    /// itself, and whether the line answers is found out beside that, not before.
     pub const fn to_words(self) -> [u64; Self::WORDS] {
+        let base = (self.base.nanoseconds as u128) << 64 | self.base.fraction as u128;
+        let origin = base.wrapping_sub(reading(self.start, self.rate, 0));
         [
             self.start,
             self.length,
             self.rate.whole(),
             self.rate.fraction(),
             self.base.seconds as u64,
-            self.base.nanoseconds as u64,
-            self.base.fraction,
+            (origin >> 64) as u64,
+            origin as u64,
         ]
     }
 
     /// The line that these words hold. Whatever they are, reading it is safe:
     /// a wrong page gives a wrong time, never a panic.
-    #[inline]
     pub const fn from_words(words: &[u64; Self::WORDS]) -> Self {
+        let rate = Rate::from_words(words[Self::WHOLE], words[Self::FRACTION]);
+        let start = words[Self::START];
+        let origin = (words[Self::ORIGIN] as u128) << 64 | words[Self::ORIGIN_FRACTION] as u128;
         Self {
-            start: words[0],
-            length: words[1],
-            rate: Rate::from_words(words[2], words[3]),
-            base: Moment {
-                seconds: words[4] as i64,
-                nanoseconds: words[5] as u32,
-                fraction: words[6],
-            },
+            start,
+            length: words[Self::LENGTH],
+            rate,
+            base: Moment::from_seconds(words[Self::SECONDS] as i64)
+                .after(reading(start, rate, origin)),
         }
     }
 
@@ -72,22 +91,37 @@ impl Line {
         Some(self.after(since))
     }
 
-    /// The time `since` ticks after the start, whether the line answers for it
-    /// or not: what the writer needs to go on where a line ends.
-    #[inline]
-    pub const fn after(&self, since: u64) -> Moment {
-        let (nanoseconds, fraction) = elapsed(
-            since,
-            self.rate,
-            self.base.nanoseconds as u64,
-            self.base.fraction,
-        );
-        let (seconds, nanoseconds) = split(nanoseconds);
-        Moment {
-            seconds: self.base.seconds.wrapping_add(seconds as i64),
-            nanoseconds,
-            fraction,
+    /// What the image runs: [`at`](Self::at) on a line's words as they lie in a
+    /// page. Seconds, and nanoseconds that are still to be [`split`].
+    #[inline(always)]
+    pub fn read(word: impl Fn(usize) -> u64, ticks: u64) -> Option<(i64, u64)> {
+        if ticks.wrapping_sub(word(Self::START)) >= word(Self::LENGTH) {
+            return None;
         }
+        Some(Self::extend(word, ticks))
+    }
+
+    /// The same, whether the line answers or not.
+    #[inline(always)]
+    pub fn extend(word: impl Fn(usize) -> u64, ticks: u64) -> (i64, u64) {
+        // `reading`, in an order that needs few registers: on x86-64 one more
+        // would have to be saved, at the price of two of these multiplications.
+        let product = u128::from(ticks) * u128::from(word(Self::FRACTION));
+        let whole = ticks
+            .wrapping_mul(word(Self::WHOLE))
+            .wrapping_add(word(Self::ORIGIN));
+        let (_, carry) = (product as u64).overflowing_add(word(Self::ORIGIN_FRACTION));
+        let nanoseconds = ((product >> 64) as u64)
+            .wrapping_add(whole)
+            .wrapping_add(u64::from(carry));
+        (word(Self::SECONDS) as i64, nanoseconds)
+    }
+
+    /// The time `since` ticks after the start, whether the line answers for it
+    /// or not: what the writer needs to go on where a line ends. Right for 584
+    /// years.
+    pub const fn after(&self, since: u64) -> Moment {
+        self.base.after(reading(since, self.rate, 0))
     }
 
     /// The first tick that the line no longer answers for.
@@ -128,18 +162,17 @@ impl Line {
     }
 }
 
-/// The reader's arithmetic: nanoseconds over the base's second after `since`
-/// ticks, with their fraction.
+/// The reader's arithmetic: `ticks × rate + origin` in 2⁻⁶⁴ ns, modulo 2¹²⁸.
 ///
 /// Two multiplications and two additions with carry; the first multiplication
-/// is by 0 for a counter faster than 1 GHz and off the critical path. The sum
-/// wraps after 2⁶⁴ ns, 584 years, which no valid interval reaches.
+/// is by 0 for a counter faster than 1 GHz and off the critical path. Modulo
+/// 2¹²⁸ it is exact, so what comes to less than 2⁶⁴ ns, 584 years, after a
+/// line's start is right, however far the counter itself has gone.
 #[inline(always)]
-pub const fn elapsed(since: u64, rate: Rate, nanoseconds: u64, fraction: u64) -> (u64, u64) {
-    // At most (2⁶⁴ - 1)² + 2⁶⁴ - 1 < 2¹²⁸: no carry is lost.
-    let product = since as u128 * rate.fraction() as u128 + fraction as u128;
-    let whole = since.wrapping_mul(rate.whole()).wrapping_add(nanoseconds);
-    (whole.wrapping_add((product >> 64) as u64), product as u64)
+pub const fn reading(ticks: u64, rate: Rate, origin: u128) -> u128 {
+    let whole = (ticks.wrapping_mul(rate.whole()) as u128) << 64;
+    let fraction = ticks as u128 * rate.fraction() as u128;
+    fraction.wrapping_add(origin.wrapping_add(whole))
 }
 
 /// Seconds and nanoseconds of a number of nanoseconds.

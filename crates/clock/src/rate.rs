@@ -159,4 +159,17 @@ impl Rate {
     pub(crate) const fn plus(self, each: i128) -> Self {
         Self(self.0.saturating_add_signed(each))
     }
+
+    /// How far this rate is from another, in parts in 10⁹ of it, rounded up.
+    pub(crate) const fn parts_from(self, other: Self) -> u64 {
+        let apart = self.0.abs_diff(other.0);
+        // Below one part in 2⁶⁴ of a nanosecond nothing is left to divide by.
+        let unit = other.0 / NANOSECONDS as u128 + 1;
+        let parts = apart.div_ceil(unit);
+        if parts > u32::MAX as u128 {
+            u32::MAX as u64
+        } else {
+            parts as u64
+        }
+    }
 }

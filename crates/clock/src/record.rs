@@ -2,6 +2,7 @@
 
 use crate::line::Line;
 use crate::moment::Moment;
+use crate::rate::NANOSECONDS;
 
 /// Where a record's ticks come from.
 ///
@@ -83,25 +84,34 @@ impl Source {
 /// `at_start + growth × time since`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ErrorBound {
-    /// Nanoseconds at the current line's start. [`u32::MAX`], 4.3 s, also
-    /// stands for more.
+    /// Nanoseconds at the current line's start. [`u32::MAX`], 4.3 s: nobody
+    /// knows.
     pub at_start: u32,
     /// Parts in 10⁹, that is nanoseconds a second.
     pub growth: u32,
 }
 
 impl ErrorBound {
+    /// What a word of a page says: the start in the lower half, growth above.
+    #[inline]
+    pub const fn from_word(word: u64) -> Self {
+        Self {
+            at_start: word as u32,
+            growth: (word >> 32) as u32,
+        }
+    }
+
     /// The bound in nanoseconds, `nanoseconds` after the current line's start.
     #[inline]
     pub const fn after(self, nanoseconds: u64) -> u64 {
-        // Rounded up; under 2⁹⁶ / 10⁹ + 1 < 2⁶⁷: saturated to a word.
-        let grown = (nanoseconds as u128 * self.growth as u128).div_ceil(1_000_000_000);
-        let total = grown + self.at_start as u128;
-        if total > u64::MAX as u128 {
-            u64::MAX
-        } else {
-            total as u64
-        }
+        let (seconds, part) = (nanoseconds / NANOSECONDS, nanoseconds % NANOSECONDS);
+        let growth = self.growth as u64;
+        // Under 2³⁰ × 2³², and rounded up.
+        let grown = (part * growth).div_ceil(NANOSECONDS);
+        seconds
+            .saturating_mul(growth)
+            .saturating_add(grown)
+            .saturating_add(self.at_start as u64)
     }
 }
 
@@ -187,10 +197,7 @@ impl Record {
             source: Source::from_word(words[Self::SOURCE]),
             current: Line::from_words(&current),
             former: Line::from_words(&former),
-            error: ErrorBound {
-                at_start: words[Self::ERROR] as u32,
-                growth: (words[Self::ERROR] >> 32) as u32,
-            },
+            error: ErrorBound::from_word(words[Self::ERROR]),
         }
     }
 

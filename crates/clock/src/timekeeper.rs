@@ -19,6 +19,8 @@ pub struct Start {
     pub frequency: u64,
     /// The counter now.
     pub ticks: u64,
+    /// Monotonic time now: 0 at boot.
+    pub monotonic: Moment,
     /// Wall time now: the real-time clock's, or 1970.
     pub wall: Moment,
     /// For how many nanoseconds a record answers. Updates must come more often
@@ -88,13 +90,16 @@ pub struct Timekeeper {
 }
 
 impl Timekeeper {
-    /// Starts monotonic time at 0.
+    /// Starts keeping time.
     ///
     /// # Errors
     /// [`Error::Frequency`] for 0 Hz, [`Error::Promise`] for a promise of no
     /// tick or of 2⁶² ticks or more.
     pub fn new(start: Start) -> Result<Self, Error> {
-        let rate = Rate::from_frequency(start.frequency)?;
+        Self::with_rate(start, Rate::from_frequency(start.frequency)?)
+    }
+
+    pub(crate) fn with_rate(start: Start, rate: Rate) -> Result<Self, Error> {
         let promise = rate
             .ticks(start.promise)
             .filter(|ticks| (1..1 << 62).contains(ticks))
@@ -103,7 +108,7 @@ impl Timekeeper {
             start: start.ticks,
             length: promise,
             rate,
-            base: Moment::default(),
+            base: start.monotonic,
         };
         Ok(Self {
             nominal: rate,
@@ -118,7 +123,7 @@ impl Timekeeper {
             raw_former: Line::NONE,
             raw: line,
             updated: start.ticks,
-            wall: start.wall.as_nanoseconds(),
+            wall: start.wall.as_nanoseconds() - start.monotonic.as_nanoseconds(),
             boot: 0,
             tai: start.tai,
             leap: None,
@@ -134,6 +139,11 @@ impl Timekeeper {
     pub fn correct(&mut self, correction: i64) -> Result<(), Error> {
         self.wanted = self.nominal.corrected(correction)?;
         Ok(())
+    }
+
+    /// Asks for a rate, from what was promised on.
+    pub(crate) fn want(&mut self, rate: Rate) {
+        self.wanted = rate;
     }
 
     /// Moves time by `nanoseconds`, little by little: `adjtime`. It replaces
@@ -152,6 +162,50 @@ impl Timekeeper {
         self.leap = None;
     }
 
+    /// Sets by how many nanoseconds wall time is ahead of monotonic time.
+    pub(crate) fn set_wall_offset(&mut self, nanoseconds: i128) {
+        self.wall = nanoseconds;
+    }
+
+    /// Sets by how many nanoseconds boot time is ahead of monotonic time.
+    pub(crate) fn set_boot_offset(&mut self, nanoseconds: i128) {
+        self.boot = nanoseconds;
+    }
+
+    /// Whether the promise has been kept up to `ticks`.
+    pub(crate) fn answers(&self, ticks: u64) -> bool {
+        self.current.at(ticks).is_some() || self.former.at(ticks).is_some()
+    }
+
+    /// Where the current line starts, and its rate.
+    pub(crate) fn current(&self) -> (u64, Rate) {
+        (self.current.start, self.current.rate)
+    }
+
+    /// The highest time that was promised.
+    pub(crate) fn ceiling(&self) -> Moment {
+        self.current.after(self.current.length)
+    }
+
+    /// Begins anew at `ticks`, where nothing is promised any more, with a rate and
+    /// a time not below the [`ceiling`](Self::ceiling).
+    pub(crate) fn restart(&mut self, ticks: u64, base: Moment, rate: Rate) {
+        self.nominal = rate;
+        self.wanted = rate;
+        self.unslewed = rate;
+        self.slew = 0;
+        self.slew_asked = false;
+        self.slew_end = None;
+        self.former = Line::NONE;
+        self.current = Line {
+            start: ticks,
+            length: self.promise,
+            rate,
+            base,
+        };
+        self.updated = ticks;
+    }
+
     /// Sets by how many seconds atomic time is ahead of wall time.
     pub fn set_tai(&mut self, seconds: i32) {
         self.tai = seconds;
@@ -165,6 +219,10 @@ impl Timekeeper {
     /// Says how far off time may be.
     pub fn set_error(&mut self, error: ErrorBound) {
         self.error = error;
+    }
+
+    pub(crate) fn error(&self) -> ErrorBound {
+        self.error
     }
 
     /// The machine slept for `nanoseconds`, from the counter at `suspended` on,

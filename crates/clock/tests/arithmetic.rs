@@ -1,7 +1,9 @@
 //! The reader's arithmetic against exact fractions, over 584 years.
 
 use proptest::prelude::*;
-use vdsokit_clock::{Line, Moment, NANOSECONDS, NTP_UNIT, Rate, Record, elapsed};
+use vdsokit_clock::{
+    ErrorBound, Line, Moment, NANOSECONDS, NTP_UNIT, Rate, Record, Source, reading, split,
+};
 
 /// A frequency of every order of magnitude, from 1 Hz to 10 THz.
 fn frequency() -> impl Strategy<Value = u64> {
@@ -32,6 +34,20 @@ fn base() -> impl Strategy<Value = Moment> {
     )
 }
 
+/// A line of less than 584 years, on a counter that doesn't wrap on it.
+fn line() -> impl Strategy<Value = Line> {
+    (ticks(), ticks(), frequency(), base()).prop_map(|(start, length, hertz, base)| {
+        let rate = Rate::from_frequency(hertz).unwrap();
+        let most = rate.ticks(u64::MAX - 2 * NANOSECONDS).unwrap_or(u64::MAX);
+        Line {
+            start,
+            length: length.min(most).min(u64::MAX - start),
+            rate,
+            base,
+        }
+    })
+}
+
 /// `a × b` as upper and lower half, from 32-bit digits: another way to the
 /// result than the one under test.
 fn wide_product(a: u128, b: u128) -> (u128, u128) {
@@ -60,8 +76,7 @@ proptest! {
         let rate = Rate::from_frequency(hertz).unwrap();
         let exact = u128::from(ticks) * u128::from(NANOSECONDS) / u128::from(hertz);
         if let Some(span) = rate.span(ticks) {
-            let (nanoseconds, _) = elapsed(ticks, rate, 0, 0);
-            prop_assert_eq!(u128::from(nanoseconds), span >> 64);
+            prop_assert_eq!(reading(ticks, rate, 0), span);
             prop_assert!((span >> 64).abs_diff(exact) <= 1, "{} for {}", span >> 64, exact);
         } else {
             // Rounding alone may pass the end.
@@ -155,15 +170,33 @@ proptest! {
     }
 
     #[test]
-    fn words_hold_a_record(mut words: [u64; Record::WORDS], kind in 0..6u64, id: u8, ordered: bool) {
-        words[Record::SOURCE] = match kind {
-            2 => kind | u64::from(ordered) << 16,
-            3 => kind | u64::from(id) << 8,
-            _ => kind,
+    fn words_hold_a_record(
+        source in prop_oneof![
+            Just(Source::SystemCall), Just(Source::Kernel), Just(Source::Fixed), Just(Source::Reads),
+            any::<bool>().prop_map(|monotonic| Source::Counter { monotonic }),
+            any::<u8>().prop_map(Source::KernelClock),
+        ],
+        current in line(), former in line(), at_start: u32, growth: u32,
+    ) {
+        let record = Record { source, current, former, error: ErrorBound { at_start, growth } };
+        prop_assert_eq!(Record::from_words(&record.to_words()), record);
+    }
+
+    /// What the image runs on a line's words is what the line says.
+    #[test]
+    fn words_are_read_as_the_line_is(line in line(), ticks in ticks(), inside: bool) {
+        let words = line.to_words();
+        let ticks = if inside && line.length > 0 {
+            line.start.wrapping_add(ticks % line.length)
+        } else {
+            ticks
         };
-        words[Record::CURRENT + 5] %= NANOSECONDS;
-        words[Record::FORMER + 5] %= NANOSECONDS;
-        prop_assert_eq!(Record::from_words(&words).to_words(), words);
+        let expected = line.at(ticks).map(|time| (time.seconds, time.nanoseconds));
+        let read = Line::read(|at| words[at], ticks).map(|(seconds, nanoseconds)| {
+            let (more, nanoseconds) = split(nanoseconds);
+            (seconds + more as i64, nanoseconds)
+        });
+        prop_assert_eq!(read, expected);
     }
 
     #[test]

@@ -47,6 +47,7 @@ mod replace;
 mod time;
 
 pub mod assign;
+pub mod clock;
 pub mod place;
 pub mod serve;
 pub mod system;

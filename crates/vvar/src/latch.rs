@@ -27,6 +27,7 @@
 //! The number has 64 bits and does not come round.
 
 use core::fmt;
+use core::sync::atomic::compiler_fence;
 
 #[cfg(loom)]
 pub use loom::sync::atomic::AtomicU64 as Word;
@@ -56,7 +57,9 @@ pub const fn stride(size: usize) -> usize {
 #[derive(Clone, Copy)]
 pub struct Latch<'m> {
     sequence: &'m Word,
-    copies: [&'m [Word]; 2],
+    /// Both, one behind the other: a number known to the compiler is left of the
+    /// arithmetic on them, and no choice between two pointers.
+    copies: &'m [Word],
 }
 
 impl<'m> Latch<'m> {
@@ -67,20 +70,31 @@ impl<'m> Latch<'m> {
     #[must_use]
     pub fn new(words: &'m [Word]) -> Option<Self> {
         let (sequence, copies) = words.split_first()?;
-        let (first, second) = copies.split_at(copies.len() / 2);
-        if first.is_empty() || first.len() != second.len() {
+        if copies.is_empty() || copies.len() % 2 != 0 {
             return None;
         }
-        Some(Self {
-            sequence,
-            copies: [first, second],
-        })
+        Some(Self { sequence, copies })
     }
 
     /// How many words a value has.
     #[must_use]
     pub fn words(&self) -> usize {
-        self.copies[0].len()
+        self.copies.len() / 2
+    }
+
+    /// The copy that readers use after so many writes.
+    #[inline(always)]
+    fn copy(&self, sequence: u64) -> &'m [Word] {
+        let (first, second) = self.copies.split_at(self.copies.len() / 2);
+        if sequence & 1 == 0 {
+            first
+        } else {
+            // No instruction, but it keeps the compiler from computing the address. A
+            // processor that foretells a branch loads from the copy before the number
+            // has come; on a computed address it would have to wait for it.
+            compiler_fence(core::sync::atomic::Ordering::SeqCst);
+            second
+        }
     }
 
     /// How many writes there have been.
@@ -99,10 +113,7 @@ impl<'m> Latch<'m> {
     #[inline(always)]
     pub fn read<R>(&self, decode: impl Fn(Copy<'m>) -> R) -> R {
         loop {
-            let before = self.sequence.load(Ordering::Acquire);
-            let value = decode(Copy(self.copies[(before & 1) as usize]));
-            fence(Ordering::Acquire);
-            if self.sequence.load(Ordering::Relaxed) == before {
+            if let Some(value) = self.try_read(&decode) {
                 return value;
             }
             // The model checker must be told that another thread has to run; the
@@ -110,6 +121,17 @@ impl<'m> Latch<'m> {
             #[cfg(loom)]
             loom::thread::yield_now();
         }
+    }
+
+    /// [`read`](Self::read), once: `None` when a whole write ended meanwhile. For
+    /// readers whose code for the common case is to be short, and that begin anew
+    /// elsewhere.
+    #[inline(always)]
+    pub fn try_read<R>(&self, decode: impl FnOnce(Copy<'m>) -> R) -> Option<R> {
+        let before = self.sequence.load(Ordering::Acquire);
+        let value = decode(Copy(self.copy(before)));
+        fence(Ordering::Acquire);
+        (self.sequence.load(Ordering::Relaxed) == before).then_some(value)
     }
 }
 
@@ -151,7 +173,7 @@ impl<'m> LatchWriter<'m> {
         // Keeps the stores below from being seen before the number that was stored by
         // the write before: see "a torn copy is never returned".
         fence(Ordering::Release);
-        (next, CopyMut(self.0.copies[(next & 1) as usize]))
+        (next, CopyMut(self.0.copy(next)))
     }
 
     #[inline(always)]

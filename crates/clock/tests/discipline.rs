@@ -1,0 +1,241 @@
+//! A discipline against a kernel's clock that is made up: its rate changes, its
+//! samples are wide, the publisher is late, the machine sleeps.
+
+use proptest::prelude::*;
+use vdsokit_clock::{Clock, Discipline, Offset, Sample, Settings};
+
+const SECOND: i128 = 1_000_000_000;
+const PROMISE: u64 = 20_000_000;
+
+/// A machine: a counter and a kernel's clock, in nanoseconds and 2⁻³² ns.
+struct Machine {
+    ticks: u64,
+    time: i128,
+    /// Nanoseconds a tick, 2⁻³².
+    rate: i128,
+}
+
+impl Machine {
+    fn pass(&mut self, ticks: u64) {
+        self.ticks += ticks;
+        self.time += i128::from(ticks) * self.rate;
+    }
+
+    fn now(&self) -> i128 {
+        self.time >> 32
+    }
+
+    /// The clock is read somewhere between two readings of the counter.
+    fn sample(&mut self, before: u64, after: u64) -> Sample {
+        let first = self.ticks;
+        self.pass(before);
+        let time = self.now();
+        self.pass(after);
+        Sample {
+            before: first,
+            time,
+            after: self.ticks,
+        }
+    }
+}
+
+fn machine(hertz: u64) -> Machine {
+    Machine {
+        ticks: 5_000_000_000,
+        time: (77 * SECOND) << 32,
+        rate: (SECOND << 32) / i128::from(hertz),
+    }
+}
+
+fn start(machine: &mut Machine, hertz: u64) -> Discipline {
+    let first = machine.sample(30, 40);
+    machine.pass(hertz / 10);
+    let second = machine.sample(40, 30);
+    Discipline::new(Settings::default(), first, second).unwrap()
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    /// Ticks pass until the next update, in thousandths of a promise; the
+    /// sample's halves are so many ticks wide.
+    Update(u64, u64, u64),
+    /// The kernel's rate is so many parts in 10⁹ from what it was at first.
+    Turn(i128),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        12 => (50..500u64, 10..80u64, 10..80u64).prop_map(|(after, a, b)| Event::Update(after, a, b)),
+        1 => (50..500u64, 10..100_000u64, 10..100_000u64)
+            .prop_map(|(after, a, b)| Event::Update(after, a, b)),
+        1 => (1000..40_000u64, 10..80u64, 10..80u64)
+            .prop_map(|(after, a, b)| Event::Update(after, a, b)),
+        1 => (-450i128..450).prop_map(Event::Turn),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn true_time_is_within_the_bound_and_no_reader_goes_back(
+        hertz in 500_000_000..5_000_000_000u64,
+        events in prop::collection::vec(event(), 10..150),
+    ) {
+        let mut machine = machine(hertz);
+        let mut discipline = start(&mut machine, hertz);
+        let promise = hertz / 50;
+        let mut seen = 0i128;
+        let nominal = machine.rate;
+        for event in events {
+            match event {
+                Event::Turn(parts) => {
+                    // Never further from another rate than the wander allows for.
+                    machine.rate = nominal + nominal * parts / SECOND;
+                }
+                Event::Update(after, low, high) => {
+                    let record = discipline.record(Clock::Monotonic).unwrap();
+                    let mut left = promise * after / 1000;
+                    // Readers on the way, and the kernel's answer where the page has none.
+                    while left > 0 {
+                        let step = left.min(promise / 10 + 1);
+                        machine.pass(step);
+                        left -= step;
+                        let kernel = machine.now();
+                        let answer = match record.at(machine.ticks) {
+                            Some(time) => {
+                                let time = time.as_nanoseconds();
+                                let since = machine.ticks.saturating_sub(record.current.start);
+                                let since = (record.current.rate.span(since).unwrap() >> 64) as u64;
+                                let bound = i128::from(record.error.after(since));
+                                prop_assert!(
+                                    (time - kernel).abs() <= bound,
+                                    "{} off, bound {bound}", time - kernel
+                                );
+                                time
+                            }
+                            None => kernel.max(record.ceiling().as_nanoseconds()),
+                        };
+                        prop_assert!(answer >= seen, "back by {}", seen - answer);
+                        seen = answer;
+                    }
+                    let sample = machine.sample(low, high);
+                    machine.pass(20);
+                    discipline.update(sample, machine.ticks);
+                }
+            }
+        }
+    }
+}
+
+/// Runs for so many updates, five in a promise; the errors' sizes.
+fn run(machine: &mut Machine, discipline: &mut Discipline, hertz: u64, updates: u32) -> Vec<i128> {
+    let mut errors = vec![];
+    for update in 0..updates {
+        machine.pass(hertz / 250);
+        let sample = machine.sample(30 + u64::from(update % 7), 30 + u64::from(update % 5));
+        assert!(discipline.update(sample, machine.ticks));
+        let record = discipline.record(Clock::Monotonic).unwrap();
+        let time = record.at(machine.ticks).unwrap().as_nanoseconds();
+        errors.push(time - machine.now());
+    }
+    errors
+}
+
+#[test]
+fn the_bound_is_under_a_microsecond_and_the_page_leads() {
+    let hertz = 2_000_000_000;
+    let mut machine = machine(hertz);
+    let mut discipline = start(&mut machine, hertz);
+    let errors = run(&mut machine, &mut discipline, hertz, 500);
+    assert!(
+        discipline.error().at_start < 500,
+        "{:?}",
+        discipline.error()
+    );
+    assert!(
+        errors
+            .iter()
+            .skip(100)
+            .all(|error| (0..200).contains(error)),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn a_change_of_the_kernels_rate_is_followed() {
+    let hertz = 2_000_000_000;
+    let mut machine = machine(hertz);
+    let mut discipline = start(&mut machine, hertz);
+    run(&mut machine, &mut discipline, hertz, 100);
+    // 100 parts in a million, which no wander foresees.
+    machine.rate += machine.rate / 10_000;
+    let errors = run(&mut machine, &mut discipline, hertz, 1000);
+    assert!(
+        errors[800..].iter().all(|error| error.abs() < 300),
+        "{:?}",
+        &errors[800..]
+    );
+}
+
+#[test]
+fn after_a_sleep_it_begins_anew() {
+    let hertz = 2_000_000_000;
+    let mut machine = machine(hertz);
+    let mut discipline = start(&mut machine, hertz);
+    run(&mut machine, &mut discipline, hertz, 50);
+    let before = discipline.record(Clock::Monotonic).unwrap();
+    // The counter was reset, and monotonic time stood still.
+    for ticks in [1_000, machine.ticks + 100 * hertz] {
+        machine.ticks = ticks;
+        assert_eq!(before.at(machine.ticks), None);
+        // Until the kernel's clock has come to what was promised, it waits.
+        while {
+            let sample = machine.sample(30, 30);
+            !discipline.update(sample, machine.ticks)
+        } {
+            machine.pass(hertz / 250);
+        }
+        let record = discipline.record(Clock::Monotonic).unwrap();
+        let time = record.at(machine.ticks).unwrap();
+        assert!(time >= before.ceiling());
+        let errors = run(&mut machine, &mut discipline, hertz, 1500);
+        assert!(
+            errors[1400..].iter().all(|error| error.abs() < 300),
+            "{:?}",
+            &errors[1400..]
+        );
+    }
+}
+
+#[test]
+fn wall_time_follows_when_it_is_set() {
+    let hertz = 2_000_000_000;
+    let mut machine = machine(hertz);
+    let mut discipline = start(&mut machine, hertz);
+    assert!(discipline.record(Clock::Realtime).is_none());
+    for wall in [1_700_000_000 * SECOND + 7, 5 * SECOND] {
+        for spread in [40, 20, 10, 30] {
+            let now = machine.now();
+            let offset = Offset::between(now - spread / 2, now + wall, now + spread / 2);
+            discipline.offsets(Some(offset), None, 37);
+        }
+        run(&mut machine, &mut discipline, hertz, 1);
+        let at = |clock| {
+            let record = discipline.record(clock).unwrap();
+            record.at(machine.ticks).unwrap().as_nanoseconds()
+        };
+        let ahead = at(Clock::Realtime) - at(Clock::Monotonic);
+        assert!((ahead - wall).abs() <= 5, "{ahead} {wall}");
+        assert_eq!(at(Clock::Tai) - at(Clock::Realtime), 37 * SECOND);
+    }
+}
+
+#[test]
+fn a_promise_is_what_was_asked_for() {
+    let hertz = 1_000_000_000;
+    let mut machine = machine(hertz);
+    let discipline = start(&mut machine, hertz);
+    let record = discipline.record(Clock::Monotonic).unwrap();
+    assert!(record.current.length.abs_diff(PROMISE) < 1000);
+}

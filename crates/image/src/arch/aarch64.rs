@@ -1,0 +1,117 @@
+//! AArch64 as Linux has it.
+#![allow(
+    unsafe_code,
+    reason = "the counter, system calls and addresses need instructions of their own"
+)]
+
+use core::arch::asm;
+
+/// Numbers of system calls (include/uapi/asm-generic/unistd.h).
+pub(crate) mod number {
+    pub(crate) const CLOCK_GETTIME: usize = 113;
+    pub(crate) const CLOCK_GETRES: usize = 114;
+    pub(crate) const GETCPU: usize = 168;
+    pub(crate) const GETTIMEOFDAY: usize = 169;
+    pub(crate) const ADJTIMEX: usize = 171;
+    pub(crate) const GETRANDOM: usize = 278;
+}
+
+/// Linux's vDSO function of this name.
+#[cfg(vdsokit_image)]
+macro_rules! kernel_name {
+    ($name:ident) => {
+        concat!("__kernel_", stringify!($name))
+    };
+}
+#[cfg(vdsokit_image)]
+pub(crate) use kernel_name;
+
+/// Gives a function its name, `__kernel_NAME`.
+#[cfg(vdsokit_image)]
+macro_rules! export {
+    (fn $name:ident($($argument:ident: $of:ty),*) -> $result:ty) => {
+        mod $name {
+            use super::*;
+
+            #[unsafe(export_name = crate::arch::kernel_name!($name))]
+            unsafe extern "C" fn exported($($argument: $of),*) -> $result {
+                // SAFETY: the C caller vouches for what C has asked of it.
+                unsafe { $name($($argument),*) }
+            }
+        }
+    };
+}
+#[cfg(vdsokit_image)]
+pub(crate) use export;
+
+/// The virtual counter, read after everything before it has been done: `isb`
+/// keeps the read from being made early (Arm ARM, D13, "the counter can be read
+/// speculatively"), as Linux's vDSO does
+/// (arch/arm64/include/asm/vdso/gettimeofday.h).
+#[inline(always)]
+pub(crate) fn counter() -> u64 {
+    let ticks;
+    // SAFETY: it writes one register and touches no memory; Linux lets programs
+    // read this counter.
+    unsafe {
+        asm!("isb", "mrs {}, cntvct_el0", out(reg) ticks, options(nostack, preserves_flags));
+    }
+    ticks
+}
+
+/// Where the vvar pages are: the image's linker puts them behind the image.
+#[inline(always)]
+pub(crate) fn vvar() -> *const u8 {
+    let pages;
+    // SAFETY: it computes an address.
+    unsafe {
+        asm!(".hidden __vdsokit_vvar", "adrp {0}, __vdsokit_vvar",
+            "add {0}, {0}, :lo12:__vdsokit_vvar", out(reg) pages,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    pages
+}
+
+/// Loads the word of a link.
+#[cfg(vdsokit_image)]
+macro_rules! load_link {
+    ($name:expr) => {{
+        let word: usize;
+        // SAFETY: it loads a word of the image. Through inline assembly: the
+        // compiler must not take the word for the 0 that is in the file.
+        unsafe {
+            core::arch::asm!(
+                concat!("adrp {0}, \"vdsokit_link.", $name, "\""),
+                concat!("ldr {0}, [{0}, :lo12:\"vdsokit_link.", $name, "\"]"),
+                out(reg) word, options(nostack, preserves_flags, readonly)
+            );
+        }
+        word
+    }};
+}
+#[cfg(vdsokit_image)]
+pub(crate) use load_link;
+
+/// Makes a system call of up to three arguments.
+///
+/// # Safety
+/// The arguments are what the call takes; it does to the process what it does.
+#[inline(always)]
+pub(crate) unsafe fn system_call(number: usize, arguments: [usize; 3]) -> isize {
+    let [first, second, third] = arguments;
+    let result;
+    // SAFETY: (1) Linux's convention: number in x8, arguments in x0 to x2,
+    // result in x0, no other register lost (syscall(2)); (2) the caller vouches
+    // for the call; (3) memory is not said to be untouched.
+    unsafe {
+        asm!("svc 0", in("x8") number, inlateout("x0") first => result,
+            in("x1") second, in("x2") third, options(nostack));
+    }
+    result
+}
+
+/// Linux keeps the CPU's number nowhere that a program could read it.
+#[inline(always)]
+pub(crate) fn cpu_and_node() -> Option<(u32, u32)> {
+    None
+}

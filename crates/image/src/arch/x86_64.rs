@@ -1,0 +1,135 @@
+//! x86-64 as Linux has it.
+#![allow(
+    unsafe_code,
+    reason = "the counter, system calls and addresses need instructions of their own"
+)]
+
+use core::arch::asm;
+
+/// Numbers of system calls (arch/x86/entry/syscalls/syscall_64.tbl).
+pub(crate) mod number {
+    pub(crate) const GETTIMEOFDAY: usize = 96;
+    pub(crate) const ADJTIMEX: usize = 159;
+    pub(crate) const CLOCK_GETTIME: usize = 228;
+    pub(crate) const CLOCK_GETRES: usize = 229;
+    pub(crate) const GETCPU: usize = 309;
+    pub(crate) const GETRANDOM: usize = 318;
+}
+
+/// Linux's vDSO function of this name.
+#[cfg(vdsokit_image)]
+macro_rules! kernel_name {
+    ($name:ident) => {
+        concat!("__vdso_", stringify!($name))
+    };
+}
+#[cfg(vdsokit_image)]
+pub(crate) use kernel_name;
+
+/// Gives a function its strong name, `__vdso_NAME`, and its weak one, `NAME`.
+#[cfg(vdsokit_image)]
+macro_rules! export {
+    (fn $name:ident($($argument:ident: $of:ty),*) -> $result:ty) => {
+        mod $name {
+            use super::*;
+
+            #[unsafe(export_name = crate::arch::kernel_name!($name))]
+            unsafe extern "C" fn exported($($argument: $of),*) -> $result {
+                // SAFETY: the C caller vouches for what C has asked of it.
+                unsafe { $name($($argument),*) }
+            }
+            core::arch::global_asm!(
+                concat!(".weak ", stringify!($name)),
+                concat!(".set ", stringify!($name), ", ", crate::arch::kernel_name!($name)),
+            );
+        }
+    };
+}
+#[cfg(vdsokit_image)]
+pub(crate) use export;
+
+/// The time-stamp counter, read after everything before it has been done
+/// (Intel SDM, volume 2, RDTSCP). Linux's vDSO reads it in the same way where
+/// the CPU has the instruction; measured, `lfence; rdtsc` is as fast, but holds
+/// up what comes after as well.
+#[inline(always)]
+pub(crate) fn counter() -> u64 {
+    let (low, high): (u64, u64);
+    // SAFETY: it writes the three registers named and touches no memory. A
+    // program for which the instruction is forbidden (PR_SET_TSC) is ended by a
+    // signal, as it would be by Linux's own vDSO.
+    unsafe {
+        asm!("rdtscp", out("rax") low, out("rdx") high, out("rcx") _,
+            options(nostack, preserves_flags));
+    }
+    high << 32 | low
+}
+
+/// Where the vvar pages are: the image's linker puts them behind the image.
+#[inline(always)]
+pub(crate) fn vvar() -> *const u8 {
+    let pages;
+    // SAFETY: it computes an address. Through inline assembly, since rustc would
+    // take it from a table that needs a relocation.
+    unsafe {
+        asm!(".hidden __vdsokit_vvar", "lea {}, [rip + __vdsokit_vvar]", out(reg) pages,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    pages
+}
+
+/// Loads the word of a link.
+#[cfg(vdsokit_image)]
+macro_rules! load_link {
+    ($name:expr) => {{
+        let word: usize;
+        // SAFETY: it loads a word of the image. Through inline assembly: the
+        // compiler must not take the word for the 0 that is in the file.
+        unsafe {
+            core::arch::asm!(
+                concat!("mov {}, [rip + \"vdsokit_link.", $name, "\"]"),
+                out(reg) word, options(nostack, preserves_flags, readonly)
+            );
+        }
+        word
+    }};
+}
+#[cfg(vdsokit_image)]
+pub(crate) use load_link;
+
+/// Makes a system call of up to three arguments.
+///
+/// # Safety
+/// The arguments are what the call takes; it does to the process what it does.
+#[inline(always)]
+pub(crate) unsafe fn system_call(number: usize, arguments: [usize; 3]) -> isize {
+    let [first, second, third] = arguments;
+    let result;
+    // SAFETY: (1) Linux's convention: number in rax, arguments in rdi, rsi, rdx,
+    // result in rax, rcx and r11 lost (syscall(2)); (2) the caller vouches for
+    // the call; (3) memory is not said to be untouched.
+    unsafe {
+        asm!("syscall", inlateout("rax") number => result,
+            in("rdi") first, in("rsi") second, in("rdx") third,
+            lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    result
+}
+
+/// CPU and NUMA node: the CPU in the lower 12 bits of the limit of a segment
+/// that Linux keeps for this, the node above (arch/x86/include/asm/segment.h,
+/// `__CPUNODE_SEG`). None where there is no such segment.
+#[inline(always)]
+pub(crate) fn cpu_and_node() -> Option<(u32, u32)> {
+    const SEGMENT: u32 = 0x7b;
+    let limit: u32;
+    let found: u8;
+    // SAFETY: `lsl` loads a segment's limit, or clears the zero flag where there
+    // is none; it touches nothing else.
+    unsafe {
+        asm!("lsl {limit:e}, {segment:e}", "setz {found}", segment = in(reg) SEGMENT,
+            limit = inout(reg) 0u32 => limit, found = out(reg_byte) found,
+            options(nomem, nostack));
+    }
+    (found != 0).then_some((limit & 0xfff, limit >> 12))
+}

@@ -1,0 +1,155 @@
+//! `vdso_clock_bound`: the interval that true time lies in.
+#![allow(
+    unsafe_code,
+    reason = "C callers pass pointers; the kernel's error is asked for by system call"
+)]
+
+use crate::arch;
+use crate::gettime::{Timespec, quickly};
+use crate::page::{Id, lines};
+use core::mem::MaybeUninit;
+use vdsokit_clock::{Clock, Line, NANOSECONDS, Rate, Record, Source, split};
+
+/// `EINVAL`, negative.
+const NO_SUCH_CLOCK: i32 = -22;
+/// `ENODATA`, negative.
+const NO_BOUND: i32 = -61;
+
+/// The interval that the true time of a clock lies in: 0, `*earliest` and
+/// `*latest`; or a negative number of errno.h: `EINVAL` for a clock without a
+/// true time, `ENODATA` when nobody knows how far off it is.
+///
+/// True time is, for wall clocks, UTC or TAI: the bound is the publisher's, or
+/// the kernel's maximum error, which NTP servers set (adjtimex(2), `maxerror`).
+/// For the others it is the kernel's clock, which is exact where it answers
+/// itself. A coarse clock is taken for its exact one.
+///
+/// # Safety
+/// Both pointers point to writable memory for a `timespec` each.
+pub unsafe fn clock_bound(clock: u32, earliest: *mut Timespec, latest: *mut Timespec) -> i32 {
+    let Some(clock) = Clock::from_id(clock) else {
+        return NO_SUCH_CLOCK;
+    };
+    let clock = match clock {
+        Clock::RealtimeCoarse => Clock::Realtime,
+        Clock::MonotonicCoarse => Clock::Monotonic,
+        exact => exact,
+    };
+    match bounded(clock) {
+        Ok((time, error)) => {
+            // SAFETY: the caller vouches for the pointers.
+            unsafe {
+                earliest.write(earlier(time, error));
+                latest.write(later(time, error));
+            }
+            0
+        }
+        Err(error) => error,
+    }
+}
+
+/// A clock's time and how many nanoseconds it may be off.
+fn bounded(clock: Clock) -> Result<(Timespec, u64), i32> {
+    let by_page = Id::new(clock.id()).and_then(|id| {
+        let source = id.read(|copy| copy.word(Record::SOURCE));
+        match Source::from_word(source) {
+            Source::Counter { .. } => {
+                let ticks = arch::counter();
+                id.read(|copy| {
+                    let time = lines(copy, source, ticks)?;
+                    let line = |at| copy.word(Record::CURRENT + at);
+                    let rate = Rate::from_words(line(Line::WHOLE), line(Line::FRACTION));
+                    let since = ticks.saturating_sub(line(Line::START));
+                    let since = (rate.span(since)? >> 64) as u64;
+                    Some((Timespec::new(time), error(copy)?.after(since)))
+                })
+            }
+            Source::SystemCall | Source::Kernel => None,
+            Source::KernelClock(_) | Source::Fixed | Source::Reads => {
+                let error = id.read(error)?.after(0);
+                Some((by_call(clock).ok()?, error))
+            }
+        }
+    });
+    match by_page {
+        Some(found) => Ok(found),
+        None if clock.is_wall() => Ok((by_call(clock)?, maximum_error()?)),
+        None => Ok((by_call(clock)?, 0)),
+    }
+}
+
+/// A record's error bound; none where it says that there is none.
+fn error(copy: vdsokit_vvar::latch::Copy<'_>) -> Option<vdsokit_clock::ErrorBound> {
+    let error = vdsokit_clock::ErrorBound::from_word(copy.word(Record::ERROR));
+    (error.at_start != u32::MAX).then_some(error)
+}
+
+fn by_call(clock: Clock) -> Result<Timespec, i32> {
+    let mut time = Timespec::default();
+    // SAFETY: a pointer to a local variable.
+    match unsafe { quickly(clock, &raw mut time) } {
+        0 => Ok(time),
+        error => Err(error),
+    }
+}
+
+/// `nanoseconds` earlier.
+fn earlier(time: Timespec, nanoseconds: u64) -> Timespec {
+    let (seconds, nanoseconds) = split(nanoseconds);
+    let before = time.nanoseconds - i64::from(nanoseconds);
+    let borrowed = before < 0;
+    Timespec {
+        seconds: time
+            .seconds
+            .wrapping_sub(seconds as i64 + i64::from(borrowed)),
+        nanoseconds: if borrowed {
+            before + NANOSECONDS as i64
+        } else {
+            before
+        },
+    }
+}
+
+/// `nanoseconds` later.
+fn later(time: Timespec, nanoseconds: u64) -> Timespec {
+    let (seconds, nanoseconds) = split(nanoseconds);
+    let total = time.nanoseconds as u64 + u64::from(nanoseconds);
+    Timespec::new((time.seconds.wrapping_add(seconds as i64), total))
+}
+
+/// The beginning of C's `struct timex` on 64-bit Linux, and room for the rest
+/// (include/uapi/linux/timex.h).
+#[repr(C)]
+struct Timex {
+    modes: u32,
+    _offset: i64,
+    _frequency: i64,
+    maximum_error: i64,
+    _rest: [u64; 22],
+}
+
+const _: () = assert!(size_of::<Timex>() == 208);
+
+/// The kernel's maximum error of wall time in nanoseconds; none while its clock
+/// is not synchronised.
+fn maximum_error() -> Result<u64, i32> {
+    /// `adjtimex`'s answer for a clock that nobody keeps.
+    const TIME_ERROR: isize = 5;
+    let mut now = MaybeUninit::<Timex>::uninit();
+    let at = now.as_mut_ptr();
+    // SAFETY: a field of a local variable.
+    unsafe { (&raw mut (*at).modes).write(0) };
+    // SAFETY: a pointer to a local variable of the size that the kernel writes;
+    // no modes: it only reads, and looks at no other field.
+    let result =
+        unsafe { arch::system_call(arch::number::ADJTIMEX, [at.expose_provenance(), 0, 0]) };
+    match result {
+        TIME_ERROR => Err(NO_BOUND),
+        error if error < 0 => Err(error as i32),
+        _ => {
+            // SAFETY: the kernel has written all of it.
+            let microseconds = unsafe { (*at).maximum_error };
+            Ok(microseconds.unsigned_abs().saturating_mul(1000))
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The functions' public names.
+#![allow(
+    unsafe_code,
+    reason = "a symbol's name is chosen; nothing else in the image has it"
+)]
+
+use crate::arch::export;
+use crate::getcpu::getcpu;
+use crate::getrandom::getrandom;
+use crate::gettime::{Timespec, clock_getres, clock_gettime};
+use crate::wall::{Timeval, Timezone, gettimeofday};
+use core::ffi::c_void;
+
+export!(fn clock_gettime(clock: u32, time: *mut Timespec) -> i32);
+export!(fn clock_getres(clock: u32, resolution: *mut Timespec) -> i32);
+export!(fn gettimeofday(time: *mut Timeval, zone: *mut Timezone) -> i32);
+export!(fn getrandom(
+    buffer: *mut c_void,
+    length: usize,
+    flags: u32,
+    state: *mut c_void,
+    state_length: usize
+) -> isize);
+#[cfg(target_arch = "x86_64")]
+export!(fn getcpu(cpu: *mut u32, node: *mut u32, cache: *mut c_void) -> i64);
+
+/// Not one of Linux's: its name is the same everywhere.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn vdso_clock_bound(
+    clock: u32,
+    earliest: *mut Timespec,
+    latest: *mut Timespec,
+) -> i32 {
+    // SAFETY: the C caller vouches for what C has asked of it.
+    unsafe { crate::bound::clock_bound(clock, earliest, latest) }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod time {
+    use crate::arch::export;
+    use crate::wall::time;
+
+    export!(fn time(seconds: *mut i64) -> i64);
+}

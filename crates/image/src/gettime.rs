@@ -1,0 +1,248 @@
+//! `clock_gettime` and `clock_getres`.
+#![allow(
+    unsafe_code,
+    reason = "C callers pass pointers; the last resort is a system call"
+)]
+
+use crate::page::{Id, lines};
+use crate::{arch, link};
+use vdsokit_clock::{Clock, Line, NANOSECONDS, Record, Source, split};
+
+/// C's `struct timespec` on 64-bit Linux.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timespec {
+    /// `tv_sec`.
+    pub seconds: i64,
+    /// `tv_nsec`, 0 to 999,999,999.
+    pub nanoseconds: i64,
+}
+
+impl Timespec {
+    /// The time that is so many nanoseconds over a second.
+    #[inline(always)]
+    pub(crate) fn new((seconds, nanoseconds): (i64, u64)) -> Self {
+        let (more, nanoseconds) = split(nanoseconds);
+        Self {
+            seconds: seconds.wrapping_add(more as i64),
+            nanoseconds: i64::from(nanoseconds),
+        }
+    }
+}
+
+/// The time of a clock: 0 and `*time`, or a negative number of errno.h.
+///
+/// # Safety
+/// `time` is what `clock_gettime(2)` takes. Where the page answers, a wrong
+/// pointer ends the program by a signal, as with Linux's own vDSO.
+#[inline(always)]
+pub unsafe fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
+    if let Some(id) = Id::new(clock) {
+        let source = id.source();
+        match source as u8 {
+            // The counter comes first: the loads from the page then hide behind
+            // it. There need be no order between them (`vdsokit_clock`).
+            Source::COUNTER => {
+                let ticks = arch::counter();
+                let seen = id.try_read(|copy| {
+                    if copy.word(Record::SOURCE) == source {
+                        Line::read(|at| copy.word(Record::CURRENT + at), ticks)
+                    } else {
+                        None
+                    }
+                });
+                if let Some(seen) = seen {
+                    // SAFETY: the caller vouches for the pointer.
+                    unsafe { time.write(Timespec::new(seen)) };
+                    return 0;
+                }
+            }
+            Source::FIXED => {
+                let seen = id.try_read(|copy| fixed(copy, source));
+                if let Some(seen) = seen {
+                    // SAFETY: the caller vouches for the pointer.
+                    unsafe { time.write(seen) };
+                    return 0;
+                }
+            }
+            Source::KERNEL => {
+                if let Some(kernel) = link::clock_gettime() {
+                    return kernel(clock, time);
+                }
+            }
+            _ => {}
+        }
+    }
+    // SAFETY: the caller vouches for the pointer.
+    unsafe { otherwise(clock, time) }
+}
+
+/// [`clock_gettime`], called and not copied, for the image's other functions.
+#[inline(never)]
+pub(crate) unsafe extern "C" fn quickly(clock: Clock, time: *mut Timespec) -> i32 {
+    // SAFETY: the caller vouches for the pointer.
+    unsafe { clock_gettime(clock.id(), time) }
+}
+
+/// A fixed record's time: its line's start is tick 0, so that the origin is the
+/// base.
+#[inline(always)]
+fn fixed(copy: vdsokit_vvar::latch::Copy<'_>, source: u64) -> Option<Timespec> {
+    (copy.word(Record::SOURCE) == source).then(|| Timespec {
+        seconds: copy.word(Record::CURRENT + Line::SECONDS) as i64,
+        nanoseconds: copy.word(Record::CURRENT + Line::ORIGIN) as i64,
+    })
+}
+
+/// `clock_gettime` where it isn't quick.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn otherwise(clock: u32, time: *mut Timespec) -> i32 {
+    let least = match Id::new(clock).map(slowly) {
+        Some(Page::Time(seen)) => {
+            // SAFETY: the caller vouches for the pointer.
+            unsafe { time.write(seen) };
+            return 0;
+        }
+        Some(Page::Promised(promised)) => promised,
+        Some(Page::Nothing) | None => NEVER,
+    };
+    // SAFETY: the caller vouches for the pointer.
+    let result = unsafe { kernel(clock, time) };
+    if result == 0 && least != NEVER {
+        // SAFETY: the kernel has written there.
+        unsafe { *time = (*time).max(least) };
+    }
+    result
+}
+
+/// Before every time that there is.
+const NEVER: Timespec = Timespec {
+    seconds: i64::MIN,
+    nanoseconds: 0,
+};
+
+/// What the page says of a clock.
+enum Page {
+    Time(Timespec),
+    /// Not what time it is, but what time readers have been promised by the
+    /// record that has no answer: the kernel's answer may not be less.
+    ///
+    /// It has to come from that very record. A newer one's promise lies ahead,
+    /// and other readers are still on the way there.
+    Promised(Timespec),
+    /// Ask the kernel.
+    Nothing,
+}
+
+/// What the page says of a clock, with all that it may say.
+fn slowly(id: Id) -> Page {
+    let mut page = Page::Nothing;
+    // More tries than a publisher could spoil by publishing in between.
+    for _ in 0..4 {
+        let source = id.read(|copy| copy.word(Record::SOURCE));
+        let ticks = match Source::from_word(source) {
+            Source::SystemCall | Source::Kernel => return Page::Nothing,
+            Source::Fixed => 0,
+            Source::Reads => link::count_read(),
+            Source::Counter { .. } => arch::counter(),
+            Source::KernelClock(clock) => {
+                let mut now = Timespec::default();
+                // SAFETY: a pointer to a local variable.
+                if unsafe { kernel(u32::from(clock), &raw mut now) } != 0 {
+                    return Page::Nothing;
+                }
+                (now.seconds as u64)
+                    .wrapping_mul(NANOSECONDS)
+                    .wrapping_add(now.nanoseconds as u64)
+            }
+        };
+        page = id.read(|copy| answer(copy, source, ticks));
+        if let Page::Time(_) = page {
+            break;
+        }
+    }
+    page
+}
+
+/// What a record says at `ticks`.
+#[inline(always)]
+fn answer(copy: vdsokit_vvar::latch::Copy<'_>, source: u64, ticks: u64) -> Page {
+    let kind = Source::from_word(source);
+    let seen = if kind == Source::Fixed {
+        fixed(copy, source)
+    } else {
+        lines(copy, source, ticks).map(Timespec::new)
+    };
+    match (seen, kind) {
+        (Some(seen), _) => Page::Time(seen),
+        (None, Source::Counter { monotonic: true }) if copy.word(Record::SOURCE) == source => {
+            Page::Promised(promised(copy, ticks))
+        }
+        _ => Page::Nothing,
+    }
+}
+
+/// What readers of a record that has no answer at `ticks` may have been told.
+fn promised(copy: vdsokit_vvar::latch::Copy<'_>, ticks: u64) -> Timespec {
+    let current = |at| copy.word(Record::CURRENT + at);
+    let former = |at| copy.word(Record::FORMER + at);
+    let first = if former(Line::LENGTH) == 0 {
+        Record::CURRENT
+    } else {
+        Record::FORMER
+    };
+    let first = |at| copy.word(first + at);
+    let start = first(Line::START);
+    if (ticks.wrapping_sub(start) as i64) < 0 {
+        // The counter was read long ago, or has been reset: nobody can have been
+        // told more than this without having read the counter later.
+        return Timespec::new(Line::extend(first, start));
+    }
+    let end = current(Line::START).wrapping_add(current(Line::LENGTH));
+    Timespec::new(Line::extend(current, end))
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self::Nothing
+    }
+}
+
+/// The kernel's answer: from its own vDSO where that is linked, else by system
+/// call.
+///
+/// # Safety
+/// `time` is what `clock_gettime(2)` takes.
+#[inline(always)]
+pub(crate) unsafe fn kernel(clock: u32, time: *mut Timespec) -> i32 {
+    if let Some(kernel) = link::clock_gettime() {
+        return kernel(clock, time);
+    }
+    // SAFETY: the caller vouches for the pointer, and the kernel checks it.
+    unsafe {
+        arch::system_call(
+            arch::number::CLOCK_GETTIME,
+            [clock as usize, time.expose_provenance(), 0],
+        ) as i32
+    }
+}
+
+/// The resolution of a clock, as the kernel has it: 0 and `*resolution`, which
+/// may be null, or a negative number of errno.h.
+///
+/// # Safety
+/// `resolution` is what `clock_getres(2)` takes.
+#[inline(always)]
+pub unsafe fn clock_getres(clock: u32, resolution: *mut Timespec) -> i32 {
+    if let Some(kernel) = link::clock_getres() {
+        return kernel(clock, resolution);
+    }
+    // SAFETY: the caller vouches for the pointer, and the kernel checks it.
+    unsafe {
+        arch::system_call(
+            arch::number::CLOCK_GETRES,
+            [clock as usize, resolution.expose_provenance(), 0],
+        ) as i32
+    }
+}

@@ -1,0 +1,73 @@
+//! The vvar pages as the image sees them.
+#![allow(
+    unsafe_code,
+    reason = "the pages' address is all that an image has; here it becomes references"
+)]
+
+use crate::arch;
+use core::sync::atomic::Ordering;
+use vdsokit_clock::page::{RECORD_SIZE, record_offset, source_offset};
+use vdsokit_clock::{Clock, Line, Record};
+use vdsokit_vvar::latch::{self, Copy, Latch, Word};
+
+/// Words of a record's latch.
+const WORDS: usize = latch::size_of(RECORD_SIZE) / 8;
+
+/// The number of a clock that has a record.
+#[derive(Clone, Copy)]
+pub(crate) struct Id(u32);
+
+impl Id {
+    #[inline(always)]
+    pub(crate) fn new(clock: u32) -> Option<Self> {
+        (clock < Clock::RECORDS as u32).then_some(Self(clock))
+    }
+
+    /// What the publisher says of where this clock's time comes from; a hint:
+    /// see [`source_offset`].
+    #[inline(always)]
+    pub(crate) fn source(self) -> u64 {
+        // SAFETY: (1) the vvar pages are mapped behind the image, readable, for
+        // as long as the image is; (2) `source_offset` is within the first page
+        // for every number that `new` lets through, and a multiple of 8; (3) it
+        // is an atomic, and the publisher stores it as one.
+        let word = unsafe { &*arch::vvar().add(source_offset(self.0)).cast::<Word>() };
+        word.load(Ordering::Relaxed)
+    }
+
+    /// Reads the clock's record through its latch.
+    #[inline(always)]
+    pub(crate) fn read<R: Default>(self, decode: impl Fn(Copy<'static>) -> R) -> R {
+        self.latch()
+            .map(|latch| latch.read(decode))
+            .unwrap_or_default()
+    }
+
+    /// Reads the clock's record; none when it was published anew meanwhile.
+    #[inline(always)]
+    pub(crate) fn try_read<R>(self, decode: impl FnOnce(Copy<'static>) -> Option<R>) -> Option<R> {
+        self.latch()?.try_read(decode)?
+    }
+
+    /// There is one: the number of words is odd, and known to the compiler.
+    #[inline(always)]
+    fn latch(self) -> Option<Latch<'static>> {
+        // SAFETY: as in `source`, for `record_offset` and all words of a latch.
+        let words = unsafe {
+            &*arch::vvar()
+                .add(record_offset(self.0))
+                .cast::<[Word; WORDS]>()
+        };
+        Latch::new(words)
+    }
+}
+
+/// The time at `ticks` by a record's lines, while the record says `source`.
+#[inline(always)]
+pub(crate) fn lines(copy: Copy<'_>, source: u64, ticks: u64) -> Option<(i64, u64)> {
+    if copy.word(Record::SOURCE) != source {
+        return None;
+    }
+    Line::read(|at| copy.word(Record::CURRENT + at), ticks)
+        .or_else(|| Line::read(|at| copy.word(Record::FORMER + at), ticks))
+}

@@ -1,0 +1,79 @@
+//! `gettimeofday` and `time`.
+#![allow(
+    unsafe_code,
+    reason = "C callers pass pointers; the last resort is a system call"
+)]
+
+use crate::arch;
+use crate::gettime::{Timespec, quickly};
+use vdsokit_clock::Clock;
+
+/// C's `struct timeval` on 64-bit Linux.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timeval {
+    /// `tv_sec`.
+    pub seconds: i64,
+    /// `tv_usec`, 0 to 999,999.
+    pub microseconds: i64,
+}
+
+/// C's `struct timezone`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timezone {
+    /// `tz_minuteswest`.
+    pub minutes_west: i32,
+    /// `tz_dsttime`.
+    pub dst: i32,
+}
+
+/// Wall time in microseconds, and the time zone that the kernel was told of;
+/// both pointers may be null.
+///
+/// # Safety
+/// The pointers are what `gettimeofday(2)` takes.
+#[inline(always)]
+pub unsafe fn gettimeofday(time: *mut Timeval, zone: *mut Timezone) -> i32 {
+    if !time.is_null() {
+        let mut now = Timespec::default();
+        // SAFETY: a pointer to a local variable.
+        let result = unsafe { quickly(Clock::Realtime, &raw mut now) };
+        if result != 0 {
+            return result;
+        }
+        // SAFETY: the caller vouches for the pointer.
+        unsafe {
+            time.write(Timeval {
+                seconds: now.seconds,
+                microseconds: i64::from(now.nanoseconds as u32 / 1000),
+            });
+        }
+    }
+    if zone.is_null() {
+        return 0;
+    }
+    // SAFETY: the caller vouches for the pointer, and the kernel checks it.
+    unsafe {
+        arch::system_call(arch::number::GETTIMEOFDAY, [0, zone.expose_provenance(), 0]) as i32
+    }
+}
+
+/// Wall time in seconds, as of the last update; `seconds` may be null.
+///
+/// # Safety
+/// The pointer is what `time(2)` takes.
+#[inline(always)]
+pub unsafe fn time(seconds: *mut i64) -> i64 {
+    let mut now = Timespec::default();
+    // SAFETY: a pointer to a local variable.
+    let result = unsafe { quickly(Clock::RealtimeCoarse, &raw mut now) };
+    if result != 0 {
+        return i64::from(result);
+    }
+    if !seconds.is_null() {
+        // SAFETY: the caller vouches for the pointer.
+        unsafe { seconds.write(now.seconds) };
+    }
+    now.seconds
+}

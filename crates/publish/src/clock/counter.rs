@@ -1,0 +1,147 @@
+//! Source `counter`: the CPU's counter, kept to the kernel's clocks.
+
+use super::{ClockPage, cpu, kernel};
+use miette::Diagnostic;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::ClockId;
+use std::time::Duration;
+use thiserror::Error;
+use vdsokit_clock::{Clock, Discipline, Offset, Record, Sample, Settings, Source};
+
+/// Why the CPU's counter is not used.
+#[derive(Clone, Debug, Error, Diagnostic, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Untrusted {
+    /// Its rate changes with the CPU's.
+    #[error("the CPU's counter is not invariant: its rate may change, and it may stop")]
+    #[diagnostic(help("use source `kernel`; in a virtual machine, its host can pass on the flag"))]
+    Rate,
+    /// CPUs disagree.
+    #[error("the counter of CPU {cpu} is {nanoseconds} ns from that of the others")]
+    #[diagnostic(help(
+        "use source `kernel`: the firmware or the host has not set the counters alike"
+    ))]
+    Apart {
+        /// Which.
+        cpu: usize,
+        /// How far, at the least.
+        nanoseconds: u64,
+    },
+    /// The kernel's clocks stood still while the counter was measured.
+    #[error("the counter's rate could not be measured")]
+    #[diagnostic(help("use source `kernel`"))]
+    NoRate,
+}
+
+/// Keeps a page with source `counter`.
+pub struct Counter {
+    monotonic: Discipline,
+    raw: Discipline,
+}
+
+impl Counter {
+    /// Measures the counter for a tenth of a second, on every CPU that this
+    /// thread may run on.
+    ///
+    /// # Errors
+    /// [`Untrusted`] says why it can't be used.
+    pub fn new(settings: Settings) -> Result<Self, Untrusted> {
+        if !cpu::is_invariant() {
+            return Err(Untrusted::Rate);
+        }
+        let first = (sample(ClockId::Monotonic), sample(ClockId::MonotonicRaw));
+        std::thread::sleep(Duration::from_millis(100));
+        let start = |first, clock| {
+            Discipline::new(settings, first, sample(clock)).map_err(|_| Untrusted::NoRate)
+        };
+        let counter = Self {
+            monotonic: start(first.0, ClockId::Monotonic)?,
+            raw: start(first.1, ClockId::MonotonicRaw)?,
+        };
+        counter.compare_cpus()?;
+        Ok(counter)
+    }
+
+    /// How long to sleep between two updates.
+    #[must_use]
+    pub fn period(settings: &Settings) -> Duration {
+        Duration::from_nanos(settings.promise / 4)
+    }
+
+    /// Samples the kernel's clocks and publishes.
+    pub fn update(&mut self, page: &mut ClockPage) {
+        let wall = kernel::wall();
+        self.monotonic.wall_error(wall.error);
+        let offsets = (offset(ClockId::Realtime), offset(ClockId::Boottime));
+        self.monotonic.offsets(offsets.0, offsets.1, wall.tai);
+        let monotonic = self
+            .monotonic
+            .update(sample(ClockId::Monotonic), cpu::ticks());
+        let raw = self.raw.update(sample(ClockId::MonotonicRaw), cpu::ticks());
+        page.publish(|clock| match clock {
+            // Coarse ones stand still until the next update, which a process
+            // can't promise; and alarm clocks are not on every machine.
+            Clock::RealtimeCoarse
+            | Clock::MonotonicCoarse
+            | Clock::RealtimeAlarm
+            | Clock::BoottimeAlarm => Some(Record {
+                source: Source::Kernel,
+                ..Record::SYSTEM_CALL
+            }),
+            Clock::MonotonicRaw => raw.then(|| self.raw.record(Clock::Monotonic))?,
+            exact => monotonic.then(|| self.monotonic.record(exact))?,
+        });
+    }
+
+    /// The discipline of monotonic time: its rate and its bound.
+    #[must_use]
+    pub fn discipline(&self) -> &Discipline {
+        &self.monotonic
+    }
+
+    /// Asks on every CPU what time it is by the counter, and by the kernel.
+    fn compare_cpus(&self) -> Result<(), Untrusted> {
+        let Ok(allowed) = sched_getaffinity(None) else {
+            return Ok(());
+        };
+        let compared = (0..CpuSet::MAX_CPU)
+            .filter(|cpu| allowed.is_set(*cpu))
+            .try_for_each(|cpu| {
+                let mut only = CpuSet::new();
+                only.set(cpu);
+                // A CPU that went away meanwhile has no counter to disagree.
+                if sched_setaffinity(None, &only).is_err() {
+                    return Ok(());
+                }
+                match self.monotonic.outside(&sample(ClockId::Monotonic)) {
+                    0 => Ok(()),
+                    nanoseconds => Err(Untrusted::Apart { cpu, nanoseconds }),
+                }
+            });
+        // It was allowed before.
+        let _ = sched_setaffinity(None, &allowed);
+        compared
+    }
+}
+
+/// The best of eight samples of a clock.
+fn sample(clock: ClockId) -> Sample {
+    let one = || Sample {
+        before: cpu::ticks(),
+        time: kernel::nanoseconds(clock),
+        after: cpu::ticks(),
+    };
+    let others = (1..8).map(|_| one());
+    let first = one();
+    Sample::best(others).map_or(first, |best| Sample::best([first, best]).unwrap_or(best))
+}
+
+/// By how much a clock is ahead of the monotonic one.
+fn offset(clock: ClockId) -> Option<Offset> {
+    let offsets = (0..4).map(|_| {
+        let before = kernel::nanoseconds(ClockId::Monotonic);
+        let time = kernel::nanoseconds(clock);
+        Offset::between(before, time, kernel::nanoseconds(ClockId::Monotonic))
+    });
+    offsets.min_by_key(|offset| offset.most - offset.least)
+}

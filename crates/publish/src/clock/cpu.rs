@@ -1,0 +1,41 @@
+//! The CPU's counter: reading it, and whether it may be trusted.
+#![allow(unsafe_code, reason = "a counter is read by an instruction of its own")]
+
+/// The counter, after everything before it; as the image reads it.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(super) fn ticks() -> u64 {
+    let mut processor = 0;
+    // SAFETY: `is_invariant` has found the instruction.
+    unsafe { std::arch::x86_64::__rdtscp(&raw mut processor) }
+}
+
+/// The counter, after everything before it; as the image reads it.
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+pub(super) fn ticks() -> u64 {
+    let ticks;
+    // SAFETY: Linux lets programs read this counter; no memory is touched.
+    unsafe {
+        std::arch::asm!("isb", "mrs {}, cntvct_el0", out(reg) ticks,
+            options(nostack, preserves_flags));
+    }
+    ticks
+}
+
+/// Does the counter run at one rate whatever the CPU does, and has it the
+/// instruction? (Intel SDM, volume 3, "Invariant TSC"; AMD APM, volume 3,
+/// CPUID Fn8000_0007_EDX, and Fn8000_0001_EDX for `rdtscp`.)
+#[cfg(target_arch = "x86_64")]
+pub(super) fn is_invariant() -> bool {
+    use std::arch::x86_64::__cpuid;
+    let has =
+        |leaf, bit: u32| __cpuid(0x8000_0000).eax >= leaf && __cpuid(leaf).edx >> bit & 1 == 1;
+    has(0x8000_0007, 8) && has(0x8000_0001, 27)
+}
+
+/// The architecture says so (Arm ARM, D13, the system counter).
+#[cfg(target_arch = "aarch64")]
+pub(super) fn is_invariant() -> bool {
+    true
+}

@@ -1,0 +1,49 @@
+//! The kernel's clocks and what it says of them.
+#![allow(unsafe_code, reason = "adjtimex has no safe function")]
+
+use rustix::time::{ClockId, clock_gettime};
+use vdsokit_clock::KernelTime;
+
+/// A clock in nanoseconds.
+pub(super) fn nanoseconds(clock: ClockId) -> i128 {
+    let time = clock_gettime(clock);
+    i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+}
+
+/// The same as a word: none of these clocks is before its zero, and 2⁶⁴ ns are
+/// 584 years.
+fn word(clock: ClockId) -> u64 {
+    nanoseconds(clock).try_into().unwrap_or_default()
+}
+
+pub(super) fn time() -> KernelTime {
+    KernelTime {
+        realtime: word(ClockId::Realtime),
+        monotonic: word(ClockId::Monotonic),
+        raw: word(ClockId::MonotonicRaw),
+        boottime: word(ClockId::Boottime),
+        tai: i64::from(wall().tai) * 1_000_000_000,
+    }
+}
+
+/// What the kernel says of its wall time.
+pub(super) struct Wall {
+    /// Seconds that atomic time is ahead.
+    pub(super) tai: i32,
+    /// Nanoseconds that it may be off, while somebody keeps it.
+    pub(super) error: Option<u64>,
+}
+
+/// adjtimex(2), which only reads when it is given no modes.
+pub(super) fn wall() -> Wall {
+    // SAFETY: a struct of integers, for which zeroes are a value.
+    let mut now: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: a pointer to a local variable.
+    let state = unsafe { libc::adjtimex(&raw mut now) };
+    let kept = state >= 0 && state != libc::TIME_ERROR;
+    let microseconds = u64::try_from(now.maxerror).ok().filter(|_| kept);
+    Wall {
+        tai: now.tai,
+        error: microseconds.map(|error| error.saturating_mul(1000)),
+    }
+}
