@@ -77,7 +77,7 @@ const STEPS: &[Step] = &[
     Step::new(
         "unit",
         "the crates' own tests, and the examples in their documentation",
-        || cargo(&["test", "--workspace"], &[]),
+        || cargo(&["test", "--workspace", "--no-fail-fast"], &[]),
     ),
     Step::new(
         "loom",

@@ -47,10 +47,10 @@ fn serving(directory: &Path) -> Child {
         .current_dir(directory)
         .args(["serve", "libweather.so.1", "--stdin"])
         .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = BufReader::new(publisher.stderr.take().unwrap()).lines();
+    let mut said = BufReader::new(publisher.stdout.take().unwrap()).lines();
     let first = said.next().unwrap().unwrap();
     assert!(first.starts_with("live: "), "{first}");
     // What else it says is not waited for, and not lost to a closed pipe.
