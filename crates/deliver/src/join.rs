@@ -55,6 +55,15 @@ pub(crate) fn compose(functions: &[Function], shift: u64) -> object::write::Resu
     let mut writer = Writer::new(object::Endianness::Little, true, &mut bytes);
     writer.reserve_file_header();
     writer.reserve_program_headers(3);
+    writer.reserve_null_section_index();
+    writer.reserve_gnu_hash_section_index();
+    writer.reserve_hash_section_index();
+    writer.reserve_dynsym_section_index();
+    writer.reserve_dynstr_section_index();
+    writer.reserve_gnu_versym_section_index();
+    writer.reserve_gnu_verdef_section_index();
+    writer.reserve_dynamic_section_index();
+    writer.reserve_shstrtab_section_index();
     let soname = writer.add_dynamic_string(SONAME.as_bytes());
     let version_names: Vec<(&str, StringId)> = std::iter::once((SONAME, soname))
         .chain(
@@ -77,6 +86,8 @@ pub(crate) fn compose(functions: &[Function], shift: u64) -> object::write::Resu
     let at_versym = writer.reserve_gnu_versym();
     let at_verdef = writer.reserve_gnu_verdef(version_names.len() as u16, version_names.len());
     let at_dynamic = writer.reserve_dynamic(DYNAMIC_ENTRIES);
+    writer.reserve_shstrtab()?;
+    writer.reserve_section_headers();
     let length = writer.reserved_len();
 
     writer.write_file_header(&FileHeader {
@@ -120,7 +131,7 @@ pub(crate) fn compose(functions: &[Function], shift: u64) -> object::write::Resu
             st_name: writer.dynamic_string_offset(Some(*name)),
             st_info: elf::SymbolInfo::new(elf::STB_GLOBAL, elf::STT_FUNC),
             st_other: elf::STV_DEFAULT.into(),
-            // Any that is neither undefined nor absolute: there are no section headers.
+            // Any that is neither undefined nor absolute: no section here holds the code.
             st_shndx: elf::SymbolSection(1),
             st_value: ADDRESS + shift + function.distance,
             st_size: function.size,
@@ -172,6 +183,16 @@ pub(crate) fn compose(functions: &[Function], shift: u64) -> object::write::Resu
     ] {
         writer.write_dynamic(tag, value)?;
     }
+    writer.write_shstrtab();
+    writer.write_null_section_header();
+    writer.write_gnu_hash_section_header(ADDRESS + at_gnu_hash);
+    writer.write_hash_section_header(ADDRESS + at_hash);
+    writer.write_dynsym_section_header(ADDRESS + at_dynsym, 1);
+    writer.write_dynstr_section_header(ADDRESS + at_dynstr);
+    writer.write_gnu_versym_section_header(ADDRESS + at_versym);
+    writer.write_gnu_verdef_section_header(ADDRESS + at_verdef);
+    writer.write_dynamic_section_header(ADDRESS + at_dynamic);
+    writer.write_shstrtab_section_header();
     Ok(bytes)
 }
 
