@@ -1,5 +1,6 @@
 //! The project's own chores: `cargo xtask test` is all that CI runs.
 
+mod figures;
 mod html;
 mod steps;
 mod tools;
@@ -25,6 +26,8 @@ enum Chore {
         #[arg(long)]
         list: bool,
     },
+    /// Measure what programs pay for another time, beside libfaketime
+    Figures,
     /// Boot stock kernels under emulation and run checks inside
     Vm {
         /// Checks to run; all when none is named
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Chore::Test { steps, .. } => steps::run(&steps),
+        Chore::Figures => figures::run(),
         Chore::Vm { list: true, .. } => {
             vm::list();
             ExitCode::SUCCESS

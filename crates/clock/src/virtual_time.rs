@@ -1,5 +1,7 @@
 //! Virtual time: wall time moved, time at another rate, time that stands still.
 
+mod words;
+
 use crate::Error;
 use crate::clocks::Clock;
 use crate::line::Line;

@@ -151,3 +151,35 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn words_hold_all_of_it(
+        steps in proptest::collection::vec(any::<i64>(), 0..3),
+        courses in proptest::collection::vec((0u32..4, 1u32..1000, 1u32..1000), 0..4),
+    ) {
+        let mut time = VirtualTime::new();
+        let mut since = 0;
+        for step in steps {
+            time.step(i128::from(step) * 1000);
+        }
+        for (kind, numerator, denominator) in courses {
+            let course = match kind {
+                0 => Course::Frozen,
+                1 => Course::EachRead(numerator.into()),
+                _ => Course::Rate(numerator, denominator),
+            };
+            time.run(&kernel(since), 1000, course).expect("a course");
+            since += 5000;
+        }
+        let words = time.to_words();
+        let again = VirtualTime::from_words(&words).expect("words of this version");
+        prop_assert_eq!(again.to_words(), words);
+        prop_assert_eq!(again.course(), time.course());
+        prop_assert_eq!(again.happens_at(), time.happens_at());
+        for clock in Clock::ALL {
+            prop_assert_eq!(again.record(clock), time.record(clock));
+            prop_assert_eq!(again.at(clock, &kernel(since)), time.at(clock, &kernel(since)));
+        }
+    }
+}

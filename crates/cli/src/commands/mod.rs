@@ -1,8 +1,12 @@
 //! The commands: each is a module with its arguments and a `run`.
 
+#[cfg(target_arch = "x86_64")]
+mod attach;
 mod bench;
 mod build;
 mod check;
+#[cfg(target_arch = "x86_64")]
+mod clock;
 mod completions;
 mod demo;
 mod doctor;
@@ -11,6 +15,8 @@ mod get;
 mod ls;
 mod man;
 mod retire;
+#[cfg(target_arch = "x86_64")]
+mod run;
 mod serve;
 mod set;
 mod watch;
@@ -22,19 +28,27 @@ use std::process::ExitCode;
 /// What `vdso` can be asked for.
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    #[cfg(target_arch = "x86_64")]
+    Attach(attach::Arguments),
     Bench(bench::Arguments),
     Build(build::Arguments),
     Check(check::Arguments),
+    #[cfg(target_arch = "x86_64")]
+    Clock(clock::Arguments),
     Completions(completions::Arguments),
     Demo(demo::Arguments),
     #[command(hide = true)]
     DemoReader(demo::reader::Arguments),
+    #[cfg(target_arch = "x86_64")]
+    Detach(attach::DetachArguments),
     Doctor(doctor::Arguments),
     Dump(dump::Arguments),
     Get(get::Arguments),
     Ls(ls::Arguments),
     Man(man::Arguments),
     Retire(retire::Arguments),
+    #[cfg(target_arch = "x86_64")]
+    Run(run::Arguments),
     Serve(serve::Arguments),
     Set(set::Arguments),
     Watch(watch::Arguments),
@@ -45,21 +59,42 @@ impl Command {
     /// a command with another convention returns its own status.
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Attach(arguments) => attach::run(&arguments),
             Self::Bench(arguments) => bench::run(&arguments),
             Self::Build(arguments) => build::run(arguments),
             Self::Check(arguments) => check::run(&arguments),
+            #[cfg(target_arch = "x86_64")]
+            Self::Clock(arguments) => clock::run(&arguments),
             Self::Completions(arguments) => completions::run(&arguments),
             Self::Demo(arguments) => demo::run(&arguments),
             Self::DemoReader(arguments) => demo::reader::run(&arguments),
+            #[cfg(target_arch = "x86_64")]
+            Self::Detach(arguments) => attach::detach(&arguments),
             Self::Doctor(arguments) => Ok(doctor::run(&arguments)),
             Self::Dump(arguments) => dump::run(&arguments),
             Self::Get(arguments) => get::run(&arguments),
             Self::Ls(arguments) => ls::run(&arguments),
             Self::Man(arguments) => man::run(&arguments),
             Self::Retire(arguments) => retire::run(&arguments),
+            #[cfg(target_arch = "x86_64")]
+            Self::Run(arguments) => Ok(run::run(&arguments)),
             Self::Serve(arguments) => serve::run(&arguments),
             Self::Set(arguments) => set::run(&arguments),
             Self::Watch(arguments) => watch::run(&arguments),
         }
     }
+}
+
+/// The exit status for arguments that can't be understood: 2 as shells have it, but for
+/// `vdso run`, whose other statuses are the program's.
+pub(crate) fn usage_status() -> u8 {
+    #[cfg(target_arch = "x86_64")]
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|command| command == "run")
+    {
+        return run::NOT_TRIED;
+    }
+    2
 }

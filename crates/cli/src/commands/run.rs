@@ -1,0 +1,92 @@
+//! `vdso run`: a program, unchanged, on a vDSO of ours.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use miette::{Report, Result};
+use vdsokit_clock::Clock;
+use vdsokit_deliver::{Delivery, Object, Timestamp};
+
+use crate::virtual_time::{CLOCKS, Options, say};
+
+/// Run a program, unchanged, at another time
+///
+/// The program gets a vDSO of ours in place of the kernel's, and so does all that it starts:
+/// scripts, static and Go programs too. This process becomes the program: process id, exit
+/// status, signals, terminal and job control are as without. Without an option of time it is
+/// the kernel's time that our vDSO tells.
+///
+/// Exit status: the program's; 127 when it is not found, 126 when it can't be executed, 125
+/// when it was not tried.
+#[derive(clap::Args)]
+#[command(after_long_help = CLOCKS)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    time: Options,
+    /// A name for `vdso clock`, which changes the time while the program runs
+    #[arg(long, conflicts_with = "no_follow")]
+    name: Option<String>,
+    /// Leave alone what the program executes: only itself gets our vDSO
+    #[arg(long)]
+    no_follow: bool,
+    /// Answer for system calls that read the clock as well: for old static programs and
+    /// others that make them. Each costs a stop; setuid programs don't gain their rights
+    #[arg(long, conflicts_with = "no_follow")]
+    strict: bool,
+    /// Put the functions of this vDSO into the program too; may be given again
+    #[arg(long, value_name = "FILE")]
+    object: Vec<PathBuf>,
+    /// The program, looked for in PATH, and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
+    command: Vec<OsString>,
+}
+
+/// The exit status for what went wrong before the program could be tried, as env(1) and
+/// timeout(1) have it.
+pub(crate) const NOT_TRIED: u8 = 125;
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let (status, report) = match delivery(arguments) {
+        Ok(delivery) => {
+            let error = match arguments.command.split_first() {
+                Some((program, rest)) => delivery.exec(program, rest, |event| say(&event)),
+                // clap asks for one.
+                None => return ExitCode::from(NOT_TRIED),
+            };
+            (error.exit_status(), error.into())
+        }
+        Err(report) => (NOT_TRIED, report),
+    };
+    eprintln!("{report:?}");
+    ExitCode::from(status)
+}
+
+fn delivery(arguments: &Arguments) -> Result<Delivery> {
+    let (time, clock) = arguments.time.make(arguments.name.as_deref())?;
+    let object = match arguments.object.is_empty() {
+        true => clock,
+        false => {
+            let others = arguments.object.iter().map(|path| {
+                let why = || format!("{} can't be put into the program", path.display());
+                Object::open(path).map_err(|error| Report::from(error).wrap_err(why()))
+            });
+            let all: Result<Vec<Object>> = std::iter::once(Ok(clock)).chain(others).collect();
+            Object::join(all?)?
+        }
+    };
+    let delivery = Delivery::new(object).follow(!arguments.no_follow);
+    if !arguments.strict {
+        return Ok(delivery);
+    }
+    let reader = time.reader()?;
+    let read = move |id: i32| {
+        let clock = Clock::from_id(id.try_into().ok()?)?;
+        let moment = reader.read(clock)?;
+        Some(Timestamp {
+            seconds: moment.seconds,
+            nanoseconds: moment.nanoseconds,
+        })
+    };
+    Ok(delivery.strict(&Clock::ALL.map(|clock| clock.id() as i32), read))
+}

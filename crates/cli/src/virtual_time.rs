@@ -1,0 +1,105 @@
+//! What the commands around virtual time have in common: their options, and what the tracer
+//! says.
+
+use std::path::Path;
+
+use miette::Result;
+use vdsokit_deliver::{Event, Object};
+use vdsokit_time::{Change, IMAGE, Name, Reading, Time, text};
+
+use vdsokit_clock::Clock;
+
+/// Which clocks each option touches; part of the help.
+pub(crate) const CLOCKS: &str = "\
+Clocks that each option touches:
+                      CLOCK_REALTIME (_COARSE, _ALARM),   CLOCK_MONOTONIC (_COARSE, _RAW),
+                      CLOCK_TAI, gettimeofday, time       CLOCK_BOOTTIME (_ALARM)
+  --time, --offset    moved                               the kernel's own
+  --rate, --freeze    faster, slower, still               likewise
+  none                the kernel's own                    the kernel's own
+
+CPU time clocks, file times, sleeps, time-outs and timers remain the kernel's, and so does
+what a program asks for by system call instead of through its vDSO, but for `run --strict`.
+
+Dates: 2000-01-01, '2038-01-19 03:14:07' (in this machine's time zone), '2038-01-19
+03:14:07Z', 2038-01-19T03:14:07+01:00, 'Tue, 19 Jan 2038 03:14:07 +0000', @2147483647
+(seconds since 1970). Durations: +1h, -30d, '2 weeks 3 days', +1y, 1h30m, 250ms; m is
+minutes, mo months. Rates: 60, 0.5, 1/3; up to 100000.";
+
+/// What time it is to be.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Time")]
+pub(crate) struct Options {
+    /// Wall time at the start
+    #[arg(long, value_name = "DATE", allow_hyphen_values = true)]
+    time: Option<String>,
+    /// Wall time is so much ahead (+1h) or behind (-30d)
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        conflicts_with = "time"
+    )]
+    offset: Option<String>,
+    /// Time passes so many times as fast: 60 is a minute a second
+    #[arg(long, allow_hyphen_values = true)]
+    rate: Option<String>,
+    /// Time stands still; `vdso clock NAME resume` lets it go on
+    #[arg(long)]
+    freeze: bool,
+}
+
+impl Options {
+    fn changes(&self) -> Result<Vec<Change>, vdsokit_time::Error> {
+        let now = Reading::of_kernel()?.at(Clock::Realtime);
+        let mut changes = Vec::new();
+        if let Some(time) = &self.time {
+            changes.push(Change::Set(text::date(time, now)?));
+        }
+        if let Some(offset) = &self.offset {
+            changes.push(Change::Step(text::duration(offset, now)?));
+        }
+        if let Some(rate) = &self.rate {
+            let (numerator, denominator) = text::rate(rate)?;
+            changes.push(Change::Rate(numerator, denominator));
+        }
+        changes.extend(self.freeze.then_some(Change::Freeze));
+        Ok(changes)
+    }
+
+    /// Pages that say this time, and the clock image with them.
+    pub(crate) fn make(&self, name: Option<&str>) -> Result<(Time, Object)> {
+        let name: Option<Name> = name.map(str::parse).transpose()?;
+        let time = Time::create(name.as_ref(), &self.changes()?)?;
+        let object = Object::new(IMAGE)?.with_vvar(time.vvar()?, 0)?;
+        Ok((time, object))
+    }
+}
+
+/// What is worth a line on standard error.
+pub(crate) fn say(event: &Event) {
+    let program = |path: &Option<std::path::PathBuf>, pid: &u32| match path {
+        Some(path) => Path::display(path).to_string(),
+        None => format!("process {pid}"),
+    };
+    let text = match event {
+        Event::Unserved {
+            pid,
+            program: path,
+            reason,
+        } => {
+            let program = program(path, pid);
+            format!("{program} runs in real time: {reason}")
+        }
+        Event::RightsWithheld { pid, program: path } => {
+            let program = program(path, pid);
+            format!("{program} runs without the rights of its owner, as under any tracer")
+        }
+        Event::TracesOthers { pid, program: path } => {
+            let program = program(path, pid);
+            format!("{program} can trace others: what it starts runs in real time")
+        }
+        _ => return,
+    };
+    eprintln!("vdso: {text}");
+}

@@ -1,0 +1,154 @@
+//! What the tests of virtual time share: `vdso`, and programs that no one here wrote.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+
+/// `vdso` with these arguments, ready to be started.
+pub(crate) fn vdso(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vdso"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// How `vdso` with these arguments ended.
+pub(crate) fn output(arguments: &[&str]) -> Output {
+    let output = vdso(arguments).output();
+    output.unwrap_or_else(|error| panic!("vdso {arguments:?}: {error}"))
+}
+
+/// What it printed; it has to succeed.
+#[track_caller]
+pub(crate) fn said(arguments: &[&str]) -> String {
+    let output = output(arguments);
+    assert!(output.status.success(), "vdso {arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// A program that is talked with, a line at a time.
+pub(crate) struct Talk {
+    pub(crate) child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Talk {
+    pub(crate) fn start(command: &mut Command) -> Talk {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let input = child.stdin.take().expect("a pipe");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        Talk {
+            child,
+            input,
+            output,
+        }
+    }
+
+    pub(crate) fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("text");
+        line.trim_end().to_owned()
+    }
+
+    pub(crate) fn ask(&mut self, line: &str) -> String {
+        writeln!(self.input, "{line}").expect("the program listens");
+        self.hear()
+    }
+
+    pub(crate) fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        // Whether it has ended by itself is for the test to say.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Answers each line on its input with the year that it takes it to be.
+pub(crate) const YEARS: &str = "import sys, time\n\
+     for line in sys.stdin: print(time.gmtime().tm_year, flush=True)";
+
+/// A directory of this test program's own.
+pub(crate) fn scratch(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&path).expect("a scratch directory");
+    path
+}
+
+/// A program of this machine; where it is missing the test is skipped, which in CI fails.
+pub(crate) fn installed(name: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path).any(|directory| directory.join(name).exists());
+    if !found {
+        skip(&format!("{name} is not installed"));
+    }
+    found
+}
+
+/// Says why a test can't run. Under CI=true that is a failure.
+pub(crate) fn skip(reason: &str) {
+    assert!(
+        env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "skipped: {reason}"
+    );
+    eprintln!("skipped: {reason}");
+}
+
+/// Debian packages unpacked over each other in the cache, outside the checkout.
+pub(crate) fn debian(packages: &[&str]) -> Option<PathBuf> {
+    let variable = |name| {
+        let value = env::var_os(name).filter(|value| !value.is_empty());
+        value.map(PathBuf::from)
+    };
+    let cache = variable("VDSOKIT_CACHE")
+        .or_else(|| variable("XDG_CACHE_HOME").map(|directory| directory.join("vdsokit")))
+        .or_else(|| variable("HOME").map(|directory| directory.join(".cache/vdsokit")))?;
+    let root = cache.join("debian").join(packages.join("+"));
+    if root.exists() {
+        return Some(root);
+    }
+    let download = root.with_extension(std::process::id().to_string());
+    fs::create_dir_all(&download).ok()?;
+    let fetch = "apt-get download \"$@\" && for package in *.deb; do dpkg -x $package root; done";
+    let output = Command::new("sh")
+        .args(["-ec", fetch, "sh"])
+        .args(packages)
+        .current_dir(&download)
+        .output();
+    if output.is_ok_and(|output| output.status.success()) {
+        // Another test program may have been first: its copy is as good.
+        let _ = fs::rename(download.join("root"), &root);
+    }
+    let _ = fs::remove_dir_all(&download);
+    if !root.exists() {
+        skip(&format!("Debian's {} can't be had", packages.join(" and ")));
+        return None;
+    }
+    Some(root)
+}
+
+/// Compiles C source to a program.
+pub(crate) fn compiled(name: &str, source: &str, flags: &[&str]) -> PathBuf {
+    let program = scratch("programs").join(name);
+    let file = program.with_extension("c");
+    fs::write(&file, source).expect("a source file");
+    let mut compiler = Command::new("cc");
+    compiler
+        .arg("-O1")
+        .arg("-o")
+        .arg(&program)
+        .arg(&file)
+        .args(flags);
+    let status = compiler.status().expect("a C compiler");
+    assert!(status.success(), "{compiler:?}");
+    program
+}

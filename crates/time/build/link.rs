@@ -1,0 +1,155 @@
+//! Links the image: the system's linker, told where everything lies.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use vdsokit_clock::page::{SIZE, VARIABLES};
+use vdsokit_elf::Image;
+use vdsokit_vvar::header::Header;
+use vdsokit_vvar::layout::{Cursor, Hash};
+use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_LINKS, NOTE_NAME, directory};
+
+use crate::succeed;
+
+const VERSION: &str = "LINUX_2.6";
+/// The image's links, and the versions of what they name.
+const LINKS: [(&str, &str); 4] = [
+    ("__vdso_clock_gettime", VERSION),
+    ("__vdso_clock_getres", VERSION),
+    ("__vdso_getrandom", VERSION),
+    ("vdsokit_reads", ""),
+];
+
+/// The image's bytes, of the code in `library`.
+pub(crate) fn image(library: &Path, out: &Path) -> Vec<u8> {
+    let (script, versions) = (out.join("image.lds"), out.join("image.map"));
+    let linked = out.join("linked.so");
+    fs::write(&script, linker_script()).expect("the script can be written");
+    fs::write(&versions, version_script()).expect("the script can be written");
+    let options = "-shared -soname linux-vdso.so.1 --hash-style=both --gc-sections \
+                   --eh-frame-hdr --build-id -Bsymbolic --no-undefined \
+                   -z noexecstack -z max-page-size=4096";
+    let mut linker = Command::new("ld");
+    linker
+        .args(options.split_whitespace())
+        .args(LINKED.map(|name| format!("--undefined=__vdso_{name}")))
+        .arg("--script")
+        .arg(&script)
+        .arg(format!("--version-script={}", versions.display()))
+        .arg(library)
+        .arg("-o")
+        .arg(&linked);
+    succeed(&mut linker);
+    strip(fs::read(&linked).expect("the linker has written it"))
+}
+
+/// The functions that begin with `__vdso_`; the archive's members come along for them.
+const LINKED: [&str; 6] = [
+    "clock_gettime",
+    "clock_getres",
+    "gettimeofday",
+    "time",
+    "getcpu",
+    "getrandom",
+];
+
+/// Cuts off what comes behind the vvar pages, the table of sections: no vDSO needs it.
+fn strip(mut bytes: Vec<u8>) -> Vec<u8> {
+    let end = {
+        let image = Image::parse(&bytes).expect("an ELF file");
+        let loads = image.segments().filter(|segment| segment.is_load());
+        loads.map(|load| load.offset + load.filesz).max()
+    };
+    bytes.truncate(end.expect("a segment") as usize);
+    // e_shoff, e_shnum and e_shstrndx of a 64-bit header.
+    for field in [0x28..0x30, 0x3c..0x40] {
+        bytes[field].fill(0);
+    }
+    bytes
+}
+
+fn version_script() -> String {
+    let plain = LINKED.join("; ");
+    format!("{VERSION} {{ global: __vdso_*; {plain}; vdso_clock_bound; local: *; }};\n")
+}
+
+/// Text first, at a `p_vaddr` that is not 0 but at the file's start; the vvar pages behind
+/// it.
+fn linker_script() -> String {
+    let notes = notes();
+    let pages = bytes(&header().to_bytes());
+    format!(
+        "PHDRS {{ text PT_LOAD FILEHDR PHDRS FLAGS(5); pages PT_LOAD FLAGS(4);
+  dynamic PT_DYNAMIC FLAGS(4); note PT_NOTE FLAGS(4); frames PT_GNU_EH_FRAME FLAGS(4);
+  stack PT_GNU_STACK FLAGS(6); }}
+SECTIONS {{
+  . = 0x1000 + SIZEOF_HEADERS;
+  .hash : {{ *(.hash) }} :text
+  .gnu.hash : {{ *(.gnu.hash) }}
+  .dynsym : {{ *(.dynsym) }}
+  .dynstr : {{ *(.dynstr) }}
+  .gnu.version : {{ *(.gnu.version) }}
+  .gnu.version_d : {{ *(.gnu.version_d) }}
+  .dynamic : {{ *(.dynamic) }} :text :dynamic
+  .note.gnu.build-id : {{ *(.note.gnu.build-id) }} :text :note
+  .note.vdsokit : {{ {notes} }} :text :note
+  .eh_frame_hdr : {{ *(.eh_frame_hdr) }} :text :frames
+  .eh_frame : {{ KEEP(*(.eh_frame)) }} :text
+  .rodata : {{ KEEP(*(.rodata.vdsokit.links)) *(.rodata*) }} :text
+  .text : {{ *(.text*) }} :text
+  . = ALIGN(4096);
+  __vdsokit_vvar = .;
+  .vvar : {{ {pages} . = 4096; }} :pages
+  /DISCARD/ : {{ *(.comment) *(.note.*) *(.gcc_except_table*) }}
+}}
+"
+    )
+}
+
+/// The notes: the directory of variables, and the links.
+fn notes() -> String {
+    let length = directory::encoded_len("", &VARIABLES).expect("the clock's variables");
+    let mut directory = vec![0; length];
+    directory::encode("", &VARIABLES, &mut directory).expect("as long as was said");
+    let mut notes = note(NOTE_DIRECTORY, directory.len());
+    notes += &bytes(&directory);
+    notes += ". = ALIGN(4);\n";
+    let texts = LINKS.map(|(name, version)| {
+        let mut text = format!("{name}\0{version}\0").into_bytes();
+        text.resize(text.len().next_multiple_of(8), 0);
+        text
+    });
+    let length = 8 + texts.iter().map(|text| 8 + text.len()).sum::<usize>();
+    notes += &note(NOTE_LINKS, length);
+    notes += &format!("LONG({}) LONG(0)\n", LINKS.len());
+    for ((name, _), text) in LINKS.iter().zip(&texts) {
+        notes += &format!("QUAD(\"vdsokit_link.{name}\")\n{}", bytes(text));
+    }
+    notes
+}
+
+fn note(kind: u32, length: usize) -> String {
+    let name = format!("{NOTE_NAME}\0").into_bytes();
+    let head = format!("LONG({}) LONG({length}) LONG({kind})\n", name.len());
+    head + &bytes(&name)
+}
+
+fn bytes(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        write!(text, "BYTE({byte}) ").expect("a string takes everything");
+    }
+    text + "\n"
+}
+
+fn header() -> Header {
+    let mut cursor = Cursor::PAGES;
+    let hash = VARIABLES.iter().fold(Hash::EMPTY, |hash, variable| {
+        let offset = cursor.variable(&variable.shape);
+        hash.variable(variable.name, &variable.shape, offset)
+    });
+    assert_eq!(cursor.end(), SIZE);
+    Header::new(hash.get(), VARIABLES.len() as u32, SIZE as u32)
+}

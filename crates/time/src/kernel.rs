@@ -1,0 +1,56 @@
+//! The kernel's own clocks, asked by system call: this process may itself run on a vDSO that
+//! says another time, as when `vdso clock` is called by a program under `vdso run`.
+#![allow(unsafe_code, reason = "a system call that libc would hand to the vDSO")]
+
+use std::io;
+
+use vdsokit_clock::{Clock, KernelTime};
+
+/// What the kernel's clocks say.
+pub(crate) fn now() -> io::Result<KernelTime> {
+    let realtime = read(Clock::Realtime)?;
+    // Read in between, so that the difference is off by a part of the time that one takes.
+    let tai = read(Clock::Tai)?;
+    let tai = (i128::from(tai) - i128::from(realtime) + SECOND / 2).div_euclid(SECOND) * SECOND;
+    let since_1970 = |time: i64| u64::try_from(time).unwrap_or(0);
+    Ok(KernelTime {
+        realtime: since_1970(read(Clock::Realtime)?),
+        monotonic: since_1970(read(Clock::Monotonic)?),
+        raw: since_1970(read(Clock::MonotonicRaw)?),
+        boottime: since_1970(read(Clock::Boottime)?),
+        // A whole number of seconds, and few.
+        tai: tai as i64,
+    })
+}
+
+const SECOND: i128 = 1_000_000_000;
+
+/// `CLOCK_MONOTONIC` in nanoseconds.
+pub(crate) fn monotonic() -> io::Result<u64> {
+    Ok(u64::try_from(read(Clock::Monotonic)?).unwrap_or(0))
+}
+
+/// `CLOCK_BOOTTIME` in nanoseconds.
+pub(crate) fn boottime() -> io::Result<u64> {
+    Ok(u64::try_from(read(Clock::Boottime)?).unwrap_or(0))
+}
+
+/// A clock in nanoseconds.
+pub(crate) fn read(clock: Clock) -> io::Result<i64> {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel writes the one structure that it is given a pointer to.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_clock_gettime,
+            libc::c_long::from(clock.id()),
+            &raw mut time,
+        )
+    };
+    match result {
+        0 => Ok(time.tv_sec * 1_000_000_000 + time.tv_nsec),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

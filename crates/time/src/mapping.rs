@@ -1,0 +1,70 @@
+//! The pages in this process's memory.
+#![allow(unsafe_code, reason = "memory that other processes map as well")]
+
+use std::fs::File;
+use std::io;
+use std::ptr::{self, NonNull};
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use vdsokit_vvar::pages::{Pages, PagesMut};
+
+/// A whole file of a fixed length, mapped shared.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+    length: usize,
+}
+
+impl Mapping {
+    /// Maps `length` bytes of `file`, which is sealed against shrinking.
+    pub(crate) fn new(file: &File, length: usize) -> io::Result<Mapping> {
+        if file.metadata()?.len() < length as u64 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        // SAFETY: a new mapping, where the kernel likes, touches nothing that is there.
+        let base = unsafe {
+            mmap(
+                ptr::null_mut(),
+                length,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                file,
+                0,
+            )?
+        };
+        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Mapping { base, length })
+    }
+
+    /// The vvar pages, for a reader; none when they are no vvar pages.
+    pub(crate) fn read(&self) -> Option<Pages<'_>> {
+        // SAFETY: (1) and (2) of `pages` below.
+        unsafe { Pages::new(self.base, self.length).ok() }
+    }
+
+    /// The vvar pages, for their one writer; none when they are no vvar pages.
+    ///
+    /// The caller holds the lock on the file.
+    pub(crate) fn pages(&mut self) -> Option<PagesMut<'_>> {
+        // SAFETY: (1) the mapping lives as long as `self`, which is borrowed, and its file
+        // is sealed against shrinking; (2) all who write these pages are this crate, with
+        // the latches and scalars of `vdsokit_vvar`; (3) the mapping is writable; (4) the
+        // lock on the file keeps other publishers out, and `&mut` this process.
+        unsafe {
+            let pages = Pages::new(self.base, self.length).ok()?;
+            Some(PagesMut::new(pages))
+        }
+    }
+}
+
+// SAFETY: the memory is mapped in the whole process, and given out only as references to
+// atomics, which are `Send` and `Sync`.
+unsafe impl Send for Mapping {}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and what was borrowed of it is gone.
+        let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.length) };
+        debug_assert!(unmapped.is_ok(), "a mapping of ours");
+    }
+}

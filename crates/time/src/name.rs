@@ -1,0 +1,173 @@
+//! Names of trees, and who has them.
+//!
+//! A name is nowhere on disk: it is in the name of the memfd, which the tracer of the tree
+//! holds open as long as it lives. proc(5) shows who has what open, to the same user and to
+//! root; so a name is found by looking, and is gone with its tracer, whatever ends that.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::error::{Error, What};
+
+/// What stands before the name in a memfd's.
+const PREFIX: &str = "vdso-clock:";
+
+/// A tree's name: 1 to 64 letters, digits, dots, dashes and underscores.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name(String);
+
+impl FromStr for Name {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Name, Error> {
+        let refuse = |why: &str| {
+            Err(Error::Unreadable {
+                text: text.to_owned(),
+                what: What::Name,
+                why: why.to_owned(),
+            })
+        };
+        let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        match text {
+            "" => refuse("it is empty"),
+            "list" => refuse("`vdso clock list` lists all names"),
+            _ if text.len() > 64 => refuse("it is too long"),
+            _ if !text.chars().all(fits) => refuse("it has other characters"),
+            _ => Ok(Name(text.to_owned())),
+        }
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.write_str(&self.0)
+    }
+}
+
+impl Name {
+    /// The memfd's name.
+    pub(crate) fn of_memfd(name: Option<&Name>) -> String {
+        match name {
+            Some(name) => format!("{PREFIX}{name}"),
+            None => PREFIX.trim_end_matches(':').to_owned(),
+        }
+    }
+}
+
+/// A tree that has a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its name.
+    pub name: Name,
+    /// The process that delivers it.
+    pub tracer: u32,
+    descriptor: PathBuf,
+}
+
+impl Named {
+    /// Opens its pages for a publisher.
+    pub(crate) fn open(&self) -> io::Result<File> {
+        File::options()
+            .read(true)
+            .write(true)
+            .open(&self.descriptor)
+    }
+}
+
+/// All named trees of this user, by name.
+///
+/// # Errors
+/// When /proc can't be read.
+pub fn list() -> Result<Vec<Named>, Error> {
+    let mut seen = HashSet::new();
+    let mut found: Vec<Named> = descriptors()?
+        .into_iter()
+        // Who delivers the pages has them read-only, who publishes them doesn't.
+        .filter(|one| one.is_read_only && seen.insert(one.inode))
+        .map(|one| one.named)
+        .collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+/// The tree called `name`.
+pub(crate) fn find(name: &Name) -> Result<Named, Error> {
+    let found = list()?.into_iter().find(|named| named.name == *name);
+    found.ok_or_else(|| Error::Unknown {
+        name: name.to_string(),
+    })
+}
+
+/// Refuses `name` if a tree other than that of `inode` has it.
+///
+/// Who makes a tree makes its memfd before it asks; so of two that want one name at the same
+/// time, at least one sees the other.
+pub(crate) fn check_free(name: &Name, inode: u64) -> Result<(), Error> {
+    let other = descriptors()?
+        .into_iter()
+        .find(|one| one.named.name == *name && one.inode != inode);
+    match other {
+        None => Ok(()),
+        Some(other) => Err(Error::Taken {
+            name: name.to_string(),
+            holder: other.named.tracer,
+        }),
+    }
+}
+
+struct Descriptor {
+    named: Named,
+    inode: u64,
+    is_read_only: bool,
+}
+
+/// Every descriptor of pages with a name that a process of this user has.
+fn descriptors() -> Result<Vec<Descriptor>, Error> {
+    let system = || Error::system("look through /proc for the clock");
+    let user = rustix::process::geteuid().as_raw();
+    let mut found = Vec::new();
+    for process in fs::read_dir("/proc").map_err(system())?.flatten() {
+        let pid = process
+            .file_name()
+            .to_str()
+            .and_then(|pid| pid.parse().ok());
+        // A process may end while it is looked at, and others may not be looked at.
+        let (Some(pid), Ok(of)) = (pid, process.metadata()) else {
+            continue;
+        };
+        if of.uid() != user {
+            continue;
+        }
+        let descriptors = fs::read_dir(process.path().join("fd"));
+        for descriptor in descriptors.into_iter().flatten().flatten() {
+            found.extend(examine(pid, descriptor.path()));
+        }
+    }
+    Ok(found)
+}
+
+fn examine(pid: u32, descriptor: PathBuf) -> Option<Descriptor> {
+    let target = fs::read_link(&descriptor).ok()?;
+    let name = target
+        .to_str()?
+        .strip_prefix("/memfd:")?
+        .strip_prefix(PREFIX)?
+        .strip_suffix(" (deleted)")?;
+    // proc(5): the link's permissions are those that the file was opened with.
+    const WRITE: u32 = 0o200;
+    let is_read_only = fs::symlink_metadata(&descriptor).ok()?.mode() & WRITE == 0;
+    let file = fs::metadata(&descriptor).ok()?;
+    (file.uid() == rustix::process::geteuid().as_raw()).then_some(Descriptor {
+        named: Named {
+            name: name.parse().ok()?,
+            tracer: pid,
+            descriptor,
+        },
+        inode: file.ino(),
+        is_read_only,
+    })
+}

@@ -1,0 +1,206 @@
+//! The pages: records for the programs, and the state behind them for the next publisher.
+//!
+//! | bytes | what | mapped by programs |
+//! | --- | --- | --- |
+//! | 0 .. | the vvar pages of the image: header, and a record for each clock | read-only |
+//! | behind, a page | the state: a latch of [`State::WORDS`] words | no |
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::fs::{MemfdFlags, Mode, SealFlags, fchmod, fcntl_add_seals, memfd_create};
+use vdsokit_clock::page::{RECORD_SIZE, record_offset, source_offset};
+use vdsokit_clock::{Clock, Moment, Record, Source, VirtualTime};
+use vdsokit_elf::Image;
+use vdsokit_vvar::PAGE_SIZE;
+use vdsokit_vvar::header::State as Condition;
+use vdsokit_vvar::pages::PagesMut;
+use vdsokit_vvar::scalar::Scalar;
+
+use crate::mapping::Mapping;
+use crate::{IMAGE, kernel};
+
+/// What a publisher knows beside the records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct State {
+    pub(crate) time: VirtualTime,
+    /// The rate to go on with after a freeze: numerator and denominator.
+    pub(crate) rate: (u32, u32),
+}
+
+impl State {
+    const WORDS: usize = VirtualTime::WORDS + 2;
+    /// Bytes.
+    const SIZE: usize = Self::WORDS * 8;
+
+    fn to_words(self) -> Vec<u64> {
+        let mut words = vec![
+            FORMAT,
+            u64::from(self.rate.0) | u64::from(self.rate.1) << 32,
+        ];
+        words.extend(self.time.to_words());
+        words
+    }
+
+    fn from_words(words: &[u64]) -> Option<State> {
+        let [FORMAT, rate, time @ ..] = words else {
+            return None;
+        };
+        Some(State {
+            time: VirtualTime::from_words(time.try_into().ok()?)?,
+            rate: (*rate as u32, (rate >> 32) as u32),
+        })
+    }
+}
+
+/// The first word of a state. Its number changes when the state does.
+const FORMAT: u64 = u64::from_ne_bytes(*b"vtstate1");
+
+/// The vvar pages as the image has them.
+fn initial() -> io::Result<&'static [u8]> {
+    let broken = || io::Error::other("the clock image has no vvar pages");
+    let image = Image::parse(IMAGE).map_err(|_| broken())?;
+    let vvar = image
+        .segments()
+        .filter(|segment| segment.is_load())
+        .nth(1)
+        .ok_or_else(broken)?;
+    let (start, end) = (vvar.offset as usize, (vvar.offset + vvar.filesz) as usize);
+    IMAGE.get(start..end).ok_or_else(broken)
+}
+
+/// The file and its memory.
+#[derive(Debug)]
+pub(crate) struct Store {
+    file: File,
+    mapping: Mapping,
+    /// Where the state lies.
+    behind: usize,
+}
+
+impl Store {
+    /// New pages in a memfd called `name`, which only this user may open, and whose length
+    /// never changes.
+    pub(crate) fn new(name: &str) -> io::Result<Store> {
+        let vvar = initial()?;
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let mut file = File::from(memfd_create(name, flags)?);
+        fchmod(&file, Mode::RUSR | Mode::WUSR)?;
+        file.lock()?;
+        file.write_all(vvar)?;
+        file.set_len((vvar.len() + PAGE_SIZE) as u64)?;
+        fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+        let store = Store::of(file)?;
+        store.file.unlock()?;
+        Ok(store)
+    }
+
+    /// The pages in `file`, which was made by [`Store::new`].
+    pub(crate) fn of(file: File) -> io::Result<Store> {
+        let behind = initial()?.len();
+        let mapping = Mapping::new(&file, behind + PAGE_SIZE)?;
+        Ok(Store {
+            file,
+            mapping,
+            behind,
+        })
+    }
+
+    /// Another descriptor of the file.
+    pub(crate) fn descriptor(&self) -> io::Result<OwnedFd> {
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        Ok(File::open(path)?.into())
+    }
+
+    /// Another mapping of the pages, which needs no descriptor.
+    pub(crate) fn map(&self) -> io::Result<Mapping> {
+        Mapping::new(&self.file, self.behind + PAGE_SIZE)
+    }
+
+    /// Does `work` with the pages while nobody else writes them; `None` when these are no
+    /// vvar pages.
+    pub(crate) fn locked<R>(
+        &mut self,
+        work: impl FnOnce(&Locked<'_>) -> R,
+    ) -> io::Result<Option<R>> {
+        self.file.lock()?;
+        let behind = self.behind;
+        let pages = self.mapping.pages();
+        let done = pages.map(|pages| work(&Locked { pages, behind }));
+        self.file.unlock()?;
+        Ok(done)
+    }
+}
+
+/// What a program is told by the record of `clock` in `mapping`; none where it has to ask the
+/// kernel.
+pub(crate) fn read(mapping: &Mapping, clock: Clock) -> Option<Moment> {
+    let latch = mapping
+        .read()?
+        .latch(record_offset(clock.id()), RECORD_SIZE)?;
+    let record = latch.read(|copy| {
+        let mut words = [0; Record::WORDS];
+        for (at, word) in words.iter_mut().enumerate() {
+            *word = copy.word(at);
+        }
+        Record::from_words(&words)
+    });
+    match record.source {
+        Source::KernelClock(driver) => {
+            let driver = Clock::from_id(driver.into())?;
+            record.at(kernel::read(driver).ok()?.try_into().ok()?)
+        }
+        _ => None,
+    }
+}
+
+/// The pages, locked.
+pub(crate) struct Locked<'m> {
+    pages: PagesMut<'m>,
+    behind: usize,
+}
+
+impl Locked<'_> {
+    /// The state; none when it is of another version, or the pages are not published yet.
+    pub(crate) fn state(&self) -> Option<State> {
+        if self.pages.header().state() != Condition::Live {
+            return None;
+        }
+        let latch = self.pages.pages().latch(self.behind, State::SIZE)?;
+        let words = latch.read(|copy| {
+            (0..State::WORDS)
+                .map(|at| copy.word(at))
+                .collect::<Vec<_>>()
+        });
+        State::from_words(&words)
+    }
+
+    /// Publishes `state`: itself first, so that a successor can finish what is cut off here,
+    /// then the record of each clock.
+    pub(crate) fn publish(&self, state: &State) -> io::Result<()> {
+        let missing = || io::Error::other("the vvar pages are too short");
+        let write = |offset, size, words: &[u64]| {
+            let mut latch = self.pages.latch(offset, size).ok_or_else(missing)?;
+            latch.write(|copy| {
+                for (at, word) in words.iter().enumerate() {
+                    copy.set_word(at, *word);
+                }
+            });
+            Ok::<_, io::Error>(())
+        };
+        write(self.behind, State::SIZE, &state.to_words())?;
+        for clock in Clock::ALL {
+            let record = state.time.record(clock);
+            write(record_offset(clock.id()), RECORD_SIZE, &record.to_words())?;
+            let source = self.pages.scalar::<u64>(source_offset(clock.id()));
+            u64::store(source.ok_or_else(missing)?, record.source.to_word());
+        }
+        // No limit: time goes on by itself, and no publisher has to live for that.
+        let publisher = std::process::id().into();
+        self.pages
+            .header()
+            .publish(publisher, kernel::boottime()?, 0);
+        Ok(())
+    }
+}

@@ -1,0 +1,286 @@
+//! The time of a tree of processes.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::thread;
+use std::time::Duration;
+
+use vdsokit_clock::{Clock, Course, KernelTime, Moment, VirtualTime};
+
+use crate::error::Error;
+use crate::kernel;
+use crate::mapping::Mapping;
+use crate::name::{self, Name};
+use crate::pages::{self, State, Store};
+
+/// How long before it happens a change of course is announced, in nanoseconds: a publisher
+/// that is not held up for longer makes no clock run backwards. Publishing takes
+/// microseconds; this is for a machine that has more to do than it can.
+const LEAD: u64 = 50_000_000;
+
+/// The time of a tree of processes: its pages, and the right to publish them.
+#[derive(Debug)]
+pub struct Time {
+    store: Store,
+    /// For messages.
+    name: String,
+}
+
+/// What is done to time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// Moves the wall clocks by nanoseconds, at once.
+    Step(i128),
+    /// Sets the wall clocks, at once.
+    Set(Moment),
+    /// From now on all clocks run so many times as fast as real time: numerator and
+    /// denominator, both over 0.
+    Rate(u32, u32),
+    /// All clocks stand still.
+    Freeze,
+    /// They go on as before the freeze.
+    Resume,
+}
+
+/// Reads the pages as the clock image does. It has no descriptor, and works in a child of
+/// fork(2) as well.
+#[derive(Debug)]
+pub struct Reader(Mapping);
+
+impl Reader {
+    /// What the program is to be told of a clock; none where that is what the kernel says.
+    pub fn read(&self, clock: Clock) -> Option<Moment> {
+        pages::read(&self.0, clock)
+    }
+}
+
+/// What the clocks of a tree say.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    time: VirtualTime,
+    kernel: KernelTime,
+}
+
+impl Reading {
+    /// The kernel's time: nothing virtual.
+    ///
+    /// # Errors
+    /// [`Error::System`] when the kernel's clocks can't be read.
+    pub fn of_kernel() -> Result<Reading, Error> {
+        Ok(Reading {
+            time: VirtualTime::new(),
+            kernel: kernel::now().map_err(clocks())?,
+        })
+    }
+
+    /// What `clock` says.
+    pub fn at(&self, clock: Clock) -> Moment {
+        self.time.at(clock, &self.kernel)
+    }
+
+    /// What the kernel's own says at the same moment.
+    pub fn kernel(&self, clock: Clock) -> Moment {
+        VirtualTime::new().at(clock, &self.kernel)
+    }
+
+    /// How time goes on.
+    pub fn course(&self) -> Course {
+        self.time.course()
+    }
+}
+
+impl Time {
+    /// New pages, in which the clocks are the kernel's but for `changes`, made in this order
+    /// at one moment. With a name they can be found by [`Time::find`] as long as a process
+    /// has a descriptor of them that was handed out by [`Time::vvar`].
+    ///
+    /// # Errors
+    /// [`Error::Taken`], [`Error::Already`] for changes that make no sense, and
+    /// [`Error::System`].
+    pub fn create(name: Option<&Name>, changes: &[Change]) -> Result<Time, Error> {
+        let system = || Error::system("make the pages of the clock");
+        let mut store = Store::new(&Name::of_memfd(name)).map_err(system())?;
+        if let Some(name) = name {
+            let inode = store.inode().map_err(system())?;
+            name::check_free(name, inode)?;
+        }
+        let now = kernel::now().map_err(clocks())?;
+        let mut state = State {
+            time: VirtualTime::new(),
+            rate: (1, 1),
+        };
+        // Nobody reads yet: it happens at once.
+        for change in changes {
+            apply(&mut state, &now, 0, *change)?;
+        }
+        let published = store.locked(|pages| pages.publish(&state));
+        let published = published.map_err(system())?.transpose().map_err(system())?;
+        published.ok_or_else(|| system()(std::io::ErrorKind::InvalidData.into()))?;
+        let name = name.map(Name::to_string).unwrap_or_default();
+        Ok(Time { store, name })
+    }
+
+    /// The time of the tree called `name`.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], [`Error::System`].
+    pub fn find(name: &Name) -> Result<Time, Error> {
+        let file = name::find(name)?.open();
+        let store = file
+            .and_then(Store::of)
+            .map_err(|error| match error.kind() {
+                // Its tracer ended between the two.
+                std::io::ErrorKind::NotFound => Error::Unknown {
+                    name: name.to_string(),
+                },
+                _ => Error::system("open the pages of the clock")(error),
+            })?;
+        Ok(Time {
+            store,
+            name: name.to_string(),
+        })
+    }
+
+    /// A read-only descriptor of the pages, for delivery: they begin at offset 0.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn vvar(&self) -> Result<OwnedFd, Error> {
+        self.store
+            .descriptor()
+            .map_err(Error::system("open the pages of the clock"))
+    }
+
+    /// What answers in place of the kernel when a program asks it by system call.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn reader(&self) -> Result<Reader, Error> {
+        let mapping = self.store.map();
+        Ok(Reader(
+            mapping.map_err(Error::system("map the pages of the clock"))?,
+        ))
+    }
+
+    /// What the clocks say now.
+    ///
+    /// # Errors
+    /// [`Error::Version`], [`Error::System`].
+    pub fn read(&mut self) -> Result<Reading, Error> {
+        let state = self.store.locked(|pages| pages.state());
+        let state = state.map_err(lock())?.flatten();
+        Ok(Reading {
+            time: state.ok_or_else(|| self.version())?.time,
+            kernel: kernel::now().map_err(clocks())?,
+        })
+    }
+
+    /// Makes a change, and returns when every process of the tree has it. What it says is
+    /// decided by `change` when nobody else can change the time any more.
+    ///
+    /// Returns whether it was published in time: false after a change of course during which
+    /// this process was held up for long, so that programs may have seen a clock run
+    /// backwards.
+    ///
+    /// # Errors
+    /// Those of `change`; [`Error::Already`], [`Error::Version`], [`Error::System`].
+    pub fn change(
+        &mut self,
+        change: impl FnOnce(&Reading) -> Result<Change, Error>,
+    ) -> Result<bool, Error> {
+        let done = self.store.locked(|pages| {
+            let Some(mut state) = pages.state() else {
+                return Ok(None);
+            };
+            // A publisher that was killed may have announced something.
+            until(state.time.happens_at())?;
+            let now = kernel::now().map_err(clocks())?;
+            let change = change(&Reading {
+                time: state.time,
+                kernel: now,
+            })?;
+            apply(&mut state, &now, LEAD, change)?;
+            pages
+                .publish(&state)
+                .map_err(Error::system("publish the change"))?;
+            let is_course = !matches!(change, Change::Step(_) | Change::Set(_));
+            let happens_at = state.time.happens_at().filter(|_| is_course);
+            let published_at = kernel::monotonic().map_err(clocks())?;
+            until(happens_at)?;
+            Ok(Some(happens_at.is_none_or(|at| published_at < at)))
+        });
+        match done.map_err(lock())? {
+            Some(Ok(Some(in_time))) => Ok(in_time),
+            Some(Err(error)) => Err(error),
+            Some(Ok(None)) | None => Err(self.version()),
+        }
+    }
+
+    fn version(&self) -> Error {
+        Error::Version {
+            name: self.name.clone(),
+        }
+    }
+}
+
+impl Store {
+    fn inode(&self) -> std::io::Result<u64> {
+        let file = std::fs::File::from(self.descriptor()?);
+        Ok(file.metadata()?.ino())
+    }
+}
+
+fn clocks() -> impl FnOnce(std::io::Error) -> Error {
+    Error::system("read the kernel's clocks")
+}
+
+fn lock() -> impl FnOnce(std::io::Error) -> Error {
+    Error::system("lock the pages of the clock")
+}
+
+/// Waits until the kernel's monotonic clock has come to `at`.
+fn until(at: Option<u64>) -> Result<(), Error> {
+    let Some(at) = at else {
+        return Ok(());
+    };
+    loop {
+        let now = kernel::monotonic().map_err(clocks())?;
+        if now >= at {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_nanos(at - now));
+    }
+}
+
+fn apply(state: &mut State, now: &KernelTime, lead: u64, change: Change) -> Result<(), Error> {
+    let course = match change {
+        Change::Step(nanoseconds) => {
+            state.time.step(nanoseconds);
+            return Ok(());
+        }
+        Change::Set(wall) => {
+            state.time.set(now, wall);
+            return Ok(());
+        }
+        Change::Rate(numerator, denominator) => {
+            state.rate = (numerator, denominator);
+            Course::Rate(numerator, denominator)
+        }
+        Change::Freeze => Course::Frozen,
+        Change::Resume => Course::Rate(state.rate.0, state.rate.1),
+    };
+    match (change, state.time.course()) {
+        (Change::Freeze, Course::Frozen) => {
+            return Err(Error::Already("time stands still already"));
+        }
+        (Change::Resume, Course::Rate(..)) => {
+            return Err(Error::Already("time does not stand still"));
+        }
+        _ => {}
+    }
+    let refuse = |error: vdsokit_clock::Error| {
+        Error::system("change the course of time")(std::io::Error::other(error.to_string()))
+    };
+    state.time.run(now, lead, course).map_err(refuse)
+}
