@@ -123,6 +123,7 @@ const NEVER: Timespec = Timespec {
 };
 
 /// What the page says of a clock.
+#[derive(Default)]
 enum Page {
     Time(Timespec),
     /// Not what time it is, but what time readers have been promised by the
@@ -132,6 +133,7 @@ enum Page {
     /// and other readers are still on the way there.
     Promised(Timespec),
     /// Ask the kernel.
+    #[default]
     Nothing,
 }
 
@@ -201,12 +203,6 @@ fn promised(copy: vdsokit_vvar::latch::Copy<'_>, ticks: u64) -> Timespec {
     }
     let end = current(Line::START).wrapping_add(current(Line::LENGTH));
     Timespec::new(Line::extend(current, end))
-}
-
-impl Default for Page {
-    fn default() -> Self {
-        Self::Nothing
-    }
 }
 
 /// The kernel's answer: from its own vDSO where that is linked, else by system

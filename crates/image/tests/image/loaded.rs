@@ -19,16 +19,22 @@ use vdsokit_vvar::latch::LatchWriter;
 use vdsokit_vvar::pages::{Pages, PagesMut};
 use vdsokit_vvar::scalar::Scalar;
 
+type ClockCall = unsafe extern "C" fn(u32, *mut Timespec) -> i32;
+type DayCall = unsafe extern "C" fn(*mut Timeval, *mut Timezone) -> i32;
+type TimeCall = unsafe extern "C" fn(*mut i64) -> i64;
+type CpuCall = unsafe extern "C" fn(*mut u32, *mut u32, *mut c_void) -> i64;
+type RandomCall = unsafe extern "C" fn(*mut c_void, usize, u32, *mut c_void, usize) -> isize;
+type BoundCall = unsafe extern "C" fn(u32, *mut Timespec, *mut Timespec) -> i32;
+
 /// The functions of an image.
 #[derive(Clone, Copy)]
 pub(crate) struct Calls {
-    pub(crate) clock_gettime: unsafe extern "C" fn(u32, *mut Timespec) -> i32,
-    pub(crate) clock_getres: unsafe extern "C" fn(u32, *mut Timespec) -> i32,
-    pub(crate) gettimeofday: unsafe extern "C" fn(*mut Timeval, *mut Timezone) -> i32,
-    pub(crate) time: unsafe extern "C" fn(*mut i64) -> i64,
-    pub(crate) getcpu: unsafe extern "C" fn(*mut u32, *mut u32, *mut c_void) -> i64,
-    pub(crate) getrandom:
-        unsafe extern "C" fn(*mut c_void, usize, u32, *mut c_void, usize) -> isize,
+    pub(crate) clock_gettime: ClockCall,
+    pub(crate) clock_getres: ClockCall,
+    pub(crate) gettimeofday: DayCall,
+    pub(crate) time: TimeCall,
+    pub(crate) getcpu: CpuCall,
+    pub(crate) getrandom: RandomCall,
 }
 
 impl Calls {
@@ -43,12 +49,12 @@ impl Calls {
         // SAFETY: the symbols' functions are of these types.
         unsafe {
             Self {
-                clock_gettime: std::mem::transmute::<usize, _>(at("clock_gettime")),
-                clock_getres: std::mem::transmute::<usize, _>(at("clock_getres")),
-                gettimeofday: std::mem::transmute::<usize, _>(at("gettimeofday")),
-                time: std::mem::transmute::<usize, _>(at("time")),
-                getcpu: std::mem::transmute::<usize, _>(at("getcpu")),
-                getrandom: std::mem::transmute::<usize, _>(at("getrandom")),
+                clock_gettime: std::mem::transmute::<usize, ClockCall>(at("clock_gettime")),
+                clock_getres: std::mem::transmute::<usize, ClockCall>(at("clock_getres")),
+                gettimeofday: std::mem::transmute::<usize, DayCall>(at("gettimeofday")),
+                time: std::mem::transmute::<usize, TimeCall>(at("time")),
+                getcpu: std::mem::transmute::<usize, CpuCall>(at("getcpu")),
+                getrandom: std::mem::transmute::<usize, RandomCall>(at("getrandom")),
             }
         }
     }
@@ -84,7 +90,7 @@ impl Calls {
 /// and whose pages it publishes.
 pub(crate) struct Loaded {
     pub(crate) calls: Calls,
-    bound: unsafe extern "C" fn(u32, *mut Timespec, *mut Timespec) -> i32,
+    bound: BoundCall,
     base: usize,
     links: Vec<(String, usize)>,
     pages: PagesMut<'static>,
@@ -150,7 +156,7 @@ impl Loaded {
         Self {
             calls: Calls::new(&image, base),
             // SAFETY: the symbol's function is of this type.
-            bound: unsafe { std::mem::transmute::<usize, _>(symbol(c"vdso_clock_bound")) },
+            bound: unsafe { std::mem::transmute::<usize, BoundCall>(symbol(c"vdso_clock_bound")) },
             base,
             links,
             pages,

@@ -1,5 +1,9 @@
 //! The clock image, built for the tests, and a copy of it in this process.
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test program uses a part of it"
+)]
 
 mod build;
 pub(crate) mod counter;

@@ -4,7 +4,7 @@
 //! compiled in unless it was built against that image. The note's owner is
 //! [`crate::NOTE_NAME`], its type [`crate::NOTE_DIRECTORY`].
 //!
-//! Every number is little-endian, whatever the machine. Behind the [`wire::Head`] come
+//! Every number is little-endian, whatever the machine. Behind the head come
 //! the buckets for look-up by name, the variables in the order of their declaration,
 //! the fields of all records, and the strings, each ended by a NUL.
 //!
