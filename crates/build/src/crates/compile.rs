@@ -107,5 +107,43 @@ pub(super) fn declared(archive: &[u8]) -> Result<String, CrateError> {
             declared += &String::from_utf8_lossy(section.data()?);
         }
     }
-    Ok(declared)
+    Ok(in_order(&declared))
+}
+
+/// Variables as they are declared, then functions by name. The compiler puts what several
+/// macros have declared in any order, and an image is to depend on the source alone.
+fn in_order(declared: &str) -> String {
+    let mut variables = String::new();
+    let mut functions: Vec<String> = Vec::new();
+    let mut in_function = false;
+    // A table begins with a line of its own; text of the user's stands quoted behind a key.
+    for line in declared.split_inclusive('\n') {
+        if line.starts_with('[') {
+            in_function = line.starts_with("[function.");
+            if in_function {
+                functions.push(String::new());
+            }
+        }
+        match functions.last_mut().filter(|_| in_function) {
+            Some(function) => function.push_str(line),
+            None => variables.push_str(line),
+        }
+    }
+    functions.sort();
+    variables + &functions.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_declarations_is_the_sources_whatever_the_compilers() {
+        let wanted = "[var.a]\ntype = \"u8\"\n[var.b]\ntype = \"u8\"\n\
+                      [function.a]\ndoc = \"[x]\"\n[function.b]\n";
+        let compiled = "[function.b]\n[function.a]\ndoc = \"[x]\"\n\
+                        [var.a]\ntype = \"u8\"\n[var.b]\ntype = \"u8\"\n";
+        assert_eq!(in_order(compiled), wanted);
+        assert_eq!(in_order(wanted), wanted);
+    }
 }
