@@ -55,7 +55,7 @@ pub(super) fn slow(facts: &Facts, functions: &[Function]) -> Finding {
         }
         None if by_command_line => finding.advise(format!(
             "Take `{chosen}` off the kernel's command line. At present the kernel offers nothing \
-             that a vDSO can read; the next finding says why."
+             that a vDSO can read; another finding says why."
         )),
         None => finding.advise(advice_without_choice(current, facts)),
     }
