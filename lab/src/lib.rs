@@ -39,6 +39,7 @@ mod cpio;
 pub mod debian;
 mod error;
 mod machine;
+pub mod own;
 pub mod plan;
 mod programs;
 mod workshop;

@@ -2,6 +2,7 @@
 
 mod figures;
 mod html;
+mod kernel;
 mod steps;
 mod tools;
 mod vm;
@@ -25,6 +26,9 @@ enum Chore {
         /// List the steps and what each is for
         #[arg(long)]
         list: bool,
+        /// Take the time that it takes: build a kernel where none is in the cache
+        #[arg(long)]
+        all: bool,
     },
     /// Measure what programs pay for another time, beside libfaketime
     Figures,
@@ -44,8 +48,8 @@ fn main() -> ExitCode {
             steps::list();
             ExitCode::SUCCESS
         }
-        Chore::Test { steps, .. } => steps::run(&steps),
         Chore::Figures => figures::run(),
+        Chore::Test { steps, all, .. } => steps::run(&steps, all),
         Chore::Vm { list: true, .. } => {
             vm::list();
             ExitCode::SUCCESS

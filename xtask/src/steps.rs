@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 /// How a step ended, unless it failed: `Err` says in one line what went wrong.
@@ -136,6 +137,12 @@ const STEPS: &[Step] = &[
         "what needs a kernel of its own, in emulated machines",
         crate::vm::step,
     ),
+    Step::new(
+        "kernel",
+        "the page about adding functions to Linux, its kernel, and what that kernel does",
+        crate::kernel::step,
+    )
+    .optional(),
 ];
 
 /// Prints the steps.
@@ -145,8 +152,16 @@ pub(crate) fn list() {
     }
 }
 
+static ALL: OnceLock<bool> = OnceLock::new();
+
+/// May a step take all the time that it takes?
+pub(crate) fn all() -> bool {
+    ALL.get().copied().unwrap_or(false)
+}
+
 /// Runs the steps named, or all; tells which failed.
-pub(crate) fn run(names: &[String]) -> ExitCode {
+pub(crate) fn run(names: &[String], take_time: bool) -> ExitCode {
+    ALL.get_or_init(|| take_time);
     let find = |name: &String| STEPS.iter().find(|step| step.name == *name);
     if let Some(unknown) = names.iter().find(|name| find(name).is_none()) {
         eprintln!("xtask: no step is called `{unknown}`; `cargo xtask test --list` shows them");

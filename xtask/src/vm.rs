@@ -56,7 +56,8 @@ pub(crate) fn step() -> Outcome {
     }
 }
 
-fn run_checks(checks: &[&Check], verbose: bool) -> Outcome {
+/// Runs checks and shows how they went, with all that they printed if asked to.
+pub(crate) fn run_checks(checks: &[&Check], verbose: bool) -> Outcome {
     let (mut passed, mut failed) = (0, Vec::new());
     let result = Workshop::new(steps::root()).and_then(|workshop| {
         vdsokit_lab::run(&workshop, checks, |boot| {

@@ -52,7 +52,7 @@ mod output;
 mod verify;
 
 pub use arch::Architecture;
-pub use crates::{CrateError, build_crate};
+pub use crates::{CrateError, build_crate, code};
 pub use declaration::Declaration;
 pub use header::{header, pkg_config};
 pub use image::{ImageError, image};

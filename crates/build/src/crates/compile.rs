@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Where the macros of `vdsokit-rt` put what they declare.
-pub(super) const DECLARATION: &str = ".vdsokit.declaration";
+pub const DECLARATION: &str = ".vdsokit.declaration";
 
 /// What every crate of an image is compiled with.
-const FLAGS: [&str; 4] = [
+pub const FLAGS: [&str; 4] = [
     "--cfg=vdsokit_image",
     "--check-cfg=cfg(vdsokit_image)",
     "-Crelocation-model=pic",
@@ -20,9 +20,9 @@ const FLAGS: [&str; 4] = [
     "-Cforce-unwind-tables=yes",
 ];
 
-/// How: whole-program, since every function of an image is an entry, and no more of the
+/// How, as cargo's `--config`: whole-program, since every function of an image is an entry, and no more of the
 /// core library shall come along than is called.
-const PROFILE: [&str; 6] = [
+pub const PROFILE: [&str; 6] = [
     "profile.release.panic=\"abort\"",
     "profile.release.lto=\"fat\"",
     "profile.release.codegen-units=1",

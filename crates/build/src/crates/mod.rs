@@ -11,6 +11,14 @@ mod linker;
 mod script;
 mod survey;
 
+/// What a crate's code is compiled with, and by which names it knows functions and
+/// variables: for those who link it into something else than an image of its own.
+pub mod code {
+    pub use super::compile::{DECLARATION, FLAGS, PROFILE};
+    pub use super::script::{PAGES, VARIABLE};
+    pub use crate::declaration::STRONG;
+}
+
 use crate::arch::Architecture;
 use crate::declaration::{Declaration, Invalid, STRONG};
 use crate::image::code::Export;

@@ -8,9 +8,9 @@ use std::fmt::Write;
 use vdsokit_vvar::layout::Cursor;
 
 /// The symbol at which the vvar pages begin.
-const PAGES: &str = "__vdsokit_vvar";
+pub const PAGES: &str = "__vdsokit_vvar";
 /// What stands before a variable's name in the name of its symbol.
-const VARIABLE: &str = "__vvar_";
+pub const VARIABLE: &str = "__vvar_";
 
 /// The script for code at `address` and vvar pages at `pages`.
 pub(super) fn script(declaration: &Declaration, address: u64, pages: u64) -> String {

@@ -12,6 +12,7 @@ mod demo;
 mod doctor;
 mod dump;
 mod get;
+mod kernel;
 mod ls;
 mod man;
 mod retire;
@@ -46,6 +47,7 @@ pub(crate) enum Command {
     Get(get::Arguments),
     Ls(ls::Arguments),
     Man(man::Arguments),
+    Kernel(kernel::Arguments),
     Retire(retire::Arguments),
     #[cfg(target_arch = "x86_64")]
     Run(run::Arguments),
@@ -76,6 +78,7 @@ impl Command {
             Self::Get(arguments) => get::run(&arguments),
             Self::Ls(arguments) => ls::run(&arguments),
             Self::Man(arguments) => man::run(&arguments),
+            Self::Kernel(arguments) => kernel::run(&arguments),
             Self::Retire(arguments) => retire::run(&arguments),
             #[cfg(target_arch = "x86_64")]
             Self::Run(arguments) => Ok(run::run(&arguments)),

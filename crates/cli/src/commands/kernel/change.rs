@@ -1,0 +1,83 @@
+//! `vdso kernel add` and `remove`: editing a Linux source tree.
+
+use miette::Result;
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use vdsokit_build::{Architecture, build_crate};
+use vdsokit_kernel::{Package, Plan, Tree};
+
+/// Add a crate's virtual system calls to a Linux source tree
+///
+/// The tree's vDSO then exports the crate's functions, its data pages hold the crate's
+/// variables, and the kernel keeps them up to date. The kernel's make compiles the crate.
+/// Doing it again changes nothing, or brings the tree up to date with the crate.
+#[derive(clap::Args)]
+pub(super) struct Add {
+    /// The crate's directory
+    source: PathBuf,
+    #[command(flatten)]
+    how: How,
+}
+
+/// Take what was added out again, to the byte
+#[derive(clap::Args)]
+pub(super) struct Remove {
+    /// The crate, by the name that `add` printed; all crates without it
+    name: Option<String>,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(clap::Args)]
+struct How {
+    /// The Linux source tree
+    #[arg(long, value_name = "DIR")]
+    tree: PathBuf,
+    /// Show the change as a diff, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print which files change as JSON
+    #[arg(long, conflicts_with = "dry_run")]
+    json: bool,
+}
+
+pub(super) fn add(arguments: &Add) -> Result<ExitCode> {
+    let Add { source, how } = arguments;
+    let tree = Tree::open(&how.tree)?;
+    let built = build_crate(source, Architecture::X86_64)?;
+    let package = Package::new(source, &built.image)?;
+    let plan = vdsokit_kernel::add(&tree, &package)?;
+    carry_out(how, &tree, &plan, &format!("{} is in", package.name()))
+}
+
+pub(super) fn remove(arguments: &Remove) -> Result<ExitCode> {
+    let Remove { name, how } = arguments;
+    let tree = Tree::open(&how.tree)?;
+    let plan = vdsokit_kernel::remove(&tree, name.as_deref())?;
+    let what = name.as_deref().unwrap_or("everything");
+    carry_out(how, &tree, &plan, &format!("{what} is out of"))
+}
+
+fn carry_out(how: &How, tree: &Tree, plan: &Plan, done: &str) -> Result<ExitCode> {
+    if how.dry_run {
+        print!("{plan}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    plan.apply()?;
+    let files: Vec<_> = plan
+        .files()
+        .map(|file| file.display().to_string())
+        .collect();
+    if how.json {
+        println!("{}", json!({"linux": tree.version(), "changed": files}));
+    } else if files.is_empty() {
+        println!("nothing to do: {done} Linux {}", tree.version());
+    } else {
+        for file in files {
+            println!("{file}");
+        }
+        println!("{done} Linux {}", tree.version());
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,95 @@
+//! The list of what was added to a tree, which lies in the tree.
+
+use crate::error::Error;
+use crate::package::Package;
+use crate::tree::Tree;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use vdsokit_vvar::layout::Hash;
+
+/// Where it lies.
+pub(crate) const FILE: &str = "arch/x86/entry/vdso/vdsokit/list.toml";
+
+/// What was added, and how the generated files were written.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct List {
+    /// In the order in which their pages lie.
+    #[serde(default, rename = "crate")]
+    pub(crate) crates: Vec<Added>,
+    /// Each generated file and the hash of what was written to it.
+    #[serde(default)]
+    pub(crate) files: BTreeMap<PathBuf, String>,
+}
+
+/// One crate.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Added {
+    pub(crate) name: String,
+    pub(crate) library: String,
+    pub(crate) root: PathBuf,
+    pub(crate) pages: usize,
+}
+
+impl List {
+    /// The tree's, empty when nothing was added.
+    pub(crate) fn read(tree: &Tree) -> Result<Self, Error> {
+        let text = tree.read(Path::new(FILE))?.unwrap_or_default();
+        toml::from_str(&text).map_err(|error| Error::List {
+            file: FILE.into(),
+            why: error.to_string().trim_end().to_owned(),
+        })
+    }
+
+    /// Its text.
+    pub(crate) fn text(&self) -> Result<String, Error> {
+        let list = toml::to_string(self).map_err(|error| Error::List {
+            file: FILE.into(),
+            why: error.to_string(),
+        })?;
+        Ok(format!(
+            "# What `vdso kernel add` added to this tree, for `vdso kernel remove`.\n{list}"
+        ))
+    }
+
+    /// Adds a crate or brings it up to date; the others keep their order.
+    pub(crate) fn add(&mut self, package: &Package) {
+        let added = Added {
+            name: package.name.clone(),
+            library: package.library.clone(),
+            root: package.root.clone(),
+            pages: package.pages(),
+        };
+        match self.crates.iter_mut().find(|old| old.name == added.name) {
+            Some(old) => *old = added,
+            None => self.crates.push(added),
+        }
+    }
+
+    /// Data pages of all crates.
+    pub(crate) fn pages(&self) -> usize {
+        self.crates.iter().map(|added| added.pages).sum()
+    }
+
+    /// Refuses a generated file that is not as it was written.
+    pub(crate) fn check(&self, file: &Path, text: &str) -> Result<(), Error> {
+        match self.files.get(file) {
+            Some(hash) if *hash == hash_of(text) => Ok(()),
+            expected => Err(Error::Changed {
+                file: file.to_owned(),
+                line: 1,
+                found: match expected {
+                    Some(_) => "this generated file is not as it was written".into(),
+                    None => "this file was not written by `vdso kernel add`".into(),
+                },
+            }),
+        }
+    }
+}
+
+/// Enough to tell that somebody edited a file; no protection from a forger.
+pub(crate) fn hash_of(text: &str) -> String {
+    format!("{:016x}", Hash::of_name(text))
+}

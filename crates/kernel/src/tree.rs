@@ -1,0 +1,260 @@
+//! A Linux tree: which one it is, and where insertions go in it.
+//!
+//! Two ways in which Linux lays out and builds its vDSO on x86 are known:
+//!
+//! * [`Layout::Classic`], 6.1 to 6.12: one linker script for all images in
+//!   `arch/x86/entry/vdso`, all data pages in one mapping whose first page is the vvar page.
+//!   Our pages come before it: `vvar_start` moves down.
+//! * [`Layout::Generic`], from 7.2 on: the pages of `lib/vdso/datastore.c`, then a mapping of
+//!   the architecture's own for the clocks of hypervisors, then a directory for each word
+//!   size. Our pages are the last of that second mapping.
+//!
+//! Either way they are pages of their own, outside the time namespace's exchange of pages:
+//! a process in a time namespace, which sees the namespace's page in place of the vvar page,
+//! sees ours as everybody does, and no offset of ours can meet one of the kernel's own.
+//!
+//! Source: `arch/x86/entry/vdso/{vma.c,vdso-layout.lds.S}` of 6.1 and 6.12,
+//! `arch/x86/entry/vdso/vma.c`, `lib/vdso/datastore.c` and
+//! `arch/x86/include/asm/vdso/vsyscall.h` of 7.2.
+
+use crate::edit::{Anchor, Insertion};
+use crate::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How a tree builds its vDSO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// 6.1 to 6.12.
+    Classic,
+    /// From 7.2 on: the generic data store, a directory for each word size.
+    Generic {
+        /// Data pages of the tree's own, all mappings together.
+        pages: u32,
+        /// Those of them that the architecture adds for hypervisors' clocks.
+        clock_pages: u32,
+    },
+}
+
+/// A Linux source tree that functions can be added to.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    root: PathBuf,
+    version: String,
+    layout: Layout,
+}
+
+/// Where the vDSO of x86 is built.
+pub(crate) const VDSO: &str = "arch/x86/entry/vdso";
+const GENERIC_PAGES: &str = "arch/x86/include/asm/vdso/vsyscall.h";
+
+impl Tree {
+    /// The tree in the directory `root`.
+    ///
+    /// # Errors
+    /// [`Error::NoTree`] and [`Error::UnknownTree`] say what is not as it should be.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        let no_tree = |why: &str| Error::NoTree {
+            tree: root.to_owned(),
+            why: why.into(),
+        };
+        let makefile = fs::read_to_string(root.join("Makefile"))
+            .map_err(|error| no_tree(&format!("Makefile: {error}")))?;
+        let version = version(&makefile)
+            .ok_or_else(|| no_tree("its Makefile names no VERSION and PATCHLEVEL"))?;
+        if !root.join(VDSO).is_dir() {
+            return Err(no_tree(&format!("it has no {VDSO}")));
+        }
+        let layout = layout(root).map_err(|why| Error::UnknownTree {
+            version: version.clone(),
+            why,
+        })?;
+        Ok(Self {
+            root: root.to_owned(),
+            version,
+            layout,
+        })
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `6.12.9`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// How it builds its vDSO.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// What goes into its files.
+    pub(crate) fn insertions(&self) -> &'static [Insertion] {
+        match self.layout {
+            Layout::Classic => CLASSIC,
+            Layout::Generic { .. } => GENERIC,
+        }
+    }
+
+    /// The linker script that lists what the 64-bit image exports.
+    pub(crate) fn exports(&self) -> &'static str {
+        match self.layout {
+            Layout::Classic => "arch/x86/entry/vdso/vdso.lds.S",
+            Layout::Generic { .. } => "arch/x86/entry/vdso/vdso64/vdso64.lds.S",
+        }
+    }
+
+    /// Reads a file, named from the root of the tree; `None` when there is none.
+    pub(crate) fn read(&self, file: &Path) -> Result<Option<String>, Error> {
+        let path = self.root.join(file);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::file(path, "read")(error)),
+        }
+    }
+}
+
+fn version(makefile: &str) -> Option<String> {
+    let value = |name: &str| {
+        makefile.lines().find_map(|line| {
+            let (key, value) = line.split_once('=')?;
+            (key.trim() == name).then(|| value.trim().to_owned())
+        })
+    };
+    let (version, level) = (value("VERSION")?, value("PATCHLEVEL")?);
+    let sublevel = value("SUBLEVEL").unwrap_or_default();
+    let dot = if sublevel.is_empty() { "" } else { "." };
+    Some(format!("{version}.{level}{dot}{sublevel}"))
+}
+
+/// Told by the files that are there, not by the version: distributions carry changes over.
+fn layout(root: &Path) -> Result<Layout, String> {
+    let read = |file: &str| fs::read_to_string(root.join(file)).ok();
+    if root
+        .join("arch/x86/entry/vdso/vdso64/vdso64.lds.S")
+        .is_file()
+    {
+        let text = read(GENERIC_PAGES).ok_or(format!("it has no {GENERIC_PAGES}"))?;
+        let number = |name: &str| {
+            let mut values = text.lines().filter_map(|line| {
+                let mut words = line.split_whitespace();
+                (words.next() == Some("#define") && words.next() == Some(name))
+                    .then(|| words.next()?.parse().ok())?
+            });
+            values
+                .next()
+                .ok_or(format!("{GENERIC_PAGES} gives no number for {name}"))
+        };
+        return Ok(Layout::Generic {
+            pages: number("__VDSO_PAGES")?,
+            clock_pages: number("VDSO_NR_VCLOCK_PAGES")?,
+        });
+    }
+    let vma = read("arch/x86/entry/vdso/vma.c").unwrap_or_default();
+    if root.join("arch/x86/entry/vdso/vdso-layout.lds.S").is_file()
+        && vma.contains("sym_vvar_start")
+    {
+        return Ok(Layout::Classic);
+    }
+    Err(format!(
+        "{VDSO} has neither vdso64/vdso64.lds.S nor a vma.c with sym_vvar_start"
+    ))
+}
+
+const UPDATE_HEADER: Insertion = Insertion {
+    file: "kernel/time/vsyscall.c",
+    anchor: Anchor::After(&["#include <linux/timekeeper_internal.h>"]),
+    text: "#ifdef CONFIG_X86_64\n#include <asm/vdsokit/kernel.h>\n#endif\n",
+};
+const UPDATE: Insertion = Insertion {
+    file: "kernel/time/vsyscall.c",
+    anchor: Anchor::Before(&["void update_vsyscall(struct timekeeper *tk)", "}"]),
+    text: "#ifdef CONFIG_X86_64\n\tvdsokit_update(tk);\n#endif\n",
+};
+const FAULT_HEADER: Insertion = Insertion {
+    file: "arch/x86/entry/vdso/vma.c",
+    anchor: Anchor::After(&["#include <linux/ptrace.h>"]),
+    text: "#include <asm/vdsokit/kernel.h>\n",
+};
+const KERNEL_SIDE: &str = "obj-$(CONFIG_X86_64) += vdsokit/\n";
+
+/// In the order in which they lie in each file: one that goes to the end comes last.
+const CLASSIC: &[Insertion] = &[
+    Insertion {
+        file: "arch/x86/entry/vdso/Makefile",
+        anchor: Anchor::End,
+        text: "obj-$(CONFIG_X86_64) += vdsokit/\n\
+               include $(srctree)/arch/x86/entry/vdso/vdsokit/Makefile.vdso\n",
+    },
+    Insertion {
+        file: "arch/x86/entry/vdso/vdso-layout.lds.S",
+        anchor: Anchor::After(&["timens_page ="]),
+        text: "#include <asm/vdsokit/symbols.lds.h>\n",
+    },
+    Insertion {
+        file: "arch/x86/entry/vdso/vdso.lds.S",
+        anchor: Anchor::After(&["VERSION {", "local: *;", "};"]),
+        text: "#include <asm/vdsokit/versions.lds.h>\n",
+    },
+    FAULT_HEADER,
+    Insertion {
+        file: "arch/x86/entry/vdso/vma.c",
+        anchor: Anchor::After(&[
+            "static vm_fault_t vvar_fault(",
+            "if (!image)",
+            "return VM_FAULT_SIGBUS;",
+        ]),
+        text: "\tif (vmf->pgoff < VDSOKIT_PAGES)\n\
+               \t\treturn vdsokit_fault(vma, vmf, vmf->pgoff);\n",
+    },
+    UPDATE_HEADER,
+    UPDATE,
+];
+
+const GENERIC: &[Insertion] = &[
+    Insertion {
+        file: "arch/x86/entry/vdso/Makefile",
+        anchor: Anchor::End,
+        text: KERNEL_SIDE,
+    },
+    Insertion {
+        file: "arch/x86/entry/vdso/vdso64/Makefile",
+        anchor: Anchor::End,
+        text: "include $(srctree)/arch/x86/entry/vdso/vdsokit/Makefile.vdso\n",
+    },
+    Insertion {
+        file: "arch/x86/entry/vdso/common/vdso-layout.lds.S",
+        anchor: Anchor::After(&["hvclock_page ="]),
+        text: "#include <asm/vdsokit/symbols.lds.h>\n",
+    },
+    Insertion {
+        file: "arch/x86/entry/vdso/vdso64/vdso64.lds.S",
+        anchor: Anchor::After(&["VERSION {", "local: *;", "};"]),
+        text: "#include <asm/vdsokit/versions.lds.h>\n",
+    },
+    Insertion {
+        file: GENERIC_PAGES,
+        anchor: Anchor::After(&["#define VDSO_NR_VCLOCK_PAGES"]),
+        text: "#include <asm/vdsokit/pages.h>\n",
+    },
+    FAULT_HEADER,
+    Insertion {
+        file: "arch/x86/entry/vdso/vma.c",
+        anchor: Anchor::Before(&[
+            "static vm_fault_t vvar_vclock_fault(",
+            "switch (vmf->pgoff) {",
+        ]),
+        text: "\tif (vmf->pgoff >= VDSO_NR_VCLOCK_PAGES - VDSOKIT_PAGES)\n\
+               \t\treturn vdsokit_fault(vma, vmf, vmf->pgoff -\n\
+               \t\t\t\t     (VDSO_NR_VCLOCK_PAGES - VDSOKIT_PAGES));\n",
+    },
+    UPDATE_HEADER,
+    UPDATE,
+];

@@ -1,0 +1,268 @@
+//! A kernel of our own: Debian's source with virtual system calls added, as
+//! docs/adding-a-virtual-system-call.md builds it, and what is checked inside.
+
+use crate::checks::{Check, Kernel, Need};
+use crate::workshop::output_of;
+use crate::{Error, Workshop, debian};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where the page's commands are run: the tree, and `build` beside it.
+#[must_use]
+pub fn directory(workshop: &Workshop) -> PathBuf {
+    workshop.cache.join("linux")
+}
+
+/// The kernel's image, once it is built.
+#[must_use]
+pub fn image(workshop: &Workshop) -> PathBuf {
+    build(workshop).join("arch/x86/boot/bzImage")
+}
+
+/// The 64-bit vDSO as the kernel's make linked it, without its local symbols; with them it is
+/// called `vdso64.so.dbg`.
+#[must_use]
+pub fn vdso(workshop: &Workshop) -> PathBuf {
+    build(workshop).join("arch/x86/entry/vdso/vdso64.so")
+}
+
+fn build(workshop: &Workshop) -> PathBuf {
+    directory(workshop).join("build")
+}
+
+const OWN: &[Kernel] = &[Kernel {
+    name: "6.12-own",
+    image: |workshop| there(image(workshop)),
+}];
+
+fn there(file: PathBuf) -> Result<PathBuf, Error> {
+    fs::metadata(&file).map_err(Error::file(&file))?;
+    Ok(file)
+}
+
+/// The table.
+pub const CHECKS: &[Check] = &[
+    inside(
+        "values",
+        "both functions return what the kernel counts, and follow it",
+        &["inside", "values"],
+    ),
+    inside(
+        "no-system-call",
+        "two million calls in a process that a system call would kill",
+        &["inside", "no-system-call"],
+    ),
+    inside(
+        "no-writing",
+        "mprotect of every vvar page for writing is denied, and so is /proc/self/mem",
+        &["inside", "no-writing"],
+    ),
+    inside(
+        "time-namespace",
+        "in a time namespace the values are the same",
+        &["inside", "time-namespace"],
+    ),
+    inside(
+        "linked",
+        "a program linked against vdso64.so finds the functions in the process",
+        &["linked"],
+    ),
+    inside(
+        "loaded",
+        "dlopen and dlvsym find them by name and version",
+        &["loaded"],
+    ),
+    inside("small", "the 32-bit image works as ever", &["small"]),
+    inside(
+        "selftest-gettimeofday",
+        "the kernel's own test of its vDSO",
+        &["vdso_test_gettimeofday"],
+    ),
+    inside(
+        "selftest-getcpu",
+        "the kernel's own test of its vDSO",
+        &["vdso_test_getcpu"],
+    ),
+    inside(
+        "selftest-abi",
+        "the kernel's own test of its vDSO",
+        &["vdso_test_abi"],
+    ),
+    inside(
+        "selftest-clock-getres",
+        "the kernel's own test of its vDSO",
+        &["vdso_test_clock_getres"],
+    ),
+    inside(
+        "selftest-correctness",
+        "the kernel's own test of its vDSO",
+        &["vdso_test_correctness"],
+    ),
+    inside(
+        "selftest-standalone",
+        "the kernel's own test of its vDSO",
+        &["vdso_standalone_test_x86"],
+    ),
+    inside(
+        "selftest-getrandom",
+        "the kernel's own test of its vDSO",
+        &["vdso_test_getrandom", "bench-single"],
+    ),
+    inside(
+        "selftest-timens",
+        "the kernel's own test of time namespaces",
+        &["timens"],
+    ),
+    inside(
+        "selftest-timens-exec",
+        "the kernel's own test of time namespaces",
+        &["exec"],
+    ),
+];
+
+const fn inside(name: &'static str, why: &'static str, command: &'static [&'static str]) -> Check {
+    Check {
+        name,
+        why,
+        command,
+        needs: NEEDS,
+        kernels: OWN,
+        command_line: "tsc=reliable",
+        seconds: 120,
+    }
+}
+
+/// A program of ours in C, and one of the kernel's tests.
+macro_rules! program {
+    ($name:literal, $source:literal, $($option:expr),*) => {
+        Need::File {
+            at: concat!("/bin/", $name),
+            make: |workshop| compile(workshop, $name, $source, &[$($option),*]),
+        }
+    };
+}
+macro_rules! selftest {
+    ($group:literal, $name:literal) => {
+        Need::File {
+            at: concat!("/bin/", $name),
+            make: |workshop| there(build(workshop).join(concat!("kselftest/", $group, "/", $name))),
+        }
+    };
+}
+
+/// The loader and the C library of this machine, for the programs that are not static.
+const NEEDS: &[Need] = &[
+    Need::File {
+        at: "/lib64/ld-linux-x86-64.so.2",
+        make: |_| there("/lib64/ld-linux-x86-64.so.2".into()),
+    },
+    Need::File {
+        at: "/lib/x86_64-linux-gnu/libc.so.6",
+        make: |_| there("/lib/x86_64-linux-gnu/libc.so.6".into()),
+    },
+    program!("inside", "inside.c", "-static"),
+    program!("linked", "linked.c", LINKED),
+    program!("loaded", "loaded.c", "-Wall"),
+    program!("small", "small.S", "-m32", "-nostdlib", "-static"),
+    selftest!("vDSO", "vdso_test_gettimeofday"),
+    selftest!("vDSO", "vdso_test_getcpu"),
+    selftest!("vDSO", "vdso_test_abi"),
+    selftest!("vDSO", "vdso_test_clock_getres"),
+    selftest!("vDSO", "vdso_test_correctness"),
+    selftest!("vDSO", "vdso_standalone_test_x86"),
+    selftest!("vDSO", "vdso_test_getrandom"),
+    selftest!("timens", "timens"),
+    selftest!("timens", "exec"),
+];
+
+/// Stands for the image among a compiler's options.
+const LINKED: &str = "vdso64.so";
+
+fn compile(
+    workshop: &Workshop,
+    name: &str,
+    source: &str,
+    options: &[&str],
+) -> Result<PathBuf, Error> {
+    let directory = workshop.output().join("own");
+    fs::create_dir_all(&directory).map_err(Error::file(&directory))?;
+    let program = directory.join(name);
+    let sources = workshop.root.join("crates/kernel/tests/guest");
+    let mut command = Command::new("cc");
+    command
+        .args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"])
+        .arg(&program)
+        .arg("-I")
+        .arg(workshop.root.join("examples/processes"))
+        .arg(sources.join(source));
+    for option in options {
+        if *option == LINKED {
+            command.arg(vdso(workshop));
+        } else {
+            command.arg(option);
+        }
+    }
+    output_of(&mut command)?;
+    Ok(program)
+}
+
+/// As much of Debian's source of a series as `vdso kernel add` edits, unpacked into the cache.
+///
+/// # Errors
+/// When the package can't be had or unpacked.
+pub fn sources(workshop: &Workshop, series: &str) -> Result<PathBuf, Error> {
+    const EDITED: [&str; 5] = [
+        "Makefile",
+        "arch/x86/entry/vdso",
+        "arch/x86/include/asm",
+        "kernel/time",
+        "lib/vdso",
+    ];
+    let package = format!("linux-source-{series}");
+    let tree = directory(workshop).join(format!("edited-{series}"));
+    if tree.is_dir() {
+        return Ok(tree);
+    }
+    let archive = debian::file(workshop, &package, &format!("usr/src/{package}.tar.xz"))?;
+    // Whole trees only: unpack beside the place, then rename.
+    let fresh = tree.with_extension(std::process::id().to_string());
+    fs::create_dir_all(&fresh).map_err(Error::file(&fresh))?;
+    output_of(
+        Command::new("tar")
+            .arg("-xf")
+            .arg(&archive)
+            .args(["--strip-components=1", "-C"])
+            .arg(&fresh)
+            .args(EDITED.map(|path| format!("{package}/{path}"))),
+    )?;
+    fs::rename(&fresh, &tree).map_err(Error::file(&tree))?;
+    Ok(tree)
+}
+
+/// How many instructions a function of the image has, up to and with its last.
+///
+/// # Errors
+/// When objdump fails, or shows no such function.
+pub fn instructions(image: &Path, function: &str) -> Result<usize, Error> {
+    let listing = output_of(
+        Command::new("objdump")
+            .args(["--disassemble", "--no-show-raw-insn"])
+            .arg(format!("--disassemble={function}"))
+            .arg(image),
+    )?;
+    let count = listing
+        .lines()
+        .skip_while(|line| !line.ends_with(&format!("<{function}>:")))
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter(|line| !line.contains("nop") && !line.contains("int3"))
+        .count();
+    if count == 0 {
+        return Err(Error::Command {
+            command: format!("objdump {}", image.display()),
+            how: format!("it shows no {function}"),
+        });
+    }
+    Ok(count)
+}
