@@ -14,7 +14,7 @@ use criterion::{Bencher, Criterion};
 use std::ffi::CString;
 use std::hint::black_box;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -88,6 +88,18 @@ fn thread_time() -> Duration {
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
+/// One call after the other, in this thread's own time: what else the machine does
+/// takes nothing from it.
+fn alone<T>(bencher: &mut Bencher<'_>, mut call: impl FnMut() -> T) {
+    bencher.iter_custom(|rounds| {
+        let start = thread_time();
+        for _ in 0..rounds {
+            black_box(call());
+        }
+        thread_time() - start
+    });
+}
+
 /// Reads while `others` threads read too.
 fn among<T>(
     bencher: &mut Bencher<'_>,
@@ -105,13 +117,7 @@ fn among<T>(
             })
         })
         .collect();
-    bencher.iter_custom(|rounds| {
-        let start = thread_time();
-        for _ in 0..rounds {
-            black_box(read());
-        }
-        thread_time() - start
-    });
+    alone(bencher, read);
     stop.store(true, Ordering::Relaxed);
     for thread in threads {
         thread.join().expect("a reader");
@@ -125,16 +131,16 @@ fn measure(criterion: &mut Criterion, path: &Path) {
     let cell = Box::leak(Box::new(AtomicU64::new(7)));
 
     criterion.bench_function("read 8/atomic", |b| {
-        b.iter(|| black_box(&*cell).load(Ordering::Acquire))
+        alone(b, || black_box(&*cell).load(Ordering::Acquire))
     });
-    criterion.bench_function("read 8/vdsokit", |b| b.iter(|| black_box(&word).get()));
-    criterion.bench_function("read 32/vdsokit", |b| b.iter(|| black_box(&four).get()));
+    criterion.bench_function("read 8/vdsokit", |b| alone(b, || black_box(&word).get()));
+    criterion.bench_function("read 32/vdsokit", |b| alone(b, || black_box(&four).get()));
     let getter = load(path, "bench_word");
     assert_eq!(getter(), 7);
-    criterion.bench_function("call/vdsokit", |b| b.iter(|| black_box(getter)()));
+    criterion.bench_function("call/vdsokit", |b| alone(b, || black_box(getter)()));
     if let Some(ordinary) = ordinary(path.parent().expect("a directory")) {
         assert_eq!(ordinary(), 7);
-        criterion.bench_function("call/ordinary", |b| b.iter(|| black_box(ordinary)()));
+        criterion.bench_function("call/ordinary", |b| alone(b, || black_box(ordinary)()));
     }
     for others in [0, 1, 7] {
         let (word, four) = (word.clone(), four.clone());
@@ -149,10 +155,10 @@ fn measure(criterion: &mut Criterion, path: &Path) {
         });
     }
     criterion.bench_function("publish 8/vdsokit", |b| {
-        b.iter(|| publisher.word.set(black_box(9)))
+        alone(b, || publisher.word.set(black_box(9)))
     });
     criterion.bench_function("publish 32/vdsokit", |b| {
-        b.iter(|| publisher.four.set(black_box(&FOUR)))
+        alone(b, || publisher.four.set(black_box(&FOUR)))
     });
     #[cfg(feature = "iceoryx2")]
     blackboard::measure(criterion);
@@ -160,7 +166,7 @@ fn measure(criterion: &mut Criterion, path: &Path) {
 
 #[cfg(feature = "iceoryx2")]
 mod blackboard {
-    use super::{FOUR, black_box};
+    use super::{FOUR, alone, black_box};
     use criterion::Criterion;
     use iceoryx2::prelude::*;
 
@@ -182,28 +188,30 @@ mod blackboard {
         let writer = service.writer_builder().create().expect("a writer");
         let word = reader.entry::<u64>(&1).expect("an entry");
         let four = reader.entry::<Four>(&2).expect("an entry");
-        criterion.bench_function("read 8/iceoryx2", |b| b.iter(|| *black_box(&word).get()));
-        criterion.bench_function("read 32/iceoryx2", |b| b.iter(|| *black_box(&four).get()));
+        criterion.bench_function("read 8/iceoryx2", |b| alone(b, || *black_box(&word).get()));
+        criterion.bench_function("read 32/iceoryx2", |b| alone(b, || *black_box(&four).get()));
         let word = writer.entry::<u64>(&1).expect("an entry");
         let four = writer.entry::<Four>(&2).expect("an entry");
         criterion.bench_function("publish 8/iceoryx2", |b| {
-            b.iter(|| word.update_with_copy(black_box(9)));
+            alone(b, || word.update_with_copy(black_box(9)));
         });
         let value = Four([FOUR.a, FOUR.b, FOUR.c, FOUR.d]);
         criterion.bench_function("publish 32/iceoryx2", |b| {
-            b.iter(|| four.update_with_copy(black_box(value)));
+            alone(b, || four.update_with_copy(black_box(value)));
         });
     }
 }
 
+/// Where criterion keeps what it finds.
+fn results() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/criterion")
+}
+
 /// The median that criterion found in this run, in nanoseconds.
 fn median(id: &str) -> Option<f64> {
-    let directory = id.replace('/', "_");
-    let home = std::env::var_os("CRITERION_HOME").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/criterion"),
-        Into::into,
-    );
-    let file = home.join(directory).join("new/estimates.json");
+    let file = results()
+        .join(id.replace('/', "_"))
+        .join("new/estimates.json");
     let text = std::fs::read_to_string(file).ok()?;
     let estimates: serde_json::Value = serde_json::from_str(&text).ok()?;
     estimates["median"]["point_estimate"].as_f64()
@@ -213,6 +221,7 @@ fn main() {
     let base = place::base().expect("a place that works");
     let directory = tempfile::tempdir_in(base).expect("a directory");
     let mut criterion = Criterion::default()
+        .output_directory(&results())
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))
         .configure_from_args();
@@ -221,7 +230,7 @@ fn main() {
 
     println!(
         "\n{:44} {:>8} {:>8} {:>7} {:>7}",
-        "medians, ns", "ours", "theirs", "ratio", "at most"
+        "medians, ns of CPU time", "ours", "theirs", "ratio", "at most"
     );
     for (what, ours, theirs, limit) in [
         (
@@ -249,25 +258,25 @@ fn main() {
             1.0,
         ),
         (
-            "8-byte read, 2 readers : 1 (CPU time)",
+            "8-byte read, 2 readers : 1",
             "readers 8/2",
             "readers 8/1",
             1.0,
         ),
         (
-            "8-byte read, 8 readers : 1 (CPU time)",
+            "8-byte read, 8 readers : 1",
             "readers 8/8",
             "readers 8/1",
             1.0,
         ),
         (
-            "32-byte read, 2 readers : 1 (CPU time)",
+            "32-byte read, 2 readers : 1",
             "readers 32/2",
             "readers 32/1",
             1.0,
         ),
         (
-            "32-byte read, 8 readers : 1 (CPU time)",
+            "32-byte read, 8 readers : 1",
             "readers 32/8",
             "readers 32/1",
             1.0,
