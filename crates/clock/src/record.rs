@@ -36,13 +36,13 @@ impl Source {
     /// Kind of [`Source::SystemCall`].
     pub const SYSTEM_CALL: u8 = 0;
     /// Kind of [`Source::Kernel`].
-    pub const KERNEL: u8 = 1;
+    pub const KERNEL: u8 = 3;
     /// Kind of [`Source::Counter`].
-    pub const COUNTER: u8 = 2;
+    pub const COUNTER: u8 = 1;
     /// Kind of [`Source::KernelClock`].
-    pub const KERNEL_CLOCK: u8 = 3;
+    pub const KERNEL_CLOCK: u8 = 4;
     /// Kind of [`Source::Fixed`].
-    pub const FIXED: u8 = 4;
+    pub const FIXED: u8 = 2;
     /// Kind of [`Source::Reads`].
     pub const READS: u8 = 5;
     /// The bit that says that the clock must not run backwards.
