@@ -1,59 +1,100 @@
 //! The first call of `clock_gettime` in a fresh process: find, parse, look up and call. Each
-//! measurement is a process of its own, because what is found is cached.
+//! measurement is a process of its own, because what is found is cached; contenders take turns.
 //!
 //! `cargo bench -p vdsokit-bench --bench first_call`
+#![allow(unsafe_code, reason = "enarx's vdso yields addresses")]
 
+use std::ffi::{c_int, c_void};
 use std::hint::black_box;
-use std::process::Command;
-use std::time::Instant;
+use std::mem::transmute;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
 
-use vdsokit_elf::own;
+use vdsokit_bench::{Costs, Row, print_table};
+use vdsokit_elf::own::{self, Timespec};
 
-const RUNS: usize = 301;
-const CONTENDERS: [&str; 3] = ["vdsokit-elf", "rustix", "nothing"];
+const PROCESSES: usize = 301;
+const OURS: &str = "vdsokit-elf";
+const CONTENDERS: [&str; 5] = [OURS, "rustix", "linux-raw-vdso", "vdso (enarx)", NOTHING];
+const NOTHING: &str = "nothing";
+const CLOCK_MONOTONIC: c_int = 1;
 
-fn main() {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     if let [_, option, name] = &arguments[..]
         && option == "--measure"
     {
         println!("{}", measure(name));
-        return;
+        return ExitCode::SUCCESS;
     }
     let program = std::env::current_exe().expect("a path");
-    println!("nanoseconds of the first clock_gettime in {RUNS} processes each");
-    for name in CONTENDERS {
-        let mut costs: Vec<u64> = (0..RUNS)
-            .map(|_| {
-                let output = Command::new(&program).args(["--measure", name]).output();
-                let output = output.expect("the program starts").stdout;
-                String::from_utf8_lossy(&output)
-                    .trim()
-                    .parse()
-                    .expect("a number")
-            })
-            .collect();
-        costs.sort_unstable();
+    let mut costs = CONTENDERS.map(|_| Vec::new());
+    for _ in 0..PROCESSES {
+        for (name, costs) in CONTENDERS.iter().zip(&mut costs) {
+            let output = Command::new(&program).args(["--measure", name]).output();
+            let output = output.expect("the program starts").stdout;
+            let nanoseconds = String::from_utf8_lossy(&output).trim().parse();
+            costs.push(nanoseconds.expect("a number"));
+        }
+    }
+    let costs = costs.map(Costs::of);
+    println!("nanoseconds of the first clock_gettime, {PROCESSES} processes each, in turn");
+    for (name, costs) in CONTENDERS.iter().zip(&costs) {
         println!(
-            "{name:12} least {:6} median {:6}",
-            costs[0],
-            costs[RUNS / 2]
+            "{name:16} least {:6} median {:6}",
+            costs.least, costs.median
         );
     }
+    let [ours, rustix, raw, enarx, _] = costs;
+    let rows = [
+        Row::time("first call", ours, Duration::from_micros(2)),
+        Row::ratio("first call / rustix's", ours, rustix, 1.0),
+        Row::ratio("first call / linux-raw-vdso's", ours, raw, 1.0),
+        Row::ratio("first call / enarx's", ours, enarx, 1.0),
+    ];
+    print_table(&rows);
+    ExitCode::from(u8::from(!rows.iter().all(Row::holds)))
 }
+
+type ClockGettime = unsafe extern "C" fn(c_int, *mut Timespec) -> c_int;
 
 fn measure(name: &str) -> u128 {
     // libc and the clock behind Instant are warm; the contender is not.
     black_box(Instant::now().elapsed());
+    let mut now = Timespec {
+        seconds: 0,
+        nanoseconds: 0,
+    };
     let start = Instant::now();
     match name {
-        "vdsokit-elf" => {
+        OURS => {
             let vdso = own::find().expect("this process has a vDSO");
-            black_box(vdso.clock_gettime(black_box(1)).expect("CLOCK_MONOTONIC"));
+            black_box(
+                vdso.clock_gettime(black_box(CLOCK_MONOTONIC))
+                    .expect("the clock"),
+            );
         }
         "rustix" => {
             let clock = black_box(rustix::time::ClockId::Monotonic);
             black_box(rustix::time::clock_gettime(clock));
+        }
+        "linux-raw-vdso" => {
+            let address = own::address().expect("this process has a vDSO");
+            // SAFETY: the address is AT_SYSINFO_EHDR's.
+            let vdso = unsafe { linux_raw_vdso::Vdso::from_ptr(address.cast()) };
+            let function = vdso.expect("an image").clock_gettime;
+            // SAFETY: what the vDSO exports by this name and version has this signature.
+            let function = unsafe { transmute::<*const c_void, ClockGettime>(function) };
+            // SAFETY: the pointer is valid for one timespec.
+            black_box(unsafe { function(black_box(CLOCK_MONOTONIC), &raw mut now) });
+        }
+        "vdso (enarx)" => {
+            let vdso = vdso::Vdso::locate().expect("this process has a vDSO");
+            let symbol = vdso.lookup("__vdso_clock_gettime").expect("the function");
+            // SAFETY: what the vDSO exports by this name has this signature.
+            let function = unsafe { transmute::<&vdso::Symbol, ClockGettime>(symbol) };
+            // SAFETY: the pointer is valid for one timespec.
+            black_box(unsafe { function(black_box(CLOCK_MONOTONIC), &raw mut now) });
         }
         _ => {}
     }

@@ -1,86 +1,102 @@
-//! Looking a function up in this process's vDSO, beside the crates that do the same.
+//! Looking functions up in this process's vDSO, beside the crates that do the same, and what a
+//! hostile image costs.
 //!
 //! `cargo bench -p vdsokit-bench --bench lookup`
 //!
 //! What the others can be asked differs: enarx's `vdso` looks up by name without version;
 //! `linux-raw-vdso` resolves its four functions at once, by name and version. rustix's look-up is
 //! private: `first_call` measures it.
-#![allow(
-    missing_docs,
-    reason = "criterion's macros make undocumented functions"
-)]
 #![allow(unsafe_code, reason = "linux-raw-vdso takes an address")]
 
 use std::hint::black_box;
+use std::process::ExitCode;
+use std::time::Duration;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use vdsokit_bench::{Row, interleave, print_table};
 use vdsokit_elf::{Image, own};
 
 #[path = "../../crates/elf/tests/common/mod.rs"]
 mod common;
-#[path = "../../crates/elf/tests/common/exercise.rs"]
-mod exercise;
+
+use common::hostile_images;
 
 const NAME: &str = "__vdso_clock_gettime";
 const VERSION: &str = "LINUX_2.6";
+const FOUR: [&str; 4] = [NAME, "__vdso_getcpu", "__vdso_gettimeofday", "__vdso_time"];
 
-fn lookup(criterion: &mut Criterion) {
+fn main() -> ExitCode {
     let ours = own::image().expect("this process has a vDSO");
     let enarx = vdso::Vdso::locate().expect("this process has a vDSO");
-    let mut group = criterion.benchmark_group("look up one symbol");
-    group.bench_function("vdsokit-elf, by version", |bencher| {
-        bencher.iter(|| ours.lookup_version(black_box(NAME), black_box(VERSION)));
-    });
-    group.bench_function("vdsokit-elf, by name", |bencher| {
-        bencher.iter(|| ours.lookup(black_box(NAME)));
-    });
-    group.bench_function("vdso (enarx), by name", |bencher| {
-        bencher.iter(|| enarx.lookup(black_box(NAME)).map(std::ptr::from_ref));
-    });
-    group.finish();
-
-    let mut group = criterion.benchmark_group("find, parse, look up one");
-    group.bench_function("vdsokit-elf, by version", |bencher| {
-        bencher.iter(|| {
-            let image = own::image()?;
-            image
-                .lookup_version(black_box(NAME), black_box(VERSION))
-                .map(|s| image.address_of(&s))
-        });
-    });
-    group.bench_function("vdso (enarx), by name", |bencher| {
-        bencher.iter(|| {
-            vdso::Vdso::locate()?
-                .lookup(black_box(NAME))
-                .map(std::ptr::from_ref)
-        });
-    });
-    group.finish();
-
-    let mut group = criterion.benchmark_group("find, parse, look up all");
-    group.bench_function("vdsokit-elf, five functions", |bencher| {
-        bencher.iter(own::find)
-    });
-    group.bench_function("linux-raw-vdso, four functions", |bencher| {
-        bencher.iter(|| {
+    let [by_version, by_name, enarx_one] = interleave([
+        &mut || {
+            drop(black_box(
+                ours.lookup_version(black_box(NAME), black_box(VERSION)),
+            ))
+        },
+        &mut || drop(black_box(ours.lookup(black_box(NAME)))),
+        &mut || {
+            drop(black_box(
+                enarx.lookup(black_box(NAME)).map(std::ptr::from_ref),
+            ))
+        },
+    ]);
+    let [from_nothing, enarx_from_nothing] = interleave([
+        &mut || {
+            let image = own::image().expect("this process has a vDSO");
+            let symbol = image.lookup_version(black_box(NAME), black_box(VERSION));
+            black_box(symbol.map(|symbol| image.address_of(&symbol)));
+        },
+        &mut || {
+            let vdso = vdso::Vdso::locate().expect("this process has a vDSO");
+            black_box(vdso.lookup(black_box(NAME)).map(std::ptr::from_ref));
+        },
+    ]);
+    let [four, raw_four] = interleave([
+        &mut || {
+            let image = own::image().expect("this process has a vDSO");
+            for name in black_box(FOUR) {
+                let symbol = image.lookup_version(name, black_box(VERSION));
+                black_box(symbol.map(|symbol| image.address_of(&symbol)));
+            }
+        },
+        &mut || {
+            let address = own::address().expect("this process has a vDSO");
             // SAFETY: the address is AT_SYSINFO_EHDR's.
-            unsafe { linux_raw_vdso::Vdso::from_ptr(own::address()?.cast()) }
-        });
-    });
-    group.finish();
+            drop(black_box(unsafe {
+                linux_raw_vdso::Vdso::from_ptr(address.cast())
+            }));
+        },
+    ]);
+    let mut rows = vec![
+        Row::ratio(
+            "one symbol by version / enarx's by name",
+            by_version,
+            enarx_one,
+            1.0,
+        ),
+        Row::ratio("one symbol by name / enarx's", by_name, enarx_one, 1.0),
+        Row::ratio(
+            "find, parse, look up one / enarx's",
+            from_nothing,
+            enarx_from_nothing,
+            1.0,
+        ),
+        Row::ratio(
+            "find, parse, look up four / linux-raw-vdso's",
+            four,
+            raw_four,
+            1.0,
+        ),
+    ];
+    for (what, bytes) in hostile_images::all() {
+        let [cost] = interleave([&mut || {
+            let image = Image::parse(black_box(&bytes)).expect("an image");
+            let name = black_box(hostile_images::NAME);
+            black_box(image.lookup_version(name, hostile_images::VERSION));
+        }]);
+        let limit = Duration::from_millis(1);
+        rows.push(Row::time(format!("1 MiB: {what}"), cost, limit));
+    }
+    print_table(&rows);
+    ExitCode::from(u8::from(!rows.iter().all(Row::holds)))
 }
-
-fn hostile(criterion: &mut Criterion) {
-    let bytes = exercise::mebibyte_of_chain(&common::Recipe::default().build());
-    let mut group = criterion.benchmark_group("hostile image of 1 MiB");
-    group.bench_function("parse and look up a missing name", |bencher| {
-        bencher.iter(|| {
-            let image = Image::parse_memory(black_box(&bytes), 0x7fff_0000).expect("an image");
-            image.lookup(black_box("missing")).is_some()
-        });
-    });
-    group.finish();
-}
-
-criterion_group!(benches, lookup, hostile);
-criterion_main!(benches);

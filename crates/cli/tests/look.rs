@@ -275,19 +275,42 @@ fn a_library_in_a_process_shows_its_values() {
     assert!(!images[1]["data"].as_array().unwrap().is_empty());
 }
 
+/// gdb writes a core dump of a process that runs, whatever the machine does with those of
+/// processes that crash.
 #[test]
-fn what_breaks_programs_is_found() {
-    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let wind = "[var.wind]\ntype = \"f64\"\n";
-    let before = built(old.path(), WEATHER);
-    let grown = built(new.path(), &format!("{WEATHER}{wind}"));
-    let check = |file: &str, old: &str| vdso(&["check", file, "--against", old]);
-    assert_eq!(check(&grown, &before).status.code(), Some(0));
-    let shrunk = check(&before, &grown);
-    assert_eq!(shrunk.status.code(), Some(1));
-    let text = stdout(&shrunk);
-    assert!(text.contains("weather_wind@WEATHER_1.0 is gone"), "{text}");
-    assert!(text.contains("variable wind"), "{text}");
+fn a_core_dump_holds_the_vdso_that_its_process_had() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let running = Running::start(Command::new("sh").args(["-c", "echo up; read line"])).unwrap();
+    let (core, from_core, from_process) = (at("core"), at("core.so"), at("process.so"));
+    let dump = format!("generate-core-file {core}");
+    let mut gdb = Command::new("gdb");
+    gdb.args(["-nx", "-batch", "-p", &running.pid(), "-ex", &dump]);
+    let Ok(output) = gdb.env_remove("DEBUGINFOD_URLS").output() else {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "no gdb");
+        eprintln!("skipped: there is no gdb");
+        return;
+    };
+    assert!(Path::new(&core).is_file(), "{output:?}");
+
+    assert!(vdso(&["dump", &core, "-o", &from_core]).status.success());
+    let dumped = vdso(&["dump", &running.pid(), "-o", &from_process]);
+    assert!(dumped.status.success());
+    let [from_core, from_process] =
+        [from_core, from_process].map(|file| std::fs::read(file).unwrap());
+    assert!(from_process.len() > 4096);
+    assert!(from_core == from_process, "the images differ");
+
+    let (found, own) = (
+        json(&["ls", "--json", &core]),
+        json(&["ls", "--json", &running.pid()]),
+    );
+    let (found, own) = (&found["images"][0], &own["images"][0]);
+    assert_eq!(found["role"], "core");
+    for part in ["address", "build_id", "soname", "symbols", "segments"] {
+        assert!(!own[part].is_null(), "{part}");
+        assert_eq!(found[part], own[part], "{part}");
+    }
 }
 
 #[test]

@@ -69,6 +69,19 @@ impl Order {
     };
 }
 
+#[cfg(test)]
+std::thread_local! {
+    /// How often this thread has read from an image.
+    static READS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Counts a read, in this crate's own tests.
+#[inline(always)]
+fn count() {
+    #[cfg(test)]
+    READS.with(|reads| reads.set(reads.get() + 1));
+}
+
 /// Bytes read with one class and order. `None` always means "outside the bytes".
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Data<'a> {
@@ -81,12 +94,14 @@ impl<'a> Data<'a> {
     /// `length` bytes from `start`.
     #[inline]
     pub(crate) fn range(&self, start: usize, length: usize) -> Option<&'a [u8]> {
+        count();
         self.bytes.get(start..start.checked_add(length)?)
     }
 
     /// `N` bytes from `at`, to take fields from without a check for each.
     #[inline]
     pub(crate) fn record<const N: usize>(&self, at: usize) -> Option<Record<'a, N>> {
+        count();
         let bytes = self.bytes.get(at..)?.first_chunk()?;
         Some(Record {
             bytes,
@@ -96,6 +111,7 @@ impl<'a> Data<'a> {
 
     #[inline]
     fn array<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        count();
         self.bytes.get(at..)?.first_chunk().copied()
     }
 
@@ -201,5 +217,31 @@ impl Span {
     #[inline]
     pub(crate) fn length(self) -> usize {
         self.end - self.start
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::READS;
+    use crate::Image;
+    use crate::common::hostile_images::{self, LENGTH, NAME, VERSION};
+
+    /// What a hostile image costs, in reads of it: no more than one for each 4 of its bytes. A
+    /// benchmark says how long that takes.
+    #[test]
+    fn no_image_of_a_mebibyte_costs_more_reads_than_its_words() {
+        for (what, bytes) in hostile_images::all() {
+            assert_eq!(bytes.len(), LENGTH);
+            READS.set(0);
+            let image = Image::parse(&bytes).expect(what);
+            let parsed = READS.get();
+            assert!(image.lookup_version(NAME, VERSION).is_none(), "{what}");
+            let reads = READS.get();
+            std::println!(
+                "{what}: {parsed} reads to parse, {} to look up",
+                reads - parsed
+            );
+            assert!(reads <= LENGTH / 4, "{what}: {reads} reads");
+        }
     }
 }

@@ -9,9 +9,10 @@ use crate::hash::{Gnu, Sysv};
 use crate::segment::{Segment, Segments};
 use crate::text::Text;
 
-/// The most bytes of program headers that are read; Linux refuses to execute a program with more
-/// (6.18 `fs/binfmt_elf.c`, `load_elf_phdrs`).
-const MAX_SEGMENT_TABLE: usize = 65536;
+/// The most bytes of program headers that are read: the smallest page, 73 headers of 64 bits.
+/// Linux's own vDSOs have at most 8; its limit for programs is 64 KiB (6.18 `fs/binfmt_elf.c`,
+/// `load_elf_phdrs`), with which a walk of the segments for each table would cost milliseconds.
+const MAX_SEGMENT_TABLE: usize = 4096;
 
 /// How an image's bytes are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +140,7 @@ pub enum ParseError {
     /// The bytes end inside the ELF header.
     Truncated,
     /// The program headers lie outside the bytes, are smaller than the class needs, or take more
-    /// than 64 KiB.
+    /// than 4 KiB.
     SegmentTable,
     /// No segment is loaded.
     NoLoad,
@@ -247,25 +248,34 @@ impl<'a> Image<'a> {
 
     /// Finds the tables that the dynamic section names.
     fn read_dynamic(&mut self) {
-        let (mut gnu, mut sysv, mut strings_size) = (None, None, None);
+        let (mut strings, mut symbol_table, mut strings_size) = (None, None, None);
+        let (mut gnu, mut sysv, mut versym, mut verdef) = (None, None, None, None);
         for entry in self.dynamic() {
+            let value = Some(entry.value);
             match entry.tag {
-                DT_STRTAB => self.strings = self.span(entry.value),
+                DT_STRTAB => strings = value,
                 DT_STRSZ => strings_size = usize::try_from(entry.value).ok(),
-                DT_SYMTAB => self.symbol_table = self.span(entry.value),
-                DT_GNU_HASH => gnu = self.span(entry.value),
-                DT_HASH => sysv = self.span(entry.value),
-                DT_VERSYM => self.versym = self.span(entry.value),
-                DT_VERDEF => self.verdef = self.span(entry.value),
-                DT_SONAME => self.soname = Some(entry.value),
+                DT_SYMTAB => symbol_table = value,
+                DT_GNU_HASH => gnu = value,
+                DT_HASH => sysv = value,
+                DT_VERSYM => versym = value,
+                DT_VERDEF => verdef = value,
+                DT_SONAME => self.soname = value,
                 _ => {}
             }
         }
+        // Only now: a search of the segments for each of a section's entries would be no longer
+        // linear in its length.
+        let tables = [strings, symbol_table, versym, verdef, gnu, sysv];
+        let spans = tables.map(|vaddr| self.span(vaddr?));
+        let [strings, symbol_table, versym, verdef, gnu, sysv] = spans;
+        (self.strings, self.symbol_table) = (strings, symbol_table);
+        (self.versym, self.verdef) = (versym, verdef);
         if let (Some(strings), Some(size)) = (&mut self.strings, strings_size) {
             strings.end = strings.end.min(strings.start.saturating_add(size));
         }
-        // No chain names more symbols than fit between the table's start and its segment's end.
-        let symbols = self.symbol_table.map_or(0, Span::length) / self.header.class.symbol_size();
+        // No chain names more symbols than the table can have.
+        let symbols = self.symbol_room() as usize;
         self.gnu = gnu.and_then(|span| Gnu::read(&self.data, span, symbols));
         self.sysv = sysv.and_then(|span| Sysv::read(&self.data, span, self.header.machine));
     }

@@ -26,6 +26,13 @@
 //! ```
 #![cfg_attr(not(feature = "std"), no_std)]
 
+// The tests' writer of images names this crate as its users do.
+#[cfg(test)]
+extern crate self as vdsokit_elf;
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
+
 pub mod arch;
 pub mod constants;
 pub mod core_dump;

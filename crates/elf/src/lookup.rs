@@ -109,8 +109,9 @@ impl<'a> Image<'a> {
     fn sysv_chain<T>(&self, name: &[u8], mut matches: impl FnMut(u32) -> Option<T>) -> Option<T> {
         let table = self.sysv.as_ref()?;
         let mut index = table.bucket(&self.data, sysv_hash(name))?;
-        // A chain names no symbol twice unless it runs in a circle.
-        for _ in 0..table.chain_count {
+        // A chain names no symbol twice unless it runs in a circle, and no symbol lies beyond the
+        // bytes that the table can have.
+        for _ in 0..table.chain_count.min(self.symbol_room()) {
             if index == 0 {
                 return None;
             }

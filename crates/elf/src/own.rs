@@ -1,8 +1,10 @@
 //! This process's own vDSO: finding it and calling it.
 //!
-//! [`find`] resolves the functions once; what it returns may be copied, kept in a static and used
-//! from any thread and in a signal handler. It stays right after `fork`, whose child has the same
-//! mapping at the same address, and is gone with the process image at `exec`.
+//! [`find`] costs nothing but a look at the auxiliary vector: each function is looked up when it
+//! is first called, and its address kept for the whole process. What it returns may be copied,
+//! kept in a static and used from any thread and in a signal handler. The addresses stay right
+//! after `fork`, whose child has the same mapping at the same address, and are gone with the
+//! process image at `exec`.
 //!
 //! Each call goes to the vDSO where it exports the function and to the system call otherwise.
 //! What a vDSO's function refuses is asked again of the system call, which has the last word and
@@ -18,6 +20,7 @@
 use std::io;
 use std::mem::{MaybeUninit, transmute};
 use std::ptr::{null_mut, with_exposed_provenance};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::arch::{self, Call};
 use crate::constants::{AT_SYSINFO_EHDR, PF_X};
@@ -85,7 +88,7 @@ pub fn image() -> Option<Image<'static>> {
     unsafe { memory::image_at(address()?) }.ok()
 }
 
-/// The functions of this process's vDSO; `None` where there is none.
+/// The functions of this process's vDSO; `None` where it has none.
 ///
 /// ```
 /// use vdsokit_elf::own;
@@ -97,64 +100,122 @@ pub fn image() -> Option<Image<'static>> {
 /// }
 /// ```
 pub fn find() -> Option<Vdso> {
-    image().map(|image| Vdso::of(&image))
+    address().map(|_| Vdso { is_asked: true })
 }
 
-/// Functions of a vDSO of this process, with the system call behind each.
+/// A function of this process's vDSO, looked up when it is first wanted.
+struct Slot {
+    call: Call,
+    /// [`UNKNOWN`], [`ABSENT`], or where the function is.
+    ///
+    /// Relaxed: the address leads to code that was there before the process's first instruction,
+    /// so that nothing has to be seen along with it. Threads that come at the same time find the
+    /// same.
+    address: AtomicUsize,
+}
+
+/// Nobody has looked yet.
+const UNKNOWN: usize = 0;
+/// The vDSO has no such function. No code lies at address 1.
+const ABSENT: usize = 1;
+
+static CLOCK_GETTIME: Slot = Slot::new(if LONG_TIME {
+    Call::ClockGettime
+} else {
+    Call::ClockGettime64
+});
+static CLOCK_GETRES: Slot = Slot::new(Call::ClockGetres);
+static GETTIMEOFDAY: Slot = Slot::new(Call::Gettimeofday);
+static TIME: Slot = Slot::new(Call::Time);
+static GETCPU: Slot = Slot::new(Call::Getcpu);
+
+impl Slot {
+    const fn new(call: Call) -> Self {
+        Self {
+            call,
+            address: AtomicUsize::new(UNKNOWN),
+        }
+    }
+
+    #[inline]
+    fn get(&self) -> Option<*const ()> {
+        let mut address = self.address.load(Ordering::Relaxed);
+        if address == UNKNOWN {
+            address = self.look_up();
+        }
+        (address != ABSENT).then(|| with_exposed_provenance(address))
+    }
+
+    #[cold]
+    fn look_up(&self) -> usize {
+        // The other functions' 32-bit times don't fit this module's types.
+        let fits = LONG_TIME || matches!(self.call, Call::ClockGettime64 | Call::Getcpu);
+        let found = image().filter(|_| fits);
+        let address = found.and_then(|image| code(&image, self.call));
+        let address = address.unwrap_or(ABSENT);
+        self.address.store(address, Ordering::Relaxed);
+        address
+    }
+}
+
+/// Functions of this process's vDSO, with the system call behind each.
 #[derive(Clone, Copy, Debug)]
 pub struct Vdso {
-    clock_gettime: Option<ClockFunction>,
-    clock_getres: Option<ClockFunction>,
-    gettimeofday: Option<DayFunction>,
-    time: Option<TimeFunction>,
-    getcpu: Option<CpuFunction>,
+    is_asked: bool,
 }
 
 impl Vdso {
     /// No function of a vDSO: every call is the system call.
-    pub const SYSTEM_CALLS: Self = Self {
-        clock_gettime: None,
-        clock_getres: None,
-        gettimeofday: None,
-        time: None,
-        getcpu: None,
-    };
+    pub const SYSTEM_CALLS: Self = Self { is_asked: false };
 
-    fn of(image: &Image<'_>) -> Self {
-        let clock = if LONG_TIME {
-            Call::ClockGettime
-        } else {
-            Call::ClockGettime64
-        };
-        let clock_gettime = code(image, clock);
-        let long = |call| if LONG_TIME { code(image, call) } else { None };
-        // SAFETY: 1. `code` yields addresses of functions in executable memory that the image
-        // exports under the name and version by which the kernel's ABI promises these signatures
-        // (`arch`, Linux 6.18 Documentation/ABI/stable/vdso). 2. The signatures have 64-bit
-        // times where LONG_TIME says that the ABI has, or in the _64 function. 3. An address and
-        // an extern "C" pointer have the same representation where POINTERS_ARE_CODE.
-        // 4. Option of a function pointer has the null address for None.
-        unsafe {
-            Self {
-                clock_gettime: clock_gettime.map(|at| transmute::<*const (), ClockFunction>(at)),
-                clock_getres: long(Call::ClockGetres)
-                    .map(|at| transmute::<*const (), ClockFunction>(at)),
-                gettimeofday: long(Call::Gettimeofday)
-                    .map(|at| transmute::<*const (), DayFunction>(at)),
-                time: long(Call::Time).map(|at| transmute::<*const (), TimeFunction>(at)),
-                getcpu: code(image, Call::Getcpu).map(|at| transmute::<*const (), CpuFunction>(at)),
-            }
-        }
+    #[inline]
+    fn get(self, slot: &Slot) -> Option<*const ()> {
+        if self.is_asked { slot.get() } else { None }
+    }
+
+    // What the four below rest on: 1. a slot holds addresses of functions in executable memory
+    // that the image exports under the name and version by which the kernel's ABI promises these
+    // signatures (`arch`, Linux 6.18 Documentation/ABI/stable/vdso). 2. The signatures have
+    // 64-bit times where LONG_TIME says that the ABI has, or in the _64 function; other slots
+    // stay ABSENT. 3. An address and an extern "C" pointer have the same representation where
+    // POINTERS_ARE_CODE.
+
+    #[inline]
+    fn clock_function(self, slot: &Slot) -> Option<ClockFunction> {
+        let at = self.get(slot)?;
+        // SAFETY: the three facts above.
+        Some(unsafe { transmute::<*const (), ClockFunction>(at) })
+    }
+
+    #[inline]
+    fn day_function(self) -> Option<DayFunction> {
+        let at = self.get(&GETTIMEOFDAY)?;
+        // SAFETY: the three facts above.
+        Some(unsafe { transmute::<*const (), DayFunction>(at) })
+    }
+
+    #[inline]
+    fn time_function(self) -> Option<TimeFunction> {
+        let at = self.get(&TIME)?;
+        // SAFETY: the three facts above.
+        Some(unsafe { transmute::<*const (), TimeFunction>(at) })
+    }
+
+    #[inline]
+    fn cpu_function(self) -> Option<CpuFunction> {
+        let at = self.get(&GETCPU)?;
+        // SAFETY: the three facts above.
+        Some(unsafe { transmute::<*const (), CpuFunction>(at) })
     }
 
     /// Whether this function is served without a system call, as far as the image says.
     pub fn serves(&self, call: Call) -> bool {
         match call {
-            Call::ClockGettime | Call::ClockGettime64 => self.clock_gettime.is_some(),
-            Call::ClockGetres => self.clock_getres.is_some(),
-            Call::Gettimeofday => self.gettimeofday.is_some(),
-            Call::Time => self.time.is_some(),
-            Call::Getcpu => self.getcpu.is_some(),
+            Call::ClockGettime | Call::ClockGettime64 => self.get(&CLOCK_GETTIME).is_some(),
+            Call::ClockGetres => self.get(&CLOCK_GETRES).is_some(),
+            Call::Gettimeofday => self.get(&GETTIMEOFDAY).is_some(),
+            Call::Time => self.get(&TIME).is_some(),
+            Call::Getcpu => self.get(&GETCPU).is_some(),
             Call::Getrandom | Call::Signal | Call::Other => false,
         }
     }
@@ -165,7 +226,8 @@ impl Vdso {
     /// What the system call says: EINVAL for a clock that doesn't exist.
     #[inline]
     pub fn clock_gettime(&self, clock: i32) -> io::Result<Timespec> {
-        ask_clock(self.clock_gettime, clock).map_or_else(|| fallback::clock_gettime(clock), Ok)
+        ask_clock(self.clock_function(&CLOCK_GETTIME), clock)
+            .map_or_else(|| fallback::clock_gettime(clock), Ok)
     }
 
     /// How finely a clock counts: `clock_getres(2)`.
@@ -174,7 +236,8 @@ impl Vdso {
     /// As [`Vdso::clock_gettime`].
     #[inline]
     pub fn clock_getres(&self, clock: i32) -> io::Result<Timespec> {
-        ask_clock(self.clock_getres, clock).map_or_else(|| fallback::clock_getres(clock), Ok)
+        ask_clock(self.clock_function(&CLOCK_GETRES), clock)
+            .map_or_else(|| fallback::clock_getres(clock), Ok)
     }
 
     /// The time of day: `gettimeofday(2)`.
@@ -183,7 +246,7 @@ impl Vdso {
     /// What the system call says.
     #[inline]
     pub fn gettimeofday(&self) -> io::Result<Timeval> {
-        if let Some(function) = self.gettimeofday {
+        if let Some(function) = self.day_function() {
             let mut value = MaybeUninit::uninit();
             // SAFETY: the pointer is valid for one timeval; a null time zone is allowed. The
             // function wrote the value if it returned 0.
@@ -206,7 +269,7 @@ impl Vdso {
     /// What the system call says.
     #[inline]
     pub fn time(&self) -> io::Result<i64> {
-        match self.time {
+        match self.time_function() {
             // SAFETY: `time` allows a null pointer and returns the seconds.
             Some(function) => Ok(unsafe { function(null_mut()) }),
             None => fallback::clock_gettime(libc::CLOCK_REALTIME_COARSE).map(|now| now.seconds),
@@ -220,7 +283,7 @@ impl Vdso {
     #[inline]
     pub fn getcpu(&self) -> io::Result<Cpu> {
         let (mut cpu, mut node) = (0, 0);
-        if let Some(function) = self.getcpu {
+        if let Some(function) = self.cpu_function() {
             // SAFETY: both pointers are valid for an unsigned int; the third argument is unused
             // since Linux 2.6.24.
             if unsafe { function(&raw mut cpu, &raw mut node, null_mut()) } == 0 {
@@ -241,7 +304,7 @@ fn ask_clock(function: Option<ClockFunction>, clock: i32) -> Option<Timespec> {
 
 /// The address of the function that does this, if the image exports it in its first loaded
 /// segment and that is executable: where a vDSO has its text.
-fn code(image: &Image<'_>, call: Call) -> Option<*const ()> {
+fn code(image: &Image<'_>, call: Call) -> Option<usize> {
     if !POINTERS_ARE_CODE {
         return None;
     }
@@ -250,7 +313,7 @@ fn code(image: &Image<'_>, call: Call) -> Option<*const ()> {
     let text = image.segments().find(Segment::is_load)?;
     let is_code = text.flags & PF_X != 0 && text.holds(symbol.value, 1);
     let address = usize::try_from(image.address_of(&symbol)).ok()?;
-    is_code.then(|| with_exposed_provenance(address))
+    (is_code && address > ABSENT).then_some(address)
 }
 
 /// The system calls.

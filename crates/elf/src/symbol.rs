@@ -194,13 +194,20 @@ impl<'a> Image<'a> {
             return 0;
         };
         let size = self.data.class.symbol_size();
-        let room = u32::try_from(table.length() / size).unwrap_or(u32::MAX);
+        let room = self.symbol_room();
         let count = match (&self.sysv, &self.gnu) {
             (Some(sysv), _) => sysv.chain_count,
             (None, Some(gnu)) => gnu.symbol_count(&self.data),
             (None, None) => self.symbol_count_without_hash(table, size),
         };
         count.min(room)
+    }
+
+    /// How many symbols fit between the table's start and its segment's end.
+    #[inline]
+    pub(crate) fn symbol_room(&self) -> u32 {
+        let length = self.symbol_table.map_or(0, Span::length);
+        u32::try_from(length / self.data.class.symbol_size()).unwrap_or(u32::MAX)
     }
 
     fn symbol_count_without_hash(&self, table: Span, size: usize) -> u32 {

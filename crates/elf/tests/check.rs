@@ -7,6 +7,13 @@ use vdsokit_elf::check::{self, Profile, Rule, readers};
 use vdsokit_elf::constants::*;
 use vdsokit_elf::{Class, Image};
 
+// Of the gABI's, what only these tests name.
+const ET_REL: u16 = 1;
+const ET_EXEC: u16 = 2;
+const SHT_NULL: u32 = 0;
+const SHT_PROGBITS: u32 = 1;
+const SHT_STRTAB: u32 = 3;
+
 fn rules(recipe: &Recipe, profile: Profile) -> Vec<Rule> {
     rules_of(&recipe.build(), profile)
 }
@@ -84,8 +91,164 @@ fn a_global_offset_table_is_found() {
 }
 
 #[test]
+fn what_is_no_shared_object_is_found() {
+    for kind in [ET_REL, ET_EXEC] {
+        let mut bytes = Recipe::default().build();
+        bytes[16..18].copy_from_slice(&kind.to_le_bytes());
+        assert_eq!(rules_of(&bytes, Profile::Own), [Rule::SharedObject]);
+        assert_eq!(rules_of(&bytes, Profile::Foreign), [Rule::SharedObject]);
+    }
+}
+
+/// The recipe's image with one more section, which is loaded.
+fn with_section(recipe: Recipe, name: &str, kind: u32, size: u64) -> Vec<u8> {
+    let mut bytes = Recipe {
+        vvar: false,
+        ..recipe
+    }
+    .build();
+    let names = bytes.len();
+    bytes.extend(format!("\0{name}\0").as_bytes());
+    let names_size = (bytes.len() - names) as u64;
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    let table = bytes.len();
+    // Name, type; flags, address, offset, size; link and info, alignment, entry size.
+    for (kind, flags, offset, size) in [
+        (SHT_NULL, 0, 0, 0),
+        (kind, SHF_ALLOC, 64, size),
+        (SHT_STRTAB, 0, names as u64, names_size),
+    ] {
+        bytes.extend([1, kind].map(u32::to_le_bytes).concat());
+        bytes.extend(
+            [flags, 0, offset, size, 0, 1, 0]
+                .map(u64::to_le_bytes)
+                .concat(),
+        );
+    }
+    bytes[40..48].copy_from_slice(&(table as u64).to_le_bytes());
+    bytes[58..64].copy_from_slice(&[64u16, 3, 2].map(u16::to_le_bytes).concat());
+    bytes
+}
+
+#[test]
+fn sections_of_relocations_are_found() {
+    for kind in [SHT_REL, SHT_RELA, SHT_RELR] {
+        let bytes = with_section(Recipe::default(), ".rela.dyn", kind, 24);
+        assert_eq!(rules_of(&bytes, Profile::Own), [Rule::Relocation]);
+        assert_eq!(rules_of(&bytes, Profile::Foreign), [Rule::Relocation]);
+        let empty = with_section(Recipe::default(), ".rela.dyn", kind, 0);
+        assert_eq!(rules_of(&empty, Profile::Own), []);
+    }
+}
+
+#[test]
+fn slots_of_a_global_offset_table_are_found_beyond_the_reserved_ones() {
+    let arm = |name, size| {
+        let page = 0x1_0000;
+        let recipe = Recipe {
+            machine: EM_AARCH64,
+            page,
+            vaddr: page,
+            ..Recipe::default()
+        };
+        with_section(recipe, name, SHT_PROGBITS, size)
+    };
+    let x86 = |name, size| with_section(Recipe::default(), name, SHT_PROGBITS, size);
+    for (bytes, has_slots) in [
+        (x86(".got", 8), true),
+        (x86(".got.plt", 24), false),
+        (x86(".got.plt", 32), true),
+        (arm(".got", 8), false),
+        (arm(".got", 16), true),
+        (x86(".rodata", 64), false),
+    ] {
+        let expected: &[Rule] = if has_slots { &[Rule::Got] } else { &[] };
+        assert_eq!(rules_of(&bytes, Profile::Own), expected);
+        assert_eq!(rules_of(&bytes, Profile::Foreign), []);
+    }
+}
+
+/// A rule that is added has to be broken here as well.
+#[test]
+fn every_rule_is_broken_by_an_image() {
+    let with_tag = |tag| Recipe {
+        dynamic: vec![(tag, 0)],
+        ..Recipe::default()
+    };
+    let with_segment = |kind| Recipe {
+        segments: vec![(kind, PF_R)],
+        ..Recipe::default()
+    };
+    let with_symbol = |symbol| Recipe {
+        symbols: vec![symbol],
+        ..Recipe::default()
+    };
+    let elsewhere = 0x10_0000;
+    let images = [
+        with_tag(DT_REL),
+        with_tag(DT_PLTGOT),
+        with_tag(DT_VERNEED),
+        with_segment(PT_TLS),
+        with_segment(PT_INTERP),
+        with_symbol(Sym {
+            section: SHN_UNDEF,
+            ..function("memcpy", 0, 0)
+        }),
+        with_symbol(Sym {
+            kind: STT_NOTYPE,
+            version: None,
+            ..function("test_one", elsewhere, 0)
+        }),
+        Recipe {
+            soname: None,
+            build_id: false,
+            stack: None,
+            sysv_hash: None,
+            vaddr: 0,
+            text_flags: PF_R | PF_W | PF_X,
+            ..Recipe::default()
+        },
+    ];
+    let mut broken: Vec<Rule> = images
+        .iter()
+        .flat_map(|recipe| rules(recipe, Profile::Own))
+        .collect();
+    let [offset, vaddr, filesz, align] = fields(1);
+    let hash = {
+        let bytes = Recipe::default().build();
+        let image = Image::parse(&bytes).expect("an image");
+        let table = image.dynamic_value(DT_GNU_HASH).expect("a table");
+        (table - Recipe::default().vaddr) as usize
+    };
+    for change in [
+        (
+            16,
+            u64::from(ET_EXEC) | u64::from(EM_X86_64) << 16 | 1 << 32,
+        ),
+        (vaddr, 0x1000),
+        (offset, 0),
+        (filesz, elsewhere),
+        (align, 0x1001),
+        // The Bloom filter.
+        (hash + 16, 0),
+    ] {
+        broken.extend(rules_of(&patched(&[change]), Profile::Own));
+    }
+    for rule in Rule::ALL {
+        assert!(broken.contains(&rule), "{}", rule.name());
+    }
+}
+
+#[test]
 fn dependencies_and_constructors_are_found() {
-    for tag in [DT_NEEDED, DT_INIT, DT_FINI, DT_INIT_ARRAY, DT_FINI_ARRAY] {
+    for tag in [
+        DT_NEEDED,
+        DT_VERNEED,
+        DT_INIT,
+        DT_FINI,
+        DT_INIT_ARRAY,
+        DT_FINI_ARRAY,
+    ] {
         assert_breaks(
             Recipe {
                 dynamic: vec![(tag, 0)],

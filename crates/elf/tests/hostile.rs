@@ -5,7 +5,7 @@ mod common;
 mod exercise;
 
 use common::Recipe;
-use exercise::{exercise, exercise_core, exercise_memory};
+use exercise::{exercise, exercise_core, exercise_lookup, exercise_memory};
 use proptest::prelude::*;
 use vdsokit_elf::constants::*;
 use vdsokit_elf::{Class, Image, MAX_VERSIONS, Order, own};
@@ -177,15 +177,20 @@ fn version_definitions_in_a_circle_end() {
     assert!(image.versions().count() <= MAX_VERSIONS);
 }
 
-/// An image of 1 MiB that is all chain: every symbol has the hash asked for and no chain ends.
+/// Every symbol has the name asked for, and no chain ends.
 #[test]
-fn a_mebibyte_of_chain_ends_at_its_last_byte() {
-    let bytes = exercise::mebibyte_of_chain(&Recipe::default().build());
-    let image = Image::parse_memory(&bytes, 0x7fff_0000).expect("an image");
-    assert!(image.lookup("missing").is_none());
-    assert!(image.symbol_count() as usize <= bytes.len() / 24);
-    exercise(&bytes);
-    exercise_memory(&bytes, 0x7fff_0000);
+fn images_of_a_mebibyte_that_are_all_table_do_no_harm() {
+    for (what, bytes) in common::hostile_images::all() {
+        let (name, version) = (
+            common::hostile_images::NAME,
+            common::hostile_images::VERSION,
+        );
+        let image = Image::parse(&bytes).expect(what);
+        assert!(image.lookup_version(name, version).is_none(), "{what}");
+        assert!(image.lookup(name).is_some(), "{what}");
+        assert!(image.symbol_count() as usize <= bytes.len() / 16, "{what}");
+        exercise_lookup(&bytes, 0x7fff_0000);
+    }
 }
 
 /// The seeds of the fuzz targets, by target and name. They are small: one image of each class and
@@ -236,8 +241,15 @@ fn the_fuzz_targets_begin_with_these_seeds() {
         let seed = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         assert_eq!(seed, bytes, "{}", path.display());
         match target {
-            "image" => assert!(exercise(&seed[8..]) > 0),
-            "core" => assert!(exercise_core(&seed) > 0),
+            "image" => {
+                let (address, bytes) = seed.split_first_chunk().expect("an address");
+                assert!(exercise_lookup(bytes, u64::from_le_bytes(*address)) > 0);
+                assert!(exercise(bytes) > 0);
+            }
+            "core" => {
+                assert!(exercise::exercise_core_lookup(&seed) > 0);
+                assert!(exercise_core(&seed) > 0);
+            }
             _ => assert!(exercise::exercise_notes(&seed) > 0),
         }
     }

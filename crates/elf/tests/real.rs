@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use vdsokit_elf::check::{self, Profile};
 use vdsokit_elf::constants::*;
+use vdsokit_elf::arch::Function;
 use vdsokit_elf::{Binding, Image, Kind, arch, own, process};
 
 /// What readelf prints, each line's fields separated by one space.
@@ -194,7 +195,26 @@ fn assert_lookups(path: &Path, image: &Image<'_>) {
             "{name}: {text} is not in the table"
         );
     }
+    for function in abi.functions.iter().filter(|function| is_in_6_1(function)) {
+        assert!(
+            image
+                .lookup_version(function.name, function.version)
+                .is_some(),
+            "{name}: {} of the table is not in the image",
+            function.name
+        );
+    }
     assert_eq!(check::check(image, Profile::Foreign), [], "{name}");
+}
+
+/// Whether the table says that Linux 6.1, the oldest kernel that these tests meet, has a function.
+fn is_in_6_1(function: &Function) -> bool {
+    let number = |linux: &str| {
+        let mut parts = linux.split('.').map(|part| part.parse().expect("a number"));
+        [parts.next().unwrap_or(0), parts.next().unwrap_or(0)]
+    };
+    function.since.is_none_or(|since| number(since) <= [6, 1])
+        && function.until.is_none_or(|until| number(until) > [6, 1])
 }
 
 #[test]

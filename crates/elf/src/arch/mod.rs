@@ -3,6 +3,7 @@
 //! The table is data that code uses ([`of`], [`named`], [`current`]) and that programs print.
 //! Where vdso(7) and the kernel's sources disagree, the sources are right and the row says so.
 
+mod functions;
 mod table;
 
 use crate::constants::{EF_MIPS_ABI2, EM_MIPS};
@@ -43,7 +44,7 @@ pub struct Function {
     pub version: &'static str,
     /// What it does.
     pub call: Call,
-    /// The first Linux with it, where known.
+    /// The first Linux with it, where there is a source for it.
     pub since: Option<&'static str>,
     /// The first Linux without it again.
     pub until: Option<&'static str>,
@@ -91,7 +92,7 @@ pub struct Abi {
     pub functions: &'static [Function],
     /// What is peculiar.
     pub quirks: &'static [&'static str],
-    /// Where the row was learned.
+    /// Where the row was learned, and what of it was not confirmed there.
     pub source: &'static str,
 }
 

@@ -79,6 +79,32 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// All rules.
+    pub const ALL: [Self; 22] = [
+        Self::SharedObject,
+        Self::Relocation,
+        Self::Got,
+        Self::Dependency,
+        Self::Undefined,
+        Self::Version,
+        Self::Untyped,
+        Self::Soname,
+        Self::Hash,
+        Self::HashMismatch,
+        Self::BuildId,
+        Self::Writable,
+        Self::WritableExecutable,
+        Self::ExecutableStack,
+        Self::Tls,
+        Self::Interpreter,
+        Self::SymbolOutside,
+        Self::Outside,
+        Self::Overlap,
+        Self::Alignment,
+        Self::Layout,
+        Self::Reader,
+    ];
+
     /// The rule's name on a command line and in JSON.
     pub fn name(self) -> &'static str {
         match self {

@@ -6,12 +6,19 @@
 //!
 //! | reader | bias | asks for |
 //! | --- | --- | --- |
-//! | ld.so: glibc 2.36 `elf/dl-load.c` | header - (p_vaddr - p_offset) of the first PT_LOAD | loads in ascending order |
+//! | ld.so: glibc 2.36 `elf/dl-map-segments.h`, `_dl_map_segments` | header - (p_vaddr - p_offset) of the first PT_LOAD | loads in ascending order (`elf/dl-load.c`) |
 //! | glibc 2.36 `elf/setup-vdso.h` | header - p_vaddr of the first PT_LOAD whose p_vaddr is not 0 | no PT_TLS (aborts) |
 //! | musl 1.2.3 `src/internal/vdso.c` | header + p_offset - p_vaddr of the *last* PT_LOAD | DT_HASH |
 //! | Go 1.19 `src/runtime/vdso_linux.go` | header + p_offset - p_vaddr of the first PT_LOAD | a hash table |
 //! | rustix 1.1 `src/backend/linux_raw/vdso.rs` | as Go | first PT_LOAD readable and executable, no PT_INTERP, no PT_GNU_RELRO, DT_SYMENT right |
 //! | Linux 6.12 `tools/testing/selftests/vDSO/parse_vdso.c` | as Go | a hash table |
+//!
+//! ld.so maps the first PT_LOAD, wherever the kernel likes and long enough for all, and takes the
+//! map's start less that segment's p_vaddr, both page-aligned; the header lies at the map's start
+//! because p_offset is 0. musl's own loader (1.2.3 `ldso/dynlink.c`, `map_library`) does the same
+//! with the lowest p_vaddr. glibc's `setup_vdso` maps nothing: it remembers the first p_vaddr in
+//! the very field that says whether there was one yet, so that 0 counts as none; it marks the
+//! dynamic section read-only (`l_ld_readonly`) and writes nothing to it.
 
 use super::{Findings, Place, Rule};
 use crate::constants::*;

@@ -3,7 +3,7 @@
 
 use vdsokit_elf::check::{self, Profile};
 use vdsokit_elf::constants::*;
-use vdsokit_elf::{Image, compare, core_dump, gnu_hash};
+use vdsokit_elf::{Image, compare, core_dump};
 
 /// Asks everything of an image in a file; yields how much was seen, so that nothing is optimised
 /// away.
@@ -16,7 +16,45 @@ pub(crate) fn exercise_memory(bytes: &[u8], address: u64) -> usize {
     Image::parse_memory(bytes, address).map_or(0, |image| ask(&image))
 }
 
+/// What a caller does with an image, in both forms: parses it, looks functions up, and reads what
+/// it says of itself. Light, so that a fuzzer runs it often.
+pub(crate) fn exercise_lookup(bytes: &[u8], address: u64) -> usize {
+    let in_file = Image::parse(bytes).map_or(0, |image| look_up(&image));
+    in_file + Image::parse_memory(bytes, address).map_or(0, |image| look_up(&image))
+}
+
+fn look_up(image: &Image<'_>) -> usize {
+    let by_version = [
+        ("test_one", "TEST_1.0"),
+        ("test_three", "TEST_2.0"),
+        ("missing", "TEST_1.0"),
+        ("__vdso_clock_gettime", "LINUX_2.6"),
+    ];
+    let mut found = 0;
+    for (name, version) in by_version {
+        let symbol = image.lookup_version(name, version);
+        found += symbol.map_or(0, |symbol| image.address_of(&symbol) as usize & 1 | 2);
+    }
+    for name in ["test_old", "two", ""] {
+        found += usize::from(image.lookup(name).is_some());
+    }
+    let in_file = image.lookup_in_file("test_two", "TEST_1.0", "libtest.so.1");
+    found += usize::from(in_file.is_some());
+    for symbol in image.symbols().take(8) {
+        found += symbol.name().as_bytes().len() + usize::from(symbol.is_export());
+        found += usize::from(image.descriptor(&symbol).is_some());
+    }
+    found + image.soname().map_or(0, |soname| soname.as_bytes().len())
+}
+
 /// The same of the image in a core dump.
+pub(crate) fn exercise_core_lookup(bytes: &[u8]) -> usize {
+    core_dump::vdso(bytes).map_or(0, |vdso| {
+        Image::parse_memory(vdso.bytes, vdso.address).map_or(1, |image| look_up(&image))
+    })
+}
+
+/// Everything asked of the image in a core dump.
 pub(crate) fn exercise_core(bytes: &[u8]) -> usize {
     core_dump::vdso(bytes).map_or(0, |vdso| exercise_memory(vdso.bytes, vdso.address))
 }
@@ -113,30 +151,4 @@ pub(crate) fn core_of(image: &[u8]) -> Vec<u8> {
     core.extend(auxv);
     core.extend(image);
     core
-}
-
-/// The image (64 bits, little endian) followed by zeroes up to 1 MiB, its GNU hash table replaced
-/// by one at its end that has a single chain without end, of symbols with the hash of `missing`.
-pub(crate) fn mebibyte_of_chain(image: &[u8]) -> Vec<u8> {
-    let mut bytes = image.to_vec();
-    let table = bytes.len().next_multiple_of(8);
-    bytes.resize(1 << 20, 0);
-    // Buckets, first symbol, words in the filter, its shift; no filter; the one bucket.
-    let head = [1u32, 1, 0, 0, 1].map(u32::to_le_bytes).concat();
-    bytes[table..table + head.len()].copy_from_slice(&head);
-    for entry in bytes[table + head.len()..].as_chunks_mut::<4>().0 {
-        *entry = (gnu_hash(b"missing") & !1).to_le_bytes();
-    }
-    let (vaddr, dynamic) = {
-        let parsed = Image::parse(image).expect("an image");
-        let vaddr = parsed.segments().next().expect("a segment").vaddr;
-        let dynamic = parsed.segments().find(|segment| segment.kind == PT_DYNAMIC);
-        (vaddr, dynamic.expect("a dynamic section").offset as usize)
-    };
-    let entries = bytes[dynamic..].as_chunks_mut::<16>().0;
-    let entry = entries
-        .iter_mut()
-        .find(|entry| entry[..8] == DT_GNU_HASH.to_le_bytes());
-    entry.expect("a GNU hash table")[8..].copy_from_slice(&(vaddr + table as u64).to_le_bytes());
-    bytes
 }

@@ -2,6 +2,8 @@
 //! without a linker. By default they have the layout of an own image.
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 
+pub(crate) mod hostile_images;
+
 use vdsokit_elf::constants::*;
 use vdsokit_elf::{Class, Order, gnu_hash, sysv_hash};
 
