@@ -81,24 +81,6 @@ fn node_says_it() {
     }
 }
 
-#[test]
-fn java_says_it() {
-    if !installed("java") || !installed("javac") {
-        return;
-    }
-    let directory = scratch("java");
-    let source = "public class Year { public static void main(String[] a) {\n\
-         System.out.println(java.time.Year.now(java.time.ZoneOffset.UTC)); } }\n";
-    let file = directory.join("Year.java");
-    fs::write(&file, source).expect("a source file");
-    let status = Command::new("javac").arg(&file).status();
-    assert!(status.expect("javac runs").success());
-    says(
-        &["java", "-Xshare:auto", "-cp", text(&directory), "Year"],
-        YEAR,
-    );
-}
-
 /// Says the year by three functions of libc, and fails if they differ.
 const C: &str = "#include <stdio.h>\n#include <sys/time.h>\n#include <time.h>\n\
     int main(void) { struct timespec a; struct timeval b; time_t c = time(0), d;\n\
