@@ -182,12 +182,8 @@ fn redirect(
     let file = memfd(FRONT, &front)?;
     let front = Source::new(file, 0, place.start, length, Role::Text)?;
 
-    for (link, function) in object
-        .links
-        .iter()
-        .zip(kernel.functions(record.kernel_image()))
-    {
-        visit.memory.write_word(image + link.word, function)?;
+    for (word, value) in object.linked(image, kernel.functions(record.kernel_image())) {
+        visit.memory.write_word(word, value)?;
     }
     for mapping in &record.mappings {
         let (length, to) = (mapping.end - mapping.start, record.moved(mapping));

@@ -110,8 +110,8 @@ fn put(visit: &mut Visit, object: &Object, kernel: &KernelVdso, slot: u64) -> Re
         visit.memory.write(vdso, &kernel.bytes()[..stub.len()])?;
     }
     let (address, _) = outcome?;
-    for (link, function) in object.links.iter().zip(kernel.functions(vdso)) {
-        visit.memory.write_word(address + link.word, function)?;
+    for (word, value) in object.linked(address, kernel.functions(vdso)) {
+        visit.memory.write_word(word, value)?;
     }
     visit.memory.write_word(slot, address)?;
     Ok(address)
