@@ -5,6 +5,7 @@ use crate::workshop::output_of;
 use crate::{Error, Workshop};
 use std::cmp::Ordering;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -31,6 +32,32 @@ pub fn file(workshop: &Workshop, package: &str, path: &str) -> Result<PathBuf, E
     let file = tree.join(path.trim_start_matches('/'));
     fs::metadata(&file).map_err(Error::file(&file))?;
     Ok(file)
+}
+
+/// Exactly these packages, unpacked over each other: programs that run from there,
+/// with the libraries that they need where no other package brings them. Links
+/// that name absolute paths lead into the tree.
+///
+/// # Errors
+/// When they are neither in the cache nor to be had from this machine's archive.
+pub fn tree(workshop: &Workshop, packages: &[&str]) -> Result<PathBuf, Error> {
+    let trees = directory(workshop)?;
+    let tree = trees.join(packages.join("+"));
+    if tree.is_dir() {
+        return Ok(tree);
+    }
+    if !has_apt() {
+        return Err(no_archive(&packages.join("`, `")));
+    }
+    match fetch(&tree, packages) {
+        // The lists may be old, and name what is no more.
+        Err(_) if rustix::process::geteuid().is_root() => {
+            update_lists()?;
+            fetch(&tree, packages)?;
+        }
+        result => result?,
+    }
+    Ok(tree)
 }
 
 /// Installs packages where that is allowed.
@@ -66,8 +93,7 @@ fn unpacked(
     what: &str,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<PathBuf, Error> {
-    let trees = workshop.cache.join("debian");
-    fs::create_dir_all(&trees).map_err(Error::file(&trees))?;
+    let trees = directory(workshop)?;
     // Trees are named as packages are, so the newest one is found alike.
     let here = fs::read_dir(&trees).map_err(Error::file(&trees))?;
     let here: Vec<String> = here
@@ -77,12 +103,7 @@ fn unpacked(
     if let Some(name) = newest(here) {
         return Ok(trees.join(name));
     }
-    let missing = || Error::Missing {
-        what: format!("a Debian package `{what}…`"),
-        advice: "run it on Debian, or in a container of it, with bookworm's archive and its \
-                 security updates among apt's sources"
-            .into(),
-    };
+    let missing = || no_archive(what);
     if !has_apt() {
         return Err(missing());
     }
@@ -93,26 +114,76 @@ fn unpacked(
     }
     found.retain(|name| wanted(name));
     let name = newest(found).ok_or_else(missing)?;
+    let tree = trees.join(&name);
+    fetch(&tree, &[&name])?;
+    Ok(tree)
+}
+
+/// Where the trees are.
+fn directory(workshop: &Workshop) -> Result<PathBuf, Error> {
+    let trees = workshop.cache.join("debian");
+    fs::create_dir_all(&trees).map_err(Error::file(&trees))?;
+    Ok(trees)
+}
+
+fn no_archive(what: &str) -> Error {
+    Error::Missing {
+        what: format!("a Debian package `{what}…`"),
+        advice: "run it on Debian, or in a container of it, with bookworm's archive and its \
+                 security updates among apt's sources"
+            .into(),
+    }
+}
+
+/// Downloads packages and unpacks them as `tree`.
+fn fetch(tree: &Path, packages: &[&str]) -> Result<(), Error> {
     // Whole trees only: unpack beside the place, then rename.
-    let fresh = trees.join(format!(".{name}.{}", std::process::id()));
+    let work = tree.with_file_name(format!(".{}.{}", packages[0], std::process::id()));
+    let fresh = work.join("tree");
     fs::create_dir_all(&fresh).map_err(Error::file(&fresh))?;
     output_of(
         Command::new("apt-get")
-            .args(["download", "--quiet", "--quiet", &name])
+            .args(["download", "--quiet", "--quiet"])
+            .args(packages)
             // Root's downloads go to a directory that apt's own user can't see.
             .args(["--option", "APT::Sandbox::User="])
-            .current_dir(&fresh),
+            .current_dir(&work),
     )?;
-    let package = file_in(&fresh, "")?;
-    output_of(Command::new("dpkg").arg("-x").arg(&package).arg(&fresh))?;
-    fs::remove_file(&package).map_err(Error::file(&package))?;
-    let tree = trees.join(name);
-    match fs::rename(&fresh, &tree) {
-        // Another run was faster: its tree is as good.
-        Err(_) if tree.is_dir() => fs::remove_dir_all(&fresh).map_err(Error::file(&fresh))?,
-        result => result.map_err(Error::file(&tree))?,
+    for file in entries(&work)? {
+        if file.extension().is_some_and(|extension| extension == "deb") {
+            output_of(Command::new("dpkg").arg("-x").arg(&file).arg(&fresh))?;
+        }
     }
-    Ok(tree)
+    lead_links_into(&fresh, &fresh, tree)?;
+    match fs::rename(&fresh, tree) {
+        // Another run was faster: its tree is as good.
+        Err(_) if tree.is_dir() => {}
+        result => result.map_err(Error::file(tree))?,
+    }
+    fs::remove_dir_all(&work).map_err(Error::file(&work))
+}
+
+/// Changes the links below `directory` that name absolute paths which are in `fresh` to name
+/// them in `tree`, where `fresh` is to be.
+fn lead_links_into(directory: &Path, fresh: &Path, tree: &Path) -> Result<(), Error> {
+    for path in entries(directory)? {
+        let kind = fs::symlink_metadata(&path).map_err(Error::file(&path))?;
+        if kind.is_dir() {
+            lead_links_into(&path, fresh, tree)?;
+        }
+        if !kind.is_symlink() {
+            continue;
+        }
+        let to = fs::read_link(&path).map_err(Error::file(&path))?;
+        let Ok(inside) = to.strip_prefix("/") else {
+            continue;
+        };
+        if fs::symlink_metadata(fresh.join(inside)).is_ok() {
+            fs::remove_file(&path).map_err(Error::file(&path))?;
+            symlink(tree.join(inside), &path).map_err(Error::file(&path))?;
+        }
+    }
+    Ok(())
 }
 
 fn has_apt() -> bool {
@@ -133,18 +204,26 @@ fn update_lists() -> Result<(), Error> {
 
 /// The only file in a directory whose name begins with `prefix`.
 fn file_in(directory: &Path, prefix: &str) -> Result<PathBuf, Error> {
-    let entries = fs::read_dir(directory).map_err(Error::file(directory))?;
     let named = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str());
         name.is_some_and(|name| name.starts_with(prefix))
     };
-    entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
+    entries(directory)?
+        .into_iter()
         .find(named)
         .ok_or_else(|| Error::File {
             path: directory.join(format!("{prefix}*")),
             source: std::io::ErrorKind::NotFound.into(),
         })
+}
+
+/// What is in a directory.
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = fs::read_dir(directory).map_err(Error::file(directory))?;
+    let paths: std::io::Result<Vec<PathBuf>> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect();
+    paths.map_err(Error::file(directory))
 }
 
 fn newest(names: Vec<String>) -> Option<String> {

@@ -42,6 +42,7 @@ mod machine;
 pub mod own;
 pub mod plan;
 mod programs;
+pub mod selftests;
 mod workshop;
 
 pub use checks::{Check, Kernel, Need};

@@ -71,8 +71,8 @@ const MAKEFILE: &str =
 /// How a program is started: what comes before it.
 type Before = Vec<String>;
 
-pub(crate) fn run() -> ExitCode {
-    match measure() {
+pub(crate) fn run(vdso: Option<PathBuf>) -> ExitCode {
+    match measure(vdso) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -81,8 +81,11 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn measure() -> Result<(), String> {
-    let vdso = program()?;
+fn measure(vdso: Option<PathBuf>) -> Result<(), String> {
+    let vdso = vdso.map_or_else(program, |vdso| {
+        vdso.canonicalize()
+            .map_err(|error| format!("{}: {error}", vdso.display()))
+    })?;
     let scratch = std::env::temp_dir().join(format!("vdsokit-figures-{}", std::process::id()));
     std::fs::create_dir_all(&scratch).map_err(|error| error.to_string())?;
     let outcome = tables(&vdso, &scratch);
@@ -134,6 +137,11 @@ fn tables(vdso: &Path, scratch: &Path) -> Result<(), String> {
     })?;
     let makefile = scratch.join("Makefile");
     std::fs::write(&makefile, MAKEFILE).map_err(|error| error.to_string())?;
+    // Older than every time that it is made at: make warns of files from the future.
+    let old = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let file = std::fs::File::options().write(true).open(&makefile);
+    file.and_then(|file| file.set_modified(old))
+        .map_err(|error| error.to_string())?;
     table("make -j2 of 200 processes, ms", &ways, 5, |way| {
         let mut make = command(way);
         let make = make.args(["make", "-s", "-j2", "-f"]).arg(&makefile);

@@ -31,7 +31,11 @@ enum Chore {
         all: bool,
     },
     /// Measure what programs pay for another time, beside libfaketime
-    Figures,
+    Figures {
+        /// Measure this `vdso` instead of building one
+        #[arg(long, value_name = "FILE")]
+        vdso: Option<std::path::PathBuf>,
+    },
     /// Boot stock kernels under emulation and run checks inside
     Vm {
         /// Checks to run; all when none is named
@@ -48,7 +52,7 @@ fn main() -> ExitCode {
             steps::list();
             ExitCode::SUCCESS
         }
-        Chore::Figures => figures::run(),
+        Chore::Figures { vdso } => figures::run(vdso),
         Chore::Test { steps, all, .. } => steps::run(&steps, all),
         Chore::Vm { list: true, .. } => {
             vm::list();

@@ -8,6 +8,7 @@ use vdsokit_deliver::{Event, Object};
 use vdsokit_time::{Change, IMAGE, Name, Reading, Time, text};
 
 use vdsokit_clock::Clock;
+use vdsokit_clock::page::READS;
 
 /// Which clocks each option touches; part of the help.
 pub(crate) const CLOCKS: &str = "\
@@ -16,6 +17,7 @@ Clocks that each option touches:
                       CLOCK_TAI, gettimeofday, time       CLOCK_BOOTTIME (_ALARM)
   --time, --offset    moved                               the kernel's own
   --rate, --freeze    faster, slower, still               likewise
+  --seed-step         still, but for the reads            likewise
   none                the kernel's own                    the kernel's own
 
 CPU time clocks, file times, sleeps, time-outs and timers remain the kernel's, and so does
@@ -47,6 +49,15 @@ pub(crate) struct Options {
     /// Time stands still; `vdso clock NAME resume` lets it go on
     #[arg(long)]
     freeze: bool,
+    /// Time stands still, and each read of a clock moves all clocks by so much (1ns to 1m):
+    /// the same run gives the same times. Each program counts its own reads, from its start
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        conflicts_with_all = ["rate", "freeze"]
+    )]
+    seed_step: Option<String>,
 }
 
 impl Options {
@@ -64,6 +75,9 @@ impl Options {
             changes.push(Change::Rate(numerator, denominator));
         }
         changes.extend(self.freeze.then_some(Change::Freeze));
+        if let Some(step) = &self.seed_step {
+            changes.push(Change::EachRead(text::step(step)?));
+        }
         Ok(changes)
     }
 
@@ -71,7 +85,10 @@ impl Options {
     pub(crate) fn make(&self, name: Option<&str>) -> Result<(Time, Object)> {
         let name: Option<Name> = name.map(str::parse).transpose()?;
         let time = Time::create(name.as_ref(), &self.changes()?)?;
-        let object = Object::new(IMAGE)?.with_vvar(time.vvar()?, 0)?;
+        let mut object = Object::new(IMAGE)?.with_vvar(time.vvar()?, 0)?;
+        if self.seed_step.is_some() {
+            object = object.with_word(READS)?;
+        }
         Ok((time, object))
     }
 }

@@ -317,3 +317,39 @@ fn a_process_that_is_not_there() {
         );
     }
 }
+
+#[test]
+fn time_that_goes_on_at_each_read_is_stepped_and_not_run() {
+    if !installed("python3") {
+        return;
+    }
+    let name = name("reads");
+    let options = [
+        "run",
+        "--name",
+        &name,
+        "--time",
+        "2030-06-01",
+        "--seed-step",
+        "1ms",
+        "--",
+    ];
+    let mut program = Talk::start(vdso(&options).args(["python3", "-c", YEARS]));
+    assert_eq!(program.ask(""), "2030");
+    let shown = said(&["clock", &name]);
+    assert!(shown.contains("1000000 ns at each read"), "{shown}");
+    for refused in [&["rate", "2"][..], &["freeze"], &["resume"]] {
+        let output = output(&[&["clock", &name], refused].concat());
+        assert_eq!(output.status.code(), Some(1), "{refused:?}: {output:?}");
+    }
+    said(&["clock", &name, "step", "+1y"]);
+    assert_eq!(program.ask(""), "2031");
+    // Attached, and out again.
+    let mut plain = Talk::start(Command::new("python3").args(["-c", YEARS]));
+    let before = plain.ask("");
+    let pid = plain.pid();
+    said(&["attach", &pid, "--time", "2030-06-01", "--seed-step", "1ms"]);
+    assert_eq!(plain.ask(""), "2030");
+    said(&["detach", &pid]);
+    assert_eq!(plain.ask(""), before);
+}

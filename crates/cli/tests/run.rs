@@ -81,24 +81,6 @@ fn node_says_it() {
     }
 }
 
-#[test]
-fn java_says_it() {
-    if !installed("java") || !installed("javac") {
-        return;
-    }
-    let directory = scratch("java");
-    let source = "public class Year { public static void main(String[] a) {\n\
-         System.out.println(java.time.Year.now(java.time.ZoneOffset.UTC)); } }\n";
-    let file = directory.join("Year.java");
-    fs::write(&file, source).expect("a source file");
-    let status = Command::new("javac").arg(&file).status();
-    assert!(status.expect("javac runs").success());
-    says(
-        &["java", "-Xshare:auto", "-cp", text(&directory), "Year"],
-        YEAR,
-    );
-}
-
 /// Says the year by three functions of libc, and fails if they differ.
 const C: &str = "#include <stdio.h>\n#include <sys/time.h>\n#include <time.h>\n\
     int main(void) { struct timespec a; struct timeval b; time_t c = time(0), d;\n\
@@ -212,6 +194,44 @@ fn frozen_time_is_one_for_all() {
             "True\n"
         );
     }
+}
+
+#[test]
+fn each_read_is_a_step_and_the_same_run_says_the_same() {
+    let run = |command: &[&str]| {
+        let options = ["run", "--seed-step", "250ms", "--time", "@946684800", "--"];
+        said(&[&options[..], command].concat())
+    };
+    // A new program begins anew.
+    let script = "date +%s.%N; date +%s.%N";
+    assert_eq!(
+        run(&["sh", "-c", script]),
+        "946684800.000000000\n".repeat(2)
+    );
+    // A child of fork goes on from its parent's count.
+    let script =
+        "a=$EPOCHREALTIME; b=$EPOCHREALTIME; (echo $a $b $EPOCHREALTIME); echo $EPOCHREALTIME";
+    let seen = run(&["bash", "-c", script]);
+    let seen: Vec<f64> = seen
+        .split_whitespace()
+        .map(|t| t.parse().expect("a time"))
+        .collect();
+    let [a, b, child, parent] = seen[..] else {
+        panic!("{seen:?}")
+    };
+    assert_eq!([b - a, child - b, parent - b], [0.25; 3], "{seen:?}");
+    if !installed("python3") {
+        return;
+    }
+    let script = "import threading, time\n\
+         ids = time.CLOCK_REALTIME, time.CLOCK_MONOTONIC, time.CLOCK_BOOTTIME, time.CLOCK_TAI\n\
+         read = lambda: [time.clock_gettime_ns(id) for id in ids]\n\
+         print(*{b - a for a, b in zip(read(), read())})\n\
+         many = lambda: [time.time() for _ in range(1000)]\n\
+         threads = [threading.Thread(target=many) for _ in '1234']\n\
+         a = time.time(); [t.start() for t in threads]; [t.join() for t in threads]\n\
+         print(time.time() - a >= 1000)";
+    assert_eq!(run(&["python3", "-c", script]), "1000000000\nTrue\n");
 }
 
 #[test]
@@ -368,6 +388,17 @@ fn what_is_wrong_is_said_and_the_status_is_the_conventional_one() {
         (&["run", "--rate", "-2", "--", "date"], 125, "backwards"),
         (&["run", "--rate", "1000000", "--", "date"], 125, "too high"),
         (&["run", "--name", "a b", "--", "date"], 125, "letters"),
+        (&["run", "--seed-step", "1h", "--", "date"], 125, "1 minute"),
+        (
+            &["run", "--seed-step", "-1s", "--", "date"],
+            125,
+            "1 minute",
+        ),
+        (
+            &["run", "--strict", "--seed-step", "1s", "--", "date"],
+            125,
+            "--seed-step",
+        ),
         (
             &["run", "--time", "now", "--offset", "1h", "--", "date"],
             125,

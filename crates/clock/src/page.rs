@@ -7,6 +7,10 @@ use vdsokit_vvar::latch;
 use vdsokit_vvar::layout::{Cursor, LATCH_ALIGN, Shape, Type};
 use vdsokit_vvar::scalar::ScalarType;
 
+/// The link of a clock image that is led to a word of the process's own, in which it counts how
+/// often it has read a clock: the ticks of [`crate::Source::Reads`].
+pub const READS: &str = "vdsokit_reads";
+
 /// Bytes of a record.
 pub const RECORD_SIZE: usize = Record::WORDS * 8;
 

@@ -107,12 +107,15 @@ fn put(pid: Pid, threads: &Threads, object: &Object) -> Result<(), Error> {
         let mut guest = Guest::enter(threads, memory, vdso)?;
         let mut undo = Vec::new();
         let outcome = redirect(&mut guest.0, object, &kernel, mappings, &mut undo);
-        if outcome.is_err() {
-            for (number, arguments) in undo.into_iter().rev() {
-                guest.0.call(number, arguments).map_err(Failure::from)?;
-            }
-        }
+        let undone = match outcome {
+            Ok(()) => Ok(()),
+            Err(_) => undo
+                .into_iter()
+                .rev()
+                .try_for_each(|(number, arguments)| guest.0.call(number, arguments).map(drop)),
+        };
         guest.leave()?;
+        undone.map_err(Failure::from)?;
         outcome.map_err(Failure::from)
     })();
     outcome.map_err(|failure| explain(threads, failure))
@@ -160,7 +163,7 @@ fn redirect(
     mappings: Vec<std::ops::Range<u64>>,
     undo: &mut Vec<Call>,
 ) -> Result<(), StubError> {
-    let (image, _) = visit.map(&object.places(), (0, 0))?;
+    let image = visit.map(&object.places())?;
     undo.push(unmap(image, object.length()));
     let mut record = Record {
         image: image..image + object.length(),
@@ -182,12 +185,8 @@ fn redirect(
     let file = memfd(FRONT, &front)?;
     let front = Source::new(file, 0, place.start, length, Role::Text)?;
 
-    for (link, function) in object
-        .links
-        .iter()
-        .zip(kernel.functions(record.kernel_image()))
-    {
-        visit.memory.write_word(image + link.word, function)?;
+    for (word, value) in object.linked(image, kernel.functions(record.kernel_image())) {
+        visit.memory.write_word(word, value)?;
     }
     for mapping in &record.mappings {
         let (length, to) = (mapping.end - mapping.start, record.moved(mapping));
@@ -195,7 +194,7 @@ fn redirect(
         visit.call(number, arguments)?;
         undo.push(move_to(to, length, mapping.start));
     }
-    visit.map(&[front.place(libc::MAP_FIXED_NOREPLACE)], (0, 0))?;
+    visit.map(&[front.place(libc::MAP_FIXED_NOREPLACE)])?;
     Ok(())
 }
 
@@ -224,6 +223,9 @@ impl Guest {
         if sys::ignores_trap(pid)? {
             return Err(Unserved::IgnoresTrap.into());
         }
+        let stub = arch::stub();
+        let mut before = vec![0; stub.len()];
+        memory.read_exact(text, &mut before)?;
         let (registers, _) = sys::registers(pid)?;
         let blocked = sys::blocked(pid)?;
         threads.set_options(libc::PTRACE_O_EXITKILL)?;
@@ -237,18 +239,20 @@ impl Guest {
             blocked,
             signal: 0,
         };
-        let stub = arch::stub();
-        let mut before = vec![0; stub.len()];
-        visit.memory.read_exact(text, &mut before)?;
-        visit.memory.write(text, stub)?;
         let pages = (|| {
+            visit.memory.write(text, stub)?;
             let writable = (libc::PROT_READ | libc::PROT_WRITE) as u64;
             let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
             let pages = visit.call(number::MMAP, [0, 2 * PAGE, writable, flags, u64::MAX, 0])?;
-            visit.memory.write(pages, stub)?;
+            let written = visit.memory.write(pages, stub).map_err(StubError::from);
             let executable = (libc::PROT_READ | libc::PROT_EXEC) as u64;
-            visit.call(number::MPROTECT, [pages, PAGE, executable, 0, 0, 0])?;
-            Ok::<_, StubError>(pages)
+            let protect = [pages, PAGE, executable, 0, 0, 0];
+            let ready = written.and_then(|()| visit.call(number::MPROTECT, protect));
+            if ready.is_err() {
+                let (number, arguments) = unmap(pages, 2 * PAGE);
+                visit.call(number, arguments)?;
+            }
+            ready.map(|_| pages)
         })();
         if !matches!(pages, Err(StubError::Failure(Failure::Ended))) {
             visit.memory.write(text, &before)?;

@@ -109,6 +109,9 @@ pub enum ImageError {
     /// Its note of links is cut off, or names a word outside its text.
     #[error("its note of links is broken")]
     Links,
+    /// It has no link of the name asked for.
+    #[error("it has no such link")]
+    NoLink,
     /// It has no vvar pages to be taken from elsewhere.
     #[error("it has no vvar pages")]
     NoVvar,

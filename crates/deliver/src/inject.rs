@@ -2,14 +2,14 @@
 
 use std::ffi::c_int;
 
-use crate::arch::{self, KERNEL_VDSO_IS_OPTIONAL};
+use crate::arch::{self, KERNEL_VDSO_IS_OPTIONAL, number};
 use crate::error::Unserved;
 use crate::kernel::KernelVdso;
 use crate::memory::Memory;
 use crate::object::{Object, PAGE};
 use crate::stack::{self, Auxiliary, StackError};
 use crate::sys::{self, Pid};
-use crate::visit::{Failure, Visit};
+use crate::visit::{Failure, StubError, Visit};
 
 /// The longest stack that is searched for the auxiliary vector: the kernel's own limit on
 /// arguments and environment is a quarter of the stack's, and 6 MiB at most (fs/exec.c,
@@ -94,27 +94,67 @@ impl Injector {
     }
 }
 
-/// Maps `object`, fills its links, and writes its address into the auxiliary vector at `slot`.
+/// Maps `object`, fills its links, writes its address into the auxiliary vector at `slot`, and
+/// unmaps the kernel's vDSO where the image has no use for it.
+///
+/// What can't be undone comes last: on an error the process is as it was. Should even the undoing
+/// fail, the process ends here rather than begin with half of a change.
 fn put(visit: &mut Visit, object: &Object, kernel: &KernelVdso, slot: u64) -> Result<u64, Failure> {
     let (stub, vdso) = (arch::stub(), visit.home);
-    let keeps_kernel = !object.links.is_empty() || !KERNEL_VDSO_IS_OPTIONAL;
-    let unmap = if keeps_kernel {
-        (0, 0)
-    } else {
-        kernel.extent(vdso)
-    };
     visit.memory.write(vdso, stub)?;
-    let outcome = visit.map(&object.places(), unmap);
-    // When the kernel's vDSO is gone, so is the stub.
-    if !matches!(outcome, Ok((_, true))) {
-        visit.memory.write(vdso, &kernel.bytes()[..stub.len()])?;
+    let outcome = install(visit, object, kernel, slot);
+    // Where the kernel's vDSO is gone, so is the stub.
+    if outcome.is_err() || keeps_kernel(object) {
+        let restored = visit.memory.write(vdso, &kernel.bytes()[..stub.len()]);
+        restored.or_else(|error| whole(visit, Err(error.into())))?;
     }
-    let (address, _) = outcome?;
-    for (link, function) in object.links.iter().zip(kernel.functions(vdso)) {
-        visit.memory.write_word(address + link.word, function)?;
+    outcome
+}
+
+/// Whether the kernel's vDSO stays in a process that has `object`.
+fn keeps_kernel(object: &Object) -> bool {
+    !object.links.is_empty() || !KERNEL_VDSO_IS_OPTIONAL
+}
+
+fn install(
+    visit: &mut Visit,
+    object: &Object,
+    kernel: &KernelVdso,
+    slot: u64,
+) -> Result<u64, Failure> {
+    let vdso = visit.home;
+    let address = visit.map(&object.places())?;
+    let mut is_said = false;
+    let outcome = (|| {
+        for (word, value) in object.linked(address, kernel.functions(vdso)) {
+            visit.memory.write_word(word, value)?;
+        }
+        visit.memory.write_word(slot, address)?;
+        is_said = true;
+        if !keeps_kernel(object) {
+            let (start, length) = kernel.extent(vdso);
+            visit.call(number::MUNMAP, [start, length, 0, 0, 0, 0])?;
+        }
+        Ok::<_, StubError>(())
+    })();
+    if outcome.is_err() {
+        let unmapped = visit.call(number::MUNMAP, [address, object.length(), 0, 0, 0, 0]);
+        whole(visit, unmapped.map(drop).map_err(Failure::from))?;
     }
-    visit.memory.write_word(slot, address)?;
+    if outcome.is_err() && is_said {
+        let unsaid = visit.memory.write_word(slot, vdso);
+        whole(visit, unsaid.map_err(Failure::from))?;
+    }
+    outcome?;
     Ok(address)
+}
+
+/// Ends the process if what was to make it whole again failed.
+fn whole(visit: &Visit, outcome: Result<(), Failure>) -> Result<(), Failure> {
+    outcome.map_err(|_| {
+        sys::kill(visit.pid);
+        Failure::Ended
+    })
 }
 
 /// Reads as much of the stack as it takes to find the auxiliary vector.
@@ -128,6 +168,109 @@ fn auxiliary(memory: &Memory, stack_pointer: u64) -> Result<Auxiliary, Failure> 
                 stack.resize(got * 4, 0);
             }
             Err(_) => return Err(Unserved::NotNative.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+    use crate::link::Link;
+    use crate::stop::Stop;
+    use crate::sys::Resume;
+
+    /// A process in the exec stop of cat(1), whose tracer is this thread.
+    fn executed() -> Child {
+        let mut child = Command::new("sh")
+            .args(["-c", "read line; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let pid = child.id() as Pid;
+        sys::seize(pid, libc::PTRACE_O_TRACEEXEC).expect("a child may be traced");
+        let mut input = child.stdin.take().expect("a pipe");
+        input.write_all(b"\nas it was").expect("it listens");
+        loop {
+            let (_, status) = sys::wait(pid).expect("a child").expect("it is there");
+            match Stop::decode(status) {
+                Stop::Executed => return child,
+                Stop::Ended => panic!("it ended"),
+                _ => sys::resume(pid, Resume::Continue, 0).expect("it goes on"),
+            }
+        }
+    }
+
+    /// An object without links, and one whose only link is led to `link`.
+    fn object(link: Option<&str>) -> Object {
+        let mut object = Object::join(Vec::new()).expect("an object of nothing");
+        object.links.extend(link.map(|name| Link {
+            // The last word of the image's page.
+            word: PAGE - 8,
+            name: name.to_owned(),
+            version: "LINUX_2.6".to_owned(),
+            own: None,
+        }));
+        object
+    }
+
+    #[test]
+    fn a_change_that_fails_at_its_end_leaves_the_program_as_it_was() {
+        for link in [None, Some("__vdso_time")] {
+            let child = executed();
+            let pid = child.id() as Pid;
+            let object = object(link);
+            let memory = Memory::open(pid).expect("its memory");
+            let (registers, _) = sys::registers(pid).expect("its registers");
+            let stack_pointer = arch::stack_pointer(&registers);
+            let found = auxiliary(&memory, stack_pointer).expect("its stack");
+            let (slot, vdso) = found.vdso.expect("the kernel's vDSO");
+            let kernel = KernelVdso::read(pid, &memory, vdso, &object.links).expect("readable");
+            let blocked = sys::blocked(pid).expect("its signal mask");
+            sys::set_blocked(pid, u64::MAX).expect("its signal mask");
+            let mut visit = Visit {
+                pid,
+                memory,
+                registers,
+                home: vdso,
+                scratch_end: stack_pointer - arch::RED_ZONE,
+                blocked,
+                signal: 0,
+            };
+            let maps = || fs::read_to_string(format!("/proc/{pid}/maps")).expect("its maps");
+            let text = |visit: &Visit| {
+                let mut bytes = vec![0; kernel.bytes().len()];
+                visit.memory.read_exact(vdso, &mut bytes).expect("there");
+                bytes
+            };
+            let before = maps();
+            // Nothing is mapped in the first page.
+            let failed = put(&mut visit, &object, &kernel, 8);
+            assert!(
+                matches!(failed, Err(Failure::Unserved(Unserved::Access(_)))),
+                "{failed:?}"
+            );
+            assert_eq!(maps(), before);
+            assert_eq!(text(&visit), kernel.bytes());
+            // And it is fit for a change that succeeds.
+            let slot = stack_pointer + slot as u64;
+            let address = put(&mut visit, &object, &kernel, slot).expect("a change");
+            assert_eq!(maps().contains("[vdso]"), link.is_some());
+            if link.is_some() {
+                assert_eq!(text(&visit), kernel.bytes());
+            }
+            let mut said = [0; 8];
+            visit.memory.read_exact(slot, &mut said).expect("its stack");
+            assert_eq!(u64::from_ne_bytes(said), address);
+            arch::leave_syscall(&mut visit.registers);
+            visit.restore().expect("its registers");
+            sys::resume(pid, Resume::Detach, 0).expect("it goes on");
+            let output = child.wait_with_output().expect("it ends");
+            assert_eq!(output.stdout, b"as it was", "{output:?}");
         }
     }
 }

@@ -42,8 +42,9 @@
 //!    (PTRACE_O_EXITKILL): half-changed it would crash.
 //! 2. **The program is not touched**: its text, its stack above the stack pointer but for the
 //!    one word AT_SYSINFO_EHDR, its descriptors and its signals are as without us.
-//! 3. **Nothing writable.** Text is mapped private and executable, vvar pages shared and
-//!    read-only from a descriptor that can't write.
+//! 3. **Nothing shared is writable.** Text is mapped private and executable, vvar pages shared
+//!    and read-only from a descriptor that can't write; [`Object::with_word`]'s memory is the
+//!    process's own.
 //! 4. **Nothing stays behind.** When the tracer dies, whatever kills it, the programs run on
 //!    with what they have; what they start from then on has the kernel's vDSO. No file is on
 //!    disk.

@@ -6,6 +6,8 @@
 //! by a NUL, and zeros up to the next multiple of 8 from the start of the note's bytes.
 //!
 //! A word that stays 0 says that the function isn't there: the image makes the system call.
+//!
+//! A link may instead be led to memory of the process's own ([`crate::Object::with_word`]).
 
 use vdsokit_elf::{Image, Segment};
 
@@ -23,6 +25,9 @@ pub(crate) struct Link {
     pub(crate) word: u64,
     pub(crate) name: String,
     pub(crate) version: String,
+    /// Where the memory lies that it is led to, in bytes from the image's start; `None`: it
+    /// names a function of the kernel's.
+    pub(crate) own: Option<u64>,
 }
 
 /// The links of `image`, whose first PT_LOAD is `text`.
@@ -51,6 +56,7 @@ fn parse(bytes: &[u8], text: &Segment) -> Option<Vec<Link>> {
             word: vaddr - text.vaddr,
             name,
             version,
+            own: None,
         });
     }
     Some(links)
@@ -98,6 +104,7 @@ mod tests {
             word,
             name: name.to_owned(),
             version: version.to_owned(),
+            own: None,
         };
         assert_eq!(
             links,

@@ -53,6 +53,8 @@ pub(crate) enum Role {
     Text,
     /// Vvar pages: shared and read-only.
     Vvar,
+    /// Memory of the process's own: private and writable.
+    Own,
 }
 
 /// An exported function.
@@ -100,6 +102,7 @@ impl Source {
         let (protection, sharing) = match role {
             Role::Text => (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE),
             Role::Vvar => (libc::PROT_READ, libc::MAP_SHARED),
+            Role::Own => (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE),
         };
         let flags = flags | sharing;
         Place {
@@ -186,6 +189,7 @@ impl Object {
             functions.extend(object.functions.into_iter().map(shifted));
             let shifted = |link: Link| Link {
                 word: link.word + length,
+                own: link.own.map(|own| own + length),
                 ..link
             };
             links.extend(object.links.into_iter().map(shifted));
@@ -203,7 +207,10 @@ impl Object {
         functions
             .iter_mut()
             .for_each(|function| function.distance += shift);
-        links.iter_mut().for_each(|link| link.word += shift);
+        for link in &mut links {
+            link.word += shift;
+            link.own = link.own.map(|own| own + shift);
+        }
         sources
             .iter_mut()
             .for_each(|source| source.distance += shift);
@@ -247,6 +254,40 @@ impl Object {
         let source = Source::new(file, offset, vvar.distance, vvar.length, Role::Vvar);
         *vvar = source.map_err(system())?;
         Ok(self)
+    }
+
+    /// Gives every program a word of its own, 0 when it begins, and its address to the image's
+    /// link called `link`. A child of fork(2) goes on with a copy of what its parent has there.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when the image has no such link, [`Error::System`] when the kernel
+    /// refuses a memfd.
+    pub fn with_word(mut self, link: &str) -> Result<Object, Error> {
+        let system = || Error::system("make a word for each program");
+        let own = self.length;
+        let link = self.links.iter_mut().find(|known| known.name == link);
+        link.ok_or(ImageError::NoLink)?.own = Some(own);
+        let file = memfd("vdso-word", &[0; PAGE as usize]).map_err(system())?;
+        let source = Source::new(file, 0, own, PAGE, Role::Own).map_err(system())?;
+        self.sources.push(source);
+        self.length += PAGE;
+        Ok(self)
+    }
+
+    /// What the links of the object at `address` are to hold: pairs of a word's address and
+    /// its value. `functions` are the kernel's, one for each link.
+    pub(crate) fn linked(
+        &self,
+        address: u64,
+        functions: impl Iterator<Item = u64>,
+    ) -> impl Iterator<Item = (u64, u64)> {
+        self.links
+            .iter()
+            .zip(functions)
+            .map(move |(link, function)| {
+                let value = link.own.map_or(function, |own| address + own);
+                (address + link.word, value)
+            })
     }
 
     /// Where the function is that does what the kernel's `name` does, in bytes from the image's

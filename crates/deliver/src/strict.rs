@@ -6,6 +6,14 @@
 //! works for whatever the program starts, also for what others trace. What it costs is a
 //! round trip to that thread for each such call, so it is for programs that need it.
 //!
+//! Sleeps and time-outs are not among them, though a rate could be thought to hold for them too.
+//! Whoever answers here can't sleep in the caller's place: the flag that keeps a signal from
+//! failing a read of the clock (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) would keep it from
+//! ending the sleep. Nor can it hand the kernel another duration, as the registers are the
+//! caller's. A tracer could change them (SECCOMP_RET_TRACE), but the kernel then fails the call
+//! with ENOSYS where nobody traces, as in every program that is let go to trace others
+//! (seccomp(2)): a sleep that returns at once would be worse than one that takes its real time.
+//!
 //! When the tracer is killed nobody is left to answer, and the kernel fails these calls with
 //! ENOSYS (seccomp_unotify(2)).
 

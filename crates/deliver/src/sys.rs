@@ -86,6 +86,14 @@ pub(crate) fn resume(pid: Pid, how: Resume, signal: c_int) -> io::Result<()> {
     ptrace(request, pid, 0, signal as usize).map(drop)
 }
 
+/// Kills a tracee. One that is gone needs no killing.
+pub(crate) fn kill(pid: Pid) {
+    let Some(process) = rustix::process::Pid::from_raw(pid) else {
+        return;
+    };
+    let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+}
+
 /// The registers, and how many bytes of them the kernel gave: fewer than all for a
 /// program of the compatibility (32-bit) kind.
 pub(crate) fn registers(pid: Pid) -> io::Result<(Registers, usize)> {

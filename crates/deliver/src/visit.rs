@@ -105,14 +105,8 @@ impl Visit {
         Ok(())
     }
 
-    /// Maps `places` and unmaps the stretch `unmap`. Says where the first place
-    /// lies, and whether the stub's own page went with the unmapping. On an error nothing has
-    /// been mapped or unmapped.
-    pub(crate) fn map(
-        &mut self,
-        places: &[Place<'_>],
-        unmap: (u64, u64),
-    ) -> Result<(u64, bool), StubError> {
+    /// Maps `places`, and says where the first lies. On an error nothing has been mapped.
+    pub(crate) fn map(&mut self, places: &[Place<'_>]) -> Result<u64, StubError> {
         let paths: Vec<Vec<u8>> = places
             .iter()
             .map(|place| {
@@ -124,23 +118,18 @@ impl Visit {
                 .into_bytes()
             })
             .collect();
-        match self.map_by(places, Handle::Paths(&paths), unmap) {
+        match self.map_by(places, Handle::Paths(&paths)) {
             // No /proc there, another pid namespace's, or no permission to look into ours.
             Err(StubError::Refused(error)) if error != libc::ENOMEM => {
                 let files: Vec<&File> = places.iter().map(|place| place.file).collect();
                 let descriptors = pass::descriptors(self, &files)?;
-                self.map_by(places, Handle::Descriptors(&descriptors), unmap)
+                self.map_by(places, Handle::Descriptors(&descriptors))
             }
             other => other,
         }
     }
 
-    fn map_by(
-        &mut self,
-        places: &[Place<'_>],
-        handle: Handle<'_>,
-        unmap: (u64, u64),
-    ) -> Result<(u64, bool), StubError> {
+    fn map_by(&mut self, places: &[Place<'_>], handle: Handle<'_>) -> Result<u64, StubError> {
         let strings: Vec<u8> = match handle {
             Handle::Paths(paths) => paths.concat(),
             Handle::Descriptors(_) => Vec::new(),
@@ -150,8 +139,6 @@ impl Visit {
         let mut string = at + length as u64;
         let block = Block {
             count: places.len() as u64,
-            unmap_address: unmap.0,
-            unmap_length: unmap.1,
             ..Block::default()
         };
         let mut entries = Vec::new();
@@ -180,8 +167,7 @@ impl Visit {
         let mut registers = self.registers;
         arch::enter_stub(&mut registers, self.home, at);
         let after = self.run(&registers)?;
-        let address = arch::stub_result(&after).map_err(StubError::Refused)?;
-        Ok((address, arch::is_gone(&after, self.home)))
+        arch::stub_result(&after).map_err(StubError::Refused)
     }
 
     /// Where `length` bytes may be written.

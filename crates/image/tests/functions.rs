@@ -6,6 +6,7 @@ mod image;
 
 use image::{Calls, Loaded, image};
 use std::sync::atomic::{AtomicU64, Ordering};
+use vdsokit_clock::page::READS;
 use vdsokit_clock::{Clock, ErrorBound, Line, Moment, Rate, Record, Source};
 use vdsokit_image::wall::{Timeval, Timezone};
 
@@ -276,7 +277,7 @@ fn reads_are_counted_in_this_process() {
     // Nobody counts.
     assert_eq!(loaded.calls.nanoseconds(Clock::Monotonic), 7 * SECOND);
     static READS: AtomicU64 = AtomicU64::new(0);
-    loaded.link("vdsokit_reads", READS.as_ptr() as usize);
+    loaded.link(READS, READS.as_ptr() as usize);
     for read in 0..5 {
         assert_eq!(
             loaded.calls.nanoseconds(Clock::Monotonic),

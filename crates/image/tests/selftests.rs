@@ -1,74 +1,21 @@
 //! Linux's own tests of its vDSO, unchanged, against ours.
 //!
-//! They come from Debian's `linux-source-6.12`, are compiled here, and started by
-//! exec delivery, which puts the image in the place of the kernel's vDSO: once
-//! with a page that was never published, once with source `kernel`, and once with
-//! source `counter`, kept by this process meanwhile.
+//! They are started by exec delivery, which puts the image in the place of the
+//! kernel's vDSO: once with a page that was never published, once with source
+//! `kernel`, and once with source `counter`, kept by this process meanwhile.
 #![cfg(target_arch = "x86_64")]
 
 mod image;
 
 use image::counter::Counter;
 use image::{Loaded, image};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{env, fs, thread};
 use vdsokit_clock::{Clock, Record, Settings, Source};
 use vdsokit_deliver::{Delivery, Object};
-use vdsokit_lab::{Workshop, debian};
-
-/// Each test's sources, and what its own Makefile gives it beside `-std=gnu99
-/// -O2`.
-const TESTS: [(&str, &[&str], &[&str]); 8] = [
-    ("vdso_test_gettimeofday", &["parse_vdso.c"], &[]),
-    ("vdso_test_getcpu", &["parse_vdso.c"], &[]),
-    ("vdso_test_abi", &["parse_vdso.c"], &[]),
-    ("vdso_test_clock_getres", &[], &[]),
-    (
-        "vdso_standalone_test_x86",
-        &["parse_vdso.c"],
-        &[
-            "-nostdlib",
-            "-fno-asynchronous-unwind-tables",
-            "-fno-stack-protector",
-        ],
-    ),
-    ("vdso_test_correctness", &[], &["-ldl"]),
-    (
-        "vdso_test_getrandom",
-        &["parse_vdso.c"],
-        &[
-            "-isystem",
-            "../../../include",
-            "-isystem",
-            "../../../../include/uapi",
-        ],
-    ),
-    (
-        "vdso_test_chacha",
-        &["vgetrandom-chacha.S"],
-        &[
-            "-idirafter",
-            "../../../include",
-            "-idirafter",
-            "../../../../arch/x86/include",
-            "-idirafter",
-            "../../../../include",
-            "-Wa,--noexecstack",
-        ],
-    ),
-];
-
-/// The parts of the kernel's source that they need.
-const PARTS: [&str; 6] = [
-    "tools/testing/selftests/vDSO",
-    "tools/testing/selftests/kselftest.h",
-    "tools/include",
-    "include",
-    "arch/x86/include",
-    "arch/x86/entry/vdso/vgetrandom-chacha.S",
-];
+use vdsokit_lab::{Workshop, selftests};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
@@ -84,7 +31,8 @@ fn main() -> ExitCode {
     if arguments.iter().any(|argument| argument == "--list") {
         return ExitCode::SUCCESS;
     }
-    let programs = match programs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let programs = match Workshop::new(root).and_then(|workshop| selftests::programs(&workshop)) {
         Ok(programs) => programs,
         Err(why) => {
             println!("skipped: {why}");
@@ -165,67 +113,4 @@ fn run(source: &str, image: &Path, program: &Path) -> bool {
         println!("{}\n{out}\n{err}", output.status);
     }
     ok
-}
-
-/// The tests, compiled; or why they can't be.
-fn programs() -> Result<Vec<PathBuf>, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let workshop = Workshop::new(root).map_err(|error| error.to_string())?;
-    let archive = "usr/src/linux-source-6.12.tar.xz";
-    let archive =
-        debian::file(&workshop, "linux-source-6.12", archive).map_err(|error| error.to_string())?;
-    let source = unpacked(&archive)?;
-    let here = source.join("tools/testing/selftests/vDSO");
-    TESTS
-        .iter()
-        .map(|(name, more, flags)| {
-            let program = source.join(name);
-            let mut compiler = Command::new("cc");
-            compiler
-                .current_dir(&here)
-                .args(["-std=gnu99", "-O2", "-w", "-D_GNU_SOURCE="])
-                .arg(format!("{name}.c"))
-                .args(*more)
-                .args(*flags)
-                .arg("-o")
-                .arg(&program);
-            succeed(&mut compiler)?;
-            Ok(program)
-        })
-        .collect()
-}
-
-/// The source's parts, beside the archive.
-fn unpacked(archive: &Path) -> Result<PathBuf, String> {
-    let beside = archive.with_file_name("linux-source-6.12-vdso");
-    if beside.is_dir() {
-        return Ok(beside);
-    }
-    let fresh = archive.with_file_name(format!("fresh-{}", std::process::id()));
-    fs::create_dir_all(&fresh).map_err(|error| error.to_string())?;
-    let parts = PARTS.map(|part| format!("linux-source-6.12/{part}"));
-    succeed(
-        Command::new("tar")
-            .args(["--strip-components=1", "-xf"])
-            .arg(archive)
-            .arg("-C")
-            .arg(&fresh)
-            .args(parts),
-    )?;
-    match fs::rename(&fresh, &beside) {
-        // Another run was faster.
-        Err(_) if beside.is_dir() => {
-            fs::remove_dir_all(&fresh).map_err(|error| error.to_string())?
-        }
-        result => result.map_err(|error| error.to_string())?,
-    }
-    Ok(beside)
-}
-
-fn succeed(command: &mut Command) -> Result<(), String> {
-    match command.status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("{command:?}: {status}")),
-        Err(error) => Err(format!("{command:?}: {error}")),
-    }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use vdsokit_clock::page::{SIZE, VARIABLES};
+use vdsokit_clock::page::{READS, SIZE, VARIABLES};
 use vdsokit_elf::Image;
 use vdsokit_vvar::header::Header;
 use vdsokit_vvar::layout::{Cursor, Hash};
@@ -19,7 +19,7 @@ const LINKS: [(&str, &str); 4] = [
     ("__vdso_clock_gettime", VERSION),
     ("__vdso_clock_getres", VERSION),
     ("__vdso_getrandom", VERSION),
-    ("vdsokit_reads", ""),
+    (READS, ""),
 ];
 
 /// The image's bytes, of the code in `library`.

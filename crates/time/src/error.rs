@@ -46,7 +46,8 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// Time stands still already, or was asked to go on and does.
+    /// Time stands still already, or was asked to go on and does; or it goes on at each read,
+    /// which does not change.
     #[error("{0}")]
     #[diagnostic(help("`vdso clock NAME show` says how it runs"))]
     Already(&'static str),

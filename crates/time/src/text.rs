@@ -67,7 +67,20 @@ pub fn date(text: &str, now: Moment) -> Result<Moment, Error> {
 /// A date without an offset, in this machine's time zone.
 fn local(text: &str) -> Result<Timestamp, jiff::Error> {
     let local: DateTime = text.parse()?;
-    Ok(TimeZone::system().to_zoned(local)?.timestamp())
+    Ok(zone().to_zoned(local)?.timestamp())
+}
+
+/// This machine's time zone, or that of the environment.
+///
+/// The file is read as it is. Its name, of which only the data base of time zones knows, is of
+/// no use here, and to look it up takes longer than to start a program.
+fn zone() -> TimeZone {
+    let file = match std::env::var_os("TZ") {
+        None => std::fs::read("/etc/localtime").ok(),
+        Some(_) => None,
+    };
+    let zone = file.and_then(|bytes| TimeZone::tzif("localtime", &bytes).ok());
+    zone.unwrap_or_else(TimeZone::system)
 }
 
 /// Seconds since 1970, with up to nine digits behind the point.
@@ -119,8 +132,35 @@ pub fn duration(text: &str, now: Moment) -> Result<i128, Error> {
     };
     let span: Span = text.trim().parse().map_err(refuse)?;
     let start = Timestamp::from_nanosecond(now.as_nanoseconds()).map_err(refuse)?;
-    let end = start.to_zoned(TimeZone::system()).checked_add(span);
+    let end = start.to_zoned(zone()).checked_add(span);
     Ok(end.map_err(refuse)?.timestamp().as_nanosecond() - now.as_nanoseconds())
+}
+
+/// The longest step of a clock at each read: 300 million of them are 584 years, as far as a
+/// clock image reckons.
+pub const MAX_STEP: u64 = 60_000_000_000;
+
+/// By how many nanoseconds each read moves a clock: a [`duration`] of 1 ns to [`MAX_STEP`].
+///
+/// ```
+/// use vdsokit_time::text;
+///
+/// assert_eq!(text::step("250ms")?, 250_000_000);
+/// assert!(text::step("-1s").is_err());
+/// # Ok::<(), vdsokit_time::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Unreadable`].
+pub fn step(text: &str) -> Result<u64, Error> {
+    let step = duration(text, Moment::from_seconds(0))?;
+    let step = u64::try_from(step).ok();
+    step.filter(|step| (1..=MAX_STEP).contains(step))
+        .ok_or_else(|| Error::Unreadable {
+            text: text.to_owned(),
+            what: What::Duration,
+            why: "a step is 1 ns to 1 minute".to_owned(),
+        })
 }
 
 /// A rate: how many times as fast as real time, as a whole number, a decimal fraction, or a

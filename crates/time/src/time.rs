@@ -41,6 +41,10 @@ pub enum Change {
     Freeze,
     /// They go on as before the freeze.
     Resume,
+    /// All clocks stand still, and each read of one moves all of them by so many nanoseconds:
+    /// for new pages only, as each program has counted its reads from its start, which nobody
+    /// else can tell.
+    EachRead(u64),
 }
 
 /// Reads the pages as the clock image does. It has no descriptor, and works in a child of
@@ -269,6 +273,7 @@ fn apply(state: &mut State, now: &KernelTime, lead: u64, change: Change) -> Resu
         }
         Change::Freeze => Course::Frozen,
         Change::Resume => Course::Rate(state.rate.0, state.rate.1),
+        Change::EachRead(nanoseconds) => Course::EachRead(nanoseconds),
     };
     match (change, state.time.course()) {
         (Change::Freeze, Course::Frozen) => {
@@ -276,6 +281,14 @@ fn apply(state: &mut State, now: &KernelTime, lead: u64, change: Change) -> Resu
         }
         (Change::Resume, Course::Rate(..)) => {
             return Err(Error::Already("time does not stand still"));
+        }
+        (_, Course::EachRead(_)) => {
+            return Err(Error::Already(
+                "time goes on at each read, as each program counts them; it can be stepped and set",
+            ));
+        }
+        (Change::EachRead(_), _) if lead > 0 => {
+            return Err(Error::Already("time does not go on at each read"));
         }
         _ => {}
     }

@@ -32,7 +32,8 @@ pub(crate) struct Arguments {
     no_follow: bool,
     /// Answer for system calls that read the clock as well: for old static programs and
     /// others that make them. Each costs a stop; setuid programs don't gain their rights
-    #[arg(long, conflicts_with = "no_follow")]
+    // The reads that --seed-step counts are counted in the program's own memory.
+    #[arg(long, conflicts_with_all = ["no_follow", "seed_step"])]
     strict: bool,
     /// Put the functions of this vDSO into the program too; may be given again
     #[arg(long, value_name = "FILE")]

@@ -8,6 +8,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
+use vdsokit_lab::{Workshop, debian};
+
 /// `vdso` with these arguments, ready to be started.
 pub(crate) fn vdso(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vdso"));
@@ -105,35 +107,9 @@ pub(crate) fn skip(reason: &str) {
 
 /// Debian packages unpacked over each other in the cache, outside the checkout.
 pub(crate) fn debian(packages: &[&str]) -> Option<PathBuf> {
-    let variable = |name| {
-        let value = env::var_os(name).filter(|value| !value.is_empty());
-        value.map(PathBuf::from)
-    };
-    let cache = variable("VDSOKIT_CACHE")
-        .or_else(|| variable("XDG_CACHE_HOME").map(|directory| directory.join("vdsokit")))
-        .or_else(|| variable("HOME").map(|directory| directory.join(".cache/vdsokit")))?;
-    let root = cache.join("debian").join(packages.join("+"));
-    if root.exists() {
-        return Some(root);
-    }
-    let download = root.with_extension(std::process::id().to_string());
-    fs::create_dir_all(&download).ok()?;
-    let fetch = "apt-get download \"$@\" && for package in *.deb; do dpkg -x $package root; done";
-    let output = Command::new("sh")
-        .args(["-ec", fetch, "sh"])
-        .args(packages)
-        .current_dir(&download)
-        .output();
-    if output.is_ok_and(|output| output.status.success()) {
-        // Another test program may have been first: its copy is as good.
-        let _ = fs::rename(download.join("root"), &root);
-    }
-    let _ = fs::remove_dir_all(&download);
-    if !root.exists() {
-        skip(&format!("Debian's {} can't be had", packages.join(" and ")));
-        return None;
-    }
-    Some(root)
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let tree = Workshop::new(root).and_then(|workshop| debian::tree(&workshop, packages));
+    tree.inspect_err(|error| skip(&error.to_string())).ok()
 }
 
 /// Compiles C source to a program.

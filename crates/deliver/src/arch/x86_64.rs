@@ -68,23 +68,14 @@ pub(crate) struct Entry {
 pub(crate) struct Block {
     /// How many entries follow.
     pub(crate) count: u64,
-    /// What to unmap at the end; length 0: nothing.
-    pub(crate) unmap_address: u64,
-    /// See `unmap_address`.
-    pub(crate) unmap_length: u64,
     /// Room for a `struct stat` (144 bytes).
     pub(crate) stat: [u64; 18],
 }
 
 /// A block and its entries as they have to lie in the target.
 pub(crate) fn block_bytes(block: &Block, entries: &[Entry]) -> Vec<u8> {
-    let Block {
-        count,
-        unmap_address,
-        unmap_length,
-        stat,
-    } = block;
-    let head = [count, unmap_address, unmap_length].into_iter().chain(stat);
+    let Block { count, stat } = block;
+    let head = std::iter::once(count).chain(stat);
     let rest = entries.iter().flat_map(|entry| {
         let Entry {
             source,
@@ -164,15 +155,6 @@ std::arch::global_asm!(
     "   dec   rbp",
     "   jnz   2b",
     "   xor   r14d, r14d",
-    "   mov   rdi, [rbx + 8]",          // munmap(kernel's vDSO): when that is asked for
-    "   mov   rsi, [rbx + 16]",         // and done, there is no next instruction
-    "   test  rsi, rsi",
-    "   jz    4f",
-    "   mov   eax, 11",
-    "   syscall",
-    ".globl vdsokit_deliver_stub_gone",
-    ".hidden vdsokit_deliver_stub_gone",
-    "vdsokit_deliver_stub_gone:",
     "4: int3",
     ".globl vdsokit_deliver_stub_done",
     ".hidden vdsokit_deliver_stub_done",
@@ -210,7 +192,6 @@ std::arch::global_asm!(
 
 unsafe extern "C" {
     safe static vdsokit_deliver_stub: u8;
-    safe static vdsokit_deliver_stub_gone: u8;
     safe static vdsokit_deliver_stub_done: u8;
     safe static vdsokit_deliver_stub_call: u8;
     safe static vdsokit_deliver_stub_called: u8;
@@ -261,13 +242,7 @@ pub(crate) fn enter_call(
 pub(crate) fn is_done(registers: &Registers, address: u64) -> bool {
     let at = registers.rip.wrapping_sub(address);
     at == label(&raw const vdsokit_deliver_stub_done)
-        || at == label(&raw const vdsokit_deliver_stub_gone)
         || at == label(&raw const vdsokit_deliver_stub_called)
-}
-
-/// Whether the stub ended by unmapping the page that it lies in.
-pub(crate) fn is_gone(registers: &Registers, address: u64) -> bool {
-    registers.rip.wrapping_sub(address) == label(&raw const vdsokit_deliver_stub_gone)
 }
 
 /// What the mapping stub ended with: where entry 0 lies, or the error.
@@ -351,13 +326,6 @@ mod tests {
     #[test]
     fn the_stub_fits_before_anything_else_in_a_page() {
         assert!(stub().len() < 512, "{} bytes", stub().len());
-        assert!(is_gone(
-            &Registers {
-                rip: 0x1000 + label(&raw const vdsokit_deliver_stub_gone),
-                ..zeroed()
-            },
-            0x1000
-        ));
     }
 
     #[test]
@@ -366,10 +334,5 @@ mod tests {
         assert_eq!(error_of(-4095i64 as u64), Some(4095));
         assert_eq!(error_of(-4096i64 as u64), None);
         assert_eq!(error_of(0x7fff_0000_0000), None);
-    }
-
-    fn zeroed() -> Registers {
-        // SAFETY: a C structure of integers.
-        unsafe { std::mem::zeroed() }
     }
 }

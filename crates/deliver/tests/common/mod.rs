@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, OnceLock};
 
+use vdsokit_lab::{Workshop, debian};
+
 /// The second that the stand-in images say it is: 2038-01-01 00:00:00 UTC.
 pub(crate) const SECOND: u64 = 2_145_916_800;
 /// The same as programs print it.
@@ -166,36 +168,9 @@ pub(crate) fn skip(reason: &str) {
 
 /// Debian packages unpacked over each other in the cache, outside the checkout.
 pub(crate) fn debian(packages: &[&str]) -> Option<PathBuf> {
-    let variable = |name| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let cache = variable("VDSOKIT_CACHE")
-        .or_else(|| variable("XDG_CACHE_HOME").map(|dir| dir.join("vdsokit")))
-        .or_else(|| variable("HOME").map(|dir| dir.join(".cache/vdsokit")))?;
-    let root = cache.join("debian").join(packages.join("+"));
-    if root.exists() {
-        return Some(root);
-    }
-    let download = root.with_extension(std::process::id().to_string());
-    fs::create_dir_all(&download).ok()?;
-    let fetch = "apt-get download \"$@\" && for package in *.deb; do dpkg -x $package root; done";
-    let output = Command::new("sh")
-        .args(["-ec", fetch, "sh"])
-        .args(packages)
-        .current_dir(&download)
-        .output();
-    if output.is_ok_and(|output| output.status.success()) {
-        // Another test program may have been first: its copy is as good.
-        let _ = fs::rename(download.join("root"), &root);
-    }
-    let _ = fs::remove_dir_all(&download);
-    if !root.exists() {
-        skip(&format!("Debian's {} can't be had", packages.join(" and ")));
-        return None;
-    }
-    Some(root)
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let tree = Workshop::new(root).and_then(|workshop| debian::tree(&workshop, packages));
+    tree.inspect_err(|error| skip(&error.to_string())).ok()
 }
 
 /// A field of `/proc/PID/status`.

@@ -1,0 +1,130 @@
+//! Linux's own tests of its vDSO, as Debian's source of Linux 6.12 has them, unchanged.
+
+use crate::workshop::output_of;
+use crate::{Error, Workshop, debian};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A test program's sources, and what its own Makefile gives it beside `-std=gnu99
+/// -O2`.
+struct Test {
+    name: &'static str,
+    more: &'static [&'static str],
+    flags: &'static [&'static str],
+}
+
+const fn test(
+    name: &'static str,
+    more: &'static [&'static str],
+    flags: &'static [&'static str],
+) -> Test {
+    Test { name, more, flags }
+}
+
+const PARSER: &[&str] = &["parse_vdso.c"];
+
+const TESTS: [Test; 8] = [
+    test("vdso_test_gettimeofday", PARSER, &[]),
+    test("vdso_test_getcpu", PARSER, &[]),
+    test("vdso_test_abi", PARSER, &[]),
+    test("vdso_test_clock_getres", &[], &[]),
+    test(
+        "vdso_standalone_test_x86",
+        PARSER,
+        &[
+            "-nostdlib",
+            "-fno-asynchronous-unwind-tables",
+            "-fno-stack-protector",
+        ],
+    ),
+    test("vdso_test_correctness", &[], &["-ldl"]),
+    test(
+        "vdso_test_getrandom",
+        PARSER,
+        &[
+            "-isystem",
+            "../../../include",
+            "-isystem",
+            "../../../../include/uapi",
+        ],
+    ),
+    test(
+        "vdso_test_chacha",
+        &["vgetrandom-chacha.S"],
+        &[
+            "-idirafter",
+            "../../../include",
+            "-idirafter",
+            "../../../../arch/x86/include",
+            "-idirafter",
+            "../../../../include",
+            "-Wa,--noexecstack",
+        ],
+    ),
+];
+
+/// The parts of the kernel's source that they need.
+const PARTS: [&str; 6] = [
+    "tools/testing/selftests/vDSO",
+    "tools/testing/selftests/kselftest.h",
+    "tools/include",
+    "include",
+    "arch/x86/include",
+    "arch/x86/entry/vdso/vgetrandom-chacha.S",
+];
+
+const PACKAGE: &str = "linux-source-6.12";
+
+/// The tests, compiled: programs for x86-64 that exit with 0 when they pass, and print
+/// `[FAIL]` when they don't.
+///
+/// # Errors
+/// When the source can't be had or unpacked, or there is no C compiler.
+pub fn programs(workshop: &Workshop) -> Result<Vec<PathBuf>, Error> {
+    let archive = debian::file(workshop, PACKAGE, &format!("usr/src/{PACKAGE}.tar.xz"))?;
+    let source = unpacked(&archive)?;
+    let here = source.join("tools/testing/selftests/vDSO");
+    let compile = |test: &Test| {
+        let program = source.join(test.name);
+        let fresh = program.with_extension(std::process::id().to_string());
+        output_of(
+            Command::new("cc")
+                .current_dir(&here)
+                .args(["-std=gnu99", "-O2", "-w", "-D_GNU_SOURCE="])
+                .arg(format!("{}.c", test.name))
+                .args(test.more)
+                .args(test.flags)
+                .arg("-o")
+                .arg(&fresh),
+        )?;
+        fs::rename(&fresh, &program).map_err(Error::file(&program))?;
+        Ok(program)
+    };
+    TESTS.iter().map(compile).collect()
+}
+
+/// The source's parts, beside the archive.
+fn unpacked(archive: &Path) -> Result<PathBuf, Error> {
+    let beside = archive.with_file_name("linux-source-6.12-vdso");
+    if beside.is_dir() {
+        return Ok(beside);
+    }
+    // Whole trees only: unpack beside the place, then rename.
+    let fresh = archive.with_file_name(format!("fresh-{}", std::process::id()));
+    fs::create_dir_all(&fresh).map_err(Error::file(&fresh))?;
+    output_of(
+        Command::new("tar")
+            .args(["--strip-components=1", "-xf"])
+            .arg(archive)
+            .arg("-C")
+            .arg(&fresh)
+            .args(PARTS.map(|part| format!("{PACKAGE}/{part}"))),
+    )?;
+    match fs::rename(&fresh, &beside) {
+        // Another run was faster.
+        Err(_) if beside.is_dir() => fs::remove_dir_all(&fresh).map_err(Error::file(&fresh))?,
+        result => result.map_err(Error::file(&beside))?,
+    }
+    Ok(beside)
+}
