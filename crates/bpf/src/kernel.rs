@@ -233,6 +233,8 @@ impl Kernel {
             .symbols()
             .iter()
             .flat_map(Symbols::names)
+            // Where the linker begins and ends a section.
+            .filter(|name| !name.starts_with("__start_") && !name.starts_with("__stop_"))
             .map(|name| Listed {
                 name: name.into(),
                 ty: self

@@ -1,6 +1,6 @@
 //! `vdso kernel vars`: what the running kernel can publish.
 
-use crate::output::{self, Cell, Side};
+use crate::output;
 use miette::Result;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -32,12 +32,16 @@ pub(super) fn vars(arguments: &Vars) -> Result<ExitCode> {
         output::show_json(&list.iter().map(json_of).collect::<Value>())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut rows = vec![["variable", "type", ""].map(Cell::new).to_vec()];
-    rows.extend(list.into_iter().map(|row| {
-        let ty = row.ty.unwrap_or_else(|| "-".into());
-        [row.name, ty, row.doc].map(Cell::new).to_vec()
-    }));
-    output::show(&output::table(&[Side::Left; 3], 0, &rows))?;
+    // Wider than a terminal where it has to be: names and types are there to be copied.
+    let width = |of: fn(&Listed) -> usize, most| list.iter().map(of).max().unwrap_or(0).min(most);
+    let names = width(|row| row.name.len(), 40);
+    let types = width(|row| row.ty.as_deref().map_or(1, str::len), 24);
+    let line = |row: &Listed| {
+        let ty = row.ty.as_deref().unwrap_or("-");
+        let line = format!("{:names$}  {ty:types$}  {}", row.name, row.doc);
+        format!("{}\n", line.trim_end())
+    };
+    output::show(&list.iter().map(line).collect::<String>())?;
     if !kernel.shows_symbols() {
         eprintln!(
             "vdso: the kernel shows its symbols only to a privileged process: others are missing"

@@ -222,8 +222,7 @@ fn bindings(declaration: &Declaration) -> Result<Vec<Binding>> {
             .after
             .iter()
             .map(|event| event.parse())
-            .collect::<Result<_, _>>()
-            .map_err(|error: vdsokit_publish::kernel::Refused| miette::Report::from(error))?;
+            .collect::<Result<_, kernel::Refused>>()?;
         for (field, expression) in expressions(variable) {
             bindings.push(Binding {
                 variable: variable.name.clone(),
