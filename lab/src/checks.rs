@@ -322,6 +322,14 @@ pub const CHECKS: &[Check] = &[
         "what stands in the way is said, and what works all the same",
         served_test!("what_stands_in_the_way_is_said"),
     ),
+    Check {
+        command_line: "tsc=reliable",
+        ..served(
+            "kernel-clock",
+            "the clock's image and the kernel's own vDSO tell the same time to the nanosecond",
+            served_test!("the_clock_is_the_kernels_to_the_nanosecond"),
+        )
+    },
     served(
         "kernel-cost",
         "what a read costs beside others, and how late a relay is",

@@ -271,6 +271,15 @@ impl Kernel {
         })
     }
 
+    /// What the kernel calls a clocksource whose time its own vDSO computes from the CPU's
+    /// counter.
+    pub(crate) fn counter_mode(&self) -> Result<i32, Error> {
+        const NAME: &str = "VDSO_CLOCKMODE_TSC";
+        let mode = self.btf.enumerator(NAME);
+        let mode = mode.and_then(|mode| i32::try_from(mode).ok());
+        mode.ok_or_else(|| Error::NoType { name: NAME.into() })
+    }
+
     fn value(&self, text: &str, ty: Type, found: Type, fetch: Fetch) -> Value {
         Value {
             expression: text.into(),

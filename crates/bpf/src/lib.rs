@@ -69,5 +69,5 @@ pub use hook::Hook;
 pub use kernel::{Kernel, Listed, Value};
 pub use mapping::Mapping;
 pub use named::plain_name;
-pub use program::{Content, Machine, Variable};
+pub use program::{Content, Machine, Timeline, Variable};
 pub use publisher::{Publisher, hooks, open, pages_of, retire};

@@ -2,7 +2,8 @@
 //! names the tests.
 #![allow(
     unsafe_code,
-    reason = "a test tries to make the kernel's pages writable, which must be refused"
+    reason = "a test tries to make the kernel's pages writable, which must be refused, and one \
+              reads what the kernel's own vDSO reads"
 )]
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,8 +15,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use vdsokit_bpf::btf::{Btf, Kind, TypeId};
 use vdsokit_bpf::sys;
-use vdsokit_publish::{Condition, Publisher, Vdso};
+use vdsokit_clock::page::VARIABLES;
+use vdsokit_clock::{Clock, Record, Source};
+use vdsokit_publish::{Condition, Publisher, Vdso, kernel};
 
 const NOBODY: u32 = 65_534;
 
@@ -512,6 +516,198 @@ fn what_stands_in_the_way_is_said() {
     let flags = rustix::mount::MountFlags::empty();
     rustix::mount::mount("sysfs", "/sys", "sysfs", flags, None).unwrap();
     assert_eq!(fs::read_dir("/tmp/place-refused").unwrap().count(), 0);
+}
+
+/// What the kernel's own vDSO has in this process's memory, as its BTF describes it.
+struct OwnVdso {
+    btf: Btf,
+    base: *const u8,
+    data: TypeId,
+}
+
+impl OwnVdso {
+    /// Where `vdso_data` lies behind the start of the vvar pages
+    /// (arch/x86/include/asm/vvar.h, Linux 5.6 to 6.12).
+    const PLACE: usize = 128;
+
+    fn new() -> Self {
+        let btf = Btf::of_kernel().unwrap();
+        let data = btf.find("vdso_data", |kind| matches!(kind, Kind::Composite(_)));
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let line = maps.lines().find(|line| line.ends_with("[vvar]")).unwrap();
+        let start = usize::from_str_radix(line.split_once('-').unwrap().0, 16).unwrap();
+        Self {
+            base: std::ptr::with_exposed_provenance(start + Self::PLACE),
+            data: data.unwrap(),
+            btf,
+        }
+    }
+
+    /// Offset and type of a member, in anonymous unions too.
+    fn member(&self, of: TypeId, name: &str) -> Option<(usize, TypeId)> {
+        self.btf.members(of).find_map(|member| {
+            let at = member.bit as usize / 8;
+            if member.name == name {
+                return Some((at, member.ty));
+            }
+            let inner = self.btf.plain(member.ty);
+            let found = member.name.is_empty().then(|| self.member(inner, name))??;
+            Some((at + found.0, found.1))
+        })
+    }
+
+    /// A number of the `row`th `vdso_data`; of a clock's base, when one is named.
+    fn number(&self, row: usize, clock: Option<Clock>, name: &str) -> u64 {
+        let mut at = row * self.btf.size(self.data).unwrap() as usize;
+        let mut of = self.data;
+        if let Some(clock) = clock {
+            let (bases, array) = self.member(of, "basetime").unwrap();
+            let Kind::Array(element, _) = self.btf.kind(self.btf.plain(array)) else {
+                panic!("no array");
+            };
+            at += bases + clock.id() as usize * self.btf.size(element).unwrap() as usize;
+            of = self.btf.plain(element);
+        }
+        let (offset, ty) = self.member(of, name).unwrap();
+        let place = self.base.wrapping_add(at + offset);
+        // SAFETY: the vvar pages are mapped readable in every process and hold this structure,
+        // whose numbers are aligned.
+        unsafe {
+            match self.btf.size(ty) {
+                Some(4) => u64::from(place.cast::<u32>().read_volatile()),
+                _ => place.cast::<u64>().read_volatile(),
+            }
+        }
+    }
+
+    /// All that a clock's time is computed from, between two updates.
+    fn coefficients(&self, clock: Clock) -> [u64; 5] {
+        let row = usize::from(clock == Clock::MonotonicRaw);
+        loop {
+            let before = self.number(row, None, "seq");
+            std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
+            let all = [
+                self.number(row, None, "cycle_last"),
+                self.number(row, None, "mult"),
+                self.number(row, None, "shift"),
+                self.number(row, Some(clock), "sec"),
+                self.number(row, Some(clock), "nsec"),
+            ];
+            std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
+            if before.is_multiple_of(2) && before == self.number(row, None, "seq") {
+                return all;
+            }
+        }
+    }
+}
+
+/// The time as lib/vdso/gettimeofday.c computes it, in nanoseconds.
+fn as_linux_does([last, mult, shift, sec, nsec]: [u64; 5], ticks: u64) -> i128 {
+    let nanoseconds = ticks
+        .wrapping_sub(last)
+        .wrapping_mul(mult)
+        .wrapping_add(nsec)
+        >> shift;
+    i128::from(sec) * 1_000_000_000 + i128::from(nanoseconds)
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm kernel-clock"]
+fn the_clock_is_the_kernels_to_the_nanosecond() {
+    let kernel = kernel::Kernel::running().unwrap();
+    let path = place("clock").join("libclock.so.1");
+    let started = kernel::start_clock(&kernel, vdsokit_time::IMAGE).unwrap();
+    started.detach(&path).unwrap();
+    let map = Vdso::of_kernel(&path).unwrap().unwrap();
+    until(|| map.status().condition == Condition::Live);
+    let own = OwnVdso::new();
+    let mut compared = 0_u64;
+    for clock in Clock::ALL {
+        let number = 2 * clock.id() as usize;
+        let words = map.latched::<[u64; Record::WORDS]>(VARIABLES[number].name);
+        let words = words.unwrap();
+        let source = map.var::<u64>(VARIABLES[number + 1].name).unwrap();
+        let record = || Record::from_words(&words.get());
+        let stands = matches!(clock, Clock::RealtimeCoarse | Clock::MonotonicCoarse);
+        let expected = match stands {
+            true => Source::Fixed,
+            false => Source::Counter { monotonic: false },
+        };
+        until(|| record().source == expected);
+        assert_eq!(source.get(), expected.to_word());
+        // The alarm clocks have no base of their own: they are the others by another name.
+        let base = match clock {
+            Clock::RealtimeAlarm => Clock::Realtime,
+            Clock::BoottimeAlarm => Clock::Boottime,
+            clock => clock,
+        };
+        for _ in 0..50 {
+            // Both of the same update.
+            let (record, theirs) = loop {
+                let (first, theirs, again) = (record(), own.coefficients(base), record());
+                let same = stands || first.current.start == theirs[0];
+                if first == again && same {
+                    break (first, theirs);
+                }
+            };
+            if stands {
+                let linux = i128::from(theirs[3]) * 1_000_000_000 + i128::from(theirs[4]);
+                // Nothing tells which update a standing clock's base is of.
+                if record.current.base.as_nanoseconds() == linux {
+                    compared += 1;
+                }
+                continue;
+            }
+            let last = theirs[0];
+            for step in (0..1_000).chain((0..record.current.length).step_by(9_999_991)) {
+                let ours = record.at(last + step).unwrap().as_nanoseconds();
+                assert_eq!(
+                    ours,
+                    as_linux_does(theirs, last + step),
+                    "{clock:?} +{step}"
+                );
+                compared += 1;
+            }
+        }
+    }
+    println!("{compared} readings are equal");
+    // And as programs have it: what the image says lies between two answers of the kernel.
+    let now = rustix::time::ClockId::Monotonic;
+    let words = map.latched::<[u64; Record::WORDS]>("monotonic").unwrap();
+    let nanoseconds = |time: rustix::time::Timespec| {
+        i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+    };
+    let mut answered = 0;
+    for _ in 0..10_000 {
+        let before = nanoseconds(rustix::time::clock_gettime(now));
+        // SAFETY: every x86-64 CPU has a counter, and this one may be read: the kernel's own
+        // vDSO does.
+        let ticks = unsafe { std::arch::x86_64::_rdtsc() };
+        let ours = Record::from_words(&words.get()).at(ticks);
+        let after = nanoseconds(rustix::time::clock_gettime(now));
+        if let Some(ours) = ours {
+            let ours = ours.as_nanoseconds();
+            // The correction of the clock's rate may have changed in between, by some parts in
+            // a million of a tick: a few nanoseconds.
+            assert!(
+                before <= ours + 50 && ours <= after + 50,
+                "{before} {ours} {after}"
+            );
+            answered += 1;
+        }
+    }
+    println!("{answered} of 10000 readings lie between two of the kernel's");
+    assert!(answered > 9_000);
+    // A program on it, by exec.
+    let date = good(
+        vdso()
+            .arg("run")
+            .arg("--object")
+            .arg(&path)
+            .args(["--", "date", "+%s"]),
+    );
+    assert!(date.trim_end().parse::<u64>().unwrap() > 0);
+    good(vdso().arg("retire").arg(&path));
 }
 
 /// The least time of a call in several rounds.

@@ -37,6 +37,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vdsokit_bpf::{Content, Machine, Mapping, Variable, pages_of};
+use vdsokit_clock::Clock;
+use vdsokit_clock::page::VARIABLES;
 use vdsokit_vvar::directory::{Directory, Entry, Kind};
 use vdsokit_vvar::header::{self, Header};
 use vdsokit_vvar::layout::Type;
@@ -77,20 +79,58 @@ pub struct Started {
 /// [`Error::Kernel`] says what stands in the way; [`Error::Unbound`] names a variable that
 /// the kernel would have to publish and has nothing for.
 pub fn start(kernel: &Kernel, image: &[u8], bindings: &[Binding]) -> Result<Started, Error> {
+    start_with(kernel, image, |directory| {
+        let entries = directory.iter();
+        entries
+            .map(|entry| variable(kernel, &entry, bindings))
+            .collect()
+    })
+}
+
+fn start_with(
+    kernel: &Kernel,
+    image: &[u8],
+    variables: impl FnOnce(Directory<'_>) -> Result<Vec<Variable>, Error>,
+) -> Result<Started, Error> {
     let path = Path::new("the image");
     let contents = file::examine(path, image)?;
     let directory = Directory::parse(&contents.note).map_err(|source| Error::Directory {
         path: path.to_owned(),
         source,
     })?;
-    let variables = directory
-        .iter()
-        .map(|entry| variable(kernel, &entry, bindings))
-        .collect::<Result<Vec<_>, _>>()?;
+    let variables = variables(directory)?;
     let pages = pages(image, &contents, directory);
     Ok(Started {
         publisher: vdsokit_bpf::Publisher::start(kernel, &pages, &variables, Machine::THIS)?,
         image: image.to_vec(),
+    })
+}
+
+/// Lets `kernel` publish its clocks in a clock `image`: at each tick, the same coefficients
+/// that it gives its own vDSO, so that both tell the same time to the nanosecond. Where its
+/// own vDSO can't read the CPU's counter, readers are sent to the kernel.
+///
+/// # Errors
+/// As [`start`]; [`Error::Unbound`] when it is no clock image.
+pub fn start_clock(kernel: &Kernel, image: &[u8]) -> Result<Started, Error> {
+    start_with(kernel, image, |directory| {
+        let place = |number: usize| {
+            let name = VARIABLES[number].name;
+            let entry = directory.find(name);
+            let entry = entry.ok_or_else(|| Error::Unbound { name: name.into() })?;
+            Ok::<_, Error>((name, entry.offset))
+        };
+        let clock = |clock: Clock| {
+            let number = 2 * clock.id() as usize;
+            let ((name, offset), (_, source)) = (place(number)?, place(number + 1)?);
+            Ok(Variable {
+                name: name.to_owned(),
+                offset,
+                content: Content::Clock(Box::new(kernel.timeline(clock, source)?)),
+                events: Vec::new(),
+            })
+        };
+        Clock::ALL.into_iter().map(clock).collect()
     })
 }
 
