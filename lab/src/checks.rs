@@ -1,7 +1,8 @@
 //! What the lab checks: one table.
 
-use crate::{Error, Workshop, debian};
-use std::path::PathBuf;
+use crate::{Error, Workshop, debian, programs};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 /// One check: a command that succeeds inside a guest.
 #[derive(Debug)]
@@ -118,6 +119,40 @@ const fn kernel(name: &'static str, why: &'static str, command: &'static [&'stat
 macro_rules! kernel_test {
     ($test:literal) => {
         &["kernel", "--ignored", "--exact", "--nocapture", $test]
+    };
+}
+
+/// What checks of `vdso serve --kernel` need.
+const SERVED: &[Need] = &[
+    Need::Program {
+        package: "vdsokit-cli",
+        name: "vdso",
+    },
+    Need::Test {
+        package: "vdsokit-cli",
+        name: "kernel_lab",
+    },
+    Need::File {
+        at: "/bin/kernel-reader",
+        make: |workshop| {
+            let source = Path::new("crates/cli/tests/readers/kernel.c");
+            programs::compile(workshop, "kernel-reader", source, [OsStr::new("-static")])
+        },
+    },
+];
+
+/// A row for one test of `vdso serve --kernel` and what belongs to it.
+const fn served(name: &'static str, why: &'static str, command: &'static [&'static str]) -> Check {
+    Check {
+        needs: SERVED,
+        ..kernel(name, why, command)
+    }
+}
+
+/// The command that runs one of those tests.
+macro_rules! served_test {
+    ($test:literal) => {
+        &["kernel_lab", "--ignored", "--exact", "--nocapture", $test]
     };
 }
 
@@ -256,6 +291,49 @@ pub const CHECKS: &[Check] = &[
         "kernel-figures",
         "what the hook and a read cost, and how old a value is",
         kernel_test!("figures::figures"),
+    ),
+    served(
+        "kernel-served",
+        "values reach C programs by file and at exec, exact after events, and nobody writes them",
+        served_test!("served_by_file_and_at_exec"),
+    ),
+    served(
+        "kernel-detached",
+        "detached, the kernel goes on publishing until it is retired, whoever relays is killed",
+        served_test!("detached_the_kernel_goes_on"),
+    ),
+    served(
+        "kernel-killed",
+        "killed, the publisher leaves the kernel publishing; the next one takes over",
+        served_test!("killed_the_publisher_leaves_the_kernel_publishing"),
+    ),
+    served(
+        "kernel-declared",
+        "a declaration names the kernel's variables, records among them",
+        served_test!("a_declaration_names_variables_of_the_kernels"),
+    ),
+    served(
+        "kernel-vars",
+        "what can be published is listed, with fields",
+        served_test!("what_can_be_published_is_listed"),
+    ),
+    served(
+        "kernel-refused",
+        "what stands in the way is said, and what works all the same",
+        served_test!("what_stands_in_the_way_is_said"),
+    ),
+    Check {
+        command_line: "tsc=reliable",
+        ..served(
+            "kernel-clock",
+            "the clock's image and the kernel's own vDSO tell the same time to the nanosecond",
+            served_test!("the_clock_is_the_kernels_to_the_nanosecond"),
+        )
+    },
+    served(
+        "kernel-cost",
+        "what a read costs beside others, and how late a relay is",
+        served_test!("what_a_read_costs_and_how_late_a_relay_is"),
     ),
     Check {
         command_line: "lockdown=confidentiality",

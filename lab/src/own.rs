@@ -3,7 +3,7 @@
 
 use crate::checks::{Check, Kernel, Need};
 use crate::workshop::output_of;
-use crate::{Error, Workshop, debian};
+use crate::{Error, Workshop, debian, programs};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -185,26 +185,13 @@ fn compile(
     source: &str,
     options: &[&str],
 ) -> Result<PathBuf, Error> {
-    let directory = workshop.output().join("own");
-    fs::create_dir_all(&directory).map_err(Error::file(&directory))?;
-    let program = directory.join(name);
-    let sources = workshop.root.join("crates/kernel/tests/guest");
-    let mut command = Command::new("cc");
-    command
-        .args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"])
-        .arg(&program)
-        .arg("-I")
-        .arg(workshop.root.join("examples/processes"))
-        .arg(sources.join(source));
-    for option in options {
-        if *option == LINKED {
-            command.arg(vdso(workshop));
-        } else {
-            command.arg(option);
-        }
-    }
-    output_of(&mut command)?;
-    Ok(program)
+    let image = vdso(workshop);
+    let options = options.iter().map(|option| match *option {
+        LINKED => image.as_os_str(),
+        option => option.as_ref(),
+    });
+    let source = Path::new("crates/kernel/tests/guest").join(source);
+    programs::compile(workshop, name, &source, options)
 }
 
 /// As much of Debian's source of a series as `vdso kernel add` edits, unpacked into the cache.

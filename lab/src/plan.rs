@@ -13,6 +13,12 @@ pub const PLAN: &str = "/lab/plan";
 /// The port for messages; the kernel's console is `ttyS0`.
 pub const PORT: &str = "/dev/ttyS1";
 
+/// Variables of the environment that checks in the guest have from the host's: how long a
+/// soak lasts, and how many rounds others make. Linux hands words of its command line that
+/// it doesn't know itself to process 1 as environment
+/// (Documentation/admin-guide/kernel-parameters.rst).
+pub const VARIABLES: &[&str] = &["SOAK_SECONDS", "ROUNDS"];
+
 /// A check as the guest runs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {

@@ -2,7 +2,8 @@
 
 use crate::workshop::output_of;
 use crate::{Error, Need, Workshop};
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// glibc's own target, linked statically: it needs nothing that a machine with
@@ -41,4 +42,27 @@ pub(crate) fn build(workshop: &Workshop, need: &Need) -> Result<PathBuf, Error> 
             package: package.into(),
             name: name.into(),
         })
+}
+
+/// Compiles a program in C, by its source's path in the checkout; it may include what
+/// `examples/processes` has for callers of vDSOs.
+pub(crate) fn compile<'o>(
+    workshop: &Workshop,
+    name: &str,
+    source: &Path,
+    options: impl IntoIterator<Item = &'o OsStr>,
+) -> Result<PathBuf, Error> {
+    let directory = workshop.output().join("own");
+    std::fs::create_dir_all(&directory).map_err(Error::file(&directory))?;
+    let program = directory.join(name);
+    let mut command = Command::new("cc");
+    command
+        .args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"])
+        .arg(&program)
+        .arg("-I")
+        .arg(workshop.root.join("examples/processes"))
+        .arg(workshop.root.join(source))
+        .args(options);
+    output_of(&mut command)?;
+    Ok(program)
 }

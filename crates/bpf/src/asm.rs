@@ -16,6 +16,8 @@ pub(crate) enum Register {
     R1,
     R2,
     R3,
+    R4,
+    R5,
     R6 = 6,
     R7,
     R8,
@@ -38,15 +40,21 @@ pub(crate) enum When {
     Equal = 0x10,
     NotEqual = 0x50,
     Below = 0xa0,
+    NotBelow = 0x30,
 }
 
 /// Arithmetic on 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
     Add = 0x00,
+    Subtract = 0x10,
     Multiply = 0x20,
+    /// Unsigned; by 0 it gives 0.
+    Divide = 0x30,
+    Or = 0x40,
     And = 0x50,
     ShiftLeft = 0x60,
+    ShiftRight = 0x70,
     ShiftRightSigned = 0xc0,
     Move = 0xb0,
 }

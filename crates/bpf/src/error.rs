@@ -11,8 +11,8 @@ pub enum Error {
     /// The kernel doesn't describe its types.
     #[error("this kernel's types are not to be had: {}", path.display())]
     #[diagnostic(help(
-        "a kernel built with CONFIG_DEBUG_INFO_BTF=y and a mounted /sys are needed; the values \
-         of /proc can be published without either"
+        "a kernel built with CONFIG_DEBUG_INFO_BTF=y and a mounted /sys are needed; `vdso serve \
+         system` publishes the values of /proc without either"
     ))]
     NoBtf {
         /// Where they should be.
@@ -25,12 +25,15 @@ pub enum Error {
     #[diagnostic(help("it is not BTF of this machine's byte order, or a newer kind of it"))]
     BadBtf,
     /// The kernel hides its addresses.
-    #[error("/proc/kallsyms shows no addresses to this user")]
+    #[error("the kernel hides where its variables are{}", listed(obstacles))]
     #[diagnostic(help(
-        "it takes CAP_SYSLOG, and kernel.kptr_restrict below 2; per-CPU variables and hook \
-         arguments can be published without"
+        "per-CPU variables and hook arguments need no symbols; `vdso serve system` publishes the \
+         values of /proc without any privilege"
     ))]
-    HiddenSymbols,
+    HiddenSymbols {
+        /// Everything that stands in the way.
+        obstacles: Vec<Obstacle>,
+    },
     /// No variable has this name.
     #[error("the kernel has no variable `{symbol}`")]
     #[diagnostic(help("`vdso kernel vars` lists what there is; modules' variables are not"))]
@@ -144,6 +147,13 @@ pub enum Error {
         /// The variable.
         name: String,
     },
+    /// An argument is one hook's alone.
+    #[error("`{name}` is read from the tick's argument, so it can't follow other events")]
+    #[diagnostic(help("name no event for it"))]
+    ArgumentAfterEvent {
+        /// The variable.
+        name: String,
+    },
     /// More than one BPF program holds.
     #[error("these are too many variables for one BPF program")]
     #[diagnostic(help("a record may have about a thousand fields; publish it in parts"))]
@@ -151,7 +161,8 @@ pub enum Error {
     /// Privileges are missing.
     #[error("the kernel refused: {what}{}", listed(obstacles))]
     #[diagnostic(help(
-        "the values of /proc can be published without any of this; reading needs no privilege"
+        "`vdso serve system` publishes the values of /proc without any of this; reading needs no \
+         privilege"
     ))]
     Denied {
         /// What was asked of it.

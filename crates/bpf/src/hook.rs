@@ -13,7 +13,7 @@ pub const UPDATE_VSYSCALL: &str = "update_vsyscall";
 pub enum Hook {
     /// `tick`: when the kernel updates its own vDSO.
     Tick,
-    /// `tracepoint:NAME`, such as `sched_process_fork`.
+    /// `tracepoint:NAME`, such as `sched_process_fork`; also by its name alone.
     Tracepoint(String),
     /// `fentry:FUNCTION`: as a function of the kernel's begins.
     Entry(String),
@@ -57,12 +57,18 @@ impl FromStr for Hook {
     fn from_str(text: &str) -> Result<Self, Error> {
         match text.split_once(':') {
             None if text == "tick" => Ok(Self::Tick),
+            None if is_name(text) => Ok(Self::Tracepoint(text.into())),
             Some(("tracepoint", name)) => Ok(Self::Tracepoint(name.into())),
             Some(("fentry", function)) => Ok(Self::Entry(function.into())),
             Some(("fexit", function)) => Ok(Self::Exit(function.into())),
             _ => Err(Error::NoHook { hook: text.into() }),
         }
     }
+}
+
+/// Whether a tracepoint may be called so: they are C identifiers.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 #[cfg(test)]
@@ -80,6 +86,9 @@ mod tests {
             assert_eq!(text.parse::<Hook>().unwrap().to_string(), text);
         }
         assert!("kprobe:f".parse::<Hook>().is_err());
-        assert!("tock".parse::<Hook>().is_err());
+        assert!("".parse::<Hook>().is_err());
+        assert!("no name".parse::<Hook>().is_err());
+        let fork = Hook::Tracepoint("sched_process_fork".into());
+        assert_eq!("sched_process_fork".parse::<Hook>().unwrap(), fork);
     }
 }

@@ -4,6 +4,7 @@
 //! addresses to whoever may not see them (`kernel.kptr_restrict`, CAP_SYSLOG).
 
 use crate::Error;
+use crate::privileges::obstacles;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The list.
@@ -65,7 +66,9 @@ impl Symbols {
             }
         }
         if hidden {
-            return Err(Error::HiddenSymbols);
+            return Err(Error::HiddenSymbols {
+                obstacles: obstacles(),
+            });
         }
         Ok(symbols)
     }
@@ -124,6 +127,6 @@ mod tests {
     #[test]
     fn zeros_everywhere_are_hidden_addresses() {
         let hidden = Symbols::parse("0000000000000000 D one\n0000000000000000 T start\n");
-        assert!(matches!(hidden, Err(Error::HiddenSymbols)));
+        assert!(matches!(hidden, Err(Error::HiddenSymbols { .. })));
     }
 }

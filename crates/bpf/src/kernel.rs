@@ -141,6 +141,78 @@ impl Kernel {
         }
     }
 
+    /// As [`Kernel::resolve`], for a variable that was declared with this type.
+    ///
+    /// # Errors
+    /// Also when the kernel has another type that this one doesn't hold.
+    pub fn resolve_as(&self, text: &str, ty: Type, hook: &Hook) -> Result<Value, Error> {
+        let text = named::named(text).map_or(text, |named| named.expression);
+        let says_type = text.contains(':');
+        let value = match ty {
+            // A declared type widens the kernel's, or stands where that says none.
+            Type::Scalar(_) | Type::Array(..) if !says_type && text != UPTIME => {
+                self.resolve(&format!("{text}:{ty}"), hook)?
+            }
+            _ => self.resolve(text, hook)?,
+        };
+        if value.ty == ty {
+            return Ok(value);
+        }
+        Err(Error::Mismatch {
+            expression: text.into(),
+            declared: ty.to_string(),
+            found: value.ty.to_string(),
+        })
+    }
+
+    /// The fields of the structure, or the elements of the array, that an expression
+    /// leads to: what it may go on with.
+    ///
+    /// # Errors
+    /// When it means nothing, or the kernel doesn't say what it has there.
+    pub fn inside(&self, text: &str) -> Result<Vec<Listed>, Error> {
+        let expression = Expression::parse(text.trim_end_matches('.'))?;
+        let root = match &expression.root {
+            Root::Symbol(symbol) => match self.per_cpu_variable(symbol) {
+                Some(variable) => Reached::Type(self.variable_type(variable).unwrap_or(0)),
+                None => self
+                    .root(&expression, symbol)?
+                    .ok_or_else(|| Error::UnknownType {
+                        symbol: symbol.clone(),
+                    })?,
+            },
+            Root::Argument(number) => self.parameter(&expression, *number, &Hook::Tick)?,
+        };
+        let (_, mut reached) = self.walk(&expression, root)?;
+        while let Reached::Pointer(to) = reached {
+            reached = self.open(*to);
+        }
+        let text = &expression.text;
+        let row = |name: String, to: &Reached| Listed {
+            name,
+            ty: Some(self.spelled(to)),
+            doc: match self.publishable(&expression, to) {
+                Ok(ty) => format!("{ty}, as it would be published"),
+                Err(Error::Address { .. }) => "an address".into(),
+                Err(_) => String::new(),
+            },
+        };
+        Ok(match &reached {
+            Reached::Array(of, count) => {
+                vec![row(format!("{text}[{}]", count.saturating_sub(1)), of)]
+            }
+            Reached::Type(id) => self
+                .field_names(*id)
+                .into_iter()
+                .filter_map(|name| {
+                    let (_, to) = self.field(&reached, &name).ok()?;
+                    Some(row(format!("{text}.{name}"), &to))
+                })
+                .collect(),
+            Reached::Pointer(_) => Vec::new(),
+        })
+    }
+
     /// What can be published, by names that contain `pattern`.
     #[must_use]
     pub fn list(&self, pattern: &str) -> Vec<Listed> {
@@ -161,6 +233,8 @@ impl Kernel {
             .symbols()
             .iter()
             .flat_map(Symbols::names)
+            // Where the linker begins and ends a section.
+            .filter(|name| !name.starts_with("__start_") && !name.starts_with("__stop_"))
             .map(|name| Listed {
                 name: name.into(),
                 ty: self
@@ -173,6 +247,13 @@ impl Kernel {
         let mut list: Vec<Listed> = named.chain(per_cpu).chain(symbols).collect();
         list.retain(|row| row.name.contains(pattern) && !named::is_secret(&row.name));
         list
+    }
+
+    /// Whether the kernel shows this process where its variables are: not all of them are
+    /// [listed](Self::list) otherwise.
+    #[must_use]
+    pub fn shows_symbols(&self) -> bool {
+        self.symbols().is_ok()
     }
 
     /// The number of a function's or tracepoint's type, for a program to attach to.
@@ -188,6 +269,15 @@ impl Kernel {
         found.ok_or_else(|| Error::NoHook {
             hook: hook.to_string(),
         })
+    }
+
+    /// What the kernel calls a clocksource whose time its own vDSO computes from the CPU's
+    /// counter.
+    pub(crate) fn counter_mode(&self) -> Result<i32, Error> {
+        const NAME: &str = "VDSO_CLOCKMODE_TSC";
+        let mode = self.btf.enumerator(NAME);
+        let mode = mode.and_then(|mode| i32::try_from(mode).ok());
+        mode.ok_or_else(|| Error::NoType { name: NAME.into() })
     }
 
     fn value(&self, text: &str, ty: Type, found: Type, fetch: Fetch) -> Value {
@@ -222,40 +312,49 @@ impl Kernel {
     fn variable(&self, expression: &Expression, symbol: &str) -> Result<Value, Error> {
         let address = match self.symbols() {
             Ok(symbols) => symbols.address(symbol)?,
-            Err(Error::HiddenSymbols) => return Err(Error::HiddenSymbols),
+            Err(Error::HiddenSymbols { obstacles }) => {
+                return Err(Error::HiddenSymbols {
+                    obstacles: obstacles.clone(),
+                });
+            }
             Err(_) => Err(std::io::ErrorKind::NotFound.into())
                 .map_err(Error::file(crate::kallsyms::KALLSYMS))?,
         };
         let base = Base::Address(address);
-        let root = match (&expression.cast, self.known.get(symbol)) {
-            (Some(cast), _) => self.cast(cast)?,
-            (None, Some(&ty)) => Reached::Type(ty),
-            (None, None) => match (named::type_of(symbol), expression.scalar) {
-                (Some(ty), _) => self.cast(&Cast::parse(ty)?)?,
-                // A number where nothing else is known is what it is said to be.
-                // Of several, only those are told from addresses that are as long.
-                (None, Some((scalar, count)))
-                    if expression.steps.is_empty() && (count.is_none() || scalar.size() == 8) =>
-                {
-                    let ty = declared(scalar, count);
-                    let fetch = Fetch::Memory {
-                        base,
-                        offsets: vec![0],
-                    };
-                    let mut value = self.value(&expression.text, ty, ty, fetch);
-                    if value.guard == Guard::Unsigned {
-                        value.guard = Guard::All;
-                    }
-                    return Ok(value);
+        match (self.root(expression, symbol)?, expression.scalar) {
+            (Some(root), _) => self.memory(expression, base, root),
+            // A number where nothing else is known is what it is said to be.
+            // Of several, only those are told from addresses that are as long.
+            (None, Some((scalar, count)))
+                if expression.steps.is_empty() && (count.is_none() || scalar.size() == 8) =>
+            {
+                let ty = declared(scalar, count);
+                let fetch = Fetch::Memory {
+                    base,
+                    offsets: vec![0],
+                };
+                let mut value = self.value(&expression.text, ty, ty, fetch);
+                if value.guard == Guard::Unsigned {
+                    value.guard = Guard::All;
                 }
-                (None, _) => {
-                    return Err(Error::UnknownType {
-                        symbol: symbol.into(),
-                    });
-                }
-            },
-        };
-        self.memory(expression, base, root)
+                Ok(value)
+            }
+            (None, _) => Err(Error::UnknownType {
+                symbol: symbol.into(),
+            }),
+        }
+    }
+
+    /// The type of a symbol: what the expression says, or the kernel, or we.
+    fn root(&self, expression: &Expression, symbol: &str) -> Result<Option<Reached>, Error> {
+        if let Some(cast) = &expression.cast {
+            return self.cast(cast).map(Some);
+        }
+        if let Some(&ty) = self.known.get(symbol) {
+            return Ok(Some(Reached::Type(ty)));
+        }
+        let ty = named::type_of(symbol).map(Cast::parse).transpose()?;
+        ty.map(|ty| self.cast(&ty)).transpose()
     }
 
     fn argument(
@@ -264,11 +363,18 @@ impl Kernel {
         number: usize,
         hook: &Hook,
     ) -> Result<Value, Error> {
-        let no_step = |what: &str| Error::NoStep {
-            expression: expression.text.clone(),
-            ty: hook.to_string(),
-            what: what.into(),
-        };
+        let root = self.parameter(expression, number, hook)?;
+        let slot = i16::try_from(number).map_err(|_| fewer(expression, hook))?;
+        self.memory(expression, Base::Argument(slot), root)
+    }
+
+    /// What an argument of the hook's points to.
+    fn parameter(
+        &self,
+        expression: &Expression,
+        number: usize,
+        hook: &Hook,
+    ) -> Result<Reached, Error> {
         let mut ty = self.hook_type(hook)?;
         // A tracepoint's type is a name for a pointer to a prototype whose first
         // parameter is not the program's.
@@ -280,15 +386,18 @@ impl Kernel {
         } else if let Kind::Function(prototype) = self.btf.kind(ty) {
             ty = prototype;
         }
-        let parameter = self.btf.parameters(ty).nth(number + hidden);
-        let parameter = parameter.ok_or_else(|| no_step("has fewer arguments"))?;
-        let slot = i16::try_from(number).map_err(|_| no_step("has fewer arguments"))?;
-        let root = match (&expression.cast, self.open(Reached::Type(parameter))) {
-            (Some(cast), _) => self.cast(cast)?,
-            (None, Reached::Pointer(to)) => *to,
-            (None, _) => return Err(no_step("has no pointer as that argument")),
-        };
-        self.memory(expression, Base::Argument(slot), root)
+        let parameter = number.checked_add(hidden);
+        let parameter = parameter.and_then(|number| self.btf.parameters(ty).nth(number));
+        let parameter = parameter.ok_or_else(|| fewer(expression, hook))?;
+        match (&expression.cast, self.open(Reached::Type(parameter))) {
+            (Some(cast), _) => self.cast(cast),
+            (None, Reached::Pointer(to)) => Ok(*to),
+            (None, _) => Err(Error::NoStep {
+                expression: expression.text.clone(),
+                ty: hook.to_string(),
+                what: "has no pointer as that argument".into(),
+            }),
+        }
     }
 
     fn sum(&self, expression: &Expression, variable: TypeId) -> Result<Value, Error> {
@@ -355,6 +464,14 @@ impl Kernel {
         }
         offsets.push(narrow(offset, &reached)?);
         Ok((offsets, reached))
+    }
+}
+
+fn fewer(expression: &Expression, hook: &Hook) -> Error {
+    Error::NoStep {
+        expression: expression.text.clone(),
+        ty: hook.to_string(),
+        what: "has fewer arguments".into(),
     }
 }
 

@@ -17,7 +17,7 @@
 //!     Variable::plain("threads", 64, threads),
 //!     Variable::plain("release", 128, release),
 //! ];
-//! let publisher = Publisher::start(&kernel, &image, &variables, Machine::THIS)?;
+//! let mut publisher = Publisher::start(&kernel, &image, &variables, Machine::THIS)?;
 //! publisher.pin("/sys/fs/bpf/system".as_ref())?;
 //! # Ok(())
 //! # }
@@ -68,5 +68,6 @@ pub use error::Error;
 pub use hook::Hook;
 pub use kernel::{Kernel, Listed, Value};
 pub use mapping::Mapping;
-pub use program::{Content, Machine, Variable};
-pub use publisher::{Publisher, open, pages_of, retire};
+pub use named::plain_name;
+pub use program::{Content, Machine, Timeline, Variable};
+pub use publisher::{Publisher, hooks, open, pages_of, retire};

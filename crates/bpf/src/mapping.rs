@@ -78,6 +78,14 @@ impl Mapping {
         self.map.as_fd()
     }
 
+    /// The number by which bpftool(8) knows the map.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn id(&self) -> std::io::Result<u32> {
+        sys::map_id(self.map.as_fd())
+    }
+
     /// Bytes mapped.
     #[must_use]
     pub fn size(&self) -> usize {

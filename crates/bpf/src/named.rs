@@ -142,6 +142,22 @@ pub fn named(name: &str) -> Option<&'static Named> {
     NAMED.iter().find(|named| named.name == name)
 }
 
+/// What a variable is called that was asked for by an expression alone: its symbol and
+/// fields, `init_uts_ns_name_release`.
+#[must_use]
+pub fn plain_name(expression: &str) -> String {
+    let text = expression.trim_start();
+    // A type in front says nothing of the value's name.
+    let text = match text.strip_prefix('(') {
+        Some(rest) => rest.split_once(')').map_or(rest, |(_, rest)| rest),
+        None => text,
+    };
+    let text = text.split(':').next().unwrap_or_default().trim();
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    words.join("_")
+}
+
 /// The type of a symbol that BTF is silent about.
 pub(crate) fn type_of(symbol: &str) -> Option<&'static str> {
     let row = TYPES.iter().find(|(name, _)| *name == symbol);
@@ -168,6 +184,21 @@ mod tests {
         }
         for (_, ty) in TYPES {
             Cast::parse(ty).unwrap();
+        }
+    }
+
+    #[test]
+    fn expressions_give_names() {
+        for (expression, name) in [
+            ("nr_threads:i32", "nr_threads"),
+            ("init_uts_ns.name.release", "init_uts_ns_name_release"),
+            (
+                "(pglist_data*[])node_data[0].node_zones[ZONE_DMA].vm_stat[0]:u64",
+                "node_data_0_node_zones_ZONE_DMA_vm_stat_0",
+            ),
+            ("uptime", "uptime"),
+        ] {
+            assert_eq!(plain_name(expression), name);
         }
     }
 

@@ -30,6 +30,10 @@
 //! BPF itself skip a run, because the program was interrupted by its own event on that
 //! CPU, the next event or tick makes up for it.
 
+mod timeline;
+
+pub use timeline::Timeline;
+
 use crate::Error;
 use crate::asm::{Assembler, Helper, Label, Operation, Register, When, Width};
 use crate::btf::TypeId;
@@ -67,6 +71,8 @@ pub enum Content {
         /// The values.
         parts: Vec<(usize, Value)>,
     },
+    /// A clock's record, as images read it, computed from the kernel's timekeeper.
+    Clock(Box<Timeline>),
 }
 
 impl Variable {
@@ -101,21 +107,21 @@ impl Variable {
             Fetch::Memory { base, .. } => matches!(base, Base::Argument(_)),
             Fetch::Sum { .. } | Fetch::Uptime => false,
         };
-        self.fetches().any(argument)
+        self.values().any(|value| argument(&value.fetch))
     }
 
     /// Whether the clock is needed.
     fn is_clock(&self) -> bool {
-        self.fetches().any(|fetch| *fetch == Fetch::Uptime)
+        self.values().any(|value| value.fetch == Fetch::Uptime)
     }
 
-    fn fetches(&self) -> impl Iterator<Item = &Fetch> {
-        let (one, many) = match &self.content {
-            Content::Scalar(value) => (Some(value), &[][..]),
-            Content::Latch { parts, .. } => (None, parts.as_slice()),
+    fn values(&self) -> impl Iterator<Item = &Value> {
+        let all: Vec<&Value> = match &self.content {
+            Content::Scalar(value) => vec![value],
+            Content::Latch { parts, .. } => parts.iter().map(|(_, value)| value).collect(),
+            Content::Clock(timeline) => timeline.values().collect(),
         };
-        let many = many.iter().map(|(_, value)| value);
-        one.into_iter().chain(many).map(|value| &value.fetch)
+        all.into_iter()
     }
 
     /// Whether it lies within `size` bytes, behind the header, and is aligned.
@@ -123,6 +129,7 @@ impl Variable {
         let (bytes, align) = match &self.content {
             Content::Scalar(value) => (value.ty.size(), value.ty.size()),
             Content::Latch { size, .. } => (latch::size_of(*size), 8),
+            Content::Clock(_) => (latch::size_of(timeline::SIZE), 8),
         };
         let end = self.offset.checked_add(bytes);
         let inside = |size: usize, parts: &[(usize, Value)]| {
@@ -135,6 +142,9 @@ impl Variable {
         let whole = match &self.content {
             Content::Scalar(value) => matches!(value.ty, Type::Scalar(_)),
             Content::Latch { size, parts } => inside(*size, parts) && i16::try_from(*size).is_ok(),
+            Content::Clock(timeline) => {
+                timeline.source.is_multiple_of(8) && timeline.source + 8 <= size
+            }
         };
         whole
             && self.offset >= header::SIZE
@@ -271,6 +281,7 @@ impl Writer {
                 Content::Latch { size, parts } => {
                     self.latch(variable.offset, *size, parts, fail);
                 }
+                Content::Clock(timeline) => self.timeline(variable.offset, timeline, fail),
             }
             if !self.asm.is_used(fail) {
                 continue;
@@ -331,16 +342,7 @@ impl Writer {
     }
 
     fn latch(&mut self, offset: usize, size: usize, parts: &[(usize, Value)], fail: Label) {
-        let stride = latch::stride(size);
-        self.pages(R6, offset);
-        self.asm.load(Width::W8, R1, R6, 0);
-        self.asm.immediate(Operation::Add, R1, 1);
-        self.asm.immediate(Operation::And, R1, 1);
-        self.asm.immediate(Operation::Multiply, R1, stride as i32);
-        self.asm.register(Operation::Add, R6, R1);
-        self.asm.immediate(Operation::Add, R6, 8);
-        // The words below must not be seen before the number of the last write.
-        self.barrier();
+        self.unused_copy(offset, size);
         for (at, value) in parts {
             // `Variable::fits` has seen to it that the size, so the place, is small.
             let at = *at as i16;
@@ -360,11 +362,30 @@ impl Writer {
                 }
             }
         }
+        self.use_copy(offset);
+    }
+
+    /// Lets readers have the copy that has been written.
+    fn use_copy(&mut self, offset: usize) {
         self.barrier();
         self.pages(R1, offset);
         self.asm.load(Width::W8, R2, R1, 0);
         self.asm.immediate(Operation::Add, R2, 1);
         self.asm.store(Width::W8, R1, 0, R2);
+    }
+
+    /// Leaves the address of the copy that no reader uses in R6.
+    fn unused_copy(&mut self, offset: usize, size: usize) {
+        let stride = latch::stride(size);
+        self.pages(R6, offset);
+        self.asm.load(Width::W8, R1, R6, 0);
+        self.asm.immediate(Operation::Add, R1, 1);
+        self.asm.immediate(Operation::And, R1, 1);
+        self.asm.immediate(Operation::Multiply, R1, stride as i32);
+        self.asm.register(Operation::Add, R6, R1);
+        self.asm.immediate(Operation::Add, R6, 8);
+        // The words below must not be seen before the number of the last write.
+        self.barrier();
     }
 
     /// Copies numbers that must be no addresses, by way of the frame: what turns out

@@ -11,7 +11,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use vdsokit_vvar::PAGE_SIZE;
 use vdsokit_vvar::header::{self, Header, State};
 
@@ -23,14 +23,31 @@ pub struct Publisher {
     pages: OwnedFd,
     control: OwnedFd,
     programs: Vec<OwnedFd>,
-    links: Vec<OwnedFd>,
+    links: Vec<(Hook, OwnedFd)>,
+    /// Says that no value will change again: loaded beforehand, since there may be no
+    /// privilege to load it in the end.
+    ending: OwnedFd,
+    /// Where it was pinned.
+    directory: Option<PathBuf>,
     names: Vec<String>,
 }
 
 /// The names that a publisher has in its directory of a BPF file system.
 mod name {
+    use crate::hook::Hook;
+
     pub(super) const PAGES: &str = "pages";
-    pub(super) const LINK: &str = "link";
+
+    /// Number and hook. Names there hold no dots (kernel/bpf/inode.c, bpf_lookup).
+    pub(super) fn link(number: usize, hook: &Hook) -> String {
+        format!("{number}-{hook}").replace('.', "_")
+    }
+
+    /// The hook in such a name.
+    pub(super) fn hook(link: &str) -> Option<&str> {
+        let (number, hook) = link.split_once('-')?;
+        number.parse::<usize>().ok().map(|_| hook)
+    }
 }
 
 /// Variables that are copied together: those exact after the same events.
@@ -62,16 +79,25 @@ impl Publisher {
                 });
             }
         }
+        let two_hooks = |v: &&Variable| v.needs_argument() && !v.events.is_empty();
+        if let Some(variable) = variables.iter().find(two_hooks) {
+            return Err(Error::ArgumentAfterEvent {
+                name: variable.name.clone(),
+            });
+        }
         let groups = groups(variables);
         let locks = 8 * variables.len();
         let control_size = locks + LOCK_SIZE as usize * groups.len();
         let pages = create(image.len().next_multiple_of(PAGE_SIZE))?;
         let control = create(control_size.next_multiple_of(PAGE_SIZE))?;
+        let ending = load(&program::retire(pages.as_raw_fd())?, Attach::ByHand)?;
         let mut publisher = Self {
             pages,
             control,
             programs: Vec::new(),
             links: Vec::new(),
+            ending,
+            directory: None,
             names: variables.iter().map(|v| v.name.clone()).collect(),
         };
         publisher.fill(image)?;
@@ -147,7 +173,7 @@ impl Publisher {
         let program = load(code, attach)?;
         let link = sys::attach(program.as_fd()).map_err(refused("to attach a program"))?;
         self.programs.push(program);
-        self.links.push(link);
+        self.links.push((hook.clone(), link));
         Ok(())
     }
 
@@ -201,16 +227,17 @@ impl Publisher {
     ///
     /// # Errors
     /// When the directory exists already, or is in no BPF file system.
-    pub fn pin(&self, directory: &Path) -> Result<(), Error> {
+    pub fn pin(&mut self, directory: &Path) -> Result<(), Error> {
         let mut builder = fs::DirBuilder::new();
         builder
             .mode(0o755)
             .create(directory)
             .map_err(Error::file(directory))?;
         let result = self.pin_all(directory);
-        if result.is_err() {
+        match &result {
+            Ok(()) => self.directory = Some(directory.to_owned()),
             // What could be pinned must not stay half a publisher.
-            let _ = unpin(directory);
+            Err(_) => drop(unpin(directory)),
         }
         result
     }
@@ -220,19 +247,21 @@ impl Publisher {
         sys::pin(self.pages.as_fd(), &pages).map_err(Error::file(&pages))?;
         let everybody = Permissions::from_mode(0o666);
         fs::set_permissions(&pages, everybody).map_err(Error::file(&pages))?;
-        for (n, link) in self.links.iter().enumerate() {
-            let path = directory.join(format!("{}{n}", name::LINK));
+        for (n, (hook, link)) in self.links.iter().enumerate() {
+            let path = directory.join(name::link(n, hook));
             sys::pin(link.as_fd(), &path).map_err(Error::file(&path))?;
         }
         Ok(())
     }
 
-    /// Ends publishing: readers find the state *retired*, and the last values.
+    /// Ends publishing: readers find the state *retired*, and the last values; what was
+    /// pinned has no name any more. It takes no privilege.
     ///
     /// # Errors
     /// The kernel's.
     pub fn retire(self) -> Result<(), Error> {
-        say_retired(self.pages.as_fd())
+        sys::run(self.ending.as_fd()).map_err(refused("to run a program"))?;
+        self.directory.as_deref().map_or(Ok(()), unpin)
     }
 }
 
@@ -260,6 +289,24 @@ pub fn retire(directory: &Path) -> Result<(), Error> {
     })?;
     say_retired(pages.as_fd())?;
     unpin(directory)
+}
+
+/// The hooks of the publisher that was pinned in `directory`, in the order in which they
+/// were attached.
+///
+/// # Errors
+/// When there is none, or it may not be looked into.
+pub fn hooks(directory: &Path) -> Result<Vec<String>, Error> {
+    let mut links = Vec::new();
+    for entry in fs::read_dir(directory).map_err(Error::file(directory))? {
+        let entry = entry.map_err(Error::file(directory))?;
+        links.extend(entry.file_name().into_string());
+    }
+    links.sort();
+    let hooks = links.iter().filter_map(|link| name::hook(link));
+    let mut hooks: Vec<String> = hooks.map(str::to_owned).collect();
+    hooks.dedup();
+    Ok(hooks)
 }
 
 fn unpin(directory: &Path) -> Result<(), Error> {

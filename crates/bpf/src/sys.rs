@@ -284,6 +284,12 @@ pub(crate) fn map_size(map: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(info.value_size)
 }
 
+/// The number by which bpftool(8) knows a map.
+pub(crate) fn map_id(map: BorrowedFd<'_>) -> io::Result<u32> {
+    let info: MapInfo = info(map)?;
+    Ok(info.id)
+}
+
 /// How often a program ran.
 pub(crate) fn runs(program: BorrowedFd<'_>) -> io::Result<Runs> {
     let info: ProgramInfo = info(program)?;

@@ -12,8 +12,23 @@ use vdsokit_publish::{Dynamic, Number, Status, Vdso, place, system};
 /// The name of the built-in declaration.
 pub(crate) const SYSTEM: &str = "system";
 
-/// The path that a command was given, or where `vdso serve system` publishes.
+/// What `vdso serve --kernel` publishes.
+const KERNEL: &str = "kernel";
+/// Its file's name.
+const KERNEL_SONAME: &str = "libkernel.so.1";
+
+/// The path that a command was given, or where `vdso serve system` or `vdso serve --kernel`
+/// publishes.
 pub(crate) fn path(given: &Path) -> Result<PathBuf> {
+    if given == Path::new(KERNEL) && !given.exists() {
+        return place::find(KERNEL_SONAME).ok_or_else(|| {
+            miette!(
+                help = "`vdso serve --kernel VARIABLE` publishes them; after `--at FILE`, name \
+                        that file",
+                "nobody publishes variables of the kernel's"
+            )
+        });
+    }
     if given != Path::new(SYSTEM) || given.exists() {
         return Ok(given.to_owned());
     }
@@ -23,6 +38,15 @@ pub(crate) fn path(given: &Path) -> Result<PathBuf> {
             "nobody publishes this machine's numbers"
         )
     })
+}
+
+/// The vDSO at a path: the pages that the kernel fills, where it does and they can be reached;
+/// otherwise the file's.
+pub(crate) fn open(path: &Path) -> Result<Vdso> {
+    match Vdso::of_kernel(path)? {
+        Some(vdso) => Ok(vdso),
+        None => Ok(Vdso::open(path)?),
+    }
 }
 
 /// The declaration in a file, or the built-in one.

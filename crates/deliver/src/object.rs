@@ -233,15 +233,33 @@ impl Object {
     /// # Errors
     /// [`Error::Image`] when the image has no vvar pages, or `file` is too short or `offset`
     /// not at a page.
-    pub fn with_vvar(mut self, file: OwnedFd, offset: u64) -> Result<Object, Error> {
+    pub fn with_vvar(self, file: OwnedFd, offset: u64) -> Result<Object, Error> {
+        let system = || Error::system("hand on the vvar pages");
+        let file = read_only(file).map_err(system())?;
+        let length = file.metadata().map_err(system())?.len();
+        self.replace_vvar(file, offset, length)
+    }
+
+    /// Takes the vvar pages from a BPF map of `length` bytes that the kernel fills, instead of
+    /// from the image. The target maps it shared and read-only.
+    ///
+    /// The map must be frozen (BPF_MAP_FREEZE, bpf(2)): it is handed on by the descriptor that
+    /// there is, which can write as far as the descriptor goes, since Linux maps none that
+    /// can't. Of a frozen map no process can make a mapping writable.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when the image has no vvar pages, or the map is too short.
+    pub fn with_map(self, map: OwnedFd, length: u64) -> Result<Object, Error> {
+        self.replace_vvar(map.into(), 0, length)
+    }
+
+    fn replace_vvar(mut self, file: File, offset: u64, length: u64) -> Result<Object, Error> {
         let system = || Error::system("hand on the vvar pages");
         let vvar = self
             .sources
             .iter_mut()
             .find(|source| source.role == Role::Vvar);
         let vvar = vvar.ok_or(ImageError::NoVvar)?;
-        let file = read_only(file).map_err(system())?;
-        let length = file.metadata().map_err(system())?.len();
         let end = offset.checked_add(vvar.length);
         if !offset.is_multiple_of(PAGE) || end.is_none_or(|end| end > length) {
             return Err(ImageError::VvarOffset {

@@ -46,6 +46,27 @@ pub enum Error {
         bytes: u64,
     },
 
+    /// The kernel doesn't publish its variables.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Kernel(#[from] vdsokit_bpf::Error),
+
+    /// A variable for which the kernel has nothing.
+    #[error("`{name}` is no variable of the kernel's, and the kernel publishes the others")]
+    #[diagnostic(help(
+        "name one: `kernel = \"nr_threads\"`; a vDSO has one publisher, so what others publish \
+         belongs in another"
+    ))]
+    Unbound {
+        /// The variable, or `variable.field`.
+        name: String,
+    },
+
+    /// Nothing to name a map in.
+    #[error("no BPF file system is mounted at /sys/fs/bpf")]
+    #[diagnostic(help("`mount -t bpf bpf /sys/fs/bpf`"))]
+    NoBpfFs,
+
     /// Any other answer of the kernel.
     #[error("{}: cannot {doing} it", path.display())]
     Io {

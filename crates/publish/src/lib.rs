@@ -12,6 +12,7 @@
 //! | [`assign`] | assignments in text, `wind.speed=3` |
 //! | [`serve`] | a publisher's main loop |
 //! | [`system`] | this machine's own numbers, from /proc |
+//! | [`kernel`] | the running kernel as the publisher of its variables |
 //!
 //! # What it promises
 //!
@@ -48,6 +49,7 @@ mod time;
 
 pub mod assign;
 pub mod clock;
+pub mod kernel;
 pub mod place;
 pub mod serve;
 pub mod system;

@@ -233,6 +233,15 @@ impl Publisher {
         Ok(())
     }
 
+    /// Writes the bytes of a whole value, when they are not what is there already. The
+    /// caller writes all values, and has given nobody a handle.
+    pub(crate) fn store(&self, entry: &Entry<'_>, bytes: &[u8]) {
+        if raw::read(self.inner.mapping.pages(), entry).is_none_or(|old| old != bytes) {
+            // A directory was checked against its pages when they were mapped.
+            let _ = raw::write(&self.inner.mapping.writer(), entry, bytes);
+        }
+    }
+
     /// Does the path name another file by now, or none? Then new readers don't find
     /// this publisher's values: somebody has built, installed or removed it meanwhile.
     #[must_use]

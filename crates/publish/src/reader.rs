@@ -2,7 +2,7 @@
 
 use crate::dynamic::Dynamic;
 use crate::error::Error;
-use crate::file;
+use crate::file::{self, Contents, Extent};
 use crate::find;
 use crate::mapping::{Access, LatchPlace, Mapping, Place};
 use crate::raw;
@@ -47,6 +47,36 @@ impl Vdso {
             path: path.into(),
             inode: (meta.dev(), meta.ino()),
         })
+    }
+
+    /// Opens the pages that the kernel itself fills for the vDSO at `path`: see
+    /// [`crate::kernel`]. `None` when there are none that this process can reach; then
+    /// [`Vdso::open`] has what is relayed to the file.
+    ///
+    /// # Errors
+    /// As [`Vdso::open`].
+    pub fn of_kernel(path: impl AsRef<Path>) -> Result<Option<Self>, Error> {
+        let path = path.as_ref();
+        let Some(map) = crate::kernel::open(path) else {
+            return Ok(None);
+        };
+        let told = |e| Error::io("read", path, e);
+        let file = file::open(path, false)?;
+        let meta = file.metadata().map_err(told)?;
+        let contents = file::examine(path, &file::bytes(&file, path)?)?;
+        let contents = Contents {
+            extent: Extent {
+                offset: 0,
+                len: map.size(),
+            },
+            ..contents
+        };
+        let map = map.map().try_clone_to_owned().map_err(told)?;
+        Ok(Some(Self {
+            mapping: Arc::new(Mapping::new(&map.into(), path, &contents, Access::Read)?),
+            path: path.into(),
+            inode: (meta.dev(), meta.ino()),
+        }))
     }
 
     /// The path it was opened by.

@@ -36,6 +36,8 @@ pub enum End {
     EndOfInput,
     /// Its file is no longer the one that readers find.
     Displaced,
+    /// The kernel whose values it relayed was retired.
+    Retired,
 }
 
 impl fmt::Display for End {
@@ -44,6 +46,7 @@ impl fmt::Display for End {
             Self::Stopped => "stopped",
             Self::EndOfInput => "end of input",
             Self::Displaced => "another file took its place",
+            Self::Retired => "the kernel's variables were retired",
         })
     }
 }

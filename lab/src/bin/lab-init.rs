@@ -96,6 +96,7 @@ fn run(task: &Task, port: &Port) -> io::Result<Verdict> {
         .args(&task.command[1..])
         .env_clear()
         .envs([("PATH", "/bin"), ("HOME", "/tmp"), ("RUST_BACKTRACE", "1")])
+        .envs(std::env::vars().filter(|(name, _)| plan::VARIABLES.contains(&name.as_str())))
         .current_dir(&directory)
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)

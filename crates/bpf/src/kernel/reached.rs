@@ -43,6 +43,25 @@ impl Kernel {
         })
     }
 
+    /// The names of all members, those of anonymous structures and unions among them.
+    pub(super) fn field_names(&self, id: TypeId) -> Vec<String> {
+        let mut names = Vec::new();
+        self.collect(id, 8, &mut names);
+        names
+    }
+
+    fn collect(&self, id: TypeId, depth: u32, names: &mut Vec<String>) {
+        let Some(depth) = depth.checked_sub(1) else {
+            return;
+        };
+        for member in self.btf.members(id) {
+            match member.name {
+                "" => self.collect(self.btf.plain(member.ty), depth, names),
+                name => names.push(name.to_owned()),
+            }
+        }
+    }
+
     pub(super) fn element(&self, reached: &Reached, index: u64) -> Result<(u64, Reached), String> {
         let Reached::Array(of, count) = reached else {
             return Err("has no elements".into());

@@ -140,10 +140,13 @@ fn what_only_the_declaration_calls_a_number_is_watched_more_closely() {
 #[test]
 fn hidden_symbols_hide_no_per_cpu_variables() {
     let mut kernel = kernel();
-    kernel.symbols = Err(Error::HiddenSymbols).into();
+    kernel.symbols = Err(Error::HiddenSymbols {
+        obstacles: Vec::new(),
+    })
+    .into();
     assert!(kernel.resolve("process_counts", &Hook::Tick).is_ok());
     let hidden = kernel.resolve("nr_threads:i32", &Hook::Tick);
-    assert!(matches!(hidden, Err(Error::HiddenSymbols)));
+    assert!(matches!(hidden, Err(Error::HiddenSymbols { .. })));
 }
 
 #[test]

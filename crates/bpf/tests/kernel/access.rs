@@ -80,7 +80,7 @@ fn unprivileged_readers_read_and_cannot_write() {
     let kernel = kernel();
     let mut layout = Layout::new(kernel);
     assert_eq!(layout.add("forks", "forks", &[]), 64);
-    let publisher = layout.start();
+    let mut publisher = layout.start();
     let directory = Path::new("/sys/fs/bpf/readers");
     publisher.pin(directory).unwrap();
     assert!(as_nobody("access::reads_as_nobody", directory));
@@ -96,7 +96,7 @@ fn publishes_as_nobody() {
     let kernel = kernel();
     // The kernel shows no addresses to nobody.
     let hidden = kernel.resolve("nr_threads:i32", &Hook::Tick).unwrap_err();
-    assert!(matches!(hidden, Error::HiddenSymbols), "{hidden}");
+    assert!(matches!(hidden, Error::HiddenSymbols { .. }), "{hidden}");
     let mut layout = Layout::new(kernel);
     layout.add("processes", "processes", &[]);
     let result = Publisher::start(kernel, &layout.image(), &layout.variables, Machine::THIS);

@@ -30,6 +30,16 @@
 //! unit = "deg"
 //! ```
 //!
+//! A variable of the running kernel's names it; then the kernel itself is the publisher, of
+//! all variables of the vDSO:
+//!
+//! ```toml
+//! [var.threads]
+//! type   = "i32"
+//! kernel = "nr_threads"                # a symbol, and fields: "init_uts_ns.name.release"
+//! after  = "sched_process_fork"        # exact at once after this event, or a list of them
+//! ```
+//!
 //! Variables come to lie in the order in which they are declared, so one that is added
 //! belongs at the end.
 
@@ -84,6 +94,10 @@ pub struct Variable {
     pub version: String,
     /// What it consists of.
     pub kind: Kind,
+    /// What the running kernel has for it, or nothing; a record's fields say it each.
+    pub kernel: String,
+    /// Events of the kernel's after which it is exact at once.
+    pub after: Vec<String>,
     /// The value until somebody publishes one: its bytes, little-endian, as they lie in
     /// the pages.
     pub init: Vec<u8>,
@@ -111,6 +125,8 @@ pub struct Field {
     pub unit: String,
     /// What it is, or nothing.
     pub doc: String,
+    /// What the running kernel has for it, or nothing.
+    pub kernel: String,
 }
 
 impl Declaration {

@@ -15,8 +15,10 @@ const TOP: &[&str] = &["vdso", "var"];
 const CRATE: &[&str] = &["var", "function"];
 const FUNCTION: &[&str] = &["doc", "version", "c"];
 const VDSO: &[&str] = &["soname", "version", "prefix", "doc"];
-const VARIABLE: &[&str] = &["type", "unit", "init", "doc", "version", "fields"];
-const FIELD: &[&str] = &["type", "unit", "init", "doc"];
+const VARIABLE: &[&str] = &[
+    "type", "unit", "init", "doc", "version", "fields", "kernel", "after",
+];
+const FIELD: &[&str] = &["type", "unit", "init", "doc", "kernel"];
 
 /// See [`Declaration::parse`].
 pub(super) fn parse(path: &str, text: &str) -> Result<Declaration, Invalid> {
@@ -245,6 +247,8 @@ impl Reader {
         self.unknown_keys(&table, VARIABLE);
         let unit = self.text(&table, "unit");
         let doc = self.text(&table, "doc");
+        let kernel = self.text(&table, "kernel");
+        let after = self.strings(&table, "after");
         let own_version = self.string(&table, "version");
         let version = match own_version {
             Some(own) => self.checked(Some(own), names::is_version, Problem::Version)?,
@@ -256,11 +260,19 @@ impl Reader {
                 (Kind::Plain(ty), init)
             }
             (None, Some(fields)) => {
+                if let Some(kernel) = table.get("kernel") {
+                    let problem = Problem::Unknown {
+                        key: "kernel".into(),
+                        table: format!("the record [var.{name}]"),
+                        known: &["unit", "doc", "version", "fields", "after"],
+                    };
+                    self.add(problem, kernel.span());
+                }
                 if let Some(init) = table.get("init") {
                     let problem = Problem::Unknown {
                         key: "init".into(),
                         table: format!("the record [var.{name}]"),
-                        known: &["unit", "doc", "version", "fields"],
+                        known: &["unit", "doc", "version", "fields", "after"],
                     };
                     self.add(problem, init.span());
                 }
@@ -275,12 +287,25 @@ impl Reader {
                 return None;
             }
         };
+        let has_source = match &kind {
+            Kind::Plain(_) => !kernel.is_empty(),
+            Kind::Record(fields) => fields.iter().all(|field| !field.kernel.is_empty()),
+        };
+        if let (Some(after), false) = (table.get("after"), has_source) {
+            let problem = Problem::Missing {
+                table: table.name.clone(),
+                key: "kernel",
+            };
+            self.add(problem, after.span());
+        }
         Some(Variable {
             name: name.to_owned(),
             unit,
             doc,
             version,
             kind,
+            kernel,
+            after,
             init,
         })
     }
@@ -307,6 +332,7 @@ impl Reader {
             self.unknown_keys(&table, FIELD);
             let unit = self.text(&table, "unit");
             let doc = self.text(&table, "doc");
+            let kernel = self.text(&table, "kernel");
             if table.get("type").is_none() {
                 let problem = Problem::Missing {
                     table: title,
@@ -327,6 +353,7 @@ impl Reader {
                 offset,
                 unit,
                 doc,
+                kernel,
             });
         }
         if count == 0 {
@@ -464,6 +491,25 @@ impl Reader {
     }
 
     /// A string, or the empty one.
+    /// A string, or several in [ ].
+    fn strings(&mut self, table: &Table<'_, '_>, key: &str) -> Vec<String> {
+        let Some(DeValue::Array(array)) = table.get(key).map(Spanned::get_ref) else {
+            return self
+                .string(table, key)
+                .into_iter()
+                .map(|(one, _)| one)
+                .collect();
+        };
+        let mut strings = Vec::new();
+        for value in array.iter() {
+            match value.get_ref() {
+                DeValue::String(string) => strings.push(string.to_string()),
+                _ => self.wrong_kind(key, value, "a string, or several in [ ]"),
+            }
+        }
+        strings
+    }
+
     fn text(&mut self, table: &Table<'_, '_>, key: &str) -> String {
         self.string(table, key)
             .map(|(text, _)| text)

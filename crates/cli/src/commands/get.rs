@@ -4,7 +4,7 @@ use crate::published;
 use miette::Result;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use vdsokit_publish::{Condition, Vdso};
+use vdsokit_publish::Condition;
 
 /// Print values of a published vDSO
 ///
@@ -12,7 +12,7 @@ use vdsokit_publish::{Condition, Vdso};
 /// may do this; the publisher doesn't notice.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The vDSO, or `system`
+    /// The vDSO, `system`, or `kernel`
     file: PathBuf,
     /// Variables, or fields (`wind.speed`); all variables when none is named
     names: Vec<String>,
@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let vdso = Vdso::open(published::path(&arguments.file)?)?;
+    let vdso = published::open(&published::path(&arguments.file)?)?;
     if arguments.json {
         published::line(published::snapshot(&vdso, &arguments.names)?)?;
         return Ok(ExitCode::SUCCESS);

@@ -7,7 +7,7 @@ use miette::{IntoDiagnostic, Result, miette};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use vdsokit_elf::arch::{self, Abi};
-use vdsokit_look::inspect::{ImageView, Published, Target, inspect};
+use vdsokit_look::inspect::{ImageView, KernelView, Published, Target, inspect};
 
 /// Show the vDSOs of a process, a file or a core dump
 ///
@@ -181,8 +181,33 @@ fn variables(published: &Published) -> String {
         ])
     }));
     let sides = [Side::Left; 4];
-    let state = output::paragraph(&format!("vvar pages: {state}"), 2);
+    let mut state = output::paragraph(&format!("vvar pages: {state}"), 2);
+    if let Some(kernel) = &published.kernel {
+        state.push('\n');
+        state.push_str(&output::paragraph(&source(kernel), 2));
+    }
     format!("{state}\n\n{}", output::table(&sides, 2, &rows))
+}
+
+/// Where values come from that the kernel publishes.
+fn source(kernel: &KernelView) -> String {
+    let map = match kernel.map {
+        Some(map) => format!("BPF map {map}"),
+        None => "a BPF map out of reach".to_owned(),
+    };
+    let hooks = match kernel.hooks.as_slice() {
+        [] => String::new(),
+        hooks => format!(", filled at {}", hooks.join(", ")),
+    };
+    let kernel_itself = format!("{map}, {}{hooks}", kernel.directory.display());
+    match (kernel.direct, kernel.behind) {
+        (true, _) => format!("source: the kernel's own pages ({kernel_itself})"),
+        (false, Some(behind)) => format!(
+            "source: relayed from the kernel ({kernel_itself}), {:.1} ms behind",
+            behind * 1e3
+        ),
+        (false, None) => format!("source: relayed from the kernel ({kernel_itself})"),
+    }
 }
 
 fn abi(name: &str) -> Result<&'static Abi> {

@@ -4,19 +4,30 @@ use crate::published;
 use miette::Result;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use vdsokit_publish::Publisher;
+use vdsokit_publish::{Condition, Error, Publisher, Vdso, kernel};
 
-/// Retire a vDSO whose publisher crashed
+/// Retire a vDSO whose publisher crashed, or is the kernel
 ///
 /// Its values stay, and readers are told that they won't change again. Refused while it
-/// has a publisher: end that with SIGTERM.
+/// has a publisher: end that with SIGTERM. A kernel that publishes ends at once, whoever
+/// relays for it.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The vDSO, or `system`
+    /// The vDSO, `system`, or `kernel`
     file: PathBuf,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    Publisher::open(published::path(&arguments.file)?)?.retire();
+    let path = published::path(&arguments.file)?;
+    let was_kernel = kernel::retire(&path)?;
+    if was_kernel && Vdso::open(&path)?.status().condition == Condition::NeverPublished {
+        return Ok(ExitCode::SUCCESS);
+    }
+    match Publisher::open(&path) {
+        Ok(publisher) => publisher.retire(),
+        // The relay: it retires the file when it finds that the kernel has ended.
+        Err(Error::Busy { .. }) if was_kernel => {}
+        Err(error) => return Err(error.into()),
+    }
     Ok(ExitCode::SUCCESS)
 }

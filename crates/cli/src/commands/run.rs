@@ -1,10 +1,10 @@
 //! `vdso run`: a program, unchanged, on a vDSO of ours.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use miette::{Report, Result};
+use miette::{IntoDiagnostic, Result};
 use vdsokit_clock::Clock;
 use vdsokit_deliver::{Delivery, Object, Timestamp};
 
@@ -35,7 +35,8 @@ pub(crate) struct Arguments {
     // The reads that --seed-step counts are counted in the program's own memory.
     #[arg(long, conflicts_with_all = ["no_follow", "seed_step"])]
     strict: bool,
-    /// Put the functions of this vDSO into the program too; may be given again
+    /// Put the functions of this vDSO into the program too; may be given again. Where the
+    /// kernel publishes in it, the program has the kernel's own pages
     #[arg(long, value_name = "FILE")]
     object: Vec<PathBuf>,
     /// The program, looked for in PATH, and its arguments
@@ -63,6 +64,17 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     ExitCode::from(status)
 }
 
+/// The vDSO at a path; with the pages that the kernel fills, where it does and they can be
+/// reached.
+fn object_of(path: &Path) -> Result<Object> {
+    let object = Object::open(path)?;
+    let Some(map) = vdsokit_publish::kernel::open(path) else {
+        return Ok(object);
+    };
+    let fd = map.map().try_clone_to_owned().into_diagnostic()?;
+    Ok(object.with_map(fd, map.size() as u64)?)
+}
+
 fn delivery(arguments: &Arguments) -> Result<Delivery> {
     let (time, clock) = arguments.time.make(arguments.name.as_deref())?;
     let object = match arguments.object.is_empty() {
@@ -70,7 +82,7 @@ fn delivery(arguments: &Arguments) -> Result<Delivery> {
         false => {
             let others = arguments.object.iter().map(|path| {
                 let why = || format!("{} can't be put into the program", path.display());
-                Object::open(path).map_err(|error| Report::from(error).wrap_err(why()))
+                object_of(path).map_err(|error| error.wrap_err(why()))
             });
             let all: Result<Vec<Object>> = std::iter::once(Ok(clock)).chain(others).collect();
             Object::join(all?)?

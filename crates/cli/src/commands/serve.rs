@@ -1,5 +1,7 @@
 //! `vdso serve`: be the one publisher of a vDSO.
 
+mod kernel;
+
 use crate::published::{self, SYSTEM};
 use miette::Result;
 use serde_json::json;
@@ -15,25 +17,50 @@ use vdsokit_publish::{Error, Publisher, place};
 ///
 /// The values are those that the last publisher left. Exit status: 0 after an orderly
 /// end (end of input, SIGTERM, SIGINT), 1 otherwise.
+///
+/// With --kernel, or a declaration of which a variable says `kernel = "…"`, the running kernel
+/// is the publisher, at each tick; this process copies its values to the file for all that load
+/// it. Should it be killed, the kernel goes on, and `vdso serve FILE` copies again; `vdso run
+/// --object FILE` gives a program the kernel's own pages, without any copying.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// An image, published in place; a declaration (*.toml), whose image is put beside it;
     /// or `system`, this machine's own numbers
-    file: PathBuf,
+    #[arg(required_unless_present = "kernel")]
+    file: Option<PathBuf>,
+    /// Publish a variable of the running kernel's: `nr_threads:i32`, `load_averages`,
+    /// `init_uts_ns.name.release`, `NAME=EXPRESSION`; may be given again. `vdso kernel vars`
+    /// lists them
+    #[arg(long, value_name = "VARIABLE", conflicts_with_all = ["file", "stdin"])]
+    kernel: Vec<String>,
+    /// Besides each tick, copy the kernel's variables at once after this event: a tracepoint
+    /// such as `sched_process_fork`, `fexit:FUNCTION` or `fentry:FUNCTION`; may be given again
+    #[arg(long, value_name = "EVENT", requires = "kernel")]
+    on: Vec<String>,
+    /// Set the kernel up to publish, and leave it to that: `vdso retire` ends it
+    #[arg(long, conflicts_with = "stdin")]
+    detach: bool,
+    /// Publish addresses of the kernel's too, which tell an attacker where things are
+    #[arg(long)]
+    allow_addresses: bool,
     /// Take values from lines on the standard input: `name=value`, `name.field=value`,
     /// several with blanks between; fields on one line are written together
     #[arg(long)]
     stdin: bool,
-    /// Time between signs of life, and between samples of `system`
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "100ms")]
-    every: Duration,
-    /// Publish a declaration's image, or `system`, in this file
-    #[arg(long, value_name = "FILE")]
+    /// Time between signs of life, between samples of `system`, and between copies of the
+    /// kernel's values [default: 100ms, and 10ms for the kernel's]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    every: Option<Duration>,
+    /// Publish a declaration's image, `system`, or the kernel's variables in this file
+    #[arg(short = 'o', long, value_name = "FILE")]
     at: Option<PathBuf>,
     /// Print what happens as JSON, a line each
     #[arg(long)]
     json: bool,
 }
+
+/// Time between signs of life, when none is asked for.
+const EVERY: Duration = Duration::from_millis(100);
 
 /// `250us`, `100ms`, `2s`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -53,9 +80,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(status) = kernel::run(arguments)? {
+        return Ok(status);
+    }
     let stop = published::stop()?;
-    let publisher = publisher(arguments)?;
-    let system = match is_system(&arguments.file) {
+    // Without --kernel clap asks for a file.
+    let file = arguments.file.as_deref().unwrap_or(Path::new(SYSTEM));
+    let publisher = publisher(file, arguments.at.as_deref())?;
+    let system = match is_system(file) {
         true => Some(System::new(&publisher)?),
         false => None,
     };
@@ -66,7 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         lines: arguments.stdin.then(|| stdin.as_fd()),
         stop: stop.as_fd(),
         system,
-        every: arguments.every,
+        every: arguments.every.unwrap_or(EVERY),
     };
     let layout = format!("{:#018x}", publisher.directory().layout());
     let pid = std::process::id();
@@ -90,7 +122,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     });
     Ok(match end {
         End::Stopped | End::EndOfInput => ExitCode::SUCCESS,
-        End::Displaced => ExitCode::FAILURE,
+        End::Displaced | End::Retired => ExitCode::FAILURE,
     })
 }
 
@@ -113,15 +145,14 @@ fn is_system(file: &Path) -> bool {
     file == Path::new(SYSTEM) && !file.exists()
 }
 
-fn publisher(arguments: &Arguments) -> Result<Publisher> {
-    let Arguments { file, at, .. } = arguments;
+fn publisher(file: &Path, at: Option<&Path>) -> Result<Publisher> {
     if !is_system(file) && file.extension().is_none_or(|extension| extension != "toml") {
         return Ok(Publisher::open(file)?);
     }
     let declaration = published::declaration(file)?;
     let image = published::host_image(&declaration)?;
     let path = match at {
-        Some(at) => at.clone(),
+        Some(at) => at.to_owned(),
         None if is_system(file) => place::make()?.join(declaration.soname()),
         None => file.with_file_name(declaration.soname()),
     };

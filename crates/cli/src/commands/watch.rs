@@ -16,7 +16,7 @@ use vdsokit_publish::{Condition, Vdso, type_of};
 /// reads the output any more, or after --count.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The vDSO, or `system`
+    /// The vDSO, `system`, or `kernel`
     file: PathBuf,
     /// Variables, or fields (`wind.speed`); all variables when none is named
     names: Vec<String>,
@@ -33,14 +33,14 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let path = published::path(&arguments.file)?;
-    let mut vdso = Vdso::open(&path)?;
+    let mut vdso = published::open(&path)?;
     let redraw = std::io::stdout().is_terminal();
     let mut looks = 0;
     loop {
         // A publisher of another layout retires the file that it replaces.
         if vdso.status().condition == Condition::Retired
             && vdso.is_replaced()
-            && let Ok(new) = Vdso::open(&path)
+            && let Ok(new) = published::open(&path)
         {
             vdso = new;
         }

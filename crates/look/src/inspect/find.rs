@@ -194,18 +194,27 @@ fn view(
         view.data = copy.data.iter().map(Pages::from).collect();
         return Ok(view);
     }
-    // The other pages of the same file lie behind.
-    let name = &copy.mapping.name;
-    let mut data = maps
-        .iter()
-        .filter(|mapping| mapping.name == *name && mapping.range.start >= copy.mapping.range.end);
+    // The other pages of the same file lie behind, or the kernel's in their place.
+    let (name, end) = (&copy.mapping.name, copy.mapping.range.end);
+    let is_map = |mapping: &&Mapping| mapping.name == BPF_MAP && mapping.range.start == end;
+    let map = maps.iter().find(is_map);
+    let mut data = maps.iter().filter(|mapping| {
+        map.is_some_and(|map| map.range == mapping.range)
+            || mapping.name == *name && mapping.range.start >= end
+    });
     view.data = data.by_ref().map(Pages::from).collect();
     view.path = Some(name.clone());
     if let Some(published) = &mut view.published {
-        published.read(&file_of(pid, &copy.mapping));
+        match map {
+            Some(_) => published.read_map(&in_root(pid, &copy.mapping)),
+            None => published.read(&file_of(pid, &copy.mapping)),
+        }
     }
     Ok(view)
 }
+
+/// What /proc/PID/maps calls a BPF map (kernel/bpf/syscall.c, `bpf_map_new_fd`).
+const BPF_MAP: &str = "anon_inode:bpf-map";
 
 /// A path to the file of a mapping, which need not have a name any more, nor one in this mount
 /// namespace: the link that /proc/PID/map_files has for it, or else the name as the process sees
@@ -216,6 +225,11 @@ fn file_of(pid: u32, mapping: &Mapping) -> PathBuf {
     if File::open(&link).is_ok() {
         return link.into();
     }
+    in_root(pid, mapping)
+}
+
+/// The file by its name as the process sees it.
+fn in_root(pid: u32, mapping: &Mapping) -> PathBuf {
     format!("/proc/{pid}/root{}", mapping.name).into()
 }
 

@@ -1,9 +1,10 @@
 //! The variables of an image that vdsokit built, and who publishes them.
 
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 use vdsokit_elf::Image;
-use vdsokit_publish::{Dynamic, Status, Vdso, type_of};
+use vdsokit_publish::{Dynamic, Status, Vdso, kernel, type_of};
 use vdsokit_vvar::directory::Directory;
 use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_NAME};
 
@@ -22,8 +23,26 @@ pub struct Published {
     pub age: Option<f64>,
     /// Seconds after which a silent publisher's values are stale.
     pub stale_after: Option<f64>,
+    /// Where the values come from, when it is the running kernel that publishes them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<KernelView>,
     /// The variables in the order of their declaration.
     pub variables: Vec<VariableView>,
+}
+
+/// The kernel as a publisher.
+#[derive(Clone, Debug, Serialize)]
+pub struct KernelView {
+    /// Where the map that it fills has its name.
+    pub directory: PathBuf,
+    /// The map's number, as bpftool(8) shows it; `None` where it can't be reached.
+    pub map: Option<u32>,
+    /// When it copies values.
+    pub hooks: Vec<String>,
+    /// Whether these are the map's own pages, and not a file to which they are relayed.
+    pub direct: bool,
+    /// How many seconds a file is behind the map now; `None` where that can't be told.
+    pub behind: Option<f64>,
 }
 
 /// A variable.
@@ -69,16 +88,31 @@ impl Published {
             publisher: None,
             age: None,
             stale_after: None,
+            kernel: None,
             variables: variables.collect(),
         })
     }
 
     /// Adds what the vvar pages in a file say, if it is this image's and can be read.
     pub(super) fn read(&mut self, path: &Path) {
-        let Ok(vdso) = Vdso::open(path) else { return };
-        if vdso.directory().layout() != self.layout {
+        let Ok(file) = Vdso::open(path) else { return };
+        if file.directory().layout() != self.layout {
             return;
         }
+        self.read_kernel(path, Some(&file));
+        self.read_pages(&file);
+    }
+
+    /// Adds what the map says that the kernel fills for the vDSO at `path`: that of a process
+    /// which has the map's own pages.
+    pub(super) fn read_map(&mut self, path: &Path) {
+        self.read_kernel(path, None);
+        if let Ok(Some(map)) = Vdso::of_kernel(path) {
+            self.read_pages(&map);
+        }
+    }
+
+    fn read_pages(&mut self, vdso: &Vdso) {
         let Status {
             condition,
             publisher,
@@ -92,5 +126,26 @@ impl Published {
         for variable in &mut self.variables {
             variable.value = vdso.get(&variable.name).ok();
         }
+    }
+
+    fn read_kernel(&mut self, path: &Path, file: Option<&Vdso>) {
+        let Some(kernel) = kernel::describe(path) else {
+            return;
+        };
+        // The file first: the map goes on meanwhile.
+        let relayed = file.map(|file| file.header().updated());
+        let map = Vdso::of_kernel(path).ok().flatten();
+        let behind = |relayed: u64| {
+            let updated = map.as_ref()?.header().updated();
+            let behind = Duration::from_nanos(updated.saturating_sub(relayed));
+            (relayed != 0).then_some(behind.as_secs_f64())
+        };
+        self.kernel = Some(KernelView {
+            directory: kernel.directory,
+            map: kernel.map,
+            hooks: kernel.hooks,
+            direct: file.is_none(),
+            behind: relayed.and_then(behind),
+        });
     }
 }

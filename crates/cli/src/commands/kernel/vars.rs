@@ -1,0 +1,55 @@
+//! `vdso kernel vars`: what the running kernel can publish.
+
+use crate::output;
+use miette::Result;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+use vdsokit_publish::kernel::{Kernel, Listed};
+
+/// List variables of the running kernel that `vdso serve --kernel` can publish
+///
+/// First those with a name of their own, then one of every CPU each, which are summed, then
+/// all others. Where the kernel says no type, say it: `NAME:u64`. Names that mark a secret are
+/// left out.
+#[derive(clap::Args)]
+pub(crate) struct Vars {
+    /// Only names that contain this; with a dot or bracket at its end or inside, the fields or
+    /// elements of that variable: `init_uts_ns.name`
+    pattern: Option<String>,
+    /// Print them as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn vars(arguments: &Vars) -> Result<ExitCode> {
+    let kernel = Kernel::running()?;
+    let pattern = arguments.pattern.as_deref().unwrap_or_default();
+    let list = match pattern.contains(['.', '[']) {
+        true => kernel.inside(pattern)?,
+        false => kernel.list(pattern),
+    };
+    if arguments.json {
+        output::show_json(&list.iter().map(json_of).collect::<Value>())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Wider than a terminal where it has to be: names and types are there to be copied.
+    let width = |of: fn(&Listed) -> usize, most| list.iter().map(of).max().unwrap_or(0).min(most);
+    let names = width(|row| row.name.len(), 40);
+    let types = width(|row| row.ty.as_deref().map_or(1, str::len), 24);
+    let line = |row: &Listed| {
+        let ty = row.ty.as_deref().unwrap_or("-");
+        let line = format!("{:names$}  {ty:types$}  {}", row.name, row.doc);
+        format!("{}\n", line.trim_end())
+    };
+    output::show(&list.iter().map(line).collect::<String>())?;
+    if !kernel.shows_symbols() {
+        eprintln!(
+            "vdso: the kernel shows its symbols only to a privileged process: others are missing"
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn json_of(row: &Listed) -> Value {
+    json!({"name": row.name, "type": row.ty, "doc": row.doc})
+}

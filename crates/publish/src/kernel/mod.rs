@@ -1,0 +1,365 @@
+//! The running kernel as a publisher: its own variables, at its own tick.
+//!
+//! The vvar pages are a BPF map that the kernel fills ([`vdsokit_bpf`]). It has a name in the
+//! BPF file system, and so outlives whoever set it up. A hidden link beside the vDSO's file
+//! leads from one to the other:
+//!
+//! ```text
+//! /run/vdso/libkernel.so.1                            the image, and vvar pages of its own
+//! /run/vdso/.libkernel.so.1.kernel -> /sys/fs/bpf/vdso-run-vdso-libkernel_so_1/
+//!                                     pages           the map that the kernel fills
+//!                                     0-tick …        what fills it
+//! ```
+//!
+//! | who reads | reads | how old |
+//! | --- | --- | --- |
+//! | [`Vdso::of_kernel`](crate::Vdso::of_kernel), a program with the vDSO delivered at exec | the map | a tick at most; exact after the events that a variable names |
+//! | whoever loads the file | the file's own pages, to which a [`Relay`] copies the map's | the time between two copies more |
+//!
+//! To open the map takes permission to reach its directory; Linux mounts the BPF file system
+//! for root alone. To read what others have mapped takes nothing.
+
+mod relay;
+
+pub use relay::Relay;
+pub use vdsokit_bpf::named::named;
+pub use vdsokit_bpf::{Error as Refused, Hook, Kernel, Listed, plain_name};
+
+use crate::error::Error;
+use crate::file::{self, Contents};
+use crate::lock::beside;
+use crate::publisher::Publisher;
+use crate::reader::Vdso;
+use crate::replace;
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use vdsokit_bpf::{Content, Machine, Mapping, Variable, pages_of};
+use vdsokit_clock::Clock;
+use vdsokit_clock::page::VARIABLES;
+use vdsokit_vvar::directory::{Directory, Entry, Kind};
+use vdsokit_vvar::header::{self, Header};
+use vdsokit_vvar::layout::Type;
+
+/// Where the BPF file system is, since Linux 4.4 (Documentation/bpf/index.rst).
+const BPF_FS: &str = "/sys/fs/bpf";
+/// Its number in statfs(2): BPF_FS_MAGIC in include/uapi/linux/magic.h.
+const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+
+/// After such a silence readers take the kernel's values for stale: nothing fills the map any
+/// more. A machine that does anything at all has a tick every 10 ms or oftener.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the kernel has for a variable, or for a field of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The variable.
+    pub variable: String,
+    /// The field, when it is a record.
+    pub field: Option<String>,
+    /// What it is in the kernel: see [`vdsokit_bpf::expression`].
+    pub expression: String,
+    /// Events after which the variable is exact at once.
+    pub after: Vec<Hook>,
+}
+
+/// A kernel that publishes, as yet without a name: dropped, it ends.
+#[derive(Debug)]
+pub struct Started {
+    publisher: vdsokit_bpf::Publisher,
+    image: Vec<u8>,
+}
+
+/// Lets `kernel` publish the variables of `image`. From then on no privilege is needed
+/// ([`drop_privileges`]).
+///
+/// # Errors
+/// [`Error::Kernel`] says what stands in the way; [`Error::Unbound`] names a variable that
+/// the kernel would have to publish and has nothing for.
+pub fn start(kernel: &Kernel, image: &[u8], bindings: &[Binding]) -> Result<Started, Error> {
+    start_with(kernel, image, |directory| {
+        let entries = directory.iter();
+        entries
+            .map(|entry| variable(kernel, &entry, bindings))
+            .collect()
+    })
+}
+
+fn start_with(
+    kernel: &Kernel,
+    image: &[u8],
+    variables: impl FnOnce(Directory<'_>) -> Result<Vec<Variable>, Error>,
+) -> Result<Started, Error> {
+    let path = Path::new("the image");
+    let contents = file::examine(path, image)?;
+    let directory = Directory::parse(&contents.note).map_err(|source| Error::Directory {
+        path: path.to_owned(),
+        source,
+    })?;
+    let variables = variables(directory)?;
+    let pages = pages(image, &contents, directory);
+    Ok(Started {
+        publisher: vdsokit_bpf::Publisher::start(kernel, &pages, &variables, Machine::THIS)?,
+        image: image.to_vec(),
+    })
+}
+
+/// Lets `kernel` publish its clocks in a clock `image`: at each tick, the same coefficients
+/// that it gives its own vDSO, so that both tell the same time to the nanosecond. Where its
+/// own vDSO can't read the CPU's counter, readers are sent to the kernel.
+///
+/// # Errors
+/// As [`start`]; [`Error::Unbound`] when it is no clock image.
+pub fn start_clock(kernel: &Kernel, image: &[u8]) -> Result<Started, Error> {
+    start_with(kernel, image, |directory| {
+        let place = |number: usize| {
+            let name = VARIABLES[number].name;
+            let entry = directory.find(name);
+            let entry = entry.ok_or_else(|| Error::Unbound { name: name.into() })?;
+            Ok::<_, Error>((name, entry.offset))
+        };
+        let clock = |clock: Clock| {
+            let number = 2 * clock.id() as usize;
+            let ((name, offset), (_, source)) = (place(number)?, place(number + 1)?);
+            Ok(Variable {
+                name: name.to_owned(),
+                offset,
+                content: Content::Clock(Box::new(kernel.timeline(clock, source)?)),
+                events: Vec::new(),
+            })
+        };
+        Clock::ALL.into_iter().map(clock).collect()
+    })
+}
+
+/// Gives up all privileges of the calling thread: publishing goes on without. Call it
+/// before there are other threads.
+///
+/// # Errors
+/// The kernel's, which has no reason to refuse.
+pub fn drop_privileges() -> io::Result<()> {
+    vdsokit_bpf::privileges::drop_all()
+}
+
+fn variable(kernel: &Kernel, entry: &Entry<'_>, bindings: &[Binding]) -> Result<Variable, Error> {
+    let name = entry.name;
+    let of = |field: Option<&str>| {
+        let found = bindings
+            .iter()
+            .find(|binding| binding.variable == name && binding.field.as_deref() == field);
+        found.ok_or_else(|| Error::Unbound {
+            name: match field {
+                Some(field) => format!("{name}.{field}"),
+                None => name.to_owned(),
+            },
+        })
+    };
+    let value =
+        |binding: &Binding, ty: Type| kernel.resolve_as(&binding.expression, ty, &Hook::Tick);
+    match &entry.kind {
+        Kind::Plain(ty) => {
+            let binding = of(None)?;
+            let variable = Variable::plain(name, entry.offset, value(binding, *ty)?);
+            Ok(variable.after(&binding.after))
+        }
+        Kind::Record(fields) => {
+            let mut after = Vec::new();
+            let mut parts = Vec::new();
+            for field in fields.clone() {
+                let binding = of(Some(field.name))?;
+                after.clone_from(&binding.after);
+                parts.push((field.offset, value(binding, field.ty)?));
+            }
+            Ok(Variable {
+                name: name.to_owned(),
+                offset: entry.offset,
+                content: Content::Latch {
+                    size: entry.size(),
+                    parts,
+                },
+                events: after,
+            })
+        }
+    }
+}
+
+/// The vvar pages of `image`, for the kernel.
+fn pages(image: &[u8], contents: &Contents, directory: Directory<'_>) -> Vec<u8> {
+    let start = contents.extent.offset as usize;
+    let values = &image[start + header::SIZE..start + contents.extent.len];
+    // A directory has counted its variables and bytes in 32 bits.
+    let header = Header::new(
+        directory.layout(),
+        directory.len() as u32,
+        directory.used() as u32,
+    );
+    let patience = u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
+    pages_of(&header, patience, values)
+}
+
+impl Started {
+    /// Publishes at `path`, and relays to the file there until the [`Relay`] ends. A kernel
+    /// that publishes there already is retired.
+    ///
+    /// # Errors
+    /// As [`Publisher::create`], and when there is no BPF file system to name the map in.
+    pub fn serve(mut self, path: &Path) -> Result<Relay, Error> {
+        let file = Publisher::create(path, &self.image)?;
+        let path = file.path().to_owned();
+        self.name(&path)?;
+        let mapping = self.publisher.mapping()?;
+        Relay::new(file, mapping, Some(self.publisher))
+    }
+
+    /// Publishes at `path`, and leaves it to the kernel. The file has the image and no
+    /// values: whoever reads it finds that nobody publishes in it, until somebody
+    /// [relays](Relay::open). Returns the file's path without symbolic links.
+    ///
+    /// # Errors
+    /// As [`Started::serve`].
+    pub fn detach(mut self, path: &Path) -> Result<PathBuf, Error> {
+        let path = replace::resolve(path)?;
+        crate::place::check(path.parent().unwrap_or(Path::new("/")))?;
+        crate::install(&path, &self.image)?;
+        self.name(&path)?;
+        Ok(path)
+    }
+
+    /// Names the map, and leads from the file to it.
+    fn name(&mut self, path: &Path) -> Result<(), Error> {
+        let directory = directory_for(path);
+        let failed = |doing, error| Error::io(doing, &directory, error);
+        let magic = rustix::fs::statfs(BPF_FS).map(|fs| fs.f_type as u64);
+        if magic != Ok(BPF_FS_MAGIC) {
+            return Err(Error::NoBpfFs);
+        }
+        match vdsokit_bpf::retire(&directory) {
+            Ok(()) => {}
+            Err(_) if !directory.exists() => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.publisher.pin(&directory)?;
+        let link = beside(path, SUFFIX);
+        let fresh = beside(path, "kernel-new");
+        let linked = match fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => symlink(&directory, &fresh).and_then(|()| fs::rename(&fresh, &link)),
+        };
+        linked.map_err(|error| failed("lead to", error))
+    }
+}
+
+/// What a link's name ends in.
+const SUFFIX: &str = "kernel";
+
+/// The directory of the BPF file system for the vDSO at `path`. Names there hold no dots
+/// (kernel/bpf/inode.c, `bpf_lookup`).
+fn directory_for(path: &Path) -> PathBuf {
+    let path = path.to_string_lossy().replace('/', "-").replace('.', "_");
+    Path::new(BPF_FS).join(format!("vdso{path}"))
+}
+
+/// The directory with the map that the kernel fills for the vDSO at `path`, when there is
+/// one: whether it can be reached is another question.
+#[must_use]
+pub fn directory(path: &Path) -> Option<PathBuf> {
+    let path = fs::canonicalize(path).ok()?;
+    fs::read_link(beside(&path, SUFFIX)).ok()
+}
+
+/// The map that the kernel fills for the vDSO at `path`; `None` when there is none, it can't
+/// be reached by this process, or it is of another declaration than the file.
+#[must_use]
+pub fn open(path: &Path) -> Option<Mapping> {
+    let map = vdsokit_bpf::open(&directory(path)?).ok()?;
+    let file = Vdso::open(path).ok()?;
+    let layout = map.pages().ok()?.header().layout();
+    (layout == file.header().layout()).then_some(map)
+}
+
+/// Retires the kernel as the publisher of the vDSO at `path`: it ends, and nothing of it is
+/// left in the kernel once its readers have ended too. A relay ends by itself. False when it
+/// is not a kernel that publishes there.
+///
+/// # Errors
+/// [`Error::Kernel`] when privileges are missing.
+pub fn retire(path: &Path) -> Result<bool, Error> {
+    let Some(directory) = directory(path) else {
+        return Ok(false);
+    };
+    let ended = match vdsokit_bpf::retire(&directory) {
+        Ok(()) => true,
+        // The machine was started anew: names in the BPF file system are gone then.
+        Err(_) if matches!(fs::exists(&directory), Ok(false)) => false,
+        Err(error) => return Err(error.into()),
+    };
+    unlink(path)?;
+    Ok(ended)
+}
+
+/// Removes the link beside the vDSO.
+fn unlink(path: &Path) -> Result<(), Error> {
+    let path = fs::canonicalize(path).map_err(|e| Error::io("retire", path, e))?;
+    let link = beside(&path, SUFFIX);
+    match fs::remove_file(&link) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("retire", &link, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Who fills the map of a vDSO, for whoever wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Where it has its names.
+    pub directory: PathBuf,
+    /// The map's number, as bpftool(8) shows it; `None` when it can't be reached.
+    pub map: Option<u32>,
+    /// When its values are copied; none when it can't be reached.
+    pub hooks: Vec<String>,
+}
+
+/// Describes the kernel as the publisher of the vDSO at `path`.
+#[must_use]
+pub fn describe(path: &Path) -> Option<Description> {
+    let directory = directory(path)?;
+    let map = vdsokit_bpf::open(&directory).ok();
+    Some(Description {
+        map: map.and_then(|map| map.id().ok()),
+        hooks: vdsokit_bpf::hooks(&directory).unwrap_or_default(),
+        directory,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_a_directory_without_dots() {
+        assert_eq!(
+            directory_for(Path::new("/run/vdso/libkernel.so.1")),
+            Path::new("/sys/fs/bpf/vdso-run-vdso-libkernel_so_1")
+        );
+    }
+
+    #[test]
+    fn where_no_kernel_publishes_there_is_nothing_to_retire() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("libx.so");
+        assert_eq!(super::directory(&file), None);
+        fs::write(&file, "").unwrap();
+        assert!(!retire(&file).unwrap());
+        assert!(open(&file).is_none() && describe(&file).is_none());
+        // What a crash of the machine left behind.
+        let link = beside(&fs::canonicalize(&file).unwrap(), SUFFIX);
+        symlink("/sys/fs/bpf/no-such-directory", &link).unwrap();
+        assert!(open(&file).is_none());
+        assert_eq!(describe(&file).unwrap().map, None);
+        assert!(!retire(&file).unwrap());
+        assert!(!link.is_symlink());
+    }
+}
