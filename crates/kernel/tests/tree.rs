@@ -6,12 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use vdsokit_build::{Architecture, Declaration, image};
-use vdsokit_kernel::{Error, Layout, Package, Tree, add, remove};
+use vdsokit_kernel::{Error, Layout, Package, Tree, add, add_clock, remove, remove_all, remove_clock};
 
 /// As much of a tree of 6.x as is needed to find the places, in words of our own.
 const CLASSIC: &[(&str, &str)] = &[
     ("Makefile", "VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 3\n"),
-    ("arch/x86/entry/vdso/Makefile", "obj-y := some.o\n"),
+    ("arch/x86/entry/vdso/Makefile", "vobjs-y := vdso-note.o vclock_gettime.o vgetcpu.o\nobj-y := some.o\n"),
     (
         "arch/x86/entry/vdso/vdso-layout.lds.S",
         "SECTIONS\n{\n\tvvar_start = here;\n\ttimens_page  = there;\n\n\t. = first;\n}\n",
@@ -147,7 +147,7 @@ fn what_is_added_is_removed_to_the_byte_and_adding_twice_changes_nothing() {
         }
         assert!(add(&tree, &beast).unwrap().is_empty());
 
-        remove(&tree, Some("beast")).unwrap().apply().unwrap();
+        remove(&tree, "beast").unwrap().apply().unwrap();
         assert_eq!(everything(tree.root()), before);
         assert!(!tree.root().join("arch/x86/entry/vdso/vdsokit").exists());
         assert!(!tree.root().join("arch/x86/include/asm/vdsokit").exists());
@@ -167,13 +167,13 @@ fn two_crates_come_and_go_on_their_own() {
     let pages = read("arch/x86/include/asm/vdsokit/pages.h");
     assert!(pages.contains("#define VDSOKIT_PAGES 4\n"), "{pages}");
     let symbols = read("arch/x86/include/asm/vdsokit/symbols.lds.h");
-    assert!(symbols.contains("vdsokit_large = vdsokit_pages + 1 * PAGE_SIZE;"));
+    assert!(symbols.contains("vdsokit.large = vdsokit_pages + 1 * PAGE_SIZE;"));
 
-    let strange = remove(&tree, Some("small")).unwrap_err();
+    let strange = remove(&tree, "small").unwrap_err();
     assert!(matches!(strange, Error::NotThere { names, .. } if names == ["beast", "large"]));
-    remove(&tree, Some("large")).unwrap().apply().unwrap();
+    remove(&tree, "large").unwrap().apply().unwrap();
     assert_eq!(everything(tree.root()).keys().count(), one.keys().count());
-    remove(&tree, None).unwrap().apply().unwrap();
+    remove_all(&tree).unwrap().apply().unwrap();
     assert_eq!(everything(tree.root()), clean);
 }
 
@@ -298,7 +298,7 @@ fn what_we_wrote_and_somebody_edited_is_refused() {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(from));
         fs::write(&path, text.replace(from, to)).unwrap();
-        for result in [add(&tree, &beast()), remove(&tree, None)] {
+        for result in [add(&tree, &beast()), remove_all(&tree)] {
             match result {
                 Err(Error::Changed {
                     file: named, line, ..
@@ -333,7 +333,7 @@ fn removing_leaves_what_somebody_else_put_beside() {
     fs::write(ours.join("beast.vdso.o"), "make's").unwrap();
     fs::create_dir(ours.join("target")).unwrap();
     fs::write(ours.join("target/CACHEDIR.TAG"), "cargo's").unwrap();
-    remove(&tree, None).unwrap().apply().unwrap();
+    remove_all(&tree).unwrap().apply().unwrap();
     let left: Vec<_> = fs::read_dir(ours)
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
@@ -418,7 +418,7 @@ fn the_trees_that_debian_has_are_edited_and_restored() {
         add(&tree, &beast).unwrap().apply().unwrap();
         assert!(add(&tree, &beast).unwrap().is_empty());
         assert_ne!(everything(tree.root()), before);
-        remove(&tree, None).unwrap().apply().unwrap();
+        remove_all(&tree).unwrap().apply().unwrap();
         assert_eq!(everything(tree.root()), before, "Linux {}", tree.version());
     }
 }
