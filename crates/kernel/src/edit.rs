@@ -229,7 +229,10 @@ mod tests {
         let half = change(Path::new(FILE), SOURCE, &[&CALL], &[&CHECK]).unwrap();
         let whole = insert_into(&half).unwrap();
         assert_eq!(whole, insert_into(SOURCE).unwrap());
-        assert_eq!(change(Path::new(FILE), &whole, &[&CALL], &[&CHECK]).unwrap(), half);
+        assert_eq!(
+            change(Path::new(FILE), &whole, &[&CALL], &[&CHECK]).unwrap(),
+            half
+        );
     }
 
     #[test]
@@ -237,10 +240,7 @@ mod tests {
         let changed = insert_into(SOURCE)
             .unwrap()
             .replace("return 0;", "return 1;");
-        for result in [
-            insert_into(&changed),
-            take_out(&changed),
-        ] {
+        for result in [insert_into(&changed), take_out(&changed)] {
             let Err(Error::Changed { line, found, .. }) = result else {
                 panic!("{result:?}")
             };

@@ -244,7 +244,11 @@ fn refuse_clashes(tree: &Tree, list: &List, package: &Package) -> Result<(), Err
     // Cargo would build both libraries in one place; and a crate that has moved keeps its
     // library's name, where another one of the same prefix has not.
     let same = |added: &list::Added| added.library == package.library;
-    let clash = match list.crates.iter().find(|added| added.name == package.name()) {
+    let clash = match list
+        .crates
+        .iter()
+        .find(|added| added.name == package.name())
+    {
         Some(added) => (!same(added)).then_some(added),
         None => list.crates.iter().find(|added| same(added)),
     };

@@ -63,24 +63,22 @@ impl List {
         } in &self.crates
         {
             let library = library.strip_prefix("lib").unwrap_or_default();
+            let library = library.strip_suffix(".a").unwrap_or_default();
             let root = root.to_str().unwrap_or_default();
-            if !is_identifier(name)
-                || !is_identifier(library.strip_suffix(".a").unwrap_or_default())
-                || !(root.starts_with('/') && root.chars().all(is_plain))
-            {
+            let plain = root.starts_with('/') && root.chars().all(is_plain);
+            if !plain || !is_identifier(name) || !is_identifier(library) {
                 return Err(format!("it has a crate that none can be: `{name}`"));
             }
             if *pages > MAXIMUM_PAGES {
                 return Err(format!("`{name}` can't have {pages} pages"));
             }
         }
-        let ours = |file: &&PathBuf| {
-            let at_home = [generate::SOURCES, generate::HEADERS, generate::CLOCK]
-                .iter()
-                .any(|home| file.parent() == Some(Path::new(home)));
-            !at_home || file.file_name().is_none()
+        let homes = [generate::SOURCES, generate::HEADERS, generate::CLOCK].map(Path::new);
+        // `..` has no file name.
+        let ours = |file: &Path| {
+            file.file_name().is_some() && homes.iter().any(|home| file.parent() == Some(*home))
         };
-        match self.files.keys().find(ours) {
+        match self.files.keys().find(|file| !ours(file)) {
             None => Ok(()),
             Some(file) => Err(format!("{} is no file of ours", file.display())),
         }

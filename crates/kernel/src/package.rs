@@ -233,7 +233,10 @@ pub(crate) fn is_plain(c: char) -> bool {
 
 /// A header's name as it may stand behind `#include`.
 fn is_header(name: &str) -> bool {
-    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c))
+    !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c))
 }
 
 pub(crate) fn is_identifier(name: &str) -> bool {

@@ -168,7 +168,15 @@ fn clear(directory: &Path) -> io::Result<()> {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.unwrap_or_default();
-        let made = [".o", ".a", ".s", ".generated", ".cmd", ".new", "modules.order"];
+        let made = [
+            ".o",
+            ".a",
+            ".s",
+            ".generated",
+            ".cmd",
+            ".new",
+            "modules.order",
+        ];
         if path.join("CACHEDIR.TAG").is_file() {
             // Cargo's directory.
             fs::remove_dir_all(&path)?;

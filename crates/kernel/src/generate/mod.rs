@@ -98,7 +98,11 @@ pub(crate) fn shared(list: &List, layout: Layout) -> Vec<Generated> {
     if !list.is_empty() {
         let rules = [
             shared::image_makefile(list),
-            if list.clock { clock::rules() } else { String::new() },
+            if list.clock {
+                clock::rules()
+            } else {
+                String::new()
+            },
         ];
         let text = format!("# {NOTICE}\n{}", rules.concat());
         files.push((in_sources("Makefile.vdso"), text));
