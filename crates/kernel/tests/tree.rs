@@ -422,6 +422,8 @@ fn the_trees_that_debian_has_are_edited_and_restored() {
         let beast = beast();
         add(&tree, &beast).unwrap().apply().unwrap();
         assert!(add(&tree, &beast).unwrap().is_empty());
+        add_clock(&tree).unwrap().apply().unwrap();
+        assert!(add_clock(&tree).unwrap().is_empty());
         assert_ne!(everything(tree.root()), before);
         remove_all(&tree).unwrap().apply().unwrap();
         assert_eq!(everything(tree.root()), before, "Linux {}", tree.version());

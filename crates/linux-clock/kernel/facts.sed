@@ -5,6 +5,8 @@
 	s/^[[:space:]]*# vdsokit end.*/"## } }/p
 	t
 	/^[[:space:]]*#/d
+	/^[[:space:]]*\.loc/d
+	/^\.L/d
 	/^[[:space:]]*$/d
 	p
 	d
