@@ -85,7 +85,7 @@ fn pvclock(source: impl Source) -> Option<u64> {
         let shift = page.byte(facts::PV_SHIFT) as i8;
         let by = u32::from(shift.unsigned_abs()) & 63;
         let ticks = if shift < 0 { ticks >> by } else { ticks << by };
-        let passed = u128::from(ticks) * u128::from(page.half(facts::PV_MULT)) >> 32;
+        let passed = (u128::from(ticks) * u128::from(page.half(facts::PV_MULT))) >> 32;
         let time = page.word(facts::PV_TIME).wrapping_add(passed as u64);
         if version & 1 == 0 && page.is_still(facts::PV_VERSION, version) {
             return Some(time);

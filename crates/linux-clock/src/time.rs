@@ -40,12 +40,12 @@ pub(crate) struct Timezone {
 /// program by a signal.
 #[inline(always)]
 pub(crate) unsafe fn clock_gettime(source: impl Source, clock: u32, time: *mut Timespec) -> i32 {
-    if set_of(clock) & facts::FINE_CLOCKS != 0 {
-        if let Some(now) = quickly(source, clock) {
-            // SAFETY: the caller vouches for the pointer.
-            unsafe { time.write(now) };
-            return 0;
-        }
+    if set_of(clock) & facts::FINE_CLOCKS != 0
+        && let Some(now) = quickly(source, clock)
+    {
+        // SAFETY: the caller vouches for the pointer.
+        unsafe { time.write(now) };
+        return 0;
     }
     // SAFETY: the caller vouches for the pointer.
     unsafe { slowly(source, clock, time) }
