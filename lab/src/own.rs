@@ -14,11 +14,14 @@ pub fn directory(workshop: &Workshop) -> PathBuf {
     workshop.cache.join("linux")
 }
 
-/// The kernel's image, once it is built.
+/// The kernel's image, once it is built; the clock of its vDSO is in Rust.
 #[must_use]
 pub fn image(workshop: &Workshop) -> PathBuf {
     build(workshop).join("arch/x86/boot/bzImage")
 }
+
+/// The kernel as it was before its clock was replaced, and that kernel's 64-bit vDSO.
+const WITH_CLOCK_IN_C: [&str; 2] = ["bzImage-c", "vdso64-c.so.dbg"];
 
 /// The 64-bit vDSO as the kernel's make linked it, without its local symbols; with them it is
 /// called `vdso64.so.dbg`.
@@ -27,19 +30,39 @@ pub fn vdso(workshop: &Workshop) -> PathBuf {
     build(workshop).join("arch/x86/entry/vdso/vdso64.so")
 }
 
+/// The same with its local symbols and the kernel's own clock in C.
+#[must_use]
+pub fn vdso_with_clock_in_c(workshop: &Workshop) -> PathBuf {
+    directory(workshop).join(WITH_CLOCK_IN_C[1])
+}
+
 fn build(workshop: &Workshop) -> PathBuf {
     directory(workshop).join("build")
 }
 
-const OWN: &[Kernel] = &[Kernel {
-    name: "6.12-own",
+/// With the kernel's own clock.
+pub const CLOCK_IN_C: Kernel = Kernel {
+    name: "6.12-own-c",
+    image: |workshop| there(directory(workshop).join(WITH_CLOCK_IN_C[0])),
+};
+
+/// With the clock in Rust.
+pub const CLOCK_IN_RUST: Kernel = Kernel {
+    name: "6.12-own-rust",
     image: |workshop| there(image(workshop)),
-}];
+};
+
+const OWN: &[Kernel] = &[CLOCK_IN_C, CLOCK_IN_RUST];
 
 fn there(file: PathBuf) -> Result<PathBuf, Error> {
     fs::metadata(&file).map_err(Error::file(&file))?;
     Ok(file)
 }
+
+/// The checks whose lines [`counted`] reads.
+pub const COUNT: &str = "count";
+/// In a time namespace.
+pub const COUNT_IN_NAMESPACE: &str = "count-in-a-time-namespace";
 
 /// The table.
 pub const CHECKS: &[Check] = &[
@@ -74,6 +97,16 @@ pub const CHECKS: &[Check] = &[
         &["loaded"],
     ),
     inside("small", "the 32-bit image works as ever", &["small"]),
+    inside(
+        COUNT,
+        "instructions of each of Linux's own functions, by stepping through a call",
+        &["count"],
+    ),
+    inside(
+        COUNT_IN_NAMESPACE,
+        "the same in a time namespace",
+        &["count", "in-namespace"],
+    ),
     inside(
         "selftest-gettimeofday",
         "the kernel's own test of its vDSO",
@@ -162,6 +195,7 @@ const NEEDS: &[Need] = &[
         make: |_| there("/lib/x86_64-linux-gnu/libc.so.6".into()),
     },
     program!("inside", "inside.c", "-static"),
+    program!("count", "count.c", "-static"),
     program!("linked", "linked.c", LINKED),
     program!("loaded", "loaded.c", "-Wall"),
     program!("small", "small.S", "-m32", "-nostdlib", "-static"),
@@ -227,6 +261,49 @@ pub fn sources(workshop: &Workshop, series: &str) -> Result<PathBuf, Error> {
     Ok(tree)
 }
 
+/// What the check [`COUNT`] printed: functions and the instructions of one call of each.
+#[must_use]
+pub fn counted(output: &str) -> Vec<(&str, u32)> {
+    let line = |line| {
+        let (call, count) = str::rsplit_once(line, ": ")?;
+        let count = count.strip_suffix(" instructions")?.parse().ok()?;
+        Some((call, count))
+    };
+    output.lines().filter_map(line).collect()
+}
+
+/// The bytes of machine code of all of Linux's own clock functions and `getcpu` in an image
+/// with its local symbols: from the first of them to the last there is nothing else.
+///
+/// # Errors
+/// When nm fails, or shows no such functions.
+pub fn clock_size(image: &Path) -> Result<u64, Error> {
+    let listing = output_of(
+        Command::new("nm")
+            .args(["--print-size", "--radix=d", "--defined-only"])
+            .arg(image),
+    )?;
+    let mut size = 0;
+    for line in listing.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, bytes, kind, name] = words[..] else {
+            continue;
+        };
+        // Linux's other functions; the weak names are second names of the strong ones.
+        let other = ["getrandom", "chacha", "sgx", "number_of"];
+        if kind.eq_ignore_ascii_case("t") && !other.iter().any(|other| name.contains(other)) {
+            size += bytes.parse::<u64>().unwrap_or_default();
+        }
+    }
+    if size == 0 {
+        return Err(Error::Command {
+            command: format!("nm {}", image.display()),
+            how: "it shows no functions".into(),
+        });
+    }
+    Ok(size)
+}
+
 /// How many instructions a function of the image has, up to and with its last.
 ///
 /// # Errors
@@ -252,4 +329,15 @@ pub fn instructions(image: &Path, function: &str) -> Result<usize, Error> {
         });
     }
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_read_from_lines_of_their_kind() {
+        let output = "up\na(B): 57 instructions\ntime: 9 instructions\nx: many instructions\n";
+        assert_eq!(counted(output), [("a(B)", 57), ("time", 9)]);
+    }
 }

@@ -3,9 +3,10 @@
 
 use crate::steps::{self, End, Outcome};
 use crate::vm;
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Stdio};
-use vdsokit_lab::{Check, Workshop, own};
+use vdsokit_lab::{BootReport, Check, Workshop, own};
 
 const PAGE: &str = "docs/adding-a-virtual-system-call.md";
 
@@ -45,7 +46,68 @@ pub(crate) fn step() -> Outcome {
         }
     }
     let checks: Vec<&Check> = own::CHECKS.iter().collect();
-    vm::run_checks(&checks, false)
+    let mut counts = Counts::new();
+    let outcome = vm::run_checks(&checks, false, |boot| count(boot, &mut counts))?;
+    compare_clocks(&workshop, &counts)?;
+    Ok(outcome)
+}
+
+/// Instructions of each call, by check and call: with the clock in C, and in Rust.
+type Counts = BTreeMap<(String, String), [Option<u32>; 2]>;
+
+/// Takes what a boot counted.
+fn count(boot: &BootReport, counts: &mut Counts) {
+    for (of, kernel) in [own::CLOCK_IN_C, own::CLOCK_IN_RUST].iter().enumerate() {
+        for check in [own::COUNT, own::COUNT_IN_NAMESPACE] {
+            let name = format!("{check}@{}", kernel.name);
+            for report in boot.reports.iter().filter(|report| report.name == name) {
+                for (call, instructions) in own::counted(&report.output) {
+                    let key = (check.to_owned(), call.to_owned());
+                    counts.entry(key).or_default()[of] = Some(instructions);
+                }
+            }
+        }
+    }
+}
+
+/// The clock in Rust is to cost no more than the one in C: in instructions of
+/// `clock_gettime`, and in bytes.
+fn compare_clocks(workshop: &Workshop, counts: &Counts) -> Result<(), String> {
+    let mut dearer = Vec::new();
+    println!("{:64} {:>5} {:>5} {:>5}", "", "C", "Rust", "ratio");
+    let mut show = |what: String, [c, rust]: [u64; 2], held: bool| {
+        println!("{what:64} {c:5} {rust:5} {:5.2}", rust as f64 / c as f64);
+        if held && rust > c {
+            dearer.push(what);
+        }
+    };
+    for ((check, call), both) in counts {
+        let [Some(c), Some(rust)] = *both else {
+            return Err(format!("{check}: {call} was not counted with both clocks"));
+        };
+        let held = call.starts_with("clock_gettime");
+        show(format!("{call}, {check}"), [c, rust].map(u64::from), held);
+    }
+    if counts.is_empty() {
+        return Err("no instructions were counted".into());
+    }
+    let sizes = [
+        own::vdso_with_clock_in_c(workshop),
+        own::vdso(workshop).with_extension("so.dbg"),
+    ];
+    let mut bytes = [0; 2];
+    for (image, bytes) in sizes.iter().zip(&mut bytes) {
+        *bytes = own::clock_size(image).map_err(|error| error.to_string())?;
+    }
+    show(
+        "bytes of all clock functions and getcpu".into(),
+        bytes,
+        true,
+    );
+    if dearer.is_empty() {
+        return Ok(());
+    }
+    Err(format!("dearer in Rust than in C: {}", dearer.join("; ")))
 }
 
 /// Adds to what Debian has and removes again, comparing every byte.

@@ -27,7 +27,7 @@ pub(crate) fn run(names: &[String]) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run_checks(&checks, true) {
+    match run_checks(&checks, true, |_| {}) {
         Ok(End::Passed) => ExitCode::SUCCESS,
         Ok(End::Skipped(what)) | Err(what) => {
             eprintln!("xtask: {what}");
@@ -39,7 +39,7 @@ pub(crate) fn run(names: &[String]) -> ExitCode {
 /// The step of `cargo xtask test`: every check, then the lab's own tests.
 pub(crate) fn step() -> Outcome {
     let all: Vec<&Check> = CHECKS.iter().collect();
-    match run_checks(&all, false)? {
+    match run_checks(&all, false, |_| {})? {
         End::Passed => steps::cargo(
             &[
                 "test",
@@ -56,12 +56,18 @@ pub(crate) fn step() -> Outcome {
     }
 }
 
-/// Runs checks and shows how they went, with all that they printed if asked to.
-pub(crate) fn run_checks(checks: &[&Check], verbose: bool) -> Outcome {
+/// Runs checks and shows how they went, with all that they printed if asked to; `each` has
+/// every boot's report as well.
+pub(crate) fn run_checks(
+    checks: &[&Check],
+    verbose: bool,
+    mut each: impl FnMut(&BootReport),
+) -> Outcome {
     let (mut passed, mut failed) = (0, Vec::new());
     let result = Workshop::new(steps::root()).and_then(|workshop| {
         vdsokit_lab::run(&workshop, checks, |boot| {
             show(boot, verbose);
+            each(boot);
             for report in &boot.reports {
                 match report.verdict {
                     Verdict::Ok(_) => passed += 1,

@@ -17,10 +17,23 @@ pub(crate) const MARK: &str = "vdsokit";
 pub(crate) struct Insertion {
     /// The file, from the root of the tree.
     pub(crate) file: &'static str,
+    /// What needs it.
+    pub(crate) part: Part,
     /// Where.
     pub(crate) anchor: Anchor,
     /// Whole lines.
     pub(crate) text: &'static str,
+}
+
+/// What there is in a tree that needs an insertion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The functions of crates.
+    Functions,
+    /// The clock.
+    Clock,
+    /// Either of them.
+    Any,
 }
 
 /// Where an insertion goes.
@@ -37,34 +50,25 @@ pub(crate) enum Anchor {
 /// A line that ends a function's body, or a linker script's.
 const END_OF_BODY: &str = "}";
 
-/// `text` with all of `insertions`, which are those of this file. One that is there
-/// already stays as it is.
-pub(crate) fn insert(file: &Path, text: &str, insertions: &[&Insertion]) -> Result<String, Error> {
-    foreign(file, text, insertions)?;
-    let mut text = text.to_owned();
-    for insertion in insertions {
+/// `text` with all of `wanted` and without any of `unwanted`, which together are all of this
+/// file. One that is there already stays as it is.
+pub(crate) fn change(
+    file: &Path,
+    text: &str,
+    wanted: &[&Insertion],
+    unwanted: &[&Insertion],
+) -> Result<String, Error> {
+    foreign(file, text, &[wanted, unwanted].concat())?;
+    let mut text = unwanted.iter().fold(text.to_owned(), |text, insertion| {
+        text.replacen(insertion.text, "", 1)
+    });
+    for insertion in wanted {
         if !text.contains(insertion.text) {
             let at = place(file, &text, insertion)?;
             text.insert_str(at, insertion.text);
         }
     }
     Ok(text)
-}
-
-/// `text` without any of `insertions`.
-pub(crate) fn take_out(
-    file: &Path,
-    text: &str,
-    insertions: &[&Insertion],
-) -> Result<String, Error> {
-    foreign(file, text, insertions)?;
-    Ok(without(text, insertions))
-}
-
-fn without(text: &str, insertions: &[&Insertion]) -> String {
-    insertions.iter().fold(text.to_owned(), |text, insertion| {
-        text.replacen(insertion.text, "", 1)
-    })
 }
 
 /// Refuses a file in which a line of ours was changed, or stands twice.
@@ -188,11 +192,13 @@ mod tests {
     const FILE: &str = "a.c";
     const CALL: Insertion = Insertion {
         file: FILE,
+        part: Part::Any,
         anchor: Anchor::Before(&["void update(", "}"]),
         text: "\tvdsokit_update();\n",
     };
     const CHECK: Insertion = Insertion {
         file: FILE,
+        part: Part::Any,
         anchor: Anchor::After(&["static int fault(", "if (!image)", "return BUS;"]),
         text: "\tif (vdsokit())\n\t\treturn 0;\n",
     };
@@ -202,7 +208,11 @@ mod tests {
                           void update(void)\n{\n\tif (x) {\n\t}\n}\n";
 
     fn insert_into(text: &str) -> Result<String, Error> {
-        insert(Path::new(FILE), text, &ALL)
+        change(Path::new(FILE), text, &ALL, &[])
+    }
+
+    fn take_out(text: &str) -> Result<String, Error> {
+        change(Path::new(FILE), text, &[], &ALL)
     }
 
     #[test]
@@ -211,14 +221,18 @@ mod tests {
         assert!(with.contains("return BUS;\n\tif (vdsokit())\n\t\treturn 0;\n\n\tgo();"));
         assert!(with.contains("\t}\n\tvdsokit_update();\n}\n"));
         assert_eq!(insert_into(&with).unwrap(), with);
-        assert_eq!(take_out(Path::new(FILE), &with, &ALL).unwrap(), SOURCE);
+        assert_eq!(take_out(&with).unwrap(), SOURCE);
     }
 
     #[test]
     fn what_an_interrupted_run_left_is_completed() {
-        let half = insert(Path::new(FILE), SOURCE, &[&CALL]).unwrap();
+        let half = change(Path::new(FILE), SOURCE, &[&CALL], &[&CHECK]).unwrap();
         let whole = insert_into(&half).unwrap();
         assert_eq!(whole, insert_into(SOURCE).unwrap());
+        assert_eq!(
+            change(Path::new(FILE), &whole, &[&CALL], &[&CHECK]).unwrap(),
+            half
+        );
     }
 
     #[test]
@@ -226,10 +240,7 @@ mod tests {
         let changed = insert_into(SOURCE)
             .unwrap()
             .replace("return 0;", "return 1;");
-        for result in [
-            insert_into(&changed),
-            take_out(Path::new(FILE), &changed, &ALL),
-        ] {
+        for result in [insert_into(&changed), take_out(&changed)] {
             let Err(Error::Changed { line, found, .. }) = result else {
                 panic!("{result:?}")
             };
@@ -294,7 +305,7 @@ mod tests {
         ) {
             let text = format!("{before}{SOURCE}{after}");
             if let Ok(with) = insert_into(&text) {
-                prop_assert_eq!(take_out(Path::new(FILE), &with, &ALL).unwrap(), text);
+                prop_assert_eq!(take_out(&with).unwrap(), text);
             }
         }
     }

@@ -27,6 +27,15 @@ pub enum Error {
         /// What is not as it should be.
         why: String,
     },
+    /// A tree that can have functions, but not the clock.
+    #[error("the clock can't take the place of that of Linux {version}: {why}")]
+    #[diagnostic(help("it reads the data page as Linux 6.1 to 6.12 have it; nothing was changed"))]
+    NoClock {
+        /// The kernel's version.
+        version: String,
+        /// Why not.
+        why: String,
+    },
     /// A line that an insertion has to stand beside isn't there.
     #[error("{}:{line}: no place for an insertion: expected {looked_for}", file.display())]
     #[diagnostic(help(
@@ -89,6 +98,10 @@ pub enum Error {
         #[help]
         advice: String,
     },
+    /// The clock was not added.
+    #[error("the clock was not added to this tree")]
+    #[diagnostic(help("`vdso kernel add --clock` does that"))]
+    NoClockThere,
     /// Nothing of this name was added.
     #[error("no crate `{name}` was added to this tree")]
     #[diagnostic(help("{}", there(.names)))]
@@ -103,7 +116,7 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// `read`, `written` or `removed`.
+        /// `read`, `made`, `written` or `removed`.
         what: &'static str,
         /// Why.
         source: io::Error,

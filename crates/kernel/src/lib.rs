@@ -17,15 +17,20 @@
 //! ```
 //!
 //! # What it promises
-//! 1. **Only whole lines are inserted**, nine at most, each found by an anchor; everything
+//! 1. **Only whole lines are inserted**, a dozen at most, each found by an anchor; everything
 //!    else goes into files of its own. See [`Layout`] for the trees that are known.
 //! 2. **Nothing is guessed.** A file that is not as expected is refused with its line, and
 //!    then nothing at all is changed.
 //! 3. **Adding twice changes nothing**, not even a time stamp, so make builds nothing again.
 //! 4. **The kernel's compiler checks every offset** against the structure that its setters
 //!    use, and the pages are the crate's own: they can meet no other variable.
-//! 5. **Only the 64-bit image gets the functions.** 32-bit and x32 images have the pages,
+//! 5. **All or nothing**: when a file can't be written, the tree becomes what it was.
+//! 6. **Only the 64-bit image gets the functions.** 32-bit and x32 images have the pages,
 //!    which all images share, and none of the functions.
+//!
+//! [`add_clock`] makes the kernel's clock functions and `getcpu` those of
+//! `vdsokit-linux-clock`, in Rust, in the 64-bit and the x32 image, which Linux makes of the
+//! same objects; the image for 32-bit programs keeps the kernel's own.
 //!
 //! # What it does not do
 //! It changes x86-64's vDSO only, and neither configures nor builds the kernel.
@@ -58,73 +63,106 @@ pub fn add(tree: &Tree, package: &Package) -> Result<Plan, Error> {
     refuse_clashes(tree, &old, package)?;
     let mut list = old.clone();
     list.add(package);
-    let mut files = generate::of_crate(package);
-    files.extend(generate::shared(&list, tree.layout()));
-    let mut plan = Plan::new(tree);
-    write_files(tree, &old, &mut list, files, &mut plan)?;
-    each_file(tree, |file, text, insertions| {
-        let after = edit::insert(file, &text, insertions)?;
-        plan.change(file, Some(text), Some(after));
-        Ok(())
-    })?;
-    Ok(plan)
+    plan(tree, &old, list, generate::of_crate(package))
+}
+
+/// What has to change so that the 64-bit vDSO's clock functions and `getcpu` are those of
+/// `vdsokit-linux-clock` instead of the kernel's own in C.
+///
+/// # Errors
+/// [`Error::NoClock`] for a tree whose data page they do not read, and the other [`Error`]s;
+/// the tree is not changed here.
+pub fn add_clock(tree: &Tree) -> Result<Plan, Error> {
+    tree.has_room_for_clock()?;
+    let old = List::read(tree)?;
+    let list = List {
+        clock: true,
+        ..old.clone()
+    };
+    plan(tree, &old, list, Vec::new())
 }
 
 /// What has to change so that the tree's vDSO no longer has the functions of the crate that
-/// [`Package::name`] calls `name`, or of any crate.
+/// [`Package::name`] calls `name`.
 ///
 /// # Errors
 /// [`Error`]; the tree is not changed here.
-pub fn remove(tree: &Tree, name: Option<&str>) -> Result<Plan, Error> {
+pub fn remove(tree: &Tree, name: &str) -> Result<Plan, Error> {
     let old = List::read(tree)?;
     let mut list = old.clone();
-    match name {
-        None => list.crates.clear(),
-        Some(name) => list.crates.retain(|added| added.name != name),
-    }
-    if let Some(name) = name
-        && list.crates.len() == old.crates.len()
-    {
+    list.crates.retain(|added| added.name != name);
+    if list.crates.len() == old.crates.len() {
         return Err(Error::NotThere {
             name: name.to_owned(),
             names: old.crates.into_iter().map(|added| added.name).collect(),
         });
     }
-    let mut plan = Plan::new(tree);
-    if list.crates.is_empty() {
-        each_file(tree, |file, text, insertions| {
-            let after = edit::take_out(file, &text, insertions)?;
-            plan.change(file, Some(text), Some(after));
-            Ok(())
-        })?;
-        delete(tree, &old, old.files.keys(), &mut plan)?;
-        let text = tree.read(Path::new(list::FILE))?;
-        plan.change(Path::new(list::FILE), text, None);
-        plan.clear_directory(generate::SOURCES);
-        plan.clear_directory(generate::HEADERS);
-        return Ok(plan);
-    }
-    let gone: Vec<PathBuf> = old
-        .crates
-        .iter()
-        .filter(|added| !list.crates.contains(added))
-        .flat_map(|added| generate::names_of_crate(&added.name))
-        .collect();
-    delete(tree, &old, gone.iter(), &mut plan)?;
-    list.files.retain(|file, _| !gone.contains(file));
-    let files = generate::shared(&list, tree.layout());
-    write_files(tree, &old, &mut list, files, &mut plan)?;
-    Ok(plan)
+    plan(tree, &old, list, Vec::new())
 }
 
-/// Plans generated files and the list that names them.
-fn write_files(
+/// What has to change so that the tree's clock functions are the kernel's own again.
+///
+/// # Errors
+/// [`Error`]; the tree is not changed here.
+pub fn remove_clock(tree: &Tree) -> Result<Plan, Error> {
+    let old = List::read(tree)?;
+    if !old.clock {
+        return Err(Error::NoClockThere);
+    }
+    let list = List {
+        clock: false,
+        ..old.clone()
+    };
+    plan(tree, &old, list, Vec::new())
+}
+
+/// What has to change so that nothing of ours is left.
+///
+/// # Errors
+/// [`Error`]; the tree is not changed here.
+pub fn remove_all(tree: &Tree) -> Result<Plan, Error> {
+    let old = List::read(tree)?;
+    let list = List {
+        files: old.files.clone(),
+        ..List::default()
+    };
+    plan(tree, &old, list, Vec::new())
+}
+
+/// From what a tree has to what it shall have; `fresh` are the files of a crate that comes or
+/// changes.
+fn plan(
     tree: &Tree,
     old: &List,
-    list: &mut List,
-    files: Vec<generate::Generated>,
-    plan: &mut Plan,
-) -> Result<(), Error> {
+    mut list: List,
+    fresh: Vec<generate::Generated>,
+) -> Result<Plan, Error> {
+    let mut plan = Plan::new(tree);
+    let mut files = fresh;
+    files.extend(generate::shared(&list, tree.layout()));
+    let mut stay: Vec<PathBuf> = files.iter().map(|(file, _)| file.clone()).collect();
+    for added in &list.crates {
+        stay.extend(generate::names_of_crate(&added.name));
+    }
+    list.files.retain(|file, _| stay.contains(file));
+    for (file, text) in &files {
+        list.files.insert(file.clone(), list::hash_of(text));
+    }
+    let list_file = Path::new(list::FILE);
+    let list_before = tree.read(list_file)?;
+    let list_after = if list.is_empty() {
+        None
+    } else {
+        Some(list.text()?)
+    };
+    // A run that somebody kills is completed by the same command, and undone by `remove` if
+    // it was the first: so a new list comes before all else, an old one stays until the end.
+    let is_new = list_before.is_none();
+    let write_list =
+        |plan: &mut Plan| plan.change(list_file, list_before.clone(), list_after.clone());
+    if is_new {
+        write_list(&mut plan);
+    }
     for (file, text) in files {
         let before = tree.read(&file)?;
         if let Some(before) = &before
@@ -132,12 +170,29 @@ fn write_files(
         {
             old.check(&file, before)?;
         }
-        list.files.insert(file.clone(), list::hash_of(&text));
         plan.change(&file, before, Some(text));
     }
-    let file = Path::new(list::FILE);
-    plan.change(file, tree.read(file)?, Some(list.text()?));
-    Ok(())
+    each_file(tree, |file, text, insertions| {
+        let (wanted, unwanted): (Vec<_>, Vec<_>) = insertions
+            .iter()
+            .partition(|insertion| list.needs(insertion.part));
+        let after = edit::change(file, &text, &wanted, &unwanted)?;
+        plan.change(file, Some(text), Some(after));
+        Ok(())
+    })?;
+    let gone = old.files.keys().filter(|file| !stay.contains(file));
+    delete(tree, old, gone, &mut plan)?;
+    if !is_new {
+        write_list(&mut plan);
+    }
+    if !list.clock {
+        plan.clear_directory(generate::CLOCK);
+    }
+    if list.is_empty() {
+        plan.clear_directory(generate::SOURCES);
+        plan.clear_directory(generate::HEADERS);
+    }
+    Ok(plan)
 }
 
 /// Plans that generated files go, unless somebody edited one.
@@ -186,6 +241,32 @@ fn refuse_clashes(tree: &Tree, list: &List, package: &Package) -> Result<(), Err
         .crates
         .iter()
         .filter(|added| added.name != package.name());
+    // Cargo would build both libraries in one place; and a crate that has moved keeps its
+    // library's name, where another one of the same prefix has not.
+    let same = |added: &list::Added| added.library == package.library;
+    let clash = match list
+        .crates
+        .iter()
+        .find(|added| added.name == package.name())
+    {
+        Some(added) => (!same(added)).then_some(added),
+        None => list.crates.iter().find(|added| same(added)),
+    };
+    if let Some(added) = clash {
+        return Err(Error::Crate {
+            root: package.root.clone(),
+            why: format!(
+                "`{}` was added from {} already",
+                added.name,
+                added.root.display()
+            ),
+            advice: format!(
+                "give the package and its prefix names of their own, or take the other one out: \
+                 vdso kernel remove {}",
+                added.name
+            ),
+        });
+    }
     scripts.extend(
         others.map(|added| {
             Path::new(generate::HEADERS).join(format!("{}.versions.lds.h", added.name))

@@ -1,7 +1,9 @@
 //! The list of what was added to a tree, which lies in the tree.
 
+use crate::edit::Part;
 use crate::error::Error;
-use crate::package::Package;
+use crate::generate;
+use crate::package::{MAXIMUM_PAGES, Package, is_identifier, is_plain};
 use crate::tree::Tree;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,6 +17,9 @@ pub(crate) const FILE: &str = "arch/x86/entry/vdso/vdsokit/list.toml";
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct List {
+    /// The clock in Rust, in place of the kernel's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) clock: bool,
     /// In the order in which their pages lie.
     #[serde(default, rename = "crate")]
     pub(crate) crates: Vec<Added>,
@@ -36,11 +41,61 @@ pub(crate) struct Added {
 impl List {
     /// The tree's, empty when nothing was added.
     pub(crate) fn read(tree: &Tree) -> Result<Self, Error> {
-        let text = tree.read(Path::new(FILE))?.unwrap_or_default();
-        toml::from_str(&text).map_err(|error| Error::List {
+        let refuse = |why: String| Error::List {
             file: FILE.into(),
-            why: error.to_string().trim_end().to_owned(),
-        })
+            why,
+        };
+        let text = tree.read(Path::new(FILE))?.unwrap_or_default();
+        let list: Self =
+            toml::from_str(&text).map_err(|error| refuse(error.to_string().trim_end().into()))?;
+        list.is_ours().map_err(refuse)?;
+        Ok(list)
+    }
+
+    /// A tree may come from anybody: what its list says becomes rules of a Makefile, and
+    /// names files that are removed.
+    fn is_ours(&self) -> Result<(), String> {
+        for Added {
+            name,
+            library,
+            root,
+            pages,
+        } in &self.crates
+        {
+            let library = library.strip_prefix("lib").unwrap_or_default();
+            let library = library.strip_suffix(".a").unwrap_or_default();
+            let root = root.to_str().unwrap_or_default();
+            let plain = root.starts_with('/') && root.chars().all(is_plain);
+            if !plain || !is_identifier(name) || !is_identifier(library) {
+                return Err(format!("it has a crate that none can be: `{name}`"));
+            }
+            if *pages > MAXIMUM_PAGES {
+                return Err(format!("`{name}` can't have {pages} pages"));
+            }
+        }
+        let homes = [generate::SOURCES, generate::HEADERS, generate::CLOCK].map(Path::new);
+        // `..` has no file name.
+        let ours = |file: &Path| {
+            file.file_name().is_some() && homes.iter().any(|home| file.parent() == Some(*home))
+        };
+        match self.files.keys().find(|file| !ours(file)) {
+            None => Ok(()),
+            Some(file) => Err(format!("{} is no file of ours", file.display())),
+        }
+    }
+
+    /// Is nothing added?
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.clock && self.crates.is_empty()
+    }
+
+    /// Does something that is added need this part?
+    pub(crate) fn needs(&self, part: Part) -> bool {
+        match part {
+            Part::Functions => !self.crates.is_empty(),
+            Part::Clock => self.clock,
+            Part::Any => !self.is_empty(),
+        }
     }
 
     /// Its text.

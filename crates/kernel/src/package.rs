@@ -99,9 +99,7 @@ impl Package {
                 "correct it",
             )
         })?;
-        // make has no way of quoting some of these, the shell of the others.
-        let plain = |c: char| c.is_alphanumeric() || "/._-+@,".contains(c);
-        if !root.to_str().is_some_and(|root| root.chars().all(plain)) {
+        if !root.to_str().is_some_and(|root| root.chars().all(is_plain)) {
             return Err(refuse(
                 "the kernel's make can't use a path with such characters".into(),
                 "move the crate to a path of letters, digits and ._-+@,",
@@ -139,6 +137,35 @@ impl Package {
             return Err(refuse(
                 format!("`{}` is no name in C", name.escape_debug()),
                 "give it a name of letters, digits and underscores",
+            ));
+        }
+        if RESERVED.contains(&&*name) {
+            return Err(refuse(
+                format!("`{name}` is the name of something that all crates share"),
+                "give the package another name, or its functions another prefix",
+            ));
+        }
+        if this.pages() > MAXIMUM_PAGES {
+            return Err(refuse(
+                format!("its variables need {} pages", this.pages()),
+                &format!("declare no more than {MAXIMUM_PAGES} pages of them"),
+            ));
+        }
+        let hooks = &this.hooks;
+        if let Some(include) = hooks.include.iter().find(|name| !is_header(name)) {
+            return Err(refuse(
+                format!("`{}` is no name of a header", include.escape_debug()),
+                "name it as behind #include, without brackets",
+            ));
+        }
+        // A line that ends, or a comment, would end the call that the expression stands in.
+        let strange = |text: &&String| {
+            text.chars().any(char::is_control) || text.contains("//") || text.contains("/*")
+        };
+        if let Some(expression) = hooks.update.values().find(strange) {
+            return Err(refuse(
+                format!("`{}` is no expression in C", expression.escape_debug()),
+                "write one line without comments",
             ));
         }
         let unknown = |name: &&String| directory.find(name).is_none();
@@ -190,6 +217,26 @@ impl Package {
     fn directory(&self) -> Result<Directory<'_>, String> {
         Directory::parse(&self.note).map_err(|error| error.to_string())
     }
+}
+
+/// More than any crate has: the pages of all lie beside the image.
+pub(crate) const MAXIMUM_PAGES: usize = 1024;
+
+/// Names of files that all crates share, and of what these define in C.
+const RESERVED: [&str; 5] = ["header", "kernel", "pages", "symbols", "versions"];
+
+/// A character of a path as it may stand in a Makefile: make has no way of quoting some of the
+/// others, the shell of the rest.
+pub(crate) fn is_plain(c: char) -> bool {
+    c.is_alphanumeric() || "/._-+@,".contains(c)
+}
+
+/// A header's name as it may stand behind `#include`.
+fn is_header(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c))
 }
 
 pub(crate) fn is_identifier(name: &str) -> bool {

@@ -5,7 +5,7 @@ use crate::tree::Tree;
 use similar::TextDiff;
 use std::fmt::{self, Write as _};
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Everything that would be written; [`fmt::Display`] shows it as a unified diff.
@@ -63,26 +63,26 @@ impl Plan {
         self.changes.iter().map(|change| change.file.as_path())
     }
 
-    /// Makes the change. Each file is replaced whole; a run that was interrupted is
-    /// completed by the next one.
+    /// Makes the change, or none: when a file can't be written, those before it become what
+    /// they were. Each file is replaced whole; a run that somebody kills is completed by the
+    /// next one.
     ///
     /// # Errors
     /// [`Error::Meanwhile`] before anything is written, when a file is no longer as it was;
     /// [`Error::File`] when one can't be written.
     pub fn apply(&self) -> Result<(), Error> {
         for change in &self.changes {
-            let now = fs::read_to_string(self.root.join(&change.file)).ok();
-            if now != change.before {
+            if read(&self.root.join(&change.file))? != change.before {
                 return Err(Error::Meanwhile {
                     file: change.file.clone(),
                 });
             }
         }
-        for change in &self.changes {
-            let path = self.root.join(&change.file);
-            match &change.after {
-                Some(text) => write(&path, text).map_err(Error::file(&path, "written"))?,
-                None => fs::remove_file(&path).map_err(Error::file(&path, "removed"))?,
+        let mut made = Vec::new();
+        for (done, change) in self.changes.iter().enumerate() {
+            if let Err(error) = self.make(change, &mut made) {
+                self.undo(&self.changes[..done], &made);
+                return Err(error);
             }
         }
         for directory in &self.directories {
@@ -91,12 +91,61 @@ impl Plan {
         }
         Ok(())
     }
+
+    /// Makes one change; directories that it needs are added to `made`.
+    fn make(&self, change: &Change, made: &mut Vec<PathBuf>) -> Result<(), Error> {
+        let path = self.root.join(&change.file);
+        match &change.after {
+            Some(text) => {
+                let directory = path.parent().unwrap_or(&self.root);
+                make_directories(directory, made).map_err(Error::file(directory, "made"))?;
+                write(&path, text).map_err(Error::file(&path, "written"))
+            }
+            None => fs::remove_file(&path).map_err(Error::file(&path, "removed")),
+        }
+    }
+
+    /// Puts back what was there, as far as that is possible: the error to tell is the one
+    /// that led here.
+    fn undo(&self, done: &[Change], made: &[PathBuf]) {
+        for change in done.iter().rev() {
+            let path = self.root.join(&change.file);
+            let _ = match &change.before {
+                Some(text) => write(&path, text),
+                None => fs::remove_file(&path),
+            };
+        }
+        for directory in made.iter().rev() {
+            let _ = fs::remove_dir(directory);
+        }
+    }
 }
 
-/// Replaces a file, keeping its permissions; makes the directories above it.
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
+/// A file's text; `None` when there is none.
+fn read(path: &Path) -> Result<Option<String>, Error> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::file(path, "read")(error)),
+    }
+}
+
+/// Makes a directory and those above it that are not there.
+fn make_directories(directory: &Path, made: &mut Vec<PathBuf>) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = directory.parent() {
+        make_directories(above, made)?;
+    }
+    fs::create_dir(directory)?;
+    made.push(directory.to_owned());
+    Ok(())
+}
+
+/// Replaces a file, keeping its permissions.
+fn write(path: &Path, text: &str) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(directory)?;
     let permissions = match fs::metadata(path) {
         Ok(metadata) => metadata.permissions(),
         Err(_) => std::os::unix::fs::PermissionsExt::from_mode(0o644),
@@ -109,9 +158,9 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// Takes what a make left out of a directory, and the directory if that was all.
-fn clear(directory: &Path) -> std::io::Result<()> {
+fn clear(directory: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };
     let mut others = false;
@@ -119,7 +168,15 @@ fn clear(directory: &Path) -> std::io::Result<()> {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.unwrap_or_default();
-        let made = [".o", ".a", ".cmd", ".new", "modules.order"];
+        let made = [
+            ".o",
+            ".a",
+            ".s",
+            ".generated",
+            ".cmd",
+            ".new",
+            "modules.order",
+        ];
         if path.join("CACHEDIR.TAG").is_file() {
             // Cargo's directory.
             fs::remove_dir_all(&path)?;

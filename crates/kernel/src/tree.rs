@@ -17,7 +17,7 @@
 //! `arch/x86/entry/vdso/vma.c`, `lib/vdso/datastore.c` and
 //! `arch/x86/include/asm/vdso/vsyscall.h` of 7.2.
 
-use crate::edit::{Anchor, Insertion};
+use crate::edit::{Anchor, Insertion, Part};
 use crate::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -94,7 +94,19 @@ impl Tree {
         self.layout
     }
 
-    /// What goes into its files.
+    /// Refuses a tree whose clock functions the clock in Rust can't stand in for.
+    pub(crate) fn has_room_for_clock(&self) -> Result<(), Error> {
+        match self.layout {
+            Layout::Classic => Ok(()),
+            Layout::Generic { .. } => Err(Error::NoClock {
+                version: self.version.clone(),
+                why: "its data page is the generic data store's, which the clock does not read"
+                    .into(),
+            }),
+        }
+    }
+
+    /// What may go into its files.
     pub(crate) fn insertions(&self) -> &'static [Insertion] {
         match self.layout {
             Layout::Classic => CLASSIC,
@@ -170,42 +182,63 @@ fn layout(root: &Path) -> Result<Layout, String> {
 
 const UPDATE_HEADER: Insertion = Insertion {
     file: "kernel/time/vsyscall.c",
+    part: Part::Functions,
     anchor: Anchor::After(&["#include <linux/timekeeper_internal.h>"]),
     text: "#ifdef CONFIG_X86_64\n#include <asm/vdsokit/kernel.h>\n#endif\n",
 };
 const UPDATE: Insertion = Insertion {
     file: "kernel/time/vsyscall.c",
+    part: Part::Functions,
     anchor: Anchor::Before(&["void update_vsyscall(struct timekeeper *tk)", "}"]),
     text: "#ifdef CONFIG_X86_64\n\tvdsokit_update(tk);\n#endif\n",
 };
 const FAULT_HEADER: Insertion = Insertion {
     file: "arch/x86/entry/vdso/vma.c",
+    part: Part::Functions,
     anchor: Anchor::After(&["#include <linux/ptrace.h>"]),
     text: "#include <asm/vdsokit/kernel.h>\n",
 };
-const KERNEL_SIDE: &str = "obj-$(CONFIG_X86_64) += vdsokit/\n";
+const KERNEL_SIDE: Insertion = Insertion {
+    file: "arch/x86/entry/vdso/Makefile",
+    part: Part::Functions,
+    anchor: Anchor::End,
+    text: "obj-$(CONFIG_X86_64) += vdsokit/\n",
+};
+const IMAGE_SIDE: &str = "include $(srctree)/arch/x86/entry/vdso/vdsokit/Makefile.vdso\n";
 
 /// In the order in which they lie in each file: one that goes to the end comes last.
 const CLASSIC: &[Insertion] = &[
     Insertion {
         file: "arch/x86/entry/vdso/Makefile",
+        part: Part::Clock,
+        anchor: Anchor::After(&["vobjs-y := vdso-note.o vclock_gettime.o vgetcpu.o"]),
+        // x32's objects are made of the same list.
+        text: "vobjs-y := $(filter-out vclock_gettime.o vgetcpu.o,$(vobjs-y)) \
+               vdsokit/clock/clock.o\n",
+    },
+    KERNEL_SIDE,
+    Insertion {
+        file: "arch/x86/entry/vdso/Makefile",
+        part: Part::Any,
         anchor: Anchor::End,
-        text: "obj-$(CONFIG_X86_64) += vdsokit/\n\
-               include $(srctree)/arch/x86/entry/vdso/vdsokit/Makefile.vdso\n",
+        text: IMAGE_SIDE,
     },
     Insertion {
         file: "arch/x86/entry/vdso/vdso-layout.lds.S",
+        part: Part::Functions,
         anchor: Anchor::After(&["timens_page ="]),
         text: "#include <asm/vdsokit/symbols.lds.h>\n",
     },
     Insertion {
         file: "arch/x86/entry/vdso/vdso.lds.S",
+        part: Part::Functions,
         anchor: Anchor::After(&["VERSION {", "local: *;", "};"]),
         text: "#include <asm/vdsokit/versions.lds.h>\n",
     },
     FAULT_HEADER,
     Insertion {
         file: "arch/x86/entry/vdso/vma.c",
+        part: Part::Functions,
         anchor: Anchor::After(&[
             "static vm_fault_t vvar_fault(",
             "if (!image)",
@@ -219,34 +252,35 @@ const CLASSIC: &[Insertion] = &[
 ];
 
 const GENERIC: &[Insertion] = &[
-    Insertion {
-        file: "arch/x86/entry/vdso/Makefile",
-        anchor: Anchor::End,
-        text: KERNEL_SIDE,
-    },
+    KERNEL_SIDE,
     Insertion {
         file: "arch/x86/entry/vdso/vdso64/Makefile",
+        part: Part::Any,
         anchor: Anchor::End,
-        text: "include $(srctree)/arch/x86/entry/vdso/vdsokit/Makefile.vdso\n",
+        text: IMAGE_SIDE,
     },
     Insertion {
         file: "arch/x86/entry/vdso/common/vdso-layout.lds.S",
+        part: Part::Functions,
         anchor: Anchor::After(&["hvclock_page ="]),
         text: "#include <asm/vdsokit/symbols.lds.h>\n",
     },
     Insertion {
         file: "arch/x86/entry/vdso/vdso64/vdso64.lds.S",
+        part: Part::Functions,
         anchor: Anchor::After(&["VERSION {", "local: *;", "};"]),
         text: "#include <asm/vdsokit/versions.lds.h>\n",
     },
     Insertion {
         file: GENERIC_PAGES,
+        part: Part::Functions,
         anchor: Anchor::After(&["#define VDSO_NR_VCLOCK_PAGES"]),
         text: "#include <asm/vdsokit/pages.h>\n",
     },
     FAULT_HEADER,
     Insertion {
         file: "arch/x86/entry/vdso/vma.c",
+        part: Part::Functions,
         anchor: Anchor::Before(&[
             "static vm_fault_t vvar_vclock_fault(",
             "switch (vmf->pgoff) {",

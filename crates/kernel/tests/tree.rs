@@ -6,12 +6,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use vdsokit_build::{Architecture, Declaration, image};
-use vdsokit_kernel::{Error, Layout, Package, Tree, add, remove};
+use vdsokit_kernel::{
+    Error, Layout, Package, Tree, add, add_clock, remove, remove_all, remove_clock,
+};
 
 /// As much of a tree of 6.x as is needed to find the places, in words of our own.
 const CLASSIC: &[(&str, &str)] = &[
     ("Makefile", "VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 3\n"),
-    ("arch/x86/entry/vdso/Makefile", "obj-y := some.o\n"),
+    (
+        "arch/x86/entry/vdso/Makefile",
+        "vobjs-y := vdso-note.o vclock_gettime.o vgetcpu.o\nobj-y := some.o\n",
+    ),
     (
         "arch/x86/entry/vdso/vdso-layout.lds.S",
         "SECTIONS\n{\n\tvvar_start = here;\n\ttimens_page  = there;\n\n\t. = first;\n}\n",
@@ -147,7 +152,7 @@ fn what_is_added_is_removed_to_the_byte_and_adding_twice_changes_nothing() {
         }
         assert!(add(&tree, &beast).unwrap().is_empty());
 
-        remove(&tree, Some("beast")).unwrap().apply().unwrap();
+        remove(&tree, "beast").unwrap().apply().unwrap();
         assert_eq!(everything(tree.root()), before);
         assert!(!tree.root().join("arch/x86/entry/vdso/vdsokit").exists());
         assert!(!tree.root().join("arch/x86/include/asm/vdsokit").exists());
@@ -167,13 +172,13 @@ fn two_crates_come_and_go_on_their_own() {
     let pages = read("arch/x86/include/asm/vdsokit/pages.h");
     assert!(pages.contains("#define VDSOKIT_PAGES 4\n"), "{pages}");
     let symbols = read("arch/x86/include/asm/vdsokit/symbols.lds.h");
-    assert!(symbols.contains("vdsokit_large = vdsokit_pages + 1 * PAGE_SIZE;"));
+    assert!(symbols.contains("vdsokit.large = vdsokit_pages + 1 * PAGE_SIZE;"));
 
-    let strange = remove(&tree, Some("small")).unwrap_err();
+    let strange = remove(&tree, "small").unwrap_err();
     assert!(matches!(strange, Error::NotThere { names, .. } if names == ["beast", "large"]));
-    remove(&tree, Some("large")).unwrap().apply().unwrap();
+    remove(&tree, "large").unwrap().apply().unwrap();
     assert_eq!(everything(tree.root()).keys().count(), one.keys().count());
-    remove(&tree, None).unwrap().apply().unwrap();
+    remove_all(&tree).unwrap().apply().unwrap();
     assert_eq!(everything(tree.root()), clean);
 }
 
@@ -298,7 +303,7 @@ fn what_we_wrote_and_somebody_edited_is_refused() {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(from));
         fs::write(&path, text.replace(from, to)).unwrap();
-        for result in [add(&tree, &beast()), remove(&tree, None)] {
+        for result in [add(&tree, &beast()), remove_all(&tree)] {
             match result {
                 Err(Error::Changed {
                     file: named, line, ..
@@ -333,7 +338,7 @@ fn removing_leaves_what_somebody_else_put_beside() {
     fs::write(ours.join("beast.vdso.o"), "make's").unwrap();
     fs::create_dir(ours.join("target")).unwrap();
     fs::write(ours.join("target/CACHEDIR.TAG"), "cargo's").unwrap();
-    remove(&tree, None).unwrap().apply().unwrap();
+    remove_all(&tree).unwrap().apply().unwrap();
     let left: Vec<_> = fs::read_dir(ours)
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
@@ -417,8 +422,10 @@ fn the_trees_that_debian_has_are_edited_and_restored() {
         let beast = beast();
         add(&tree, &beast).unwrap().apply().unwrap();
         assert!(add(&tree, &beast).unwrap().is_empty());
+        add_clock(&tree).unwrap().apply().unwrap();
+        assert!(add_clock(&tree).unwrap().is_empty());
         assert_ne!(everything(tree.root()), before);
-        remove(&tree, None).unwrap().apply().unwrap();
+        remove_all(&tree).unwrap().apply().unwrap();
         assert_eq!(everything(tree.root()), before, "Linux {}", tree.version());
     }
 }
@@ -443,5 +450,283 @@ fn what_is_no_known_tree_is_refused() {
     match Tree::open(directory.path()) {
         Err(Error::UnknownTree { version, .. }) => assert_eq!(version, "6.16"),
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_clock_comes_and_goes_with_and_without_functions() {
+    let directory = tree_of(CLASSIC);
+    let tree = Tree::open(directory.path()).unwrap();
+    let read = |file: &str| fs::read_to_string(tree.root().join(file)).unwrap();
+    let clean = everything(tree.root());
+    assert!(matches!(remove_clock(&tree), Err(Error::NoClockThere)));
+
+    add_clock(&tree).unwrap().apply().unwrap();
+    assert!(add_clock(&tree).unwrap().is_empty());
+    let clock = everything(tree.root());
+    // The vDSO's Makefile alone: there are no pages, no faults, nothing to update.
+    let makefile = read("arch/x86/entry/vdso/Makefile");
+    let mut lines = makefile.lines();
+    assert!(lines.next().unwrap().starts_with("vobjs-y := vdso-note.o"));
+    assert_eq!(
+        lines.next(),
+        Some(
+            "vobjs-y := $(filter-out vclock_gettime.o vgetcpu.o,$(vobjs-y)) vdsokit/clock/clock.o"
+        )
+    );
+    assert!(!makefile.contains("+= vdsokit/\n"), "{makefile}");
+    for (file, text) in &clean {
+        let same = clock.get(file) == Some(text);
+        assert_eq!(same, !file.ends_with("entry/vdso/Makefile"), "{file:?}");
+    }
+    let rules = read("arch/x86/entry/vdso/vdsokit/Makefile.vdso");
+    let placeholders = rules.replace("$@", "").contains('@');
+    assert!(!placeholders && !rules.contains("cargo"), "{rules}");
+
+    add(&tree, &beast()).unwrap().apply().unwrap();
+    let both = everything(tree.root());
+    remove_clock(&tree).unwrap().apply().unwrap();
+    assert!(
+        !tree
+            .root()
+            .join("arch/x86/entry/vdso/vdsokit/clock")
+            .exists()
+    );
+    add_clock(&tree).unwrap().apply().unwrap();
+    assert_eq!(everything(tree.root()), both);
+    remove(&tree, "beast").unwrap().apply().unwrap();
+    assert_eq!(everything(tree.root()), clock);
+    remove_clock(&tree).unwrap().apply().unwrap();
+    assert_eq!(everything(tree.root()), clean);
+    assert!(!tree.root().join("arch/x86/entry/vdso/vdsokit").exists());
+}
+
+#[test]
+fn a_tree_whose_data_page_the_clock_does_not_read_is_refused() {
+    let directory = tree_of(GENERIC);
+    let tree = Tree::open(directory.path()).unwrap();
+    match add_clock(&tree) {
+        Err(Error::NoClock { version, .. }) => assert_eq!(version, "7.2.0"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_clock_that_somebody_edited_is_refused() {
+    let directory = tree_of(CLASSIC);
+    let tree = Tree::open(directory.path()).unwrap();
+    add_clock(&tree).unwrap().apply().unwrap();
+    let file = Path::new("arch/x86/entry/vdso/vdsokit/clock/time.rs");
+    let path = directory.path().join(file);
+    fs::write(&path, fs::read_to_string(&path).unwrap() + "// mine\n").unwrap();
+    for result in [add_clock(&tree), remove_clock(&tree), remove_all(&tree)] {
+        assert!(
+            matches!(&result, Err(Error::Changed { file: named, .. }) if named == file),
+            "{result:?}"
+        );
+    }
+}
+
+/// A directory can't be made: where it belongs is a link that leads nowhere.
+#[test]
+fn an_add_that_fails_half_way_leaves_the_tree_as_it_was() {
+    for in_the_way in [
+        "arch/x86/include/asm/vdsokit",
+        "arch/x86/entry/vdso/vdsokit/clock",
+    ] {
+        let directory = tree_of(CLASSIC);
+        let tree = Tree::open(directory.path()).unwrap();
+        let path = directory.path().join(in_the_way);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink("/nowhere/at/all", &path).unwrap();
+        let plan = if in_the_way.ends_with("clock") {
+            add_clock(&tree)
+        } else {
+            add(&tree, &beast())
+        };
+        let before = names(directory.path());
+        let contents = kernels_own(directory.path());
+        let result = plan.unwrap().apply();
+        assert!(matches!(result, Err(Error::File { .. })), "{result:?}");
+        assert_eq!(names(directory.path()), before);
+        assert_eq!(kernels_own(directory.path()), contents);
+    }
+}
+
+/// Everything that is in a directory, by name.
+fn names(directory: &Path) -> Vec<PathBuf> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            names.extend(self::names(&path));
+        }
+        names.push(path);
+    }
+    names.sort();
+    names
+}
+
+fn kernels_own(directory: &Path) -> Vec<String> {
+    let read = |(file, _): &(&str, &str)| fs::read_to_string(directory.join(file)).unwrap();
+    CLASSIC.iter().map(read).collect()
+}
+
+/// A run that was killed: the list and a part of the files are there.
+#[test]
+fn what_a_killed_run_left_is_completed_or_removed() {
+    let whole = tree_of(CLASSIC);
+    let tree = Tree::open(whole.path()).unwrap();
+    let beast = beast();
+    let plan = add(&tree, &beast).unwrap();
+    let files: Vec<PathBuf> = plan.files().map(Path::to_owned).collect();
+    plan.apply().unwrap();
+    let wanted = everything(whole.path());
+    for done in 0..=files.len() {
+        for remove in [false, true] {
+            let half = tree_of(CLASSIC);
+            let clean = everything(half.path());
+            for file in &files[..done] {
+                let to = half.path().join(file);
+                fs::create_dir_all(to.parent().unwrap()).unwrap();
+                fs::copy(whole.path().join(file), to).unwrap();
+            }
+            let tree = Tree::open(half.path()).unwrap();
+            if remove {
+                remove_all(&tree).unwrap().apply().unwrap();
+                assert_eq!(everything(half.path()), clean, "{done} done");
+            } else {
+                add(&tree, &beast).unwrap().apply().unwrap();
+                assert_eq!(everything(half.path()).len(), wanted.len());
+                assert!(add(&tree, &beast).unwrap().is_empty());
+            }
+        }
+    }
+}
+
+/// A tree may come from anybody, its list too: what that names is removed.
+#[test]
+fn a_list_that_names_others_files_is_refused() {
+    let directory = tree_of(CLASSIC);
+    let tree = Tree::open(directory.path()).unwrap();
+    let list = directory
+        .path()
+        .join("arch/x86/entry/vdso/vdsokit/list.toml");
+    fs::create_dir_all(list.parent().unwrap()).unwrap();
+    let one_crate = |key: &str, value: &str| {
+        let mut fields = [
+            ("name", "\"x\""),
+            ("library", "\"libx.a\""),
+            ("root", "\"/x\""),
+            ("pages", "1"),
+        ];
+        if let Some(field) = fields.iter_mut().find(|field| field.0 == key) {
+            field.1 = value;
+        }
+        let lines = fields.map(|(key, value)| format!("{key} = {value}\n"));
+        format!("[[crate]]\n{}", lines.concat())
+    };
+    let refused = [
+        "[files]\n\"../../secret\" = \"0\"\n".to_owned(),
+        "[files]\n\"arch/x86/entry/vdso/vdsokit/..\" = \"0\"\n".into(),
+        "[files]\n\"arch/x86/entry/vdso/vdsokit/../Makefile\" = \"0\"\n".into(),
+        "[files]\n\"/etc/passwd\" = \"0\"\n".into(),
+        one_crate("name", "\"x y\""),
+        one_crate("library", "\"libx.a; rm x\""),
+        one_crate("root", "\"/x$(shell id)\""),
+        one_crate("pages", "100000"),
+    ];
+    for text in refused {
+        fs::write(&list, &text).unwrap();
+        for result in [remove_all(&tree), add_clock(&tree)] {
+            assert!(
+                matches!(result, Err(Error::List { .. })),
+                "{text}: {result:?}"
+            );
+        }
+    }
+    fs::write(&list, one_crate("", "")).unwrap();
+    assert!(remove_all(&tree).is_ok());
+}
+
+#[test]
+fn a_crate_called_as_a_file_that_all_share_is_refused() {
+    for name in ["pages", "kernel", "header", "symbols", "versions"] {
+        let Err(Error::Crate { why, .. }) = package(name, SCALAR, "").1 else {
+            panic!("{name} is taken")
+        };
+        assert_eq!(
+            why,
+            format!("`{name}` is the name of something that all crates share")
+        );
+    }
+}
+
+/// `vdsokit_a_b_c` would be both.
+#[test]
+fn variables_of_two_crates_never_share_a_symbol() {
+    let directory = tree_of(CLASSIC);
+    let tree = Tree::open(directory.path()).unwrap();
+    // With no prefix the second one's functions have other names than the first one's.
+    let (_one, a) = package("a", "[var.b_c]\ntype = \"u8\"\n", "");
+    let (_two, a_b) = package("a_b", "prefix = \"\"\n[var.c]\ntype = \"u8\"\n", "");
+    add(&tree, &a.unwrap()).unwrap().apply().unwrap();
+    add(&tree, &a_b.unwrap()).unwrap().apply().unwrap();
+    let symbol = |name: &str| {
+        let file = format!("arch/x86/include/asm/vdsokit/{name}.lds.h");
+        let text = fs::read_to_string(directory.path().join(file)).unwrap();
+        text.lines()
+            .last()
+            .unwrap()
+            .split(' ')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(symbol("a"), "vdsokit.a.b_c");
+    assert_eq!(symbol("a_b"), "vdsokit.a_b.c");
+}
+
+#[test]
+fn a_crate_is_not_replaced_by_another_of_the_same_name() {
+    let directory = tree_of(CLASSIC);
+    let tree = Tree::open(directory.path()).unwrap();
+    let (old, first) = package("beast", SCALAR, "");
+    add(&tree, &first.unwrap()).unwrap().apply().unwrap();
+    // Moved: the same package elsewhere.
+    let (_moved, again) = package("beast", SCALAR, "");
+    add(&tree, &again.unwrap()).unwrap().apply().unwrap();
+
+    let same_prefix = "[package.metadata.x]\n[lib]\nname = \"other\"\n";
+    let (_root, other) = package("beast", SCALAR, same_prefix);
+    let Err(Error::Crate { why, .. }) = add(&tree, &other.unwrap()) else {
+        panic!("another library of the prefix `beast`")
+    };
+    assert!(why.starts_with("`beast` was added from /"), "{why}");
+    drop(old);
+}
+
+#[test]
+fn hooks_that_would_be_other_code_are_refused() {
+    let hooks = |include: &str, update: &str| {
+        format!(
+            "[package.metadata.vdso-kernel]\ninclude = [{include:?}]\n\
+             [package.metadata.vdso-kernel.update]\nnumber = {update:?}\n"
+        )
+    };
+    for (include, update, found) in [
+        ("linux/a.h>\n#include <b.h", "1", "no name of a header"),
+        ("", "1", "no name of a header"),
+        ("linux/a.h", "1); other(", ""),
+        ("linux/a.h", "1 // one", "no expression in C"),
+        ("linux/a.h", "1 /* one", "no expression in C"),
+        ("linux/a.h", "1\n#define X", "no expression in C"),
+    ] {
+        match package("beast", SCALAR, &hooks(include, update)).1 {
+            Err(Error::Crate { why, .. }) => assert!(why.ends_with(found), "{why}"),
+            // The crate's own author writes C here; the compiler judges it.
+            Ok(_) => assert_eq!(found, ""),
+            Err(other) => panic!("{other:?}"),
+        }
     }
 }

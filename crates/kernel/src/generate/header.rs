@@ -145,8 +145,9 @@ fn write_doc(text: &mut String, entry: &Entry<'_>) -> fmt::Result {
     let lines: Vec<String> = [entry.doc, &unit, bits]
         .iter()
         .flat_map(|part| part.lines())
-        // No text ends the comment.
-        .map(|line| line.replace("*/", "* /").trim().to_owned())
+        // No text ends the comment, or begins another.
+        .map(|line| line.replace("*/", "* /").replace("/*", "/ *"))
+        .map(|line| line.trim().to_owned())
         .filter(|line| !line.is_empty())
         .collect();
     match &*lines {

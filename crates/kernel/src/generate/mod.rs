@@ -13,8 +13,10 @@
 //! | `arch/x86/include/asm/vdsokit/versions.lds.h` | what the 64-bit image exports |
 //! | `arch/x86/entry/vdso/vdsokit/pages.c` | faults and updates |
 //! | `arch/x86/entry/vdso/vdsokit/Makefile` | the kernel's side |
-//! | `arch/x86/entry/vdso/vdsokit/Makefile.vdso` | the image's side: cargo |
+//! | `arch/x86/entry/vdso/vdsokit/Makefile.vdso` | the image's side: cargo, or rustc alone |
+//! | `arch/x86/entry/vdso/vdsokit/clock/` | the clock: all of `vdsokit-linux-clock` |
 
+mod clock;
 mod header;
 mod scripts;
 mod shared;
@@ -29,6 +31,8 @@ pub(crate) use scripts::exported;
 
 /// Sources and rules.
 pub(crate) const SOURCES: &str = "arch/x86/entry/vdso/vdsokit";
+/// The clock's sources.
+pub(crate) const CLOCK: &str = "arch/x86/entry/vdso/vdsokit/clock";
 /// Headers, included as `<asm/vdsokit/…>`.
 pub(crate) const HEADERS: &str = "arch/x86/include/asm/vdsokit";
 
@@ -72,20 +76,38 @@ pub(crate) fn names_of_crate(name: &str) -> [PathBuf; 6] {
     ]
 }
 
-/// The files that all crates share.
+/// The files that are not of one crate.
 pub(crate) fn shared(list: &List, layout: Layout) -> Vec<Generated> {
-    vec![
-        (in_headers("kernel.h"), shared::header(list)),
-        (in_headers("pages.h"), shared::pages(list, layout)),
-        (
-            in_headers("symbols.lds.h"),
-            scripts::all_symbols(list, layout),
-        ),
-        (in_headers("versions.lds.h"), scripts::all_versions(list)),
-        (in_sources("pages.c"), shared::source(list)),
-        (in_sources("Makefile"), shared::makefile(list)),
-        (in_sources("Makefile.vdso"), shared::image_makefile(list)),
-    ]
+    let mut files = Vec::new();
+    if !list.crates.is_empty() {
+        files.extend([
+            (in_headers("kernel.h"), shared::header(list)),
+            (in_headers("pages.h"), shared::pages(list, layout)),
+            (
+                in_headers("symbols.lds.h"),
+                scripts::all_symbols(list, layout),
+            ),
+            (in_headers("versions.lds.h"), scripts::all_versions(list)),
+            (in_sources("pages.c"), shared::source(list)),
+            (in_sources("Makefile"), shared::makefile(list)),
+        ]);
+    }
+    if list.clock {
+        files.extend(clock::sources());
+    }
+    if !list.is_empty() {
+        let rules = [
+            shared::image_makefile(list),
+            if list.clock {
+                clock::rules()
+            } else {
+                String::new()
+            },
+        ];
+        let text = format!("# {NOTICE}\n{}", rules.concat());
+        files.push((in_sources("Makefile.vdso"), text));
+    }
+    files
 }
 
 fn in_headers(name: &str) -> PathBuf {

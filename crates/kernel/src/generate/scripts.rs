@@ -7,6 +7,16 @@ use crate::tree::Layout;
 use std::fmt::Write;
 use vdsokit_build::code::{DECLARATION, PAGES, VARIABLE};
 
+/// What a crate's pages are called in the image. A dot is in no name of C's: so no two
+/// variables of any two crates share a name.
+fn of_crate(name: &str) -> String {
+    format!("vdsokit.{name}")
+}
+
+fn of_variable(name: &str, variable: &str) -> String {
+    format!("vdsokit.{name}.{variable}")
+}
+
 /// The variables of a crate, by the names that its object asks for.
 pub(super) fn symbols(package: &Package) -> String {
     let name = package.name();
@@ -15,7 +25,9 @@ pub(super) fn symbols(package: &Package) -> String {
         let variable = entry.name;
         let _ = writeln!(
             text,
-            "vdsokit_{name}_{variable} = vdsokit_{name} + {};",
+            "{} = {} + {};",
+            of_variable(name, variable),
+            of_crate(name),
             entry.offset
         );
     }
@@ -69,12 +81,13 @@ pub(super) fn copy(package: &Package) -> String {
             let _ = writeln!(text, "--weaken-symbol={function}");
         }
     }
-    let _ = writeln!(text, "--redefine-sym={PAGES}=vdsokit_{name}");
+    let _ = writeln!(text, "--redefine-sym={PAGES}={}", of_crate(name));
     for entry in package.variables() {
         let variable = entry.name;
         let _ = writeln!(
             text,
-            "--redefine-sym={VARIABLE}{variable}=vdsokit_{name}_{variable}"
+            "--redefine-sym={VARIABLE}{variable}={}",
+            of_variable(name, variable)
         );
     }
     text
@@ -97,7 +110,8 @@ pub(super) fn all_symbols(list: &List, layout: Layout) -> String {
     let mut page = 0;
     for added in &list.crates {
         let name = &added.name;
-        let _ = writeln!(text, "vdsokit_{name} = vdsokit_pages + {page} * PAGE_SIZE;");
+        let pages = of_crate(name);
+        let _ = writeln!(text, "{pages} = vdsokit_pages + {page} * PAGE_SIZE;");
         let _ = writeln!(text, "#include <asm/vdsokit/{name}.lds.h>");
         page += added.pages;
     }

@@ -182,6 +182,9 @@ pub(super) fn makefile(list: &List) -> String {
 /// Of the static library that a crate becomes, only what its exported functions reach goes
 /// into the object, and only they stay visible: two crates never meet but in their exports.
 pub(super) fn image_makefile(list: &List) -> String {
+    if list.crates.is_empty() {
+        return String::new();
+    }
     let flags = FLAGS.join(" ");
     let profile: Vec<String> = PROFILE
         .iter()
@@ -190,7 +193,7 @@ pub(super) fn image_makefile(list: &List) -> String {
     let rule = RULE
         .replace("@FLAGS@", &flags)
         .replace("@PROFILE@", &profile.join(" "));
-    let mut text = format!("# {NOTICE}\n{rule}");
+    let mut text = rule;
     for added in &list.crates {
         let (name, root, library) = (&added.name, added.root.display(), &added.library);
         let object = format!("$(vdsokit)/{name}.vdso.o");

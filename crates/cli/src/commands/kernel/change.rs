@@ -13,9 +13,14 @@ use vdsokit_kernel::{Package, Plan, Tree};
 /// variables, and the kernel keeps them up to date. The kernel's make compiles the crate.
 /// Doing it again changes nothing, or brings the tree up to date with the crate.
 #[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
 pub(super) struct Add {
     /// The crate's directory
-    source: PathBuf,
+    #[arg(group = "what")]
+    source: Option<PathBuf>,
+    /// Linux's own clock functions and getcpu, in Rust in place of C
+    #[arg(long, group = "what")]
+    clock: bool,
     #[command(flatten)]
     how: How,
 }
@@ -23,8 +28,11 @@ pub(super) struct Add {
 /// Take what was added out again, to the byte
 #[derive(clap::Args)]
 pub(super) struct Remove {
-    /// The crate, by the name that `add` printed; all crates without it
+    /// The crate, by the name that `add` printed; without it, everything
     name: Option<String>,
+    /// The clock in Rust: Linux's own comes back
+    #[arg(long, conflicts_with = "name")]
+    clock: bool,
     #[command(flatten)]
     how: How,
 }
@@ -43,8 +51,12 @@ struct How {
 }
 
 pub(super) fn add(arguments: &Add) -> Result<ExitCode> {
-    let Add { source, how } = arguments;
+    let Add { source, how, .. } = arguments;
     let tree = Tree::open(&how.tree)?;
+    let Some(source) = source else {
+        let plan = vdsokit_kernel::add_clock(&tree)?;
+        return carry_out(how, &tree, &plan, "the clock is in");
+    };
     let built = build_crate(source, Architecture::X86_64)?;
     let package = Package::new(source, &built.image)?;
     let plan = vdsokit_kernel::add(&tree, &package)?;
@@ -52,10 +64,13 @@ pub(super) fn add(arguments: &Add) -> Result<ExitCode> {
 }
 
 pub(super) fn remove(arguments: &Remove) -> Result<ExitCode> {
-    let Remove { name, how } = arguments;
+    let Remove { name, clock, how } = arguments;
     let tree = Tree::open(&how.tree)?;
-    let plan = vdsokit_kernel::remove(&tree, name.as_deref())?;
-    let what = name.as_deref().unwrap_or("everything");
+    let (plan, what) = match name {
+        _ if *clock => (vdsokit_kernel::remove_clock(&tree)?, "the clock"),
+        Some(name) => (vdsokit_kernel::remove(&tree, name)?, name.as_str()),
+        None => (vdsokit_kernel::remove_all(&tree)?, "everything"),
+    };
     carry_out(how, &tree, &plan, &format!("{what} is out of"))
 }
 

@@ -1,0 +1,113 @@
+//! Counters: the CPU's and those of hypervisors; and from their ticks to nanoseconds.
+
+use crate::data::{Page, Source};
+use crate::facts;
+use core::hint::spin_loop;
+
+/// Readings are positive numbers of 64 bits: the sign says that there is none.
+const LARGEST: u64 = i64::MAX as u64;
+/// With which the sign of a difference of two readings is the bit below.
+const BEHIND: u64 = 1 << 62;
+
+/// The counter's reading by the mode that the page names; none where only the kernel can
+/// tell.
+#[inline(always)]
+pub(crate) fn read(source: impl Source, mode: u32) -> Option<u64> {
+    if mode == facts::MODE_TSC {
+        return Some(tsc(source));
+    }
+    // The pages of hypervisors' clocks are there only while the mode is theirs: a load
+    // that came before the test would end the process.
+    let reading = if facts::PVCLOCK && mode == facts::MODE_PVCLOCK {
+        pvclock(source)?
+    } else if facts::HVCLOCK && mode == facts::MODE_HVCLOCK {
+        hvclock(source)?
+    } else {
+        return None;
+    };
+    Some(reading & LARGEST)
+}
+
+/// The time-stamp counter's reading.
+#[inline(always)]
+pub(crate) fn tsc(source: impl Source) -> u64 {
+    source.tsc() & LARGEST
+}
+
+/// Nanoseconds of a base, shifted, and the ticks since its reading.
+#[inline(always)]
+pub(crate) fn nanoseconds(data: Page, reading: u64, base: u64) -> u64 {
+    let ticks = reading.wrapping_sub(data.word(facts::CYCLE_LAST));
+    let (mult, shift) = (data.half(facts::MULT), data.half(facts::SHIFT));
+    if ticks <= most(data) {
+        return ticks.wrapping_mul(mult.into()).wrapping_add(base) >> (shift & 63);
+    }
+    // Not ordered among all CPUs, the counter may be a little behind the one that the
+    // kernel has read last: then it is that time.
+    if ticks & BEHIND != 0 {
+        return base >> (shift & 63);
+    }
+    let wide = u128::from(ticks & LARGEST) * u128::from(mult) + u128::from(base);
+    (wide >> (shift & 127)) as u64
+}
+
+/// [`nanoseconds`] where 64 bits are enough.
+#[inline(always)]
+pub(crate) fn nanoseconds_soon(data: Page, reading: u64, base: u64) -> Option<u64> {
+    let ticks = reading.wrapping_sub(data.word(facts::CYCLE_LAST));
+    (ticks <= most(data)).then(|| {
+        let product = ticks.wrapping_mul(data.half(facts::MULT).into());
+        product.wrapping_add(base) >> (data.half(facts::SHIFT) & 63)
+    })
+}
+
+/// Ticks whose product fits 64 bits. Where the page doesn't say, as many as fit with any
+/// multiplier: Linux before 6.8 has them overflow.
+#[inline(always)]
+fn most(data: Page) -> u64 {
+    match facts::MAX_CYCLES {
+        Some(place) => data.word(place),
+        None => u32::MAX as u64 >> 1,
+    }
+}
+
+/// Nanoseconds of KVM's and Xen's clock (`pvclock-abi.h`): of virtual CPU 0, which is
+/// everybody's while the flag says so.
+#[inline(always)]
+fn pvclock(source: impl Source) -> Option<u64> {
+    let page = source.pvclock();
+    loop {
+        let version = page.begin(facts::PV_VERSION);
+        if page.byte(facts::PV_FLAGS) & facts::PV_STABLE == 0 {
+            return None;
+        }
+        let ticks = source.tsc().wrapping_sub(page.word(facts::PV_START));
+        let shift = page.byte(facts::PV_SHIFT) as i8;
+        let by = u32::from(shift.unsigned_abs()) & 63;
+        let ticks = if shift < 0 { ticks >> by } else { ticks << by };
+        let passed = (u128::from(ticks) * u128::from(page.half(facts::PV_MULT))) >> 32;
+        let time = page.word(facts::PV_TIME).wrapping_add(passed as u64);
+        if version & 1 == 0 && page.is_still(facts::PV_VERSION, version) {
+            return Some(time);
+        }
+        spin_loop();
+    }
+}
+
+/// Hyper-V's clock, in 100 ns (Hypervisor Top-Level Functional Specification, "Reference
+/// TSC page"); sequence 0 says that it can't be read here.
+#[inline(always)]
+fn hvclock(source: impl Source) -> Option<u64> {
+    let page = source.hvclock();
+    loop {
+        let sequence = page.begin(facts::HV_SEQUENCE);
+        if sequence == 0 {
+            return None;
+        }
+        let (scale, offset) = (page.word(facts::HV_SCALE), page.word(facts::HV_OFFSET));
+        let scaled = (u128::from(source.tsc()) * u128::from(scale)) >> 64;
+        if page.is_still(facts::HV_SEQUENCE, sequence) {
+            return Some((scaled as u64).wrapping_add(offset));
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! This crate's own text, for `vdso kernel add --clock` to put into a kernel's tree.
+
+/// The files of which the kernel's make builds the clock, by the names that they have there.
+pub const SOURCES: &[(&str, &str)] = &[
+    ("counter.rs", include_str!("counter.rs")),
+    ("cpu.rs", include_str!("cpu.rs")),
+    ("data.rs", include_str!("data.rs")),
+    ("exports.rs", include_str!("exports.rs")),
+    ("facts.c", include_str!("../kernel/facts.c")),
+    ("facts.rs", include_str!("facts.rs")),
+    ("facts.sed", include_str!("../kernel/facts.sed")),
+    ("kernel.rs", include_str!("kernel.rs")),
+    ("lib.rs", include_str!("lib.rs")),
+    ("time.rs", include_str!("time.rs")),
+];
+
+/// What `rustc` is told in the kernel's make, beside the crate's root and the object's name:
+/// the object is all code, with unwind tables and, as in all of Linux's own vDSO, frame
+/// pointers.
+pub const OPTIONS: &[&str] = &[
+    "--crate-name=vdsokit_clock",
+    "--crate-type=lib",
+    "--edition=2024",
+    "--cfg=vdsokit_kernel",
+    "--target=x86_64-unknown-linux-gnu",
+    "-Copt-level=2",
+    "-Ccodegen-units=1",
+    "-Cpanic=abort",
+    "-Coverflow-checks=off",
+    "-Cdebug-assertions=off",
+    "-Crelocation-model=pic",
+    "-Cforce-unwind-tables=yes",
+    "-Cforce-frame-pointers=yes",
+];
+
+/// In the environment of `rustc`: the file that `facts.sed` made.
+pub const FACTS: &str = "VDSOKIT_CLOCK_FACTS";

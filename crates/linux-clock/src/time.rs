@@ -1,0 +1,225 @@
+//! `clock_gettime`, `clock_getres`, `gettimeofday` and `time`.
+#![allow(
+    unsafe_code,
+    reason = "C callers pass pointers; the last resort is a system call"
+)]
+
+use crate::data::{Moment, Source, consistent, mostly, outside};
+use crate::{counter, facts};
+
+const NANOSECONDS: u64 = 1_000_000_000;
+
+/// C's `struct timespec` on 64-bit Linux.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Timespec {
+    pub(crate) seconds: i64,
+    pub(crate) nanoseconds: i64,
+}
+
+/// C's `struct timeval` on 64-bit Linux.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Timeval {
+    pub(crate) seconds: i64,
+    pub(crate) microseconds: i64,
+}
+
+/// C's `struct timezone`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Timezone {
+    pub(crate) minutes_west: i32,
+    pub(crate) dst: i32,
+}
+
+/// The time of a clock: 0 and `*time`, or a negative number of errno.h.
+///
+/// # Safety
+/// `time` is what `clock_gettime(2)` takes. Where the page answers, a wrong pointer ends the
+/// program by a signal.
+#[inline(always)]
+pub(crate) unsafe fn clock_gettime(source: impl Source, clock: u32, time: *mut Timespec) -> i32 {
+    if set_of(clock) & facts::FINE_CLOCKS != 0
+        && let Some(now) = quickly(source, clock)
+    {
+        // SAFETY: the caller vouches for the pointer.
+        unsafe { time.write(now) };
+        return 0;
+    }
+    // SAFETY: the caller vouches for the pointer.
+    unsafe { slowly(source, clock, time) }
+}
+
+/// Wall time in microseconds and the time zone that the kernel was told of: 0, or a negative
+/// number of errno.h.
+///
+/// # Safety
+/// Each pointer is null, or what `gettimeofday(2)` takes.
+#[inline(always)]
+pub(crate) unsafe fn gettimeofday(
+    source: impl Source,
+    time: *mut Timeval,
+    zone: *mut Timezone,
+) -> i32 {
+    if !time.is_null() {
+        let now = match quickly(source, facts::REALTIME) {
+            Some(now) => now,
+            None => {
+                let mut now = Timespec::default();
+                // SAFETY: a pointer to a local variable.
+                let result = unsafe { slowly(source, facts::REALTIME, &raw mut now) };
+                if result != 0 {
+                    return result;
+                }
+                now
+            }
+        };
+        // SAFETY: the caller vouches for the pointer.
+        unsafe {
+            time.write(Timeval {
+                seconds: now.seconds,
+                microseconds: i64::from(now.nanoseconds as u32 / 1000),
+            });
+        }
+    }
+    if !zone.is_null() {
+        let data = outside(source);
+        // SAFETY: the caller vouches for the pointer.
+        unsafe {
+            zone.write(Timezone {
+                minutes_west: data.half(facts::MINUTES_WEST) as i32,
+                dst: data.half(facts::DST) as i32,
+            });
+        }
+    }
+    0
+}
+
+/// Wall time in seconds, as of the last update.
+///
+/// # Safety
+/// The pointer is null, or what `time(2)` takes.
+#[inline(always)]
+pub(crate) unsafe fn time(source: impl Source, seconds: *mut i64) -> i64 {
+    // One load: it needs no sequence number.
+    let base = facts::BASE + facts::REALTIME as usize * facts::BASE_SIZE;
+    let now = outside(source).word(base + facts::BASE_SECONDS) as i64;
+    if !seconds.is_null() {
+        // SAFETY: the caller vouches for the pointer.
+        unsafe { seconds.write(now) };
+    }
+    now
+}
+
+/// The resolution of a clock: 0 and `*resolution`, or a negative number of errno.h.
+///
+/// # Safety
+/// `resolution` is null, or what `clock_getres(2)` takes.
+#[inline(always)]
+pub(crate) unsafe fn clock_getres(
+    source: impl Source,
+    clock: u32,
+    resolution: *mut Timespec,
+) -> i32 {
+    let set = set_of(clock);
+    let nanoseconds = if set & (facts::FINE_CLOCKS | facts::RAW_CLOCKS) != 0 {
+        outside(source).half(facts::RESOLUTION)
+    } else if set & facts::COARSE_CLOCKS != 0 {
+        facts::COARSE_RESOLUTION
+    } else {
+        let pointer = resolution.expose_provenance();
+        // SAFETY: the caller vouches for the pointer, and the kernel checks it.
+        return unsafe { source.call(facts::CALL_GETRES, clock as usize, pointer) } as i32;
+    };
+    if !resolution.is_null() {
+        // SAFETY: the caller vouches for the pointer.
+        unsafe {
+            resolution.write(Timespec {
+                seconds: 0,
+                nanoseconds: nanoseconds.into(),
+            });
+        }
+    }
+    0
+}
+
+/// The set of this one clock, a bit each; no dynamic clock, and no negative number, is in one.
+#[inline(always)]
+fn set_of(clock: u32) -> u32 {
+    if clock < facts::CLOCKS { 1 << clock } else { 0 }
+}
+
+/// A fine clock's time where nothing is in the way of it.
+#[inline(always)]
+fn quickly(source: impl Source, clock: u32) -> Option<Timespec> {
+    let now = mostly(source, clock, |data, base| {
+        if data.half(facts::MODE) != facts::MODE_TSC {
+            return None;
+        }
+        let reading = counter::tsc(source);
+        Some(Moment {
+            nanoseconds: counter::nanoseconds_soon(data, reading, base.nanoseconds)?,
+            ..base
+        })
+    });
+    now.map(timespec)
+}
+
+/// [`clock_gettime`] with all that there may be.
+#[cold]
+#[inline(never)]
+unsafe fn slowly(source: impl Source, clock: u32, time: *mut Timespec) -> i32 {
+    let set = set_of(clock);
+    let now = if set & facts::COARSE_CLOCKS != 0 {
+        consistent(source, 0, clock, |_, base| Some(base))
+    } else if set & (facts::FINE_CLOCKS | facts::RAW_CLOCKS) != 0 {
+        // Multiplied, or the compiler makes two of all that follows.
+        let part = facts::RAW * usize::from(set & facts::RAW_CLOCKS != 0);
+        consistent(source, part, clock, |data, base| {
+            let reading = counter::read(source, data.half(facts::MODE))?;
+            Some(Moment {
+                nanoseconds: counter::nanoseconds(data, reading, base.nanoseconds),
+                ..base
+            })
+        })
+    } else {
+        None
+    };
+    if let Some(now) = now {
+        // SAFETY: the caller vouches for the pointer.
+        unsafe { time.write(timespec(now)) };
+        return 0;
+    }
+    let pointer = time.expose_provenance();
+    // SAFETY: the caller vouches for the pointer, and the kernel checks it.
+    unsafe { source.call(facts::CALL_GETTIME, clock as usize, pointer) as i32 }
+}
+
+/// Less than a second of nanoseconds. Mostly that is so, and otherwise one second is enough:
+/// a division is only for a kernel that has not been able to update for long.
+#[inline(always)]
+fn timespec(moment: Moment) -> Timespec {
+    let Moment {
+        mut seconds,
+        mut nanoseconds,
+    } = moment;
+    if nanoseconds >= NANOSECONDS {
+        (seconds, nanoseconds) = carry(seconds, nanoseconds);
+    }
+    Timespec {
+        seconds: seconds as i64,
+        nanoseconds: nanoseconds as i64,
+    }
+}
+
+#[inline(always)]
+fn carry(mut seconds: u64, mut nanoseconds: u64) -> (u64, u64) {
+    nanoseconds -= NANOSECONDS;
+    seconds = seconds.wrapping_add(1);
+    if nanoseconds >= NANOSECONDS {
+        seconds = seconds.wrapping_add(nanoseconds / NANOSECONDS);
+        nanoseconds %= NANOSECONDS;
+    }
+    (seconds, nanoseconds)
+}
