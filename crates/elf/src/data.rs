@@ -10,6 +10,13 @@ pub enum Class {
 }
 
 impl Class {
+    /// The size of the addresses of the machine that this was compiled for.
+    pub const NATIVE: Self = if cfg!(target_pointer_width = "64") {
+        Self::Elf64
+    } else {
+        Self::Elf32
+    };
+
     /// Bytes in an address.
     pub const fn word(self) -> usize {
         match self {
@@ -91,15 +98,30 @@ pub(crate) struct Data<'a> {
 }
 
 impl<'a> Data<'a> {
+    /// Reads by `read`, with class and order as constants where they are this machine's own: that
+    /// copy of the code, which every process's own vDSO takes, has no branch for them.
+    #[inline(always)]
+    pub(crate) fn specialised<T>(self, read: impl Fn(Self) -> T) -> T {
+        if self.class == Class::NATIVE && self.order == Order::NATIVE {
+            read(Self {
+                bytes: self.bytes,
+                class: Class::NATIVE,
+                order: Order::NATIVE,
+            })
+        } else {
+            read(self)
+        }
+    }
+
     /// `length` bytes from `start`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn range(&self, start: usize, length: usize) -> Option<&'a [u8]> {
         count();
         self.bytes.get(start..start.checked_add(length)?)
     }
 
     /// `N` bytes from `at`, to take fields from without a check for each.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record<const N: usize>(&self, at: usize) -> Option<Record<'a, N>> {
         count();
         let bytes = self.bytes.get(at..)?.first_chunk()?;
@@ -109,13 +131,13 @@ impl<'a> Data<'a> {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn array<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         count();
         self.bytes.get(at..)?.first_chunk().copied()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn u16(&self, at: usize) -> Option<u16> {
         let value = u16::from_ne_bytes(self.array(at)?);
         Some(if self.order == Order::NATIVE {
@@ -125,7 +147,7 @@ impl<'a> Data<'a> {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn u32(&self, at: usize) -> Option<u32> {
         let value = u32::from_ne_bytes(self.array(at)?);
         Some(if self.order == Order::NATIVE {
@@ -135,7 +157,7 @@ impl<'a> Data<'a> {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn u64(&self, at: usize) -> Option<u64> {
         let value = u64::from_ne_bytes(self.array(at)?);
         Some(if self.order == Order::NATIVE {
@@ -146,7 +168,7 @@ impl<'a> Data<'a> {
     }
 
     /// An address or a size, as wide as the class has it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn word(&self, at: usize) -> Option<u64> {
         match self.class {
             Class::Elf32 => self.u32(at).map(u64::from),
@@ -226,10 +248,10 @@ mod tests {
     use crate::Image;
     use crate::common::hostile_images::{self, LENGTH, NAME, VERSION};
 
-    /// What a hostile image costs, in reads of it: no more than one for each 4 of its bytes. A
+    /// What a hostile image costs, in reads of it: no more than one for each 8 of its bytes. A
     /// benchmark says how long that takes.
     #[test]
-    fn no_image_of_a_mebibyte_costs_more_reads_than_its_words() {
+    fn no_image_of_a_mebibyte_costs_more_reads_than_it_has_double_words() {
         for (what, bytes) in hostile_images::all() {
             assert_eq!(bytes.len(), LENGTH);
             READS.set(0);
@@ -241,7 +263,7 @@ mod tests {
                 "{what}: {parsed} reads to parse, {} to look up",
                 reads - parsed
             );
-            assert!(reads <= LENGTH / 4, "{what}: {reads} reads");
+            assert!(reads <= LENGTH / 8, "{what}: {reads} reads");
         }
     }
 }

@@ -28,7 +28,7 @@ impl<'a> Dynamic<'a> {
 impl Iterator for Dynamic<'_> {
     type Item = DynamicEntry;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<DynamicEntry> {
         let size = 2 * self.data.class.word();
         if self.span.length() < size {

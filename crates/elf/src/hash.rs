@@ -50,6 +50,7 @@ pub(crate) struct Gnu {
 
 impl Gnu {
     /// `symbols` is the most symbols that the image can have.
+    #[inline(always)]
     pub(crate) fn read(data: &Data<'_>, span: Span, symbols: usize) -> Option<Self> {
         let bucket_count = data.u32(span.start)?;
         let filter_words = data.u32(span.start + 8)?;
@@ -140,6 +141,7 @@ pub(crate) struct Sysv {
 }
 
 impl Sysv {
+    #[inline(always)]
     pub(crate) fn read(data: &Data<'_>, span: Span, machine: u16) -> Option<Self> {
         let wide = data.class == Class::Elf64 && matches!(machine, EM_S390 | EM_ALPHA);
         // GNU ld writes 8-byte entries for these two, as their ABIs say; lld writes 4-byte ones.
@@ -148,6 +150,7 @@ impl Sysv {
         wide_table.or_else(|| Self::read_entries(data, span, 4))
     }
 
+    #[inline(always)]
     fn read_entries(data: &Data<'_>, span: Span, entry: usize) -> Option<Self> {
         let count = |index: usize| {
             let at = span.start + index * entry;

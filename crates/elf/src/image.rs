@@ -66,6 +66,14 @@ impl Header {
     }
 
     pub(crate) fn read_data(bytes: &[u8]) -> Result<(Self, Data<'_>), ParseError> {
+        let data = Self::ident(bytes)?;
+        let header = Self::fields(&data).ok_or(ParseError::Truncated)?;
+        Ok((header, data))
+    }
+
+    /// Class and order, which come before all that depends on them.
+    #[inline(always)]
+    pub(crate) fn ident(bytes: &[u8]) -> Result<Data<'_>, ParseError> {
         let ident: &[u8; 16] = bytes.first_chunk().ok_or(ParseError::NotElf)?;
         if !ident.starts_with(b"\x7fELF") {
             return Err(ParseError::NotElf);
@@ -80,17 +88,15 @@ impl Header {
             2 => Order::Big,
             other => return Err(ParseError::Order(other)),
         };
-        let data = Data {
+        Ok(Data {
             bytes,
             class,
             order,
-        };
-        Self::fields(&data)
-            .map(|header| (header, data))
-            .ok_or(ParseError::Truncated)
+        })
     }
 
-    fn fields(data: &Data<'_>) -> Option<Self> {
+    #[inline(always)]
+    pub(crate) fn fields(data: &Data<'_>) -> Option<Self> {
         let first = data.record::<24>(0)?;
         // After e_ident, e_type, e_machine and e_version come three words: entry, phoff, shoff.
         let (phoff, shoff, rest) = match data.class {
@@ -166,6 +172,38 @@ impl fmt::Display for ParseError {
 
 impl core::error::Error for ParseError {}
 
+/// What an image is read by: its first PT_LOAD and its last PT_DYNAMIC.
+pub(crate) struct Parts {
+    pub(crate) load: Segment,
+    dynamic: Option<Segment>,
+}
+
+impl Parts {
+    /// Finds them in the program headers, all of which have to lie in the bytes.
+    #[inline(always)]
+    pub(crate) fn read(header: &Header, data: Data<'_>) -> Result<Self, ParseError> {
+        let table = usize::from(header.phnum) * usize::from(header.phentsize);
+        let start = usize::try_from(header.phoff).map_err(|_| ParseError::SegmentTable)?;
+        if usize::from(header.phentsize) < header.class.segment_size()
+            || table > MAX_SEGMENT_TABLE
+            || data.range(start, table).is_none()
+        {
+            return Err(ParseError::SegmentTable);
+        }
+        let (stride, count) = (header.phentsize.into(), header.phnum.into());
+        let (mut load, mut dynamic) = (None, None);
+        for segment in Segments::new(data, start, stride, count) {
+            match segment.kind {
+                PT_LOAD if load.is_none() => load = Some(segment),
+                PT_DYNAMIC => dynamic = Some(segment),
+                _ => {}
+            }
+        }
+        let load = load.ok_or(ParseError::NoLoad)?;
+        Ok(Self { load, dynamic })
+    }
+}
+
 /// A vDSO image, or any ELF shared object, in bytes.
 #[derive(Clone, Debug)]
 pub struct Image<'a> {
@@ -204,21 +242,23 @@ impl<'a> Image<'a> {
         Self::parse_form(bytes, Form::Memory { address })
     }
 
+    #[inline]
     fn parse_form(bytes: &'a [u8], form: Form) -> Result<Self, ParseError> {
-        let (header, data) = Header::read_data(bytes)?;
-        let table = usize::from(header.phnum) * usize::from(header.phentsize);
-        let start = usize::try_from(header.phoff).map_err(|_| ParseError::SegmentTable)?;
-        if usize::from(header.phentsize) < header.class.segment_size()
-            || table > MAX_SEGMENT_TABLE
-            || data.range(start, table).is_none()
-        {
-            return Err(ParseError::SegmentTable);
-        }
+        Header::ident(bytes)?.specialised(|data| {
+            let header = Header::fields(&data).ok_or(ParseError::Truncated)?;
+            let parts = Parts::read(&header, data)?;
+            Ok(Self::from_parts(header, data, form, &parts))
+        })
+    }
+
+    /// The image whose header and segments were read from the first bytes of `data`.
+    #[inline(always)]
+    pub(crate) fn from_parts(header: Header, data: Data<'a>, form: Form, parts: &Parts) -> Self {
         let mut image = Self {
             data,
             header,
             form,
-            offset_bias: 0,
+            offset_bias: parts.load.offset.wrapping_sub(parts.load.vaddr),
             dynamic: None,
             strings: None,
             symbol_table: None,
@@ -228,25 +268,15 @@ impl<'a> Image<'a> {
             sysv: None,
             soname: None,
         };
-        let mut load = None;
-        let mut dynamic = None;
-        for segment in image.segments() {
-            match segment.kind {
-                PT_LOAD if load.is_none() => load = Some(segment),
-                PT_DYNAMIC => dynamic = Some(segment),
-                _ => {}
-            }
-        }
-        let load = load.ok_or(ParseError::NoLoad)?;
-        image.offset_bias = load.offset.wrapping_sub(load.vaddr);
-        if let Some(dynamic) = dynamic {
-            image.dynamic = image.segment_span(&dynamic);
+        if let Some(dynamic) = &parts.dynamic {
+            image.dynamic = image.segment_span(dynamic);
             image.read_dynamic();
         }
-        Ok(image)
+        image
     }
 
     /// Finds the tables that the dynamic section names.
+    #[inline(always)]
     fn read_dynamic(&mut self) {
         let (mut strings, mut symbol_table, mut strings_size) = (None, None, None);
         let (mut gnu, mut sysv, mut versym, mut verdef) = (None, None, None, None);
@@ -266,11 +296,14 @@ impl<'a> Image<'a> {
         }
         // Only now: a search of the segments for each of a section's entries would be no longer
         // linear in its length.
-        let tables = [strings, symbol_table, versym, verdef, gnu, sysv];
-        let spans = tables.map(|vaddr| self.span(vaddr?));
-        let [strings, symbol_table, versym, verdef, gnu, sysv] = spans;
-        (self.strings, self.symbol_table) = (strings, symbol_table);
-        (self.versym, self.verdef) = (versym, verdef);
+        self.strings = strings.and_then(|vaddr| self.span(vaddr));
+        self.symbol_table = symbol_table.and_then(|vaddr| self.span(vaddr));
+        self.versym = versym.and_then(|vaddr| self.span(vaddr));
+        self.verdef = verdef.and_then(|vaddr| self.span(vaddr));
+        let (gnu, sysv) = (
+            gnu.and_then(|vaddr| self.span(vaddr)),
+            sysv.and_then(|vaddr| self.span(vaddr)),
+        );
         if let (Some(strings), Some(size)) = (&mut self.strings, strings_size) {
             strings.end = strings.end.min(strings.start.saturating_add(size));
         }
@@ -297,7 +330,7 @@ impl<'a> Image<'a> {
 
     /// The program headers.
     pub fn segments(&self) -> Segments<'a> {
-        // parse_form has checked that the whole table lies in the bytes.
+        // Parts::read has checked that the whole table lies in the bytes.
         Segments::new(
             self.data,
             self.header.phoff as usize,
@@ -340,6 +373,7 @@ impl<'a> Image<'a> {
         base.wrapping_add(self.offset_bias).wrapping_add(vaddr) & self.word_mask()
     }
 
+    #[inline(always)]
     fn word_mask(&self) -> u64 {
         match self.header.class {
             Class::Elf32 => u64::from(u32::MAX),
@@ -364,6 +398,7 @@ impl<'a> Image<'a> {
     }
 
     /// Where the bytes of a segment other than PT_LOAD are.
+    #[inline(always)]
     pub(crate) fn segment_span(&self, segment: &Segment) -> Option<Span> {
         let start = match self.form {
             Form::File => usize::try_from(segment.offset).ok()?,
@@ -375,6 +410,7 @@ impl<'a> Image<'a> {
     }
 
     /// Where an address of the image lies in the bytes, and how far its segment goes.
+    #[inline(always)]
     pub(crate) fn span(&self, vaddr: u64) -> Option<Span> {
         match self.form {
             Form::File => self.file_span(vaddr),
@@ -390,6 +426,7 @@ impl<'a> Image<'a> {
         }
     }
 
+    #[inline(never)]
     fn file_span(&self, vaddr: u64) -> Option<Span> {
         let load = self.segments().find(|segment| {
             segment.is_load()

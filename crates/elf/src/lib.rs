@@ -8,8 +8,9 @@
 //! # What it promises
 //! 1. **No input makes it panic or read outside the bytes given.** Offsets, counts and addresses
 //!    in an image are hostile until compared with the bytes that are there.
-//! 2. **Work is linear in the image's length.** Chains are walked a bounded number of steps,
-//!    names are at most [`MAX_NAME`] bytes long and versions at most [`MAX_VERSIONS`].
+//! 2. **Work is linear in the image's length.** A look-up passes at most [`MAX_STEPS`] symbols,
+//!    names are at most [`MAX_NAME`] bytes long and versions at most [`MAX_VERSIONS`]; program
+//!    headers take at most 4 KiB.
 //! 3. **Parsing and looking up allocate nothing** and need no standard library.
 //!
 //! What needs an allocator or an operating system is behind the feature `std` (on by default):
@@ -63,6 +64,7 @@ pub use data::{Class, Order};
 pub use dynamic::{Dynamic, DynamicEntry};
 pub use hash::{gnu_hash, sysv_hash};
 pub use image::{Form, Header, Image, ParseError};
+pub use lookup::MAX_STEPS;
 pub use note::{Note, Notes};
 pub use section::{Section, Sections};
 pub use segment::{Segment, Segments};

@@ -6,6 +6,10 @@ use crate::image::Image;
 use crate::symbol::{Entry, Symbol};
 use crate::version::is_string;
 
+/// The most symbols that a look-up passes. A chain of a table that a linker made has a handful;
+/// this bounds what an image costs that was made to cost much.
+pub const MAX_STEPS: u32 = 16384;
+
 impl<'a> Image<'a> {
     /// The symbol with this name: its default version, or where it has none, any version.
     pub fn lookup(&self, name: &str) -> Option<Symbol<'a>> {
@@ -76,7 +80,7 @@ impl<'a> Image<'a> {
         } else if self.sysv.is_some() {
             self.sysv_chain(name, &mut matches)
         } else {
-            (0..self.symbol_count()).find_map(matches)
+            (0..self.symbol_count().min(MAX_STEPS)).find_map(matches)
         }
     }
 
@@ -90,7 +94,7 @@ impl<'a> Image<'a> {
         let hash = gnu_hash(name);
         let mut index = table.bucket(&self.data, hash % table.bucket_count)?;
         // Ends at the chain's last entry, or with `None` at the end of the table's bytes.
-        loop {
+        for _ in 0..MAX_STEPS {
             let stored = table.stored(&self.data, index)?;
             if stored | 1 == hash | 1
                 && let Some(found) = matches(index)
@@ -102,6 +106,7 @@ impl<'a> Image<'a> {
             }
             index = index.checked_add(1)?;
         }
+        None
     }
 
     /// Walks the SysV table's chain for a name until `matches` yields something.
@@ -109,9 +114,8 @@ impl<'a> Image<'a> {
     fn sysv_chain<T>(&self, name: &[u8], mut matches: impl FnMut(u32) -> Option<T>) -> Option<T> {
         let table = self.sysv.as_ref()?;
         let mut index = table.bucket(&self.data, sysv_hash(name))?;
-        // A chain names no symbol twice unless it runs in a circle, and no symbol lies beyond the
-        // bytes that the table can have.
-        for _ in 0..table.chain_count.min(self.symbol_room()) {
+        // A chain names no symbol twice unless it runs in a circle.
+        for _ in 0..table.chain_count.min(MAX_STEPS) {
             if index == 0 {
                 return None;
             }

@@ -6,9 +6,8 @@
 
 use core::slice;
 
-use crate::constants::PT_LOAD;
-use crate::image::{Header, Image, ParseError};
-use crate::segment::Segments;
+use crate::data::Data;
+use crate::image::{Form, Header, Image, ParseError, Parts};
 
 /// Bytes that may be read at an image's address before its length is known: the smallest page.
 const FIRST_PAGE: usize = 4096;
@@ -29,29 +28,26 @@ const FIRST_PAGE: usize = 4096;
 pub unsafe fn image_at(address: *const u8) -> Result<Image<'static>, ParseError> {
     // SAFETY: fact 1 (a page is at least FIRST_PAGE long) and fact 2 of the caller.
     let first = unsafe { slice::from_raw_parts(address, FIRST_PAGE) };
-    let (header, data) = Header::read_data(first)?;
-    let start = usize::try_from(header.phoff).map_err(|_| ParseError::SegmentTable)?;
-    let table = usize::from(header.phnum) * usize::from(header.phentsize);
-    if data.range(start, table).is_none() {
-        return Err(ParseError::SegmentTable);
-    }
-    let load = Segments::new(
-        data,
-        start,
-        usize::from(header.phentsize),
-        usize::from(header.phnum),
-    )
-    .find(|segment| segment.kind == PT_LOAD)
-    .ok_or(ParseError::NoLoad)?;
-    let length = load
-        .offset
-        .checked_add(load.memsz)
-        .and_then(|end| usize::try_from(end).ok());
-    let length = length
-        .filter(|&length| length <= isize::MAX as usize)
-        .ok_or(ParseError::NoLoad)?;
-    // SAFETY: fact 1: from the header to the end of the first PT_LOAD all is mapped; fact 2.
-    unsafe { image_of_length(address, length) }
+    Header::ident(first)?.specialised(|data| {
+        let header = Header::fields(&data).ok_or(ParseError::Truncated)?;
+        let parts = Parts::read(&header, data)?;
+        let end = parts.load.offset.checked_add(parts.load.memsz);
+        let length = end
+            .and_then(|end| usize::try_from(end).ok())
+            .filter(|&length| length <= isize::MAX as usize)
+            .ok_or(ParseError::NoLoad)?;
+        // SAFETY: fact 1: from the header to the end of the first PT_LOAD all is mapped; fact 2.
+        let bytes = unsafe { slice::from_raw_parts(address, length) };
+        let form = Form::Memory {
+            address: address.addr() as u64,
+        };
+        Ok(Image::from_parts(
+            header,
+            Data { bytes, ..data },
+            form,
+            &parts,
+        ))
+    })
 }
 
 /// The image in the `length` bytes at `address`, for a caller that knows the mapping's length.

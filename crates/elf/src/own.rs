@@ -22,7 +22,7 @@ use std::mem::{MaybeUninit, transmute};
 use std::ptr::{null_mut, with_exposed_provenance};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::arch::{self, Call};
+use crate::arch::{self, Call, Function};
 use crate::constants::{AT_SYSINFO_EHDR, PF_X};
 use crate::image::Image;
 use crate::memory;
@@ -103,59 +103,50 @@ pub fn find() -> Option<Vdso> {
     address().map(|_| Vdso { is_asked: true })
 }
 
-/// A function of this process's vDSO, looked up when it is first wanted.
-struct Slot {
-    call: Call,
-    /// [`UNKNOWN`], [`ABSENT`], or where the function is.
-    ///
-    /// Relaxed: the address leads to code that was there before the process's first instruction,
-    /// so that nothing has to be seen along with it. Threads that come at the same time find the
-    /// same.
-    address: AtomicUsize,
-}
+/// Where a function of this process's vDSO is, once somebody wanted it: [`UNKNOWN`], [`ABSENT`] or
+/// its address.
+///
+/// Relaxed: the address leads to code that was there before the process's first instruction, so
+/// that nothing has to be seen along with it. Threads that come at the same time find the same.
+type Slot = AtomicUsize;
 
 /// Nobody has looked yet.
 const UNKNOWN: usize = 0;
 /// The vDSO has no such function. No code lies at address 1.
 const ABSENT: usize = 1;
 
-static CLOCK_GETTIME: Slot = Slot::new(if LONG_TIME {
+static CLOCK_GETTIME: Slot = Slot::new(UNKNOWN);
+static CLOCK_GETRES: Slot = Slot::new(UNKNOWN);
+static GETTIMEOFDAY: Slot = Slot::new(UNKNOWN);
+static TIME: Slot = Slot::new(UNKNOWN);
+static GETCPU: Slot = Slot::new(UNKNOWN);
+
+/// The kernel's names, known when this is compiled. Where times are 32 bits wide only the function
+/// with 64-bit ones fits this module's types.
+const CLOCK_GETTIME_NAME: Option<&Function> = arch::current_function(if LONG_TIME {
     Call::ClockGettime
 } else {
     Call::ClockGettime64
 });
-static CLOCK_GETRES: Slot = Slot::new(Call::ClockGetres);
-static GETTIMEOFDAY: Slot = Slot::new(Call::Gettimeofday);
-static TIME: Slot = Slot::new(Call::Time);
-static GETCPU: Slot = Slot::new(Call::Getcpu);
+const CLOCK_GETRES_NAME: Option<&Function> = long(Call::ClockGetres);
+const GETTIMEOFDAY_NAME: Option<&Function> = long(Call::Gettimeofday);
+const TIME_NAME: Option<&Function> = long(Call::Time);
+const GETCPU_NAME: Option<&Function> = arch::current_function(Call::Getcpu);
 
-impl Slot {
-    const fn new(call: Call) -> Self {
-        Self {
-            call,
-            address: AtomicUsize::new(UNKNOWN),
-        }
+const fn long(call: Call) -> Option<&'static Function> {
+    if LONG_TIME {
+        arch::current_function(call)
+    } else {
+        None
     }
+}
 
-    #[inline]
-    fn get(&self) -> Option<*const ()> {
-        let mut address = self.address.load(Ordering::Relaxed);
-        if address == UNKNOWN {
-            address = self.look_up();
-        }
-        (address != ABSENT).then(|| with_exposed_provenance(address))
-    }
-
-    #[cold]
-    fn look_up(&self) -> usize {
-        // The other functions' 32-bit times don't fit this module's types.
-        let fits = LONG_TIME || matches!(self.call, Call::ClockGettime64 | Call::Getcpu);
-        let found = image().filter(|_| fits);
-        let address = found.and_then(|image| code(&image, self.call));
-        let address = address.unwrap_or(ABSENT);
-        self.address.store(address, Ordering::Relaxed);
-        address
-    }
+#[cold]
+fn look_up(slot: &Slot, function: Option<&Function>) -> usize {
+    let address = function.and_then(|function| code(&image()?, function));
+    let address = address.unwrap_or(ABSENT);
+    slot.store(address, Ordering::Relaxed);
+    address
 }
 
 /// Functions of this process's vDSO, with the system call behind each.
@@ -169,8 +160,15 @@ impl Vdso {
     pub const SYSTEM_CALLS: Self = Self { is_asked: false };
 
     #[inline]
-    fn get(self, slot: &Slot) -> Option<*const ()> {
-        if self.is_asked { slot.get() } else { None }
+    fn get(self, slot: &Slot, function: Option<&Function>) -> Option<*const ()> {
+        if !self.is_asked {
+            return None;
+        }
+        let mut address = slot.load(Ordering::Relaxed);
+        if address == UNKNOWN {
+            address = look_up(slot, function);
+        }
+        (address != ABSENT).then(|| with_exposed_provenance(address))
     }
 
     // What the four below rest on: 1. a slot holds addresses of functions in executable memory
@@ -181,29 +179,29 @@ impl Vdso {
     // POINTERS_ARE_CODE.
 
     #[inline]
-    fn clock_function(self, slot: &Slot) -> Option<ClockFunction> {
-        let at = self.get(slot)?;
+    fn clock_function(self, slot: &Slot, name: Option<&Function>) -> Option<ClockFunction> {
+        let at = self.get(slot, name)?;
         // SAFETY: the three facts above.
         Some(unsafe { transmute::<*const (), ClockFunction>(at) })
     }
 
     #[inline]
     fn day_function(self) -> Option<DayFunction> {
-        let at = self.get(&GETTIMEOFDAY)?;
+        let at = self.get(&GETTIMEOFDAY, GETTIMEOFDAY_NAME)?;
         // SAFETY: the three facts above.
         Some(unsafe { transmute::<*const (), DayFunction>(at) })
     }
 
     #[inline]
     fn time_function(self) -> Option<TimeFunction> {
-        let at = self.get(&TIME)?;
+        let at = self.get(&TIME, TIME_NAME)?;
         // SAFETY: the three facts above.
         Some(unsafe { transmute::<*const (), TimeFunction>(at) })
     }
 
     #[inline]
     fn cpu_function(self) -> Option<CpuFunction> {
-        let at = self.get(&GETCPU)?;
+        let at = self.get(&GETCPU, GETCPU_NAME)?;
         // SAFETY: the three facts above.
         Some(unsafe { transmute::<*const (), CpuFunction>(at) })
     }
@@ -211,11 +209,13 @@ impl Vdso {
     /// Whether this function is served without a system call, as far as the image says.
     pub fn serves(&self, call: Call) -> bool {
         match call {
-            Call::ClockGettime | Call::ClockGettime64 => self.get(&CLOCK_GETTIME).is_some(),
-            Call::ClockGetres => self.get(&CLOCK_GETRES).is_some(),
-            Call::Gettimeofday => self.get(&GETTIMEOFDAY).is_some(),
-            Call::Time => self.get(&TIME).is_some(),
-            Call::Getcpu => self.get(&GETCPU).is_some(),
+            Call::ClockGettime | Call::ClockGettime64 => {
+                self.get(&CLOCK_GETTIME, CLOCK_GETTIME_NAME).is_some()
+            }
+            Call::ClockGetres => self.get(&CLOCK_GETRES, CLOCK_GETRES_NAME).is_some(),
+            Call::Gettimeofday => self.get(&GETTIMEOFDAY, GETTIMEOFDAY_NAME).is_some(),
+            Call::Time => self.get(&TIME, TIME_NAME).is_some(),
+            Call::Getcpu => self.get(&GETCPU, GETCPU_NAME).is_some(),
             Call::Getrandom | Call::Signal | Call::Other => false,
         }
     }
@@ -226,8 +226,11 @@ impl Vdso {
     /// What the system call says: EINVAL for a clock that doesn't exist.
     #[inline]
     pub fn clock_gettime(&self, clock: i32) -> io::Result<Timespec> {
-        ask_clock(self.clock_function(&CLOCK_GETTIME), clock)
-            .map_or_else(|| fallback::clock_gettime(clock), Ok)
+        ask_clock(
+            self.clock_function(&CLOCK_GETTIME, CLOCK_GETTIME_NAME),
+            clock,
+        )
+        .map_or_else(|| fallback::clock_gettime(clock), Ok)
     }
 
     /// How finely a clock counts: `clock_getres(2)`.
@@ -236,7 +239,7 @@ impl Vdso {
     /// As [`Vdso::clock_gettime`].
     #[inline]
     pub fn clock_getres(&self, clock: i32) -> io::Result<Timespec> {
-        ask_clock(self.clock_function(&CLOCK_GETRES), clock)
+        ask_clock(self.clock_function(&CLOCK_GETRES, CLOCK_GETRES_NAME), clock)
             .map_or_else(|| fallback::clock_getres(clock), Ok)
     }
 
@@ -304,11 +307,10 @@ fn ask_clock(function: Option<ClockFunction>, clock: i32) -> Option<Timespec> {
 
 /// The address of the function that does this, if the image exports it in its first loaded
 /// segment and that is executable: where a vDSO has its text.
-fn code(image: &Image<'_>, call: Call) -> Option<usize> {
+fn code(image: &Image<'_>, function: &Function) -> Option<usize> {
     if !POINTERS_ARE_CODE {
         return None;
     }
-    let function = arch::current()?.function(call)?;
     let symbol = image.lookup_version(function.name, function.version)?;
     let text = image.segments().find(Segment::is_load)?;
     let is_code = text.flags & PF_X != 0 && text.holds(symbol.value, 1);

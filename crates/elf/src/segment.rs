@@ -24,7 +24,7 @@ pub struct Segment {
 
 impl Segment {
     /// Reads the header at `at`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(data: &Data<'_>, at: usize) -> Option<Self> {
         Some(match data.class {
             Class::Elf32 => {
@@ -110,7 +110,7 @@ impl<'a> Segments<'a> {
 impl Iterator for Segments<'_> {
     type Item = Segment;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Segment> {
         self.left = self.left.checked_sub(1)?;
         let segment = Segment::read(&self.data, self.at)?;

@@ -204,7 +204,7 @@ impl<'a> Image<'a> {
     }
 
     /// How many symbols fit between the table's start and its segment's end.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn symbol_room(&self) -> u32 {
         let length = self.symbol_table.map_or(0, Span::length);
         u32::try_from(length / self.data.class.symbol_size()).unwrap_or(u32::MAX)

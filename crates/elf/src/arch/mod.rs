@@ -128,6 +128,21 @@ pub const fn current() -> Option<&'static Abi> {
     FOUND
 }
 
+/// The function of [`current`] that does this.
+pub(crate) const fn current_function(call: Call) -> Option<&'static Function> {
+    let Some(abi) = current() else {
+        return None;
+    };
+    let mut index = 0;
+    while index < abi.functions.len() {
+        if abi.functions[index].call as u8 == call as u8 {
+            return Some(&abi.functions[index]);
+        }
+        index += 1;
+    }
+    None
+}
+
 /// [`named`] at compile time.
 const fn row(name: &[u8]) -> Option<&'static Abi> {
     let mut index = 0;
