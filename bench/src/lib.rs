@@ -68,6 +68,7 @@ fn time(contender: &mut dyn FnMut(), repeats: u32) -> Duration {
 pub struct Row {
     what: String,
     measured: f64,
+    /// Infinity: nothing is promised.
     at_most: f64,
     unit: &'static str,
     note: String,
@@ -83,6 +84,11 @@ impl Row {
             unit: "x",
             note: format!("{:.1} ns, {:.1} ns", ours.median, peer.median),
         }
+    }
+
+    /// A cost beside another's, of which nothing is promised.
+    pub fn beside(what: impl Into<String>, ours: Costs, peer: Costs) -> Self {
+        Self::ratio(what, ours, peer, f64::INFINITY)
     }
 
     /// A cost by itself: its median.
@@ -104,7 +110,7 @@ impl Row {
 
 /// Prints each figure beside what it may be at most.
 pub fn print_table(rows: &[Row]) {
-    println!("{:46} {:>12} {:>12}", "", "measured", "at most");
+    println!("{:50} {:>12} {:>12}", "", "measured", "at most");
     for row in rows {
         let Row {
             what,
@@ -114,6 +120,11 @@ pub fn print_table(rows: &[Row]) {
             note,
         } = row;
         let verdict = if row.holds() { "" } else { "  MISSED" };
-        println!("{what:46} {measured:9.2} {unit:2} {at_most:9.2} {unit:2}  ({note}){verdict}");
+        let limit = if at_most.is_finite() {
+            format!("{at_most:9.2} {unit:2}")
+        } else {
+            format!("{:>12}", "-")
+        };
+        println!("{what:50} {measured:9.2} {unit:2} {limit}  ({note}){verdict}");
     }
 }

@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask test` is all that CI runs.
 
 mod figures;
+mod fuzz;
 mod html;
 mod kernel;
 mod steps;
@@ -36,6 +37,12 @@ enum Chore {
         #[arg(long, value_name = "FILE")]
         vdso: Option<std::path::PathBuf>,
     },
+    /// Run the fuzzers; needs nightly Rust and cargo-fuzz
+    Fuzz {
+        /// How often, in total
+        #[arg(long, default_value_t = 100_000_000)]
+        runs: u64,
+    },
     /// Boot stock kernels under emulation and run checks inside
     Vm {
         /// Checks to run; all when none is named
@@ -53,6 +60,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Chore::Figures { vdso } => figures::run(vdso),
+        Chore::Fuzz { runs } => fuzz::run(runs),
         Chore::Test { steps, all, .. } => steps::run(&steps, all),
         Chore::Vm { list: true, .. } => {
             vm::list();

@@ -42,7 +42,7 @@ pub fn html(benchmark: &Benchmark) -> String {
                         p { "The dot is the median of a call, the bar holds 80% of the samples. \
                              The axis is logarithmic: further left is cheaper." }
                         (legend(&routes))
-                        (plot::overview(&benchmark.costs, &routes))
+                        div.scroll { (plot::overview(&benchmark.costs, &routes)) }
                     }
                     section {
                         h2 { "Distributions" }
