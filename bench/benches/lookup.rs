@@ -29,15 +29,13 @@ fn main() -> ExitCode {
     let enarx = vdso::Vdso::locate().expect("this process has a vDSO");
     let [by_version, by_name, enarx_one] = interleave([
         &mut || {
-            drop(black_box(
-                ours.lookup_version(black_box(NAME), black_box(VERSION)),
-            ))
+            black_box(ours.lookup_version(black_box(NAME), black_box(VERSION)));
         },
-        &mut || drop(black_box(ours.lookup(black_box(NAME)))),
         &mut || {
-            drop(black_box(
-                enarx.lookup(black_box(NAME)).map(std::ptr::from_ref),
-            ))
+            black_box(ours.lookup(black_box(NAME)));
+        },
+        &mut || {
+            black_box(enarx.lookup(black_box(NAME)).map(std::ptr::from_ref));
         },
     ]);
     let [from_nothing, enarx_from_nothing] = interleave([
@@ -62,9 +60,7 @@ fn main() -> ExitCode {
         &mut || {
             let address = own::address().expect("this process has a vDSO");
             // SAFETY: the address is AT_SYSINFO_EHDR's.
-            drop(black_box(unsafe {
-                linux_raw_vdso::Vdso::from_ptr(address.cast())
-            }));
+            black_box(unsafe { linux_raw_vdso::Vdso::from_ptr(address.cast()) });
         },
     ]);
     let mut rows = vec![

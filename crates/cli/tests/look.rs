@@ -307,7 +307,7 @@ fn a_core_dump_holds_the_vdso_that_its_process_had() {
     );
     let (found, own) = (&found["images"][0], &own["images"][0]);
     assert_eq!(found["role"], "core");
-    for part in ["address", "build_id", "soname", "symbols", "segments"] {
+    for part in ["base", "build_id", "soname", "symbols", "segments"] {
         assert!(!own[part].is_null(), "{part}");
         assert_eq!(found[part], own[part], "{part}");
     }
