@@ -102,6 +102,15 @@ impl Row {
         }
     }
 
+    /// What a cost is when nothing is in its way: its least.
+    pub fn least(what: impl Into<String>, costs: Costs, at_most: Duration) -> Self {
+        Self {
+            measured: costs.least / 1000.0,
+            note: format!("median {:.2} us", costs.median / 1000.0),
+            ..Self::time(what, costs, at_most)
+        }
+    }
+
     /// Whether the figure is kept.
     pub fn holds(&self) -> bool {
         self.measured <= self.at_most

@@ -262,3 +262,24 @@ fn what_is_no_image_is_refused_with_the_reason() {
     assert_eq!(broken(57, 0xff), Some(ParseError::SegmentTable), "e_phnum");
     assert_eq!(broken(56, 0), Some(ParseError::NoLoad), "e_phnum");
 }
+
+#[test]
+fn readers_take_the_address_of_the_start_as_they_do() {
+    let bytes = Recipe {
+        vaddr: 0,
+        ..Recipe::default()
+    }
+    .build();
+    let image = Image::parse(&bytes).expect("an image");
+    let biases =
+        vdsokit_elf::check::readers::readings(&image).map(|reading| (reading.reader, reading.bias));
+    for (reader, bias) in biases {
+        // The segment of the vvar pages is the first whose address is not 0.
+        let expected = if reader == "glibc" {
+            0u64.wrapping_sub(0x1000)
+        } else {
+            0
+        };
+        assert_eq!(bias, Ok(expected), "{reader}");
+    }
+}
