@@ -203,7 +203,7 @@ fn update_lists() -> Result<(), Error> {
 }
 
 /// The only file in a directory whose name begins with `prefix`.
-fn file_in(directory: &Path, prefix: &str) -> Result<PathBuf, Error> {
+pub(crate) fn file_in(directory: &Path, prefix: &str) -> Result<PathBuf, Error> {
     let named = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str());
         name.is_some_and(|name| name.starts_with(prefix))

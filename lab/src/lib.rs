@@ -38,6 +38,7 @@ pub mod checks;
 mod cpio;
 pub mod debian;
 mod error;
+pub mod foreign;
 mod machine;
 pub mod own;
 pub mod plan;

@@ -173,18 +173,11 @@ impl Delivery {
         options: c_int,
         channel: &mut UnixStream,
     ) -> io::Result<Option<OwnedFd>> {
-        // While the target still makes its end ready, where that may be.
-        if sys::seize(target, options).is_ok() {
-            send(channel, 0)?;
-            receive(channel)?;
-        } else {
-            // Under Yama the target has to allow it first.
-            receive(channel)?;
-            let seized = sys::seize(target, options);
-            let refusal = seized.as_ref().err().and_then(io::Error::raw_os_error);
-            send(channel, refusal.unwrap_or(0))?;
-            seized?;
-        }
+        receive(channel)?;
+        let seized = sys::seize(target, options);
+        let refusal = seized.as_ref().err().and_then(io::Error::raw_os_error);
+        send(channel, refusal.unwrap_or(0))?;
+        seized?;
         let mut listener = None;
         if self.strict.is_some() {
             let fd = receive(channel)?;

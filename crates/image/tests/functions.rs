@@ -276,15 +276,15 @@ fn reads_are_counted_in_this_process() {
     loaded.publish(1, &record);
     // Nobody counts.
     assert_eq!(loaded.calls.nanoseconds(Clock::Monotonic), 7 * SECOND);
-    static READS: AtomicU64 = AtomicU64::new(0);
-    loaded.link(READS, READS.as_ptr() as usize);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    loaded.link(READS, COUNT.as_ptr() as usize);
     for read in 0..5 {
         assert_eq!(
             loaded.calls.nanoseconds(Clock::Monotonic),
             7 * SECOND + 250 * read
         );
     }
-    assert_eq!(READS.load(Ordering::Relaxed), 5);
+    assert_eq!(COUNT.load(Ordering::Relaxed), 5);
 }
 
 #[test]

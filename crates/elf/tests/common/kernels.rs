@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use vdsokit_elf::Header;
 use vdsokit_elf::constants::ET_DYN;
+use vdsokit_lab::{Workshop, foreign};
 
 /// Debian's names: the architecture, and the package that depends on its current kernel.
 const KERNELS: [(&str, &str); 6] = [
@@ -39,7 +40,11 @@ pub(crate) fn images() -> Vec<Real> {
 }
 
 fn fetch_all() -> Result<Vec<Real>, String> {
-    let root = cache()?;
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = Workshop::new(checkout)
+        .map_err(|error| error.to_string())?
+        .cache;
+    fs::create_dir_all(&root).map_err(|error| error.to_string())?;
     let mut all = vec![];
     for (arch, package) in KERNELS {
         let directory = root.join("vdso").join(arch);
@@ -48,7 +53,9 @@ fn fetch_all() -> Result<Vec<Real>, String> {
             let work = tempfile::tempdir_in(&root).map_err(|error| error.to_string())?;
             let images = work.path().join("images");
             fs::create_dir_all(&images).map_err(|error| error.to_string())?;
-            extract(&fetch(work.path(), arch, package)?, work.path(), &images)?;
+            let kernel = foreign::kernel(work.path(), arch, package);
+            let kernel = kernel.map_err(|error| error.to_string())?;
+            extract(&kernel, work.path(), &images)?;
             fs::create_dir_all(root.join("vdso")).map_err(|error| error.to_string())?;
             if let Err(error) = fs::rename(&images, &directory)
                 && !directory.is_dir()
@@ -64,104 +71,6 @@ fn fetch_all() -> Result<Vec<Real>, String> {
         }
     }
     Ok(all)
-}
-
-fn cache() -> Result<PathBuf, String> {
-    let from = |variable: &str, rest: &str| {
-        std::env::var_os(variable).map(|value| Path::new(&value).join(rest))
-    };
-    let root = from("VDSOKIT_CACHE", "")
-        .or_else(|| from("XDG_CACHE_HOME", "vdsokit"))
-        .or_else(|| from("HOME", ".cache/vdsokit"))
-        .ok_or("neither VDSOKIT_CACHE nor HOME is set")?;
-    fs::create_dir_all(&root).map_err(|error| format!("{}: {error}", root.display()))?;
-    Ok(root)
-}
-
-fn run(command: &mut Command) -> Result<String, String> {
-    let output = command
-        .output()
-        .map_err(|error| format!("{command:?}: {error}"))?;
-    if !output.status.success() {
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(format!("{command:?}: {}: {errors}", output.status));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// Downloads the kernel of an architecture with apt, whose state for it lies in `work`: the
-/// machine's own architectures stay as they are. Yields the kernel's file.
-fn fetch(work: &Path, arch: &str, package: &str) -> Result<PathBuf, String> {
-    // The machine's own archive of Debian.
-    let format = "$(REPO_URI) $(CODENAME) $(COMPONENT)";
-    let targets = run(Command::new("apt-get").args([
-        "indextargets",
-        "--format",
-        format,
-        "Created-By: Packages",
-    ]))?;
-    let (site, suite) = targets
-        .lines()
-        .find_map(|line| {
-            let mut fields = line.split(' ');
-            let (site, suite) = (fields.next()?, fields.next()?);
-            let is_main = fields.next()? == "main";
-            (is_main && site.ends_with("/debian/") && !suite.contains('-')).then_some((site, suite))
-        })
-        .ok_or("apt knows no archive of Debian's main component")?;
-    let source = work.join("sources.list");
-    let write = |path: &Path, text: String| {
-        fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
-    };
-    write(&source, format!("deb [arch={arch}] {site} {suite} main\n"))?;
-    for directory in ["lists/partial", "cache/archives/partial"] {
-        fs::create_dir_all(work.join(directory)).map_err(|error| error.to_string())?;
-    }
-    write(&work.join("status"), String::new())?;
-    let at = |name: &str| work.join(name).display().to_string();
-    let options = [
-        format!("Dir::State::lists={}", at("lists")),
-        format!("Dir::State::status={}", at("status")),
-        format!("Dir::Cache={}", at("cache")),
-        format!("Dir::Etc::sourcelist={}", at("sources.list")),
-        "Dir::Etc::sourceparts=-".into(),
-        format!("APT::Architecture={arch}"),
-        format!("APT::Architectures::={arch}"),
-        "APT::Sandbox::User=root".into(),
-        "Acquire::Languages=none".into(),
-    ];
-    let apt = |program: &str, arguments: &[&str]| {
-        let mut command = Command::new(program);
-        for option in &options {
-            command.args(["-o", option]);
-        }
-        run(command.args(arguments).current_dir(work))
-    };
-    apt("apt-get", &["-q", "update"])?;
-    let depends = apt("apt-cache", &["depends", package])?;
-    let kernel = depends
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Depends: "))
-        .ok_or_else(|| format!("{package} depends on no kernel"))?;
-    apt("apt-get", &["-q", "download", kernel])?;
-    let entries = fs::read_dir(work).map_err(|error| error.to_string())?;
-    let deb = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .ok_or_else(|| format!("apt left no {kernel}"))?;
-    run(Command::new("dpkg-deb")
-        .arg("-x")
-        .arg(&deb)
-        .arg(work.join("unpacked")))?;
-    let boot = work.join("unpacked/boot");
-    let entries = fs::read_dir(&boot).map_err(|error| format!("{}: {error}", boot.display()))?;
-    entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| {
-            path.file_name()
-                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"vmlinu"))
-        })
-        .ok_or_else(|| format!("{kernel} has no kernel in /boot"))
 }
 
 /// Writes the images inside a kernel, which may be compressed, to `directory`.
