@@ -84,20 +84,23 @@ impl Named {
 /// When /proc can't be read.
 pub fn list() -> Result<Vec<Named>, Error> {
     let mut seen = HashSet::new();
-    let mut found: Vec<Named> = descriptors()?
-        .into_iter()
-        // Who delivers the pages has them read-only, who publishes them doesn't.
-        .filter(|one| one.is_read_only && seen.insert(one.inode))
+    let mut found: Vec<Named> = delivered()?
+        .filter(|one| seen.insert(one.inode))
         .map(|one| one.named)
         .collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
 }
 
+/// The descriptors of who delivers: they have the pages read-only, who publishes them doesn't.
+fn delivered() -> Result<impl Iterator<Item = Descriptor>, Error> {
+    Ok(descriptors()?.filter(|one| one.is_read_only))
+}
+
 /// The tree called `name`.
 pub(crate) fn find(name: &Name) -> Result<Named, Error> {
-    let found = list()?.into_iter().find(|named| named.name == *name);
-    found.ok_or_else(|| Error::Unknown {
+    let found = delivered()?.find(|one| one.named.name == *name);
+    found.map(|one| one.named).ok_or_else(|| Error::Unknown {
         name: name.to_string(),
     })
 }
@@ -107,9 +110,7 @@ pub(crate) fn find(name: &Name) -> Result<Named, Error> {
 /// Who makes a tree makes its memfd before it asks; so of two that want one name at the same
 /// time, at least one sees the other.
 pub(crate) fn check_free(name: &Name, inode: u64) -> Result<(), Error> {
-    let other = descriptors()?
-        .into_iter()
-        .find(|one| one.named.name == *name && one.inode != inode);
+    let other = descriptors()?.find(|one| one.named.name == *name && one.inode != inode);
     match other {
         None => Ok(()),
         Some(other) => Err(Error::Taken {
@@ -125,29 +126,26 @@ struct Descriptor {
     is_read_only: bool,
 }
 
-/// Every descriptor of pages with a name that a process of this user has.
-fn descriptors() -> Result<Vec<Descriptor>, Error> {
-    let system = || Error::system("look through /proc for the clock");
+/// Every descriptor of pages with a name that a process of this user has, looked for as far as
+/// is asked.
+fn descriptors() -> Result<impl Iterator<Item = Descriptor>, Error> {
+    let processes =
+        fs::read_dir("/proc").map_err(Error::system("look through /proc for the clock"));
     let user = rustix::process::geteuid().as_raw();
-    let mut found = Vec::new();
-    for process in fs::read_dir("/proc").map_err(system())?.flatten() {
-        let pid = process
-            .file_name()
-            .to_str()
-            .and_then(|pid| pid.parse().ok());
+    let of_user = move |process: fs::DirEntry| {
+        let pid = process.file_name().to_str()?.parse().ok()?;
         // A process may end while it is looked at, and others may not be looked at.
-        let (Some(pid), Ok(of)) = (pid, process.metadata()) else {
-            continue;
-        };
-        if of.uid() != user {
-            continue;
-        }
-        let descriptors = fs::read_dir(process.path().join("fd"));
-        for descriptor in descriptors.into_iter().flatten().flatten() {
-            found.extend(examine(pid, descriptor.path()));
-        }
-    }
-    Ok(found)
+        let is_own = process.metadata().ok()?.uid() == user;
+        is_own.then(|| (pid, process.path().join("fd")))
+    };
+    let of_process = |(pid, directory)| {
+        let descriptors = fs::read_dir(directory).into_iter().flatten().flatten();
+        descriptors.filter_map(move |descriptor| examine(pid, descriptor.path()))
+    };
+    Ok(processes?
+        .flatten()
+        .filter_map(of_user)
+        .flat_map(of_process))
 }
 
 fn examine(pid: u32, descriptor: PathBuf) -> Option<Descriptor> {

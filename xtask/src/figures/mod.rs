@@ -5,6 +5,7 @@
 //! held against its bound is the least of all turns: what the work takes. How much the median is
 //! over that tells how busy the machine was.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -154,21 +155,33 @@ fn makefile(scratch: &Path) -> Result<PathBuf, String> {
     Ok(makefile)
 }
 
-/// Measures steps of the time of 100 processes, from the start of the command that makes them.
+/// Measures steps of the time of 100 processes, made from outside, from the start of the command
+/// that makes them.
 fn steps(vdso: &Path, program: &Path, turns: usize) -> Result<Seen, String> {
     let (mut from_start, mut from_end) = (Vec::new(), Vec::new());
     for turn in 0..turns {
         // Another name each time: it goes with its tracer, a moment after its program.
         let name = format!("figures-{}-{turn}", std::process::id());
-        let mut command = command(&at(vdso, &["--name", &name]), program);
-        let command = command.arg(vdso).args(["clock", &name, "step", "+1h"]);
-        let said = succeed(command)?;
-        let (start, end) = said.split_once(' ').ok_or("two numbers were expected")?;
-        from_start.push(number(start)? / 1e3);
-        from_end.push(number(end)? / 1e3);
+        let mut processes = command(&at(vdso, &["--name", &name]), program);
+        let processes = processes.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut processes = processes.spawn().map_err(|error| error.to_string())?;
+        let said = processes.stdout.take().ok_or("its output is a pipe")?;
+        let mut said = BufReader::new(said).lines();
+        let mut hear = |what: &str| match said.next() {
+            Some(Ok(line)) if line == what => Ok(()),
+            other => Err(format!("{what:?} was expected: {other:?}")),
+        };
+        hear("ready")?;
+        let start = Instant::now();
+        succeed(Command::new(vdso).args(["clock", &name, "step", "+1h"]))?;
+        let end = Instant::now();
+        hear("seen")?;
+        from_start.push(start.elapsed().as_secs_f64() * 1e3);
+        from_end.push(end.elapsed().as_secs_f64() * 1e3);
+        processes.wait().map_err(|error| error.to_string())?;
     }
     let (seen, end) = (seen(from_start), seen(from_end));
-    heading("a step, until the last of 100 processes that look each ms has seen it, ms");
+    heading("a step, until the last of 100 processes that look every 4 ms has seen it, ms");
     for (name, seen) in [("from its start", seen), ("from its end", end)] {
         println!("  {name:<22}{:>9.2}{:>10.2}", seen.least, seen.median);
     }
