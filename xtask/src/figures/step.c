@@ -1,5 +1,5 @@
-// 100 processes that look at the time every 4 ms, which two CPUs bear. Says when all of them do, and then when the
-// last has seen that it was stepped by half an hour at least.
+// 100 processes that look at the time every 4 ms, which two CPUs bear. Says when all of them do,
+// and then when the last has seen that it was stepped by half an hour at least.
 #include <stdio.h>
 #include <sys/wait.h>
 #include <time.h>
