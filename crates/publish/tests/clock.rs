@@ -1,12 +1,10 @@
 //! Time in a clock image's page, through the publisher.
-
-#[path = "../../image/tests/image/build.rs"]
-#[allow(dead_code, reason = "the image alone is wanted")]
-mod build;
+#![cfg(target_arch = "x86_64")]
 
 use vdsokit_clock::{Clock, Course, Record, Settings, Source, VirtualTime};
 use vdsokit_publish::clock::{ClockPage, Counter, kernel_time};
 use vdsokit_publish::{Publisher, Vdso};
+use vdsokit_time::IMAGE;
 
 /// A place that readers and publisher share, and that the kernel may map.
 fn place() -> tempfile::TempDir {
@@ -22,7 +20,7 @@ fn read(vdso: &Vdso, name: &str) -> Record {
 fn every_source_is_published_and_read_back() {
     let place = place();
     let path = place.path().join("linux-vdso.so.1");
-    let publisher = Publisher::create(&path, &std::fs::read(build::image()).unwrap()).unwrap();
+    let publisher = Publisher::create(&path, IMAGE).unwrap();
     let mut page = ClockPage::new(&publisher).unwrap();
     let vdso = Vdso::open(&path).unwrap();
     assert_eq!(read(&vdso, "realtime"), Record::SYSTEM_CALL);
