@@ -225,7 +225,8 @@ fn served_by_file_and_at_exec() {
     let status = fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
     assert!(status.contains("CapEff:\t0000000000000000"), "{status}");
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    assert_eq!(get(&path, "init_uts_ns_name_release"), release.trim_end());
+    let shown = get(&path, "init_uts_ns_name_release");
+    assert_eq!(shown.trim_matches('"'), release.trim_end());
 
     // The file: relayed, so it agrees a moment later.
     let mut of_file = Reader::of_file(&path);
