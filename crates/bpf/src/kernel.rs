@@ -274,10 +274,13 @@ impl Kernel {
     /// What the kernel calls a clocksource whose time its own vDSO computes from the CPU's
     /// counter.
     pub(crate) fn counter_mode(&self) -> Result<i32, Error> {
-        const NAME: &str = "VDSO_CLOCKMODE_TSC";
-        let mode = self.btf.enumerator(NAME);
+        let name = match cfg!(target_arch = "aarch64") {
+            true => "VDSO_CLOCKMODE_ARCHTIMER",
+            false => "VDSO_CLOCKMODE_TSC",
+        };
+        let mode = self.btf.enumerator(name);
         let mode = mode.and_then(|mode| i32::try_from(mode).ok());
-        mode.ok_or_else(|| Error::NoType { name: NAME.into() })
+        mode.ok_or_else(|| Error::NoType { name: name.into() })
     }
 
     fn value(&self, text: &str, ty: Type, found: Type, fetch: Fetch) -> Value {

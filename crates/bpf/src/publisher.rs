@@ -30,6 +30,7 @@ pub struct Publisher {
     /// Where it was pinned.
     directory: Option<PathBuf>,
     names: Vec<String>,
+    instructions: usize,
 }
 
 /// The names that a publisher has in its directory of a BPF file system.
@@ -99,6 +100,7 @@ impl Publisher {
             ending,
             directory: None,
             names: variables.iter().map(|v| v.name.clone()).collect(),
+            instructions: 0,
         };
         publisher.fill(image)?;
         let setting = Setting {
@@ -172,6 +174,7 @@ impl Publisher {
         };
         let program = load(code, attach)?;
         let link = sys::attach(program.as_fd()).map_err(refused("to attach a program"))?;
+        self.instructions += code.len();
         self.programs.push(program);
         self.links.push((hook.clone(), link));
         Ok(())
@@ -203,6 +206,12 @@ impl Publisher {
         let (counts, _) = control.as_chunks::<8>();
         let counts = counts.iter().map(|count| u64::from_ne_bytes(*count));
         Ok(self.names.iter().cloned().zip(counts).collect())
+    }
+
+    /// How many BPF instructions the attached programs have, all paths counted.
+    #[must_use]
+    pub fn instructions(&self) -> usize {
+        self.instructions
     }
 
     /// How often the programs ran and how long, while [`sys::enable_stats`] lasted.

@@ -225,7 +225,8 @@ fn served_by_file_and_at_exec() {
     let status = fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
     assert!(status.contains("CapEff:\t0000000000000000"), "{status}");
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    assert_eq!(get(&path, "init_uts_ns_name_release"), release.trim_end());
+    let shown = get(&path, "init_uts_ns_name_release");
+    assert_eq!(shown.trim_matches('"'), release.trim_end());
 
     // The file: relayed, so it agrees a moment later.
     let mut of_file = Reader::of_file(&path);
@@ -257,7 +258,8 @@ fn served_by_file_and_at_exec() {
     }
     let shown = json(vdso().args(["ls", &pid.to_string(), "--json"]));
     let images = shown["images"].as_array().unwrap();
-    let ours = images.iter().find(|image| image["published"].is_object());
+    let is_ours = |image: &&Value| image["published"]["kernel"].is_object();
+    let ours = images.iter().find(is_ours);
     let published = &ours.unwrap_or_else(|| panic!("{shown:#}"))["published"];
     assert_eq!(published["state"], "live");
     assert_eq!(published["kernel"]["direct"], true);
@@ -455,6 +457,8 @@ fn a_declaration_names_variables_of_the_kernels() {
     fs::write(&declaration, mixed).unwrap();
     let output = vdso().arg("serve").arg(&declaration).output().unwrap();
     assert!(complaint(&output).contains("`b`isnovariableofthekernel's"));
+    drop(server);
+    good(vdso().arg("retire").arg(&path));
 }
 
 #[test]
@@ -509,12 +513,13 @@ fn what_stands_in_the_way_is_said() {
             assert!(said.contains(what), "{variable}: {what}: {said}");
         }
     }
-    rustix::mount::unmount("/sys", rustix::mount::UnmountFlags::DETACH).unwrap();
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("none", "/sys/kernel/btf", "tmpfs", flags, None).unwrap();
     let said = serve(&["--kernel", "jiffies"], 0);
     assert!(said.contains("typesarenottobehad"), "{said}");
     assert!(said.contains("`vdsoservesystem`"), "{said}");
-    let flags = rustix::mount::MountFlags::empty();
-    rustix::mount::mount("sysfs", "/sys", "sysfs", flags, None).unwrap();
+    let flags = rustix::mount::UnmountFlags::empty();
+    rustix::mount::unmount("/sys/kernel/btf", flags).unwrap();
     assert_eq!(fs::read_dir("/tmp/place-refused").unwrap().count(), 0);
 }
 

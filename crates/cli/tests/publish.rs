@@ -367,3 +367,30 @@ fn the_demo_shows_every_reader_and_leaves_nothing() {
     assert!(json["nanoseconds"]["C: system_threads()"].is_number());
     assert_eq!(left(), before);
 }
+
+/// Whatever this machine's kernel allows: what can't be right is refused before anything is
+/// made. What it does where it may is checked in the lab, by `kernel_lab.rs`.
+#[test]
+fn variables_of_the_kernel_that_cannot_be_are_refused() {
+    let (directory, declaration) = place();
+    let image = directory.path().join("libk.so.1");
+    let serve = |arguments: &[&str]| {
+        let output = vdso().arg("serve").args(arguments).output().unwrap();
+        (output.status.code(), squeeze(&text(&output.stderr)))
+    };
+    let at = image.to_str().unwrap();
+    let (status, said) = serve(&["--kernel", "nr threads", "--at", at]);
+    assert_eq!(status, Some(1), "{said}");
+    let (status, said) = serve(&["--detach", declaration.to_str().unwrap()]);
+    assert_eq!(status, Some(1));
+    assert!(said.contains("onlythekernelgoeson"), "{said}");
+    for usage in [
+        &[][..],
+        &["--on", "sched_process_fork", "x.toml"],
+        &["--kernel", "x", "--stdin"],
+        &["--kernel", "x", "x.toml"],
+    ] {
+        assert_eq!(serve(usage).0, Some(2), "{usage:?}");
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}

@@ -61,20 +61,27 @@ fn figures() {
         last.count - first.count,
         last.nanoseconds - first.nanoseconds,
     );
+    let getppid = best(5, 10_000, || {
+        std::hint::black_box(rustix::process::getppid());
+    });
+    costs.sort_unstable();
+    let median = costs.get(costs.len() / 2).copied().unwrap_or(0);
     println!(
         "hook for {} variables: {runs} runs in {elapsed:?}",
         scalars.len()
     );
+    println!("  BPF instructions: {}", publisher.instructions());
     println!("  ns a run: {}", spread(costs));
+    // Emulated code is slow, all of it: what a system call costs here gives the scale.
+    println!(
+        "  getppid(2) here: {getppid:?}, so a run costs as much as {:.1} of them",
+        median as f64 / getppid.as_nanos().max(1) as f64
+    );
     println!(
         "  share of one CPU: {:.4} %",
         100.0 * total as f64 / elapsed.as_nanos() as f64
     );
     println!("age of a value, ns: {}", spread(ages));
-    let getppid = best(5, 10_000, || {
-        std::hint::black_box(rustix::process::getppid());
-    });
-    println!("getppid(2), for scale: {getppid:?}");
 
     let read = best(5, 100_000, || {
         std::hint::black_box(load::<u64>(pages, std::hint::black_box(offsets[1])));
@@ -105,6 +112,9 @@ fn boottime() -> u64 {
 }
 
 fn spread(mut values: Vec<u64>) -> String {
+    if values.is_empty() {
+        return "none".into();
+    }
     values.sort_unstable();
     let at = |percent: usize| values[(values.len() - 1) * percent / 100];
     let (min, median, high, max) = (at(0), at(50), at(99), at(100));

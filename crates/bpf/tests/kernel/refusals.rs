@@ -1,7 +1,7 @@
 //! What a kernel has, and what of it must not get out.
 
 use super::*;
-use rustix::mount::{UnmountFlags, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use vdsokit_bpf::Error;
 
 fn error(text: &str) -> Error {
@@ -81,16 +81,10 @@ fn the_list_says_what_there_is() {
 #[test]
 #[ignore = "runs in the lab: cargo xtask vm kernel-no-btf"]
 fn a_kernel_without_types_is_refused_politely() {
-    unmount("/sys", UnmountFlags::DETACH).unwrap();
+    let flags = MountFlags::empty();
+    mount("none", "/sys/kernel/btf", "tmpfs", flags, None).unwrap();
     let error = Kernel::running().unwrap_err();
     println!("{error}");
     assert!(matches!(error, Error::NoBtf { .. }));
-    rustix::mount::mount(
-        "sysfs",
-        "/sys",
-        "sysfs",
-        rustix::mount::MountFlags::empty(),
-        None,
-    )
-    .unwrap();
+    unmount("/sys/kernel/btf", UnmountFlags::empty()).unwrap();
 }

@@ -53,6 +53,10 @@ messages! {
          [var.x.fields.class]\ntype = \"u8\"\n"
     );
     no_bytes: about("[var.a]\ntype = \"f64[0]\"\n[var.b]\ntype = \"str[0]\"\n");
+    events_without_a_kernel_variable: about(
+        "[var.a]\ntype = \"u8\"\nafter = \"sched_process_fork\"\n[var.b]\nkernel = \"x\"\n\
+         [var.b.fields.c]\ntype = \"u8\"\n[var.d]\ntype = \"u8\"\nkernel = \"x\"\nafter = [1]\n"
+    );
     too_many_bytes: about("[var.a]\ntype = \"u64[8193]\"\n[var.b.fields.c]\ntype = \"str[65536]\"\n[var.b.fields.d]\ntype = \"u8\"\n");
     a_text_that_is_too_long: about("[var.place]\ntype = \"str[4]\"\ninit = \"Kiel\"\n");
     a_text_with_a_nul: about("[var.place]\ntype = \"str[4]\"\ninit = \"a\\u0000\"\n");
@@ -73,4 +77,24 @@ messages! {
     a_record_in_a_record: about("[var.wind.fields.gusts.fields.first]\ntype = \"f64\"\n");
     a_doc_that_is_too_long: about(&format!("[var.a]\ntype = \"u8\"\ndoc = \"{}\"\n", "x".repeat(4097)))
         .replace(&"x".repeat(4097), "x…");
+}
+
+#[test]
+fn what_the_kernel_has_for_a_variable_is_read() {
+    let text = format!(
+        "{HEAD}[var.a]\ntype = \"u8\"\nkernel = \"x.y\"\nafter = \"one\"\n[var.b]\nafter = \
+         [\"one\", \"fexit:two\"]\n[var.b.fields.c]\ntype = \"u8\"\nkernel = \"z\"\n[var.d]\ntype = \
+         \"u8\"\n"
+    );
+    let declaration = Declaration::parse("weather.toml", &text).unwrap();
+    let [a, b, d] = declaration.variables() else {
+        panic!("three variables");
+    };
+    assert_eq!(
+        (a.kernel.as_str(), a.after.as_slice()),
+        ("x.y", &["one".to_owned()][..])
+    );
+    assert_eq!(b.kind.fields()[0].kernel, "z");
+    assert_eq!(b.after, ["one", "fexit:two"]);
+    assert!(d.kernel.is_empty() && d.after.is_empty());
 }

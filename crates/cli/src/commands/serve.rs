@@ -35,7 +35,12 @@ pub(crate) struct Arguments {
     kernel: Vec<String>,
     /// Besides each tick, copy the kernel's variables at once after this event: a tracepoint
     /// such as `sched_process_fork`, `fexit:FUNCTION` or `fentry:FUNCTION`; may be given again
-    #[arg(long, value_name = "EVENT", requires = "kernel")]
+    #[arg(
+        long,
+        value_name = "EVENT",
+        requires = "kernel",
+        conflicts_with = "file"
+    )]
     on: Vec<String>,
     /// Set the kernel up to publish, and leave it to that: `vdso retire` ends it
     #[arg(long, conflicts_with = "stdin")]

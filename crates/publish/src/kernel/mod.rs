@@ -72,8 +72,8 @@ pub struct Started {
     image: Vec<u8>,
 }
 
-/// Lets `kernel` publish the variables of `image`. From then on no privilege is needed
-/// ([`drop_privileges`]).
+/// Lets `kernel` publish the variables of `image`. Once that has a [name](Started::serve), no
+/// privilege is needed any more ([`drop_privileges`]).
 ///
 /// # Errors
 /// [`Error::Kernel`] says what stands in the way; [`Error::Unbound`] names a variable that

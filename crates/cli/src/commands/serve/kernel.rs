@@ -46,8 +46,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<Option<ExitCode>> {
         Source::Ours(publishing) => {
             let image = published::host_image(&publishing.declaration)?;
             let started = kernel::start(&publishing.kernel, &image, &publishing.bindings)?;
-            // From here on nothing is done that only a privileged process may do.
-            kernel::drop_privileges().into_diagnostic()?;
             if publishing.has_header {
                 let name = format!("{}.h", publishing.declaration.library());
                 let text = header(&publishing.declaration);
@@ -61,6 +59,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Option<ExitCode>> {
             started.serve(&publishing.path)?
         }
     };
+    // From here on nothing is done that only a privileged process may do.
+    kernel::drop_privileges().into_diagnostic()?;
     serve(relay, &stop, arguments).map(Some)
 }
 
