@@ -85,7 +85,8 @@ fn compare_clocks(workshop: &Workshop, counts: &Counts) -> Result<(), String> {
         let [Some(c), Some(rust)] = *both else {
             return Err(format!("{check}: {call} was not counted with both clocks"));
         };
-        let held = call.starts_with("clock_gettime");
+        // In a time namespace ours goes its slow way.
+        let held = check == own::COUNT && call.starts_with("clock_gettime");
         show(format!("{call}, {check}"), [c, rust].map(u64::from), held);
     }
     if counts.is_empty() {
