@@ -140,7 +140,7 @@ pub const CHECKS: &[Check] = &[
     inside(
         "selftest-getrandom",
         "the kernel's own test of its vDSO",
-        &["vdso_test_getrandom", "bench-single"],
+        &["vdso_test_getrandom"],
     ),
     inside(
         "selftest-timens",
@@ -154,6 +154,11 @@ pub const CHECKS: &[Check] = &[
     ),
 ];
 
+/// Booting, a kernel panics that does not see five ticks while its counter runs through ten of
+/// 4 GHz (`arch/x86/kernel/apic/io_apic.c`, `timer_irq_works`). The emulator's counter is the
+/// host's: on a busy host it has run through them before the emulator could deliver as many.
+const COMMAND_LINE: &str = "tsc=reliable no_timer_check";
+
 const fn inside(name: &'static str, why: &'static str, command: &'static [&'static str]) -> Check {
     Check {
         name,
@@ -161,7 +166,7 @@ const fn inside(name: &'static str, why: &'static str, command: &'static [&'stat
         command,
         needs: NEEDS,
         kernels: OWN,
-        command_line: "tsc=reliable",
+        command_line: COMMAND_LINE,
         seconds: 120,
     }
 }
@@ -247,7 +252,7 @@ pub fn sources(workshop: &Workshop, series: &str) -> Result<PathBuf, Error> {
     }
     let archive = debian::file(workshop, &package, &format!("usr/src/{package}.tar.xz"))?;
     // Whole trees only: unpack beside the place, then rename.
-    let fresh = tree.with_extension(std::process::id().to_string());
+    let fresh = directory(workshop).join(format!(".edited-{series}.{}", std::process::id()));
     fs::create_dir_all(&fresh).map_err(Error::file(&fresh))?;
     output_of(
         Command::new("tar")

@@ -47,9 +47,11 @@ pub(crate) fn step() -> Outcome {
     }
     let checks: Vec<&Check> = own::CHECKS.iter().collect();
     let mut counts = Counts::new();
-    let outcome = vm::run_checks(&checks, false, |boot| count(boot, &mut counts))?;
-    compare_clocks(&workshop, &counts)?;
-    Ok(outcome)
+    let outcome = vm::run_checks(&checks, false, |boot| count(boot, &mut counts));
+    // Shown whatever else failed.
+    let compared = compare_clocks(&workshop, &counts);
+    let end = outcome?;
+    compared.map(|()| end)
 }
 
 /// Instructions of each call, by check and call: with the clock in C, and in Rust.
@@ -85,7 +87,8 @@ fn compare_clocks(workshop: &Workshop, counts: &Counts) -> Result<(), String> {
         let [Some(c), Some(rust)] = *both else {
             return Err(format!("{check}: {call} was not counted with both clocks"));
         };
-        let held = call.starts_with("clock_gettime");
+        // In a time namespace ours goes its slow way.
+        let held = check == own::COUNT && call.starts_with("clock_gettime");
         show(format!("{call}, {check}"), [c, rust].map(u64::from), held);
     }
     if counts.is_empty() {

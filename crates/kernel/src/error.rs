@@ -29,7 +29,7 @@ pub enum Error {
     },
     /// A tree that can have functions, but not the clock.
     #[error("the clock can't take the place of that of Linux {version}: {why}")]
-    #[diagnostic(help("it reads the data page as Linux 6.1 to 6.12 have it; nothing was changed"))]
+    #[diagnostic(help("it reads the data page as Linux 6.12 has it; nothing was changed"))]
     NoClock {
         /// The kernel's version.
         version: String,

@@ -46,6 +46,8 @@ pub struct Tree {
 
 /// Where the vDSO of x86 is built.
 pub(crate) const VDSO: &str = "arch/x86/entry/vdso";
+/// How the kernel's own clock reads the data page.
+const READER: &str = "arch/x86/include/asm/vdso/gettimeofday.h";
 const GENERIC_PAGES: &str = "arch/x86/include/asm/vdso/vsyscall.h";
 
 impl Tree {
@@ -96,14 +98,23 @@ impl Tree {
 
     /// Refuses a tree whose clock functions the clock in Rust can't stand in for.
     pub(crate) fn has_room_for_clock(&self) -> Result<(), Error> {
-        match self.layout {
-            Layout::Classic => Ok(()),
-            Layout::Generic { .. } => Err(Error::NoClock {
-                version: self.version.clone(),
-                why: "its data page is the generic data store's, which the clock does not read"
-                    .into(),
-            }),
+        let refuse = |why: String| Error::NoClock {
+            version: self.version.clone(),
+            why,
+        };
+        if self.layout != Layout::Classic {
+            return Err(refuse(
+                "its data page is the generic data store's, which the clock does not read".into(),
+            ));
         }
+        let reader = self.read(Path::new(READER))?.unwrap_or_default();
+        if !reader.contains("max_cycles") {
+            return Err(refuse(format!(
+                "its data page does not say how many ticks can be multiplied: {READER} has no \
+                 max_cycles"
+            )));
+        }
+        Ok(())
     }
 
     /// What may go into its files.

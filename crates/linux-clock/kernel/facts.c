@@ -34,11 +34,7 @@ void vdsokit_clock_facts(void)
 	PLACE(SEQUENCE, vdso_data, seq);
 	PLACE(MODE, vdso_data, clock_mode);
 	PLACE(CYCLE_LAST, vdso_data, cycle_last);
-#ifdef CONFIG_GENERIC_VDSO_OVERFLOW_PROTECT
-	SAY(MAX_CYCLES, "Option<usize> = Some(%c0)", offsetof(struct vdso_data, max_cycles));
-#else
-	SAY(MAX_CYCLES, "Option<usize> = None", 0);
-#endif
+	PLACE(MAX_CYCLES, vdso_data, max_cycles);
 	PLACE(MULT, vdso_data, mult);
 	PLACE(SHIFT, vdso_data, shift);
 	PLACE(BASE, vdso_data, basetime);

@@ -39,7 +39,8 @@ pub(crate) fn tsc(source: impl Source) -> u64 {
 pub(crate) fn nanoseconds(data: Page, reading: u64, base: u64) -> u64 {
     let ticks = reading.wrapping_sub(data.word(facts::CYCLE_LAST));
     let (mult, shift) = (data.half(facts::MULT), data.half(facts::SHIFT));
-    if ticks <= most(data) {
+    // As many as fit 64 bits with the multiplier.
+    if ticks <= data.word(facts::MAX_CYCLES) {
         return ticks.wrapping_mul(mult.into()).wrapping_add(base) >> (shift & 63);
     }
     // Not ordered among all CPUs, the counter may be a little behind the one that the
@@ -55,20 +56,10 @@ pub(crate) fn nanoseconds(data: Page, reading: u64, base: u64) -> u64 {
 #[inline(always)]
 pub(crate) fn nanoseconds_soon(data: Page, reading: u64, base: u64) -> Option<u64> {
     let ticks = reading.wrapping_sub(data.word(facts::CYCLE_LAST));
-    (ticks <= most(data)).then(|| {
+    (ticks <= data.word(facts::MAX_CYCLES)).then(|| {
         let product = ticks.wrapping_mul(data.half(facts::MULT).into());
         product.wrapping_add(base) >> (data.half(facts::SHIFT) & 63)
     })
-}
-
-/// Ticks whose product fits 64 bits. Where the page doesn't say, as many as fit with any
-/// multiplier: Linux before 6.8 has them overflow.
-#[inline(always)]
-fn most(data: Page) -> u64 {
-    match facts::MAX_CYCLES {
-        Some(place) => data.word(place),
-        None => u32::MAX as u64 >> 1,
-    }
 }
 
 /// Nanoseconds of KVM's and Xen's clock (`pvclock-abi.h`): of virtual CPU 0, which is

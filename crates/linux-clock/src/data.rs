@@ -156,10 +156,11 @@ pub(crate) fn consistent(
 #[inline(always)]
 pub(crate) fn mostly(
     source: impl Source,
+    part: usize,
     clock: u32,
     read: impl Fn(Page, Moment) -> Option<Moment>,
 ) -> Option<Moment> {
-    let data = source.shown();
+    let data = source.shown().skip(part);
     let number = data.begin(facts::SEQUENCE);
     if number & 1 != 0 {
         return None;

@@ -19,7 +19,7 @@ pub(crate) mod facts {
     pub(crate) const MULT: usize = 16;
     pub(crate) const SHIFT: usize = 24;
     pub(crate) const CYCLE_LAST: usize = 32;
-    pub(crate) const MAX_CYCLES: Option<usize> = Some(40);
+    pub(crate) const MAX_CYCLES: usize = 40;
     pub(crate) const MINUTES_WEST: usize = 48;
     pub(crate) const DST: usize = 56;
     pub(crate) const RESOLUTION: usize = 64;
@@ -91,7 +91,11 @@ impl Machine {
         for part in [0, facts::RAW] {
             set(&machine.shown, part + facts::MODE, facts::MODE_TSC.into());
             set(&machine.shown, part + facts::MULT, 1);
-            set(&machine.shown, part + 40, u64::from(u32::MAX));
+            set(
+                &machine.shown,
+                part + facts::MAX_CYCLES,
+                u64::from(u32::MAX),
+            );
         }
         machine
     }
@@ -388,7 +392,7 @@ proptest! {
         set(&machine.shown, facts::SHIFT, shift.into());
         // As the kernel computes it: what can be multiplied and added to any base.
         let most = (u64::MAX - base).checked_div(mult.into()).unwrap_or(u64::MAX);
-        set(&machine.shown, 40, most);
+        set(&machine.shown, facts::MAX_CYCLES, most);
         Machine::base(&machine.shown, 0, MONOTONIC, seconds, base);
         let exact = (u128::from(ticks) * u128::from(mult) + u128::from(base)) >> shift;
         prop_assume!(exact < 1 << 63);

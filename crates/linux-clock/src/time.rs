@@ -40,9 +40,15 @@ pub(crate) struct Timezone {
 /// program by a signal.
 #[inline(always)]
 pub(crate) unsafe fn clock_gettime(source: impl Source, clock: u32, time: *mut Timespec) -> i32 {
-    if set_of(clock) & facts::FINE_CLOCKS != 0
-        && let Some(now) = quickly(source, clock)
-    {
+    let set = set_of(clock);
+    let now = if set & (facts::FINE_CLOCKS | facts::RAW_CLOCKS) != 0 {
+        quickly(source, part_of(set), clock)
+    } else if set & facts::COARSE_CLOCKS != 0 {
+        mostly(source, 0, clock, |_, base| Some(base)).map(timespec)
+    } else {
+        None
+    };
+    if let Some(now) = now {
         // SAFETY: the caller vouches for the pointer.
         unsafe { time.write(now) };
         return 0;
@@ -63,7 +69,7 @@ pub(crate) unsafe fn gettimeofday(
     zone: *mut Timezone,
 ) -> i32 {
     if !time.is_null() {
-        let now = match quickly(source, facts::REALTIME) {
+        let now = match quickly(source, 0, facts::REALTIME) {
             Some(now) => now,
             None => {
                 let mut now = Timespec::default();
@@ -150,10 +156,17 @@ fn set_of(clock: u32) -> u32 {
     if clock < facts::CLOCKS { 1 << clock } else { 0 }
 }
 
+/// Where in the data page the part is that has this clock's counter.
+#[inline(always)]
+fn part_of(set: u32) -> usize {
+    // Multiplied, or the compiler makes two of all that follows.
+    facts::RAW * usize::from(set & facts::RAW_CLOCKS != 0)
+}
+
 /// A fine clock's time where nothing is in the way of it.
 #[inline(always)]
-fn quickly(source: impl Source, clock: u32) -> Option<Timespec> {
-    let now = mostly(source, clock, |data, base| {
+fn quickly(source: impl Source, part: usize, clock: u32) -> Option<Timespec> {
+    let now = mostly(source, part, clock, |data, base| {
         if data.half(facts::MODE) != facts::MODE_TSC {
             return None;
         }
@@ -174,9 +187,7 @@ unsafe fn slowly(source: impl Source, clock: u32, time: *mut Timespec) -> i32 {
     let now = if set & facts::COARSE_CLOCKS != 0 {
         consistent(source, 0, clock, |_, base| Some(base))
     } else if set & (facts::FINE_CLOCKS | facts::RAW_CLOCKS) != 0 {
-        // Multiplied, or the compiler makes two of all that follows.
-        let part = facts::RAW * usize::from(set & facts::RAW_CLOCKS != 0);
-        consistent(source, part, clock, |data, base| {
+        consistent(source, part_of(set), clock, |data, base| {
             let reading = counter::read(source, data.half(facts::MODE))?;
             Some(Moment {
                 nanoseconds: counter::nanoseconds(data, reading, base.nanoseconds),

@@ -25,7 +25,8 @@ pub(super) fn rules() -> String {
 }
 
 /// The kernel's compiler says in assembly what its headers have, sed makes Rust of that, and
-/// rustc an object. An assembler of the compiler's own would rewrite what sed has to find.
+/// rustc an object. An assembler of the compiler's own would rewrite what sed has to find. make
+/// names its job server to rustc and does not let it in.
 const RULES: &str = r"
 vdsokit-clock := $(srctree)/@CLOCK@
 vdsokit-facts := $(obj)/vdsokit/clock/facts
@@ -39,7 +40,7 @@ $(vdsokit-facts).generated: $(vdsokit-facts).s $(vdsokit-clock)/facts.sed FORCE
 	$(call if_changed,vdsokit_facts)
 
 quiet_cmd_vdsokit_clock = RUSTC   $@
-      cmd_vdsokit_clock = @FACTS@=$(abspath $(vdsokit-facts)).generated \
+      cmd_vdsokit_clock = env -u MAKEFLAGS @FACTS@=$(abspath $(vdsokit-facts)).generated \
 	$(RUSTC) @OPTIONS@ --emit=obj=$@ $(vdsokit-clock)/lib.rs
 
 $(obj)/vdsokit/clock/clock.o: $(vdsokit-facts).generated @SOURCES@ FORCE
