@@ -5,10 +5,10 @@
 )]
 
 use crate::arch;
-use core::sync::atomic::Ordering;
-use vdsokit_clock::page::{RECORD_SIZE, record_offset, source_offset};
+use core::sync::atomic::{Ordering, compiler_fence};
+use vdsokit_clock::page::{RECORD_SIZE, record_offset};
 use vdsokit_clock::{Clock, Line, Record};
-use vdsokit_vvar::latch::{self, Copy, Latch, Word};
+use vdsokit_vvar::latch::{self, Copy, Latch, Reading, Word};
 
 /// Words of a record's latch.
 const WORDS: usize = latch::size_of(RECORD_SIZE) / 8;
@@ -23,18 +23,6 @@ impl Id {
         (clock < Clock::RECORDS as u32).then_some(Self(clock))
     }
 
-    /// What the publisher says of where this clock's time comes from; a hint:
-    /// see [`source_offset`].
-    #[inline(always)]
-    pub(crate) fn source(self) -> u64 {
-        // SAFETY: (1) the vvar pages are mapped behind the image, readable, for
-        // as long as the image is; (2) `source_offset` is within the first page
-        // for every number that `new` lets through, and a multiple of 8; (3) it
-        // is an atomic, and the publisher stores it as one.
-        let word = unsafe { &*arch::vvar().add(source_offset(self.0)).cast::<Word>() };
-        word.load(Ordering::Relaxed)
-    }
-
     /// Reads the clock's record through its latch.
     #[inline(always)]
     pub(crate) fn read<R: Default>(self, decode: impl Fn(Copy<'static>) -> R) -> R {
@@ -43,16 +31,19 @@ impl Id {
             .unwrap_or_default()
     }
 
-    /// Reads the clock's record; none when it was published anew meanwhile.
+    /// Begins to read the clock's record.
     #[inline(always)]
-    pub(crate) fn try_read<R>(self, decode: impl FnOnce(Copy<'static>) -> Option<R>) -> Option<R> {
-        self.latch()?.try_read(decode)?
+    pub(crate) fn begin_reading(self) -> Option<Reading<'static>> {
+        Some(self.latch()?.begin_reading())
     }
 
     /// There is one: the number of words is odd, and known to the compiler.
     #[inline(always)]
     fn latch(self) -> Option<Latch<'static>> {
-        // SAFETY: as in `source`, for `record_offset` and all words of a latch.
+        // SAFETY: (1) the vvar pages are mapped behind the image, readable, for
+        // as long as the image is; (2) a latch at `record_offset` is within the
+        // first page for every number that `new` lets through, and a multiple of
+        // 8; (3) its words are atomics, and the publisher stores them as such.
         let words = unsafe {
             &*arch::vvar()
                 .add(record_offset(self.0))
@@ -62,12 +53,19 @@ impl Id {
     }
 }
 
-/// The time at `ticks` by a record's lines, while the record says `source`.
+/// The time at `ticks` by a record's lines.
 #[inline(always)]
-pub(crate) fn lines(copy: Copy<'_>, source: u64, ticks: u64) -> Option<(i64, u64)> {
-    if copy.word(Record::SOURCE) != source {
-        return None;
+pub(crate) fn lines(copy: Copy<'_>, ticks: u64) -> Option<(i64, u64)> {
+    let line = |first| {
+        let word = move |at| copy.word(first + at);
+        (ticks.wrapping_sub(word(Line::START)) < word(Line::LENGTH)).then_some(word)
+    };
+    if let Some(word) = line(Record::FIRST) {
+        return Some(Line::extend(word, ticks));
     }
-    Line::read(|at| copy.word(Record::CURRENT + at), ticks)
-        .or_else(|| Line::read(|at| copy.word(Record::FORMER + at), ticks))
+    let word = line(Record::SECOND)?;
+    // No instruction, but it keeps the compiler from computing which line it is:
+    // that would have to be waited for, and a branch is foretold.
+    compiler_fence(Ordering::SeqCst);
+    Some(Line::extend(word, ticks))
 }

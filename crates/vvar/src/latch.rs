@@ -128,10 +128,49 @@ impl<'m> Latch<'m> {
     /// elsewhere.
     #[inline(always)]
     pub fn try_read<R>(&self, decode: impl FnOnce(Copy<'m>) -> R) -> Option<R> {
+        let reading = self.begin_reading();
+        let value = decode(reading.copy());
+        reading.is_whole().then_some(value)
+    }
+
+    /// [`try_read`](Self::try_read) in two steps, for readers that go different ways
+    /// after it: what was loaded from [`Reading::copy`] counts only if
+    /// [`Reading::is_whole`] says so afterwards.
+    #[inline(always)]
+    #[must_use]
+    pub fn begin_reading(&self) -> Reading<'m> {
         let before = self.sequence.load(Ordering::Acquire);
-        let value = decode(Copy(self.copy(before)));
+        Reading {
+            sequence: self.sequence,
+            before,
+            copy: Copy(self.copy(before)),
+        }
+    }
+}
+
+/// A read that has begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'m> {
+    sequence: &'m Word,
+    before: u64,
+    copy: Copy<'m>,
+}
+
+impl<'m> Reading<'m> {
+    /// What is read from.
+    #[inline(always)]
+    #[must_use]
+    pub fn copy(&self) -> Copy<'m> {
+        self.copy
+    }
+
+    /// Whether all that was loaded so far was written by one write. Acquire, as
+    /// [`Latch::read`].
+    #[inline(always)]
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
         fence(Ordering::Acquire);
-        (self.sequence.load(Ordering::Relaxed) == before).then_some(value)
+        self.sequence.load(Ordering::Relaxed) == self.before
     }
 }
 
