@@ -28,14 +28,22 @@ fn gettime(calls: Calls, clock: Clock) -> impl FnMut() {
     let call = calls.clock_gettime;
     let mut time = Timespec::default();
     // SAFETY: a pointer to a local variable.
-    move || each(CALLS, || unsafe { call(clock.id(), black_box(&raw mut time)) })
+    move || {
+        each(CALLS, || unsafe {
+            call(clock.id(), black_box(&raw mut time))
+        })
+    }
 }
 
 fn getcpu(calls: Calls) -> impl FnMut() {
     let call = calls.getcpu;
     let (mut cpu, mut node) = (0, 0);
     // SAFETY: pointers to local variables.
-    move || each(CALLS, || unsafe { call(&raw mut cpu, &raw mut node, null_mut()) })
+    move || {
+        each(CALLS, || unsafe {
+            call(&raw mut cpu, &raw mut node, null_mut())
+        })
+    }
 }
 
 fn libc_getcpu() -> impl FnMut() {
@@ -153,12 +161,32 @@ fn main() {
 
     let per_call = f64::from(CALLS) / f64::from(CALLS / 8);
     figures.print(&[
-        Limit::ratio("counter : kernel's vDSO", "monotonic, counter", "monotonic, kernel's", 0.92),
-        Limit::ratio("counter : bare rdtscp", "monotonic, counter", "rdtscp", 1.15),
-        Limit::ratio("kernel : kernel's vDSO", "monotonic, kernel", "monotonic, kernel's", 1.10),
+        Limit::ratio(
+            "counter : kernel's vDSO",
+            "monotonic, counter",
+            "monotonic, kernel's",
+            0.92,
+        ),
+        Limit::ratio(
+            "counter : bare rdtscp",
+            "monotonic, counter",
+            "rdtscp",
+            1.15,
+        ),
+        Limit::ratio(
+            "kernel : kernel's vDSO",
+            "monotonic, kernel",
+            "monotonic, kernel's",
+            1.10,
+        ),
         Limit::ratio("coarse : kernel's vDSO", "coarse", "coarse, kernel's", 0.75),
         Limit::ratio("getcpu : libc's", "getcpu", "getcpu, libc's", 1.0),
-        Limit::ratio("getrandom, 32 bytes : kernel's", "getrandom", "getrandom, kernel's", 1.05),
+        Limit::ratio(
+            "getrandom, 32 bytes : kernel's",
+            "getrandom",
+            "getrandom, kernel's",
+            1.05,
+        ),
         Limit::nanoseconds("publish a time update, 9 clocks", "update", per_call, 100.0),
     ]);
 }

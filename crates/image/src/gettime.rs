@@ -6,7 +6,6 @@
 
 use crate::page::{Id, lines};
 use crate::{arch, link};
-use core::sync::atomic::{Ordering, compiler_fence};
 use vdsokit_clock::{Clock, Line, NANOSECONDS, Record, Source, split};
 
 /// C's `struct timespec` on 64-bit Linux.
@@ -20,23 +19,6 @@ pub struct Timespec {
 }
 
 impl Timespec {
-    /// [`new`](Self::new) for less than two seconds, without a division; none for
-    /// more. A base is set anew at each update: mostly it is less than one.
-    #[inline(always)]
-    fn soon((mut seconds, mut nanoseconds): (i64, u64)) -> Option<Self> {
-        if nanoseconds >= NANOSECONDS {
-            // No instruction, but it keeps the compiler from making a choice
-            // between two values of this branch, which is foretold.
-            compiler_fence(Ordering::SeqCst);
-            nanoseconds -= NANOSECONDS;
-            seconds = seconds.wrapping_add(1);
-        }
-        (nanoseconds < NANOSECONDS).then_some(Self {
-            seconds,
-            nanoseconds: nanoseconds as i64,
-        })
-    }
-
     /// The time that is so many nanoseconds over a second.
     #[inline(always)]
     pub(crate) fn new((seconds, nanoseconds): (i64, u64)) -> Self {
@@ -55,39 +37,60 @@ impl Timespec {
 /// pointer ends the program by a signal, as with Linux's own vDSO.
 #[inline(always)]
 pub unsafe fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
-    if let Some(reading) = Id::new(clock).and_then(Id::begin_reading) {
-        let copy = reading.copy();
-        match copy.word(Record::SOURCE) as u8 {
-            Source::COUNTER => {
-                // The counter comes last of what has to be waited for: after it
-                // there is as little as possible. There need be no order between
-                // it and the record (`vdsokit_clock`).
-                let ticks = arch::counter();
-                if let Some(seen) = lines(copy, ticks).and_then(Timespec::soon)
-                    && reading.is_whole()
-                {
-                    // SAFETY: the caller vouches for the pointer.
-                    unsafe { time.write(seen) };
-                    return 0;
-                }
+    let Some(id) = Id::new(clock) else {
+        // SAFETY: the caller vouches for the pointer.
+        return unsafe { otherwise(clock, time) };
+    };
+    // The hint: so the counter is read first of all and the record while that is
+    // under way, for which there need be no order between them (`vdsokit_clock`).
+    match id.source() as u8 {
+        Source::COUNTER => {
+            if let Some(seen) = id.first_line() {
+                // SAFETY: the caller vouches for the pointer.
+                unsafe { time.write(seen) };
+                return 0;
             }
-            Source::FIXED => {
-                let seen = fixed(copy);
-                if reading.is_whole() {
-                    // SAFETY: the caller vouches for the pointer.
-                    unsafe { time.write(seen) };
-                    return 0;
-                }
-            }
-            Source::KERNEL => {
-                if let Some(kernel) = link::clock_gettime()
-                    && reading.is_whole()
-                {
-                    return kernel(clock, time);
-                }
-            }
-            _ => {}
+            // SAFETY: the caller vouches for the pointer.
+            return unsafe { again(clock, time) };
         }
+        Source::FIXED => {
+            let seen = id.try_read(|copy| {
+                (copy.word(Record::SOURCE) as u8 == Source::FIXED).then(|| fixed(copy))
+            });
+            if let Some(seen) = seen {
+                // SAFETY: the caller vouches for the pointer.
+                unsafe { time.write(seen) };
+                return 0;
+            }
+        }
+        Source::KERNEL => {
+            if let Some(kernel) = link::clock_gettime() {
+                return kernel(clock, time);
+            }
+        }
+        _ => {}
+    }
+    // SAFETY: the caller vouches for the pointer.
+    unsafe { otherwise(clock, time) }
+}
+
+/// [`clock_gettime`] where the first line has no answer: mostly the second one has.
+///
+/// # Safety
+/// `time` is what `clock_gettime(2)` takes.
+#[inline(never)]
+unsafe extern "C" fn again(clock: u32, time: *mut Timespec) -> i32 {
+    let ticks = arch::counter();
+    let seen = Id::new(clock).and_then(|id| {
+        id.try_read(|copy| match Source::from_word(copy.word(Record::SOURCE)) {
+            Source::Counter { .. } => lines(copy, ticks),
+            _ => None,
+        })
+    });
+    if let Some(seen) = seen {
+        // SAFETY: the caller vouches for the pointer.
+        unsafe { time.write(Timespec::new(seen)) };
+        return 0;
     }
     // SAFETY: the caller vouches for the pointer.
     unsafe { otherwise(clock, time) }

@@ -5,10 +5,13 @@
 )]
 
 use crate::arch;
-use core::sync::atomic::{Ordering, compiler_fence};
-use vdsokit_clock::page::{RECORD_SIZE, record_offset};
-use vdsokit_clock::{Clock, Line, Record};
-use vdsokit_vvar::latch::{self, Copy, Latch, Reading, Word};
+use crate::gettime::Timespec;
+use core::arch::asm;
+use core::hint::cold_path;
+use core::sync::atomic::Ordering;
+use vdsokit_clock::page::{RECORD_SIZE, record_offset, source_offset};
+use vdsokit_clock::{Clock, Line, NANOSECONDS, Record, Source};
+use vdsokit_vvar::latch::{self, Copy, Latch, Word};
 
 /// Words of a record's latch.
 const WORDS: usize = latch::size_of(RECORD_SIZE) / 8;
@@ -23,6 +26,15 @@ impl Id {
         (clock < Clock::RECORDS as u32).then_some(Self(clock))
     }
 
+    /// What the publisher says of where this clock's time comes from; a hint:
+    /// see [`source_offset`].
+    #[inline(always)]
+    pub(crate) fn source(self) -> u64 {
+        // SAFETY: as in `latch`, for `source_offset`.
+        let word = unsafe { &*arch::vvar().add(source_offset(self.0)).cast::<Word>() };
+        word.load(Ordering::Relaxed)
+    }
+
     /// Reads the clock's record through its latch.
     #[inline(always)]
     pub(crate) fn read<R: Default>(self, decode: impl Fn(Copy<'static>) -> R) -> R {
@@ -31,10 +43,43 @@ impl Id {
             .unwrap_or_default()
     }
 
-    /// Begins to read the clock's record.
+    /// Reads the clock's record; none when it was published anew meanwhile.
     #[inline(always)]
-    pub(crate) fn begin_reading(self) -> Option<Reading<'static>> {
-        Some(self.latch()?.begin_reading())
+    pub(crate) fn try_read<R>(self, decode: impl FnOnce(Copy<'static>) -> Option<R>) -> Option<R> {
+        self.latch()?.try_read_opaquely(opaque, decode)?
+    }
+
+    /// The time by the counter, if the record is a fast counter's and its first line
+    /// answers, within the second of its base.
+    ///
+    /// The counter is read first, and the record while that is under way.
+    #[inline(always)]
+    pub(crate) fn first_line(self) -> Option<Timespec> {
+        let ticks = arch::counter_for_line();
+        self.try_read(|copy| {
+            if copy.word(Record::SOURCE) as u8 != Source::FAST_COUNTER {
+                cold_path();
+                return None;
+            }
+            // SAFETY: a copy has a record's words.
+            let (since, nanoseconds) = unsafe { arch::on_line(copy.words().as_ptr(), ticks) };
+            let first = |at| copy.word(Record::FIRST + at);
+            if since >= first(Line::LENGTH) {
+                cold_path();
+                return None;
+            }
+            // Loaded here, not below, so that the compiler has two branches, which
+            // are foretold, and not one on the sum of two conditions.
+            let seconds = first(Line::SECONDS) as i64;
+            if nanoseconds >= NANOSECONDS {
+                cold_path();
+                return None;
+            }
+            Some(Timespec {
+                seconds,
+                nanoseconds: nanoseconds as i64,
+            })
+        })
     }
 
     /// There is one: the number of words is odd, and known to the compiler.
@@ -53,19 +98,20 @@ impl Id {
     }
 }
 
+/// The same words: the compiler doesn't see that.
+#[inline(always)]
+fn opaque(words: &[Word]) -> &[Word] {
+    let mut at = words.as_ptr();
+    // SAFETY: (1) the assembly is empty; (2) so these are the words that came in.
+    unsafe {
+        asm!("/* {0} */", inout(reg) at, options(nostack, preserves_flags, nomem));
+        core::slice::from_raw_parts(at, words.len())
+    }
+}
+
 /// The time at `ticks` by a record's lines.
 #[inline(always)]
 pub(crate) fn lines(copy: Copy<'_>, ticks: u64) -> Option<(i64, u64)> {
-    let line = |first| {
-        let word = move |at| copy.word(first + at);
-        (ticks.wrapping_sub(word(Line::START)) < word(Line::LENGTH)).then_some(word)
-    };
-    if let Some(word) = line(Record::FIRST) {
-        return Some(Line::extend(word, ticks));
-    }
-    let word = line(Record::SECOND)?;
-    // No instruction, but it keeps the compiler from computing which line it is:
-    // that would have to be waited for, and a branch is foretold.
-    compiler_fence(Ordering::SeqCst);
-    Some(Line::extend(word, ticks))
+    let line = |first| Line::read(|at| copy.word(first + at), ticks);
+    line(Record::FIRST).or_else(|| line(Record::SECOND))
 }

@@ -2,10 +2,13 @@
 
 use super::image::counter::ticks;
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Rounds, each a batch of everything that is compared.
 const ROUNDS: usize = 5000;
+
+/// How often what is to be done in between is done.
+const PERIOD: Duration = Duration::from_millis(5);
 
 /// Calls a function so many times; what it returns counts as used.
 #[inline(always)]
@@ -46,11 +49,15 @@ impl<'a> Figures<'a> {
         });
     }
 
-    /// Measures everything, with something to be done before each round.
+    /// Measures everything, with something to be done every 5 ms.
     pub(crate) fn measure(&mut self, mut between: impl FnMut()) {
         let (start, start_ticks) = (Instant::now(), ticks());
+        let mut last = start;
         for round in 0..ROUNDS {
-            between();
+            if last.elapsed() >= PERIOD {
+                between();
+                last = Instant::now();
+            }
             for subject in &mut self.subjects {
                 if round % 8 == 0 {
                     // Into the caches again what the others have driven out.
@@ -71,7 +78,7 @@ impl<'a> Figures<'a> {
     /// Nanoseconds of one call; none when it was not measured.
     fn nanoseconds(&self, name: &str) -> Option<f64> {
         let subject = self.subjects.iter().find(|one| one.name == name)?;
-        let took = *subject.took.get(ROUNDS / 10)?;
+        let took = *subject.took.get(ROUNDS / 20)?;
         Some(took as f64 * self.nanoseconds_a_tick / f64::from(self.calls))
     }
 
@@ -95,7 +102,11 @@ impl<'a> Figures<'a> {
                     "{:36} {measured:10.3} {:10.2}{}",
                     limit.what,
                     limit.at_most,
-                    if measured <= limit.at_most { "" } else { "  missed" }
+                    if measured <= limit.at_most {
+                        ""
+                    } else {
+                        "  missed"
+                    }
                 ),
                 None => println!("{:36} not on this machine", limit.what),
             }
