@@ -40,10 +40,6 @@ impl Source {
     pub const KERNEL: u8 = 3;
     /// Kind of [`Source::Counter`].
     pub const COUNTER: u8 = 1;
-    /// Kind of [`Source::Counter`] in a record whose lines have rates below one
-    /// nanosecond a tick, as those of most counters are: a reader needs no
-    /// [`Line::WHOLE`] then.
-    pub const FAST_COUNTER: u8 = 6;
     /// Kind of [`Source::KernelClock`].
     pub const KERNEL_CLOCK: u8 = 4;
     /// Kind of [`Source::Fixed`].
@@ -74,7 +70,7 @@ impl Source {
     pub const fn from_word(word: u64) -> Self {
         match word as u8 {
             Self::KERNEL => Self::Kernel,
-            Self::COUNTER | Self::FAST_COUNTER => Self::Counter {
+            Self::COUNTER => Self::Counter {
                 monotonic: word & Self::ORDERED != 0,
             },
             Self::KERNEL_CLOCK => Self::KernelClock((word >> 8) as u8),
@@ -193,10 +189,6 @@ impl Record {
     pub const fn to_words(self) -> [u64; Self::WORDS] {
         let mut words = [0; Self::WORDS];
         words[Self::SOURCE] = self.source.to_word();
-        let fast = self.current.rate.whole() == 0 && self.former.rate.whole() == 0;
-        if fast && matches!(self.source, Source::Counter { .. }) {
-            words[Self::SOURCE] ^= (Source::COUNTER ^ Source::FAST_COUNTER) as u64;
-        }
         if self.former.length > self.current.length {
             words[Self::SOURCE] |= Source::FORMER_FIRST;
         }

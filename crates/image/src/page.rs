@@ -49,21 +49,25 @@ impl Id {
         self.latch()?.try_read_opaquely(opaque, decode)?
     }
 
-    /// The time by the counter, if the record is a fast counter's and its first line
-    /// answers, within the second of its base.
+    /// The time by the counter, if the record is a counter's, and its first line, of a
+    /// rate below one nanosecond a tick, answers within the second of its base.
     ///
     /// The counter is read first, and the record while that is under way.
     #[inline(always)]
     pub(crate) fn first_line(self) -> Option<Timespec> {
         let ticks = arch::counter_for_line();
         self.try_read(|copy| {
-            if copy.word(Record::SOURCE) as u8 != Source::FAST_COUNTER {
+            if copy.word(Record::SOURCE) as u8 != Source::COUNTER {
                 cold_path();
                 return None;
             }
             // SAFETY: a copy has a record's words.
             let (since, nanoseconds) = unsafe { arch::on_line(copy.words().as_ptr(), ticks) };
             let first = |at| copy.word(Record::FIRST + at);
+            if first(Line::WHOLE) != 0 {
+                cold_path();
+                return None;
+            }
             if since >= first(Line::LENGTH) {
                 cold_path();
                 return None;

@@ -15,9 +15,10 @@ use crate::succeed;
 
 const VERSION: &str = "LINUX_2.6";
 /// The image's links, and the versions of what they name.
-const LINKS: [(&str, &str); 4] = [
+const LINKS: [(&str, &str); 5] = [
     ("__vdso_clock_gettime", VERSION),
     ("__vdso_clock_getres", VERSION),
+    ("__vdso_getcpu", VERSION),
     ("__vdso_getrandom", VERSION),
     (READS, ""),
 ];
