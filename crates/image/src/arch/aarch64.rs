@@ -78,7 +78,7 @@ pub(crate) fn counter_for_line() -> u64 {
 pub(crate) unsafe fn on_line(record: *const Word, ticks: u64) -> (u64, u64) {
     // SAFETY: the caller vouches for the words.
     let record = unsafe { &*record.cast::<[Word; Record::WORDS]>() };
-    let word = |at| record[Record::FIRST + at].load(Ordering::Relaxed);
+    let word = |at: usize| record[Record::FIRST + at].load(Ordering::Relaxed);
     let (_, nanoseconds) = Line::extend_fast(word, ticks);
     (ticks.wrapping_sub(word(Line::START)), nanoseconds)
 }
