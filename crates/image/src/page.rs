@@ -103,6 +103,10 @@ impl Id {
 }
 
 /// The same words: the compiler doesn't see that.
+#[allow(
+    clippy::pointers_in_nomem_asm_block,
+    reason = "nothing is read there or written: it hides where the pointer comes from"
+)]
 #[inline(always)]
 fn opaque(words: &[Word]) -> &[Word] {
     let mut at = words.as_ptr();
