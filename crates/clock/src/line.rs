@@ -104,15 +104,18 @@ impl Line {
     /// The same, whether the line answers or not.
     #[inline(always)]
     pub fn extend(word: impl Fn(usize) -> u64, ticks: u64) -> (i64, u64) {
-        // `reading`, in an order that needs few registers: on x86-64 one more
-        // would have to be saved, at the price of two of these multiplications.
+        let (seconds, nanoseconds) = Self::extend_fast(&word, ticks);
+        let whole = ticks.wrapping_mul(word(Self::WHOLE));
+        (seconds, nanoseconds.wrapping_add(whole))
+    }
+
+    /// [`extend`](Self::extend) for a rate below one nanosecond a tick.
+    #[inline(always)]
+    pub fn extend_fast(word: impl Fn(usize) -> u64, ticks: u64) -> (i64, u64) {
         let product = u128::from(ticks) * u128::from(word(Self::FRACTION));
-        let whole = ticks
-            .wrapping_mul(word(Self::WHOLE))
-            .wrapping_add(word(Self::ORIGIN));
         let (_, carry) = (product as u64).overflowing_add(word(Self::ORIGIN_FRACTION));
         let nanoseconds = ((product >> 64) as u64)
-            .wrapping_add(whole)
+            .wrapping_add(word(Self::ORIGIN))
             .wrapping_add(u64::from(carry));
         (word(Self::SECONDS) as i64, nanoseconds)
     }

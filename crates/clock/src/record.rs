@@ -7,7 +7,8 @@ use crate::rate::NANOSECONDS;
 /// Where a record's ticks come from.
 ///
 /// In the page: the kind in bits 0 to 7 of a word, the kernel's clock in bits 8
-/// to 15, [`Source::ORDERED`] in bit 16. A kind that a reader doesn't know is
+/// to 15, [`Source::ORDERED`] in bit 16; in bit 17, which line comes first,
+/// [`Source::FORMER_FIRST`]. A kind that a reader doesn't know is
 /// the system call, so that an old image with a new publisher is right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Source {
@@ -47,6 +48,8 @@ impl Source {
     pub const READS: u8 = 5;
     /// The bit that says that the clock must not run backwards.
     pub const ORDERED: u64 = 1 << 16;
+    /// The bit that says that a record's first line is the former one.
+    pub const FORMER_FIRST: u64 = 1 << 17;
 
     /// The word for the page.
     pub const fn to_word(self) -> u64 {
@@ -139,12 +142,25 @@ impl Record {
     pub const WORDS: usize = 16;
     /// The word of [`Source`].
     pub const SOURCE: usize = 0;
-    /// The first word of the current line.
-    pub const CURRENT: usize = 1;
-    /// The first word of the former line.
-    pub const FORMER: usize = Self::CURRENT + Line::WORDS;
+    /// The first word of the line that more readers will find an answer in, the
+    /// longer one: the former, mostly, while a change of rate is announced and
+    /// hasn't come.
+    pub const FIRST: usize = 1;
+    /// The first word of the other line.
+    pub const SECOND: usize = Self::FIRST + Line::WORDS;
     /// The word of [`ErrorBound`]: the start in the lower half, growth above.
-    pub const ERROR: usize = Self::FORMER + Line::WORDS;
+    pub const ERROR: usize = Self::SECOND + Line::WORDS;
+
+    /// The first words of the current and of the former line of a record whose
+    /// [`SOURCE`](Self::SOURCE) is this word.
+    #[inline]
+    pub const fn lines(source: u64) -> (usize, usize) {
+        if source & Source::FORMER_FIRST == 0 {
+            (Self::FIRST, Self::SECOND)
+        } else {
+            (Self::SECOND, Self::FIRST)
+        }
+    }
 
     /// A record that leads every reader to the system call.
     pub const SYSTEM_CALL: Self = Self {
@@ -169,15 +185,19 @@ impl Record {
         }
     }
 
-    /// The record for the page: source, current line, former line, error.
+    /// The record for the page: source, both lines, error.
     pub const fn to_words(self) -> [u64; Self::WORDS] {
         let mut words = [0; Self::WORDS];
         words[Self::SOURCE] = self.source.to_word();
+        if self.former.length > self.current.length {
+            words[Self::SOURCE] |= Source::FORMER_FIRST;
+        }
+        let (current_at, former_at) = Self::lines(words[Self::SOURCE]);
         let (current, former) = (self.current.to_words(), self.former.to_words());
         let mut at = 0;
         while at < Line::WORDS {
-            words[Self::CURRENT + at] = current[at];
-            words[Self::FORMER + at] = former[at];
+            words[current_at + at] = current[at];
+            words[former_at + at] = former[at];
             at += 1;
         }
         words[Self::ERROR] = self.error.at_start as u64 | (self.error.growth as u64) << 32;
@@ -187,10 +207,11 @@ impl Record {
     /// What a record in a page says.
     pub const fn from_words(words: &[u64; Self::WORDS]) -> Self {
         let (mut current, mut former) = ([0; Line::WORDS], [0; Line::WORDS]);
+        let (current_at, former_at) = Self::lines(words[Self::SOURCE]);
         let mut at = 0;
         while at < Line::WORDS {
-            current[at] = words[Self::CURRENT + at];
-            former[at] = words[Self::FORMER + at];
+            current[at] = words[current_at + at];
+            former[at] = words[former_at + at];
             at += 1;
         }
         Self {

@@ -1,102 +1,192 @@
-//! What the image's functions cost, beside the kernel's own, all called by
-//! pointer: `cargo bench --package vdsokit-image`. Compare within one run.
+//! What the image's functions cost, beside the kernel's own and the bare counter
+//! instruction: `cargo bench --package vdsokit-image --bench calls`.
+//!
+//! Everything that is compared is called by pointer, in turns: a batch of one, a
+//! batch of the next, and so on, some thousand rounds. Of each the tenth part
+//! that went quickest is left out and the next batch's time is taken, so that
+//! neither another program on the CPU nor a change of its frequency, which meets
+//! all of them alike, decides. Ratios are what to look at.
 #![allow(unsafe_code, reason = "functions of an image are called as C has them")]
 
+mod figures;
 #[path = "../tests/image/mod.rs"]
 mod image;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use figures::{Figures, Limit, each};
 use image::counter::{Counter, ticks};
 use image::{Calls, Loaded, image};
+use std::ffi::c_void;
 use std::hint::black_box;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use vdsokit_clock::{Clock, Moment, Record, Settings, Source};
+use std::ptr::null_mut;
+use vdsokit_clock::{Clock, Moment, Record, Settings, Source, Start, Timekeeper};
 use vdsokit_image::gettime::Timespec;
 
-fn gettime(criterion: &mut Criterion, group: &str, clock: Clock, sources: &[(&str, Calls)]) {
-    let mut group = criterion.benchmark_group(group);
-    for (name, calls) in sources {
-        let call = calls.clock_gettime;
-        group.bench_function(*name, |bencher| {
-            let mut time = Timespec::default();
-            // SAFETY: a pointer to a local variable.
-            bencher.iter(|| unsafe { call(black_box(clock.id()), black_box(&raw mut time)) });
-        });
+/// Calls of a batch: some 10 µs, far below a time slice.
+const CALLS: u32 = 400;
+
+fn gettime(calls: Calls, clock: Clock) -> impl FnMut() {
+    let call = calls.clock_gettime;
+    let mut time = Timespec::default();
+    // SAFETY: a pointer to a local variable.
+    move || {
+        each(CALLS, || unsafe {
+            call(clock.id(), black_box(&raw mut time))
+        })
     }
-    group.finish();
 }
 
-fn calls(criterion: &mut Criterion) {
+fn getcpu(calls: Calls) -> impl FnMut() {
+    let call = calls.getcpu;
+    let (mut cpu, mut node) = (0, 0);
+    // SAFETY: pointers to local variables.
+    move || {
+        each(CALLS, || unsafe {
+            call(&raw mut cpu, &raw mut node, null_mut())
+        })
+    }
+}
+
+fn libc_getcpu() -> impl FnMut() {
+    let (mut cpu, mut node) = (0u32, 0u32);
+    // SAFETY: glibc's function is of this type.
+    let call = unsafe {
+        let at = libc::dlsym(libc::RTLD_DEFAULT, c"getcpu".as_ptr());
+        assert!(!at.is_null(), "libc has no getcpu");
+        std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*mut u32, *mut u32) -> i32>(at)
+    };
+    // SAFETY: pointers to local variables.
+    move || each(CALLS, || unsafe { call(&raw mut cpu, &raw mut node) })
+}
+
+/// What `vgetrandom` says of its opaque state (include/uapi/linux/random.h,
+/// `struct vgetrandom_opaque_params`).
+#[repr(C)]
+#[derive(Default)]
+struct OpaqueParams {
+    size: u32,
+    protection: u32,
+    flags: u32,
+    reserved: [u32; 13],
+}
+
+/// Random bytes with a state, as libc asks for them; none where the kernel's
+/// vDSO doesn't have it.
+fn getrandom(kernel: Calls, calls: Calls) -> Option<impl FnMut()> {
+    let mut params = OpaqueParams::default();
+    let at = (&raw mut params).cast();
+    // SAFETY: the size query writes the parameters there.
+    if unsafe { (kernel.getrandom)(null_mut(), 0, 0, at, usize::MAX) } != 0 {
+        return None;
+    }
+    let size = params.size as usize;
+    // SAFETY: a new mapping, as the kernel asks for it; it stays for ever.
+    let state = unsafe {
+        let (protection, flags) = (params.protection as i32, params.flags as i32);
+        libc::mmap(null_mut(), 4096, protection, flags, -1, 0)
+    };
+    assert_ne!(state, libc::MAP_FAILED);
+    let call = calls.getrandom;
+    let mut bytes = [0u8; 32];
+    Some(move || {
+        each(CALLS, || {
+            // SAFETY: the buffer and the state are as long as is said.
+            let got = unsafe { call(bytes.as_mut_ptr().cast(), 32, 0, state, size) };
+            assert_eq!(got, 32);
+        });
+    })
+}
+
+/// A kernel's timer interrupt: every clock's record, computed and published.
+fn update(loaded: &Loaded) -> impl FnMut() {
+    let mut now = ticks();
+    let mut keeper = Timekeeper::new(Start {
+        frequency: 2_000_000_000,
+        ticks: now,
+        monotonic: Moment::from_seconds(1),
+        wall: Moment::from_seconds(1 << 30),
+        promise: 3_000_000,
+        tai: 37,
+    })
+    .expect("a frequency");
+    let mut writers = Clock::ALL.map(|clock| loaded.writer(clock.id()));
+    move || {
+        each(CALLS / 8, || {
+            now += 2_000_000;
+            keeper.update(now);
+            for (clock, writer) in Clock::ALL.into_iter().zip(&mut writers) {
+                let words = keeper.record(clock).to_words();
+                writer.write(|copy| {
+                    for (at, word) in words.into_iter().enumerate() {
+                        copy.set_word(at, word);
+                    }
+                });
+            }
+        });
+    }
+}
+
+fn main() {
     let kernel = Calls::kernel();
-    let counter = Mutex::new(Counter::new(Settings::default()));
-    let [by_counter, by_kernel] = [Loaded::new(image()), Loaded::new(image())];
-    by_counter.link_kernel();
+    let [by_counter, by_kernel, kept] = [(); 3].map(|()| Loaded::new(image()));
     by_kernel.link_kernel();
     let record = Record {
         source: Source::Kernel,
         ..Record::SYSTEM_CALL
     };
     by_kernel.publish(Clock::Monotonic.id(), &record);
-    let done = AtomicBool::new(false);
-    criterion.bench_function("rdtscp", |bencher| bencher.iter(ticks));
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                counter
-                    .lock()
-                    .expect("the one publisher")
-                    .update(&by_counter);
-                // A publisher's period, not a wait for anything.
-                thread::sleep(std::time::Duration::from_millis(5));
-            }
-        });
-        let sources = [
-            ("kernel's vDSO", kernel),
-            ("source counter", by_counter.calls),
-            ("source kernel", by_kernel.calls),
-        ];
-        gettime(criterion, "clock_gettime", Clock::Monotonic, &sources);
-        done.store(true, Ordering::Relaxed);
-    });
     let fixed = Record::fixed(Moment::from_seconds(1));
     by_kernel.publish(Clock::MonotonicCoarse.id(), &fixed);
-    let sources = [
-        ("kernel's vDSO", kernel),
-        ("one latched read", by_kernel.calls),
-    ];
-    gettime(criterion, "coarse", Clock::MonotonicCoarse, &sources);
-    others(criterion, &kernel, &by_kernel.calls);
-    let mut writer = by_kernel.writer(Clock::Monotonic.id());
-    let words = fixed.to_words();
-    criterion.bench_function("publish one clock", |bencher| {
-        bencher.iter(|| {
-            writer.write(|copy| {
-                for (at, word) in black_box(words).into_iter().enumerate() {
-                    copy.set_word(at, word);
-                }
-            });
-        });
-    });
-}
+    let mut counter = Counter::new(Settings::default());
 
-fn others(criterion: &mut Criterion, kernel: &Calls, ours: &Calls) {
-    let mut group = criterion.benchmark_group("getcpu");
-    let (mut cpu, mut node) = (0, 0);
-    for (name, calls) in [("kernel's vDSO", kernel), ("ours", ours)] {
-        let call = calls.getcpu;
-        group.bench_function(name, |bencher| {
-            // SAFETY: pointers to local variables.
-            bencher.iter(|| unsafe { call(&raw mut cpu, &raw mut node, std::ptr::null_mut()) });
-        });
+    let mut figures = Figures::new(CALLS);
+    figures.add("rdtscp", || each(CALLS, ticks));
+    figures.add("monotonic, kernel's", gettime(kernel, Clock::Monotonic));
+    let ours = by_counter.calls;
+    figures.add("monotonic, counter", gettime(ours, Clock::Monotonic));
+    let ours = by_kernel.calls;
+    figures.add("monotonic, kernel", gettime(ours, Clock::Monotonic));
+    figures.add("coarse, kernel's", gettime(kernel, Clock::MonotonicCoarse));
+    figures.add("coarse", gettime(ours, Clock::MonotonicCoarse));
+    figures.add("getcpu, libc's", libc_getcpu());
+    figures.add("getcpu, kernel's", getcpu(kernel));
+    figures.add("getcpu", getcpu(ours));
+    if let Some(theirs) = getrandom(kernel, kernel) {
+        figures.add("getrandom, kernel's", theirs);
     }
-    group.bench_function("libc", |bencher| {
-        // SAFETY: it has no arguments.
-        bencher.iter(|| unsafe { libc::sched_getcpu() });
-    });
-    group.finish();
-}
+    if let Some(ours) = getrandom(kernel, ours) {
+        figures.add("getrandom", ours);
+    }
+    figures.add("update", update(&kept));
+    figures.measure(|| counter.update(&by_counter));
 
-criterion_group!(benches, calls);
-criterion_main!(benches);
+    let per_call = f64::from(CALLS) / f64::from(CALLS / 8);
+    figures.print(&[
+        Limit::ratio(
+            "counter : kernel's vDSO",
+            "monotonic, counter",
+            "monotonic, kernel's",
+            0.92,
+        ),
+        Limit::ratio(
+            "counter : bare rdtscp",
+            "monotonic, counter",
+            "rdtscp",
+            1.15,
+        ),
+        Limit::ratio(
+            "kernel : kernel's vDSO",
+            "monotonic, kernel",
+            "monotonic, kernel's",
+            1.10,
+        ),
+        Limit::ratio("coarse : kernel's vDSO", "coarse", "coarse, kernel's", 0.75),
+        Limit::ratio("getcpu : libc's", "getcpu", "getcpu, libc's", 1.0),
+        Limit::ratio(
+            "getrandom, 32 bytes : kernel's",
+            "getrandom",
+            "getrandom, kernel's",
+            1.05,
+        ),
+        Limit::nanoseconds("publish a time update, 9 clocks", "update", per_call, 100.0),
+    ]);
+}

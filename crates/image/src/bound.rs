@@ -56,8 +56,12 @@ fn bounded(clock: Clock) -> Result<(Timespec, u64), i32> {
             Source::Counter { .. } => {
                 let ticks = arch::counter();
                 id.read(|copy| {
-                    let time = lines(copy, source, ticks)?;
-                    let line = |at| copy.word(Record::CURRENT + at);
+                    if copy.word(Record::SOURCE) != source {
+                        return None;
+                    }
+                    let time = lines(copy, ticks)?;
+                    let (current, _) = Record::lines(source);
+                    let line = |at| copy.word(current + at);
                     let rate = Rate::from_words(line(Line::WHOLE), line(Line::FRACTION));
                     let since = ticks.saturating_sub(line(Line::START));
                     let since = (rate.span(since)? >> 64) as u64;

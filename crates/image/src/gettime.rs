@@ -6,7 +6,6 @@
 
 use crate::page::{Id, lines};
 use crate::{arch, link};
-use core::sync::atomic::{Ordering, compiler_fence};
 use vdsokit_clock::{Clock, Line, NANOSECONDS, Record, Source, split};
 
 /// C's `struct timespec` on 64-bit Linux.
@@ -20,23 +19,6 @@ pub struct Timespec {
 }
 
 impl Timespec {
-    /// [`new`](Self::new) for less than two seconds, without a division; none for
-    /// more. A base is set anew at each update: mostly it is less than one.
-    #[inline(always)]
-    fn soon((mut seconds, mut nanoseconds): (i64, u64)) -> Option<Self> {
-        if nanoseconds >= NANOSECONDS {
-            // No instruction, but it keeps the compiler from making a choice
-            // between two values of this branch, which is foretold.
-            compiler_fence(Ordering::SeqCst);
-            nanoseconds -= NANOSECONDS;
-            seconds = seconds.wrapping_add(1);
-        }
-        (nanoseconds < NANOSECONDS).then_some(Self {
-            seconds,
-            nanoseconds: nanoseconds as i64,
-        })
-    }
-
     /// The time that is so many nanoseconds over a second.
     #[inline(always)]
     pub(crate) fn new((seconds, nanoseconds): (i64, u64)) -> Self {
@@ -55,41 +37,60 @@ impl Timespec {
 /// pointer ends the program by a signal, as with Linux's own vDSO.
 #[inline(always)]
 pub unsafe fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
-    if let Some(id) = Id::new(clock) {
-        let source = id.source();
-        match source as u8 {
-            Source::COUNTER => {
-                // The counter comes last of what has to be waited for: after it
-                // there is as little as possible. There need be no order between
-                // it and the record (`vdsokit_clock`).
-                let seen = id.try_read(|copy| {
-                    if copy.word(Record::SOURCE) != source {
-                        return None;
-                    }
-                    let ticks = arch::counter();
-                    Line::read(|at| copy.word(Record::CURRENT + at), ticks)
-                });
-                if let Some(seen) = seen.and_then(Timespec::soon) {
-                    // SAFETY: the caller vouches for the pointer.
-                    unsafe { time.write(seen) };
-                    return 0;
-                }
+    let Some(id) = Id::new(clock) else {
+        // SAFETY: the caller vouches for the pointer.
+        return unsafe { otherwise(clock, time) };
+    };
+    // The hint: so the counter is read first of all and the record while that is
+    // under way, for which there need be no order between them (`vdsokit_clock`).
+    match id.source() as u8 {
+        Source::COUNTER => {
+            if let Some(seen) = id.first_line() {
+                // SAFETY: the caller vouches for the pointer.
+                unsafe { time.write(seen) };
+                return 0;
             }
-            Source::FIXED => {
-                let seen = id.try_read(|copy| fixed(copy, source));
-                if let Some(seen) = seen {
-                    // SAFETY: the caller vouches for the pointer.
-                    unsafe { time.write(seen) };
-                    return 0;
-                }
-            }
-            Source::KERNEL => {
-                if let Some(kernel) = link::clock_gettime() {
-                    return kernel(clock, time);
-                }
-            }
-            _ => {}
+            // SAFETY: the caller vouches for the pointer.
+            return unsafe { again(clock, time) };
         }
+        Source::FIXED => {
+            let seen = id.try_read(|copy| {
+                (copy.word(Record::SOURCE) as u8 == Source::FIXED).then(|| fixed(copy))
+            });
+            if let Some(seen) = seen {
+                // SAFETY: the caller vouches for the pointer.
+                unsafe { time.write(seen) };
+                return 0;
+            }
+        }
+        Source::KERNEL => {
+            if let Some(kernel) = link::clock_gettime() {
+                return kernel(clock, time);
+            }
+        }
+        _ => {}
+    }
+    // SAFETY: the caller vouches for the pointer.
+    unsafe { otherwise(clock, time) }
+}
+
+/// [`clock_gettime`] where the first line has no answer: mostly the second one has.
+///
+/// # Safety
+/// `time` is what `clock_gettime(2)` takes.
+#[inline(never)]
+unsafe extern "C" fn again(clock: u32, time: *mut Timespec) -> i32 {
+    let ticks = arch::counter();
+    let seen = Id::new(clock).and_then(|id| {
+        id.try_read(|copy| match Source::from_word(copy.word(Record::SOURCE)) {
+            Source::Counter { .. } => lines(copy, ticks),
+            _ => None,
+        })
+    });
+    if let Some(seen) = seen {
+        // SAFETY: the caller vouches for the pointer.
+        unsafe { time.write(Timespec::new(seen)) };
+        return 0;
     }
     // SAFETY: the caller vouches for the pointer.
     unsafe { otherwise(clock, time) }
@@ -102,14 +103,14 @@ pub(crate) unsafe extern "C" fn quickly(clock: Clock, time: *mut Timespec) -> i3
     unsafe { clock_gettime(clock.id(), time) }
 }
 
-/// A fixed record's time: its line's start is tick 0, so that the origin is the
-/// base.
+/// A fixed record's time: its line, the first, starts at tick 0, so that the
+/// origin is the base.
 #[inline(always)]
-fn fixed(copy: vdsokit_vvar::latch::Copy<'_>, source: u64) -> Option<Timespec> {
-    (copy.word(Record::SOURCE) == source).then(|| Timespec {
-        seconds: copy.word(Record::CURRENT + Line::SECONDS) as i64,
-        nanoseconds: copy.word(Record::CURRENT + Line::ORIGIN) as i64,
-    })
+fn fixed(copy: vdsokit_vvar::latch::Copy<'_>) -> Timespec {
+    Timespec {
+        seconds: copy.word(Record::FIRST + Line::SECONDS) as i64,
+        nanoseconds: copy.word(Record::FIRST + Line::ORIGIN) as i64,
+    }
 }
 
 /// `clock_gettime` where it isn't quick.
@@ -185,34 +186,33 @@ fn slowly(id: Id) -> Page {
     page
 }
 
-/// What a record says at `ticks`.
+/// What a record says at `ticks`, while its source is still this one.
 #[inline(always)]
 fn answer(copy: vdsokit_vvar::latch::Copy<'_>, source: u64, ticks: u64) -> Page {
+    if copy.word(Record::SOURCE) != source {
+        return Page::Nothing;
+    }
     let kind = Source::from_word(source);
-    let seen = if kind == Source::Fixed {
-        fixed(copy, source)
-    } else {
-        lines(copy, source, ticks).map(Timespec::new)
-    };
-    match (seen, kind) {
-        (Some(seen), _) => Page::Time(seen),
-        (None, Source::Counter { monotonic: true }) if copy.word(Record::SOURCE) == source => {
-            Page::Promised(promised(copy, ticks))
-        }
+    if kind == Source::Fixed {
+        return Page::Time(fixed(copy));
+    }
+    match (lines(copy, ticks), kind) {
+        (Some(seen), _) => Page::Time(Timespec::new(seen)),
+        (None, Source::Counter { monotonic: true }) => Page::Promised(promised(copy, ticks)),
         _ => Page::Nothing,
     }
 }
 
 /// What readers of a record that has no answer at `ticks` may have been told.
 fn promised(copy: vdsokit_vvar::latch::Copy<'_>, ticks: u64) -> Timespec {
-    let current = |at| copy.word(Record::CURRENT + at);
-    let former = |at| copy.word(Record::FORMER + at);
-    let first = if former(Line::LENGTH) == 0 {
-        Record::CURRENT
+    let (current, former) = Record::lines(copy.word(Record::SOURCE));
+    let first = if copy.word(former + Line::LENGTH) == 0 {
+        current
     } else {
-        Record::FORMER
+        former
     };
     let first = |at| copy.word(first + at);
+    let current = |at| copy.word(current + at);
     let start = first(Line::START);
     if (ticks.wrapping_sub(start) as i64) < 0 {
         // The counter was read long ago, or has been reset: nobody can have been

@@ -9,7 +9,7 @@
 //! | `gettimeofday` | the record of `CLOCK_REALTIME` | the system call |
 //! | `time` | the record of `CLOCK_REALTIME_COARSE` | the system call |
 //! | `clock_getres`, `getrandom` | the kernel's own vDSO, in the same process | the system call |
-//! | `getcpu` | the CPU (x86-64) | the system call |
+//! | `getcpu` | the kernel's own vDSO, in the same process, or the CPU (x86-64) | the system call |
 //!
 //! Names and versions are the architecture's ([`arch`]): x86-64 has
 //! `__vdso_clock_gettime` and the weak name `clock_gettime`, version

@@ -16,6 +16,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 /// The kernel's own `clock_gettime` and `clock_getres`.
 pub(crate) type OfClock = extern "C" fn(u32, *mut Timespec) -> i32;
+/// The kernel's own `getcpu`.
+#[cfg(target_arch = "x86_64")]
+pub(crate) type GetCpu = extern "C" fn(*mut u32, *mut u32, *mut c_void) -> i64;
 /// The kernel's own `getrandom`.
 pub(crate) type GetRandom = extern "C" fn(*mut c_void, usize, u32, *mut c_void, usize) -> isize;
 
@@ -49,6 +52,8 @@ macro_rules! link {
 
 link!(load_clock_gettime = crate::arch::kernel_name!(clock_gettime));
 link!(load_clock_getres = crate::arch::kernel_name!(clock_getres));
+#[cfg(target_arch = "x86_64")]
+link!(load_getcpu = crate::arch::kernel_name!(getcpu));
 link!(load_getrandom = crate::arch::kernel_name!(getrandom));
 link!(load_reads = "vdsokit_reads");
 
@@ -65,6 +70,20 @@ pub(crate) fn clock_gettime() -> Option<OfClock> {
 pub(crate) fn clock_getres() -> Option<OfClock> {
     // SAFETY: as for `clock_gettime`.
     unsafe { core::mem::transmute::<usize, Option<OfClock>>(load_clock_getres()) }
+}
+
+/// The kernel's own `getcpu`, if linked.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn getcpu() -> Option<GetCpu> {
+    // SAFETY: as for `clock_gettime`.
+    unsafe { core::mem::transmute::<usize, Option<GetCpu>>(load_getcpu()) }
+}
+
+/// AArch64's vDSO has no such function.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn getcpu() -> Option<extern "C" fn(*mut u32, *mut u32, *mut c_void) -> i64> {
+    None
 }
 
 /// The kernel's own `getrandom`, if linked.

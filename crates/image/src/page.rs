@@ -5,9 +5,12 @@
 )]
 
 use crate::arch;
+use crate::gettime::Timespec;
+use core::arch::asm;
+use core::hint::cold_path;
 use core::sync::atomic::Ordering;
 use vdsokit_clock::page::{RECORD_SIZE, record_offset, source_offset};
-use vdsokit_clock::{Clock, Line, Record};
+use vdsokit_clock::{Clock, Line, NANOSECONDS, Record, Source};
 use vdsokit_vvar::latch::{self, Copy, Latch, Word};
 
 /// Words of a record's latch.
@@ -27,10 +30,7 @@ impl Id {
     /// see [`source_offset`].
     #[inline(always)]
     pub(crate) fn source(self) -> u64 {
-        // SAFETY: (1) the vvar pages are mapped behind the image, readable, for
-        // as long as the image is; (2) `source_offset` is within the first page
-        // for every number that `new` lets through, and a multiple of 8; (3) it
-        // is an atomic, and the publisher stores it as one.
+        // SAFETY: as in `latch`, for `source_offset`.
         let word = unsafe { &*arch::vvar().add(source_offset(self.0)).cast::<Word>() };
         word.load(Ordering::Relaxed)
     }
@@ -46,13 +46,53 @@ impl Id {
     /// Reads the clock's record; none when it was published anew meanwhile.
     #[inline(always)]
     pub(crate) fn try_read<R>(self, decode: impl FnOnce(Copy<'static>) -> Option<R>) -> Option<R> {
-        self.latch()?.try_read(decode)?
+        self.latch()?.try_read_opaquely(opaque, decode)?
+    }
+
+    /// The time by the counter, if the record is a counter's, and its first line, of a
+    /// rate below one nanosecond a tick, answers within the second of its base.
+    ///
+    /// The counter is read first, and the record while that is under way.
+    #[inline(always)]
+    pub(crate) fn first_line(self) -> Option<Timespec> {
+        let ticks = arch::counter_for_line();
+        self.try_read(|copy| {
+            if copy.word(Record::SOURCE) as u8 != Source::COUNTER {
+                cold_path();
+                return None;
+            }
+            // SAFETY: a copy has a record's words.
+            let (since, nanoseconds) = unsafe { arch::on_line(copy.words().as_ptr(), ticks) };
+            let first = |at| copy.word(Record::FIRST + at);
+            if first(Line::WHOLE) != 0 {
+                cold_path();
+                return None;
+            }
+            if since >= first(Line::LENGTH) {
+                cold_path();
+                return None;
+            }
+            // Loaded here, not below, so that the compiler has two branches, which
+            // are foretold, and not one on the sum of two conditions.
+            let seconds = first(Line::SECONDS) as i64;
+            if nanoseconds >= NANOSECONDS {
+                cold_path();
+                return None;
+            }
+            Some(Timespec {
+                seconds,
+                nanoseconds: nanoseconds as i64,
+            })
+        })
     }
 
     /// There is one: the number of words is odd, and known to the compiler.
     #[inline(always)]
     fn latch(self) -> Option<Latch<'static>> {
-        // SAFETY: as in `source`, for `record_offset` and all words of a latch.
+        // SAFETY: (1) the vvar pages are mapped behind the image, readable, for
+        // as long as the image is; (2) a latch at `record_offset` is within the
+        // first page for every number that `new` lets through, and a multiple of
+        // 8; (3) its words are atomics, and the publisher stores them as such.
         let words = unsafe {
             &*arch::vvar()
                 .add(record_offset(self.0))
@@ -62,12 +102,24 @@ impl Id {
     }
 }
 
-/// The time at `ticks` by a record's lines, while the record says `source`.
+/// The same words: the compiler doesn't see that.
+#[allow(
+    clippy::pointers_in_nomem_asm_block,
+    reason = "nothing is read there or written: it hides where the pointer comes from"
+)]
 #[inline(always)]
-pub(crate) fn lines(copy: Copy<'_>, source: u64, ticks: u64) -> Option<(i64, u64)> {
-    if copy.word(Record::SOURCE) != source {
-        return None;
+fn opaque(words: &[Word]) -> &[Word] {
+    let mut at = words.as_ptr();
+    // SAFETY: (1) the assembly is empty; (2) so these are the words that came in.
+    unsafe {
+        asm!("/* {0} */", inout(reg) at, options(nostack, preserves_flags, nomem));
+        core::slice::from_raw_parts(at, words.len())
     }
-    Line::read(|at| copy.word(Record::CURRENT + at), ticks)
-        .or_else(|| Line::read(|at| copy.word(Record::FORMER + at), ticks))
+}
+
+/// The time at `ticks` by a record's lines.
+#[inline(always)]
+pub(crate) fn lines(copy: Copy<'_>, ticks: u64) -> Option<(i64, u64)> {
+    let line = |first| Line::read(|at| copy.word(first + at), ticks);
+    line(Record::FIRST).or_else(|| line(Record::SECOND))
 }

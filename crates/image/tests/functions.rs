@@ -337,24 +337,29 @@ fn the_cpu_is_one_that_the_thread_may_run_on() {
             libc::sched_setaffinity(0, size_of_val(&set), &raw const set),
             0
         );
-        let (mut cpu, mut node) = (9, 9);
         let null = std::ptr::null_mut;
-        assert_eq!(
-            (loaded.calls.getcpu)(&raw mut cpu, &raw mut node, null()),
-            0
-        );
-        let (mut cpu_by_call, mut node_by_call) = (7u32, 7u32);
-        libc::syscall(
-            libc::SYS_getcpu,
-            &raw mut cpu_by_call,
-            &raw mut node_by_call,
-            0,
-        );
-        assert_eq!((cpu, node), (cpu_by_call, node_by_call));
-        assert_eq!(
-            (loaded.calls.getcpu)(std::ptr::null_mut(), std::ptr::null_mut(), null()),
-            0
-        );
+        for linked in [false, true] {
+            if linked {
+                loaded.link_kernel();
+            }
+            let (mut cpu, mut node) = (9, 9);
+            assert_eq!(
+                (loaded.calls.getcpu)(&raw mut cpu, &raw mut node, null()),
+                0
+            );
+            let (mut cpu_by_call, mut node_by_call) = (7u32, 7u32);
+            libc::syscall(
+                libc::SYS_getcpu,
+                &raw mut cpu_by_call,
+                &raw mut node_by_call,
+                0,
+            );
+            assert_eq!((cpu, node), (cpu_by_call, node_by_call));
+            assert_eq!(
+                (loaded.calls.getcpu)(std::ptr::null_mut(), std::ptr::null_mut(), null()),
+                0
+            );
+        }
     }
 }
 

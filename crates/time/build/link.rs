@@ -13,28 +13,83 @@ use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_LINKS, NOTE_NAME, directory};
 
 use crate::succeed;
 
-const VERSION: &str = "LINUX_2.6";
-/// The image's links, and the versions of what they name.
-const LINKS: [(&str, &str); 4] = [
-    ("__vdso_clock_gettime", VERSION),
-    ("__vdso_clock_getres", VERSION),
-    ("__vdso_getrandom", VERSION),
-    (READS, ""),
-];
+/// What an architecture's image has of its own.
+pub(crate) struct Architecture {
+    linker: &'static str,
+    /// Its largest page.
+    page: u64,
+    version: &'static str,
+    /// What its functions' names begin with.
+    prefix: &'static str,
+    functions: &'static [&'static str],
+    /// Whether the functions have names without the prefix as well.
+    plain: bool,
+    /// The functions of the kernel's that the image is linked to.
+    links: &'static [&'static str],
+}
+
+#[allow(
+    dead_code,
+    reason = "each user of this file links for one architecture"
+)]
+pub(crate) const X86_64: Architecture = Architecture {
+    linker: "ld",
+    page: 0x1000,
+    version: "LINUX_2.6",
+    prefix: "__vdso_",
+    functions: &[
+        "clock_gettime",
+        "clock_getres",
+        "gettimeofday",
+        "time",
+        "getcpu",
+        "getrandom",
+    ],
+    plain: true,
+    links: &["clock_gettime", "clock_getres", "getcpu", "getrandom"],
+};
+
+#[allow(
+    dead_code,
+    reason = "each user of this file links for one architecture"
+)]
+pub(crate) const AARCH64: Architecture = Architecture {
+    linker: "aarch64-linux-gnu-ld",
+    page: 0x10000,
+    version: "LINUX_2.6.39",
+    prefix: "__kernel_",
+    functions: &["clock_gettime", "clock_getres", "gettimeofday", "getrandom"],
+    plain: false,
+    links: &["clock_gettime", "clock_getres", "getrandom"],
+};
+
+impl Architecture {
+    /// The image's links, and the versions of what they name.
+    fn links(&self) -> Vec<(String, &'static str)> {
+        let functions = self.links.iter();
+        let functions = functions.map(|name| (format!("{}{name}", self.prefix), self.version));
+        functions.chain([(READS.to_owned(), "")]).collect()
+    }
+}
 
 /// The image's bytes, of the code in `library`.
-pub(crate) fn image(library: &Path, out: &Path) -> Vec<u8> {
+pub(crate) fn image(of: &Architecture, library: &Path, out: &Path) -> Vec<u8> {
     let (script, versions) = (out.join("image.lds"), out.join("image.map"));
     let linked = out.join("linked.so");
-    fs::write(&script, linker_script()).expect("the script can be written");
-    fs::write(&versions, version_script()).expect("the script can be written");
+    fs::write(&script, linker_script(of)).expect("the script can be written");
+    fs::write(&versions, version_script(of)).expect("the script can be written");
     let options = "-shared -soname linux-vdso.so.1 --hash-style=both --gc-sections \
-                   --eh-frame-hdr --build-id -Bsymbolic --no-undefined \
-                   -z noexecstack -z max-page-size=4096";
-    let mut linker = Command::new("ld");
+                   --eh-frame-hdr --build-id -Bsymbolic --no-undefined -z noexecstack";
+    let mut linker = Command::new(of.linker);
     linker
         .args(options.split_whitespace())
-        .args(LINKED.map(|name| format!("--undefined=__vdso_{name}")))
+        .args(["-z", &format!("max-page-size={}", of.page)])
+        // The archive's members come along for them.
+        .args(
+            of.functions
+                .iter()
+                .map(|name| format!("--undefined={}{name}", of.prefix)),
+        )
         .arg("--script")
         .arg(&script)
         .arg(format!("--version-script={}", versions.display()))
@@ -44,16 +99,6 @@ pub(crate) fn image(library: &Path, out: &Path) -> Vec<u8> {
     succeed(&mut linker);
     strip(fs::read(&linked).expect("the linker has written it"))
 }
-
-/// The functions that begin with `__vdso_`; the archive's members come along for them.
-const LINKED: [&str; 6] = [
-    "clock_gettime",
-    "clock_getres",
-    "gettimeofday",
-    "time",
-    "getcpu",
-    "getrandom",
-];
 
 /// Cuts off what comes behind the vvar pages, the table of sections: no vDSO needs it.
 fn strip(mut bytes: Vec<u8>) -> Vec<u8> {
@@ -70,22 +115,26 @@ fn strip(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-fn version_script() -> String {
-    let plain = LINKED.join("; ");
-    format!("{VERSION} {{ global: __vdso_*; {plain}; vdso_clock_bound; local: *; }};\n")
+fn version_script(of: &Architecture) -> String {
+    let mut names = format!("{}*; vdso_clock_bound;", of.prefix);
+    if of.plain {
+        names += &format!(" {};", of.functions.join("; "));
+    }
+    format!("{} {{ global: {names} local: *; }};\n", of.version)
 }
 
 /// Text first, at a `p_vaddr` that is not 0 but at the file's start; the vvar pages behind
 /// it.
-fn linker_script() -> String {
-    let notes = notes();
+fn linker_script(of: &Architecture) -> String {
+    let notes = notes(of);
     let pages = bytes(&header().to_bytes());
+    let page = of.page;
     format!(
         "PHDRS {{ text PT_LOAD FILEHDR PHDRS FLAGS(5); pages PT_LOAD FLAGS(4);
   dynamic PT_DYNAMIC FLAGS(4); note PT_NOTE FLAGS(4); frames PT_GNU_EH_FRAME FLAGS(4);
   stack PT_GNU_STACK FLAGS(6); }}
 SECTIONS {{
-  . = 0x1000 + SIZEOF_HEADERS;
+  . = {page} + SIZEOF_HEADERS;
   .hash : {{ *(.hash) }} :text
   .gnu.hash : {{ *(.gnu.hash) }}
   .dynsym : {{ *(.dynsym) }}
@@ -97,11 +146,11 @@ SECTIONS {{
   .note.vdsokit : {{ {notes} }} :text :note
   .eh_frame_hdr : {{ *(.eh_frame_hdr) }} :text :frames
   .eh_frame : {{ KEEP(*(.eh_frame)) }} :text
-  .rodata : {{ KEEP(*(.rodata.vdsokit.links)) *(.rodata*) }} :text
+  .rodata : {{ KEEP(*(.rodata.vdsokit.links)) *(.rodata* .got .got.plt) }} :text
   .text : {{ *(.text*) }} :text
-  . = ALIGN(4096);
+  . = ALIGN({page});
   __vdsokit_vvar = .;
-  .vvar : {{ {pages} . = 4096; }} :pages
+  .vvar : {{ {pages} . = {page}; }} :pages
   /DISCARD/ : {{ *(.comment) *(.note.*) *(.gcc_except_table*) }}
 }}
 "
@@ -109,22 +158,24 @@ SECTIONS {{
 }
 
 /// The notes: the directory of variables, and the links.
-fn notes() -> String {
+fn notes(of: &Architecture) -> String {
     let length = directory::encoded_len("", &VARIABLES).expect("the clock's variables");
     let mut directory = vec![0; length];
     directory::encode("", &VARIABLES, &mut directory).expect("as long as was said");
     let mut notes = note(NOTE_DIRECTORY, directory.len());
     notes += &bytes(&directory);
     notes += ". = ALIGN(4);\n";
-    let texts = LINKS.map(|(name, version)| {
+    let links = of.links();
+    let texts = links.iter().map(|(name, version)| {
         let mut text = format!("{name}\0{version}\0").into_bytes();
         text.resize(text.len().next_multiple_of(8), 0);
         text
     });
+    let texts: Vec<_> = texts.collect();
     let length = 8 + texts.iter().map(|text| 8 + text.len()).sum::<usize>();
     notes += &note(NOTE_LINKS, length);
-    notes += &format!("LONG({}) LONG(0)\n", LINKS.len());
-    for ((name, _), text) in LINKS.iter().zip(&texts) {
+    notes += &format!("LONG({}) LONG(0)\n", links.len());
+    for ((name, _), text) in links.iter().zip(&texts) {
         notes += &format!("QUAD(\"vdsokit_link.{name}\")\n{}", bytes(text));
     }
     notes

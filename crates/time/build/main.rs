@@ -23,7 +23,7 @@ fn main() {
         return;
     }
     let out = PathBuf::from(variable("OUT_DIR"));
-    let bytes = link::image(&library(&out), &out);
+    let bytes = link::image(&link::X86_64, &library(&out), &out);
     let image = Image::parse(&bytes).unwrap_or_else(|error| panic!("the clock image: {error}"));
     let findings = check(&image, Profile::Own);
     assert!(findings.is_empty(), "the clock image: {findings:#?}");

@@ -155,7 +155,7 @@ impl Writer {
         self.line();
         for word in 0..Line::WORDS {
             self.asm.immediate(Operation::Move, R1, 0);
-            self.word(Record::FORMER + word, R1);
+            self.word(Record::SECOND + word, R1);
         }
         // Nobody tells the hook how far the kernel's time may be off.
         self.asm.constant(R1, u32::MAX.into());
@@ -205,7 +205,7 @@ impl Writer {
     /// The current line, into the copy at R6.
     fn line(&mut self) {
         use Operation::{Add, Divide, Move, Multiply, Or, ShiftLeft, ShiftRight, Subtract};
-        let current = |word: usize| Record::CURRENT + word;
+        let current = |word: usize| Record::FIRST + word;
         let (no_carry, no_borrow) = (self.asm.label(), self.asm.label());
         // R1 start, R2 mult, R3 shift, R5 64 - shift; R0, R4, R8 and R9 for what comes.
         self.slot(R1, Slot::Start);

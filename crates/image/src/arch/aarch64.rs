@@ -5,6 +5,9 @@
 )]
 
 use core::arch::asm;
+use core::sync::atomic::Ordering;
+use vdsokit_clock::{Line, Record};
+use vdsokit_vvar::latch::Word;
 
 /// Numbers of system calls (include/uapi/asm-generic/unistd.h).
 pub(crate) mod number {
@@ -57,6 +60,27 @@ pub(crate) fn counter() -> u64 {
         asm!("isb", "mrs {}, cntvct_el0", out(reg) ticks, options(nostack, preserves_flags));
     }
     ticks
+}
+
+/// [`counter`], as [`on_line`] takes it.
+#[inline(always)]
+pub(crate) fn counter_for_line() -> u64 {
+    counter()
+}
+
+/// `ticks` on a record's first line, whose rate is below one nanosecond a tick: how
+/// many ticks they are past the line's start, and the nanoseconds that the line has
+/// there.
+///
+/// # Safety
+/// The words of a record begin at `record`, and live as long as the image.
+#[inline(always)]
+pub(crate) unsafe fn on_line(record: *const Word, ticks: u64) -> (u64, u64) {
+    // SAFETY: the caller vouches for the words.
+    let record = unsafe { &*record.cast::<[Word; Record::WORDS]>() };
+    let word = |at: usize| record[Record::FIRST + at].load(Ordering::Relaxed);
+    let (_, nanoseconds) = Line::extend_fast(word, ticks);
+    (ticks.wrapping_sub(word(Line::START)), nanoseconds)
 }
 
 /// Where the vvar pages are: the image's linker puts them behind the image.
