@@ -27,10 +27,10 @@ const CALLS: u32 = 400;
 fn gettime(calls: Calls, clock: Clock) -> impl FnMut() {
     let call = calls.clock_gettime;
     let mut time = Timespec::default();
-    // SAFETY: a pointer to a local variable.
     move || {
-        each(CALLS, || unsafe {
-            call(clock.id(), black_box(&raw mut time))
+        each(CALLS, || {
+            // SAFETY: a pointer to a variable of this closure's.
+            unsafe { call(clock.id(), black_box(&raw mut time)) }
         })
     }
 }
@@ -38,10 +38,10 @@ fn gettime(calls: Calls, clock: Clock) -> impl FnMut() {
 fn getcpu(calls: Calls) -> impl FnMut() {
     let call = calls.getcpu;
     let (mut cpu, mut node) = (0, 0);
-    // SAFETY: pointers to local variables.
     move || {
-        each(CALLS, || unsafe {
-            call(&raw mut cpu, &raw mut node, null_mut())
+        each(CALLS, || {
+            // SAFETY: pointers to variables of this closure's.
+            unsafe { call(&raw mut cpu, &raw mut node, null_mut()) }
         })
     }
 }
