@@ -2,7 +2,7 @@
 //! instruction: `cargo bench --package vdsokit-image --bench calls`.
 //!
 //! Everything that is compared is called by pointer, in turns: a batch of one, a
-//! batch of the next, and so on, some thousand rounds. Of each the tenth part
+//! batch of the next, and so on, some thousand rounds. Of each the twentieth part
 //! that went quickest is left out and the next batch's time is taken, so that
 //! neither another program on the CPU nor a change of its frequency, which meets
 //! all of them alike, decides. Ratios are what to look at.
