@@ -20,6 +20,8 @@ pub struct Check {
     pub kernels: &'static [Kernel],
     /// What the kernel's command line says beyond the lab's own words.
     pub command_line: &'static str,
+    /// The emulated processor: [`PROCESSOR`], unless it has to be another.
+    pub processor: &'static str,
     /// When it has taken too long, in seconds of emulated time.
     pub seconds: u64,
 }
@@ -74,6 +76,14 @@ pub struct Kernel {
     pub image: fn(&Workshop) -> Result<PathBuf, Error>,
 }
 
+/// The processor that the emulator has when it has all that it can do.
+pub const PROCESSOR: &str = "max";
+
+/// The same, and it says that its TSC is invariant: it is the host's, so that is true, but
+/// the emulator has to be forced to say so (qemu target/i386/cpu.c, `TCG_APM_FEATURES`,
+/// `x-force-features`).
+const INVARIANT_TSC: &str = "max,+invtsc,x-force-features=on";
+
 /// The stock kernel of Debian 12.
 pub const DEBIAN_6_1: Kernel = Kernel {
     name: "6.1",
@@ -111,6 +121,7 @@ const fn kernel(name: &'static str, why: &'static str, command: &'static [&'stat
         needs: KERNEL_TESTS,
         kernels: STOCK,
         command_line: "",
+        processor: PROCESSOR,
         seconds: 300,
     }
 }
@@ -179,8 +190,46 @@ const fn doctor(
         ],
         kernels: STOCK,
         command_line,
+        processor: PROCESSOR,
         seconds: 60,
     }
+}
+
+/// A row for one test of a published clock, in a machine with these words on its kernel's
+/// command line and this processor.
+const fn real_time(
+    name: &'static str,
+    why: &'static str,
+    command: &'static [&'static str],
+    command_line: &'static str,
+    processor: &'static str,
+) -> Check {
+    Check {
+        name,
+        why,
+        command,
+        needs: &[
+            Need::Program {
+                package: "vdsokit-cli",
+                name: "vdso",
+            },
+            Need::Test {
+                package: "vdsokit-cli",
+                name: "clock_lab",
+            },
+        ],
+        kernels: STOCK,
+        command_line,
+        processor,
+        seconds: 120,
+    }
+}
+
+/// The command that runs one of those tests.
+macro_rules! real_time_test {
+    ($test:literal) => {
+        &["clock_lab", "--ignored", "--exact", "--nocapture", $test]
+    };
 }
 
 /// The command that runs one of those tests.
@@ -203,6 +252,7 @@ pub const CHECKS: &[Check] = &[
         needs: &[],
         kernels: STOCK,
         command_line: "",
+        processor: PROCESSOR,
         seconds: 10,
     },
     Check {
@@ -215,6 +265,7 @@ pub const CHECKS: &[Check] = &[
         }],
         kernels: STOCK,
         command_line: "",
+        processor: PROCESSOR,
         seconds: 20,
     },
     kernel(
@@ -367,6 +418,34 @@ pub const CHECKS: &[Check] = &[
         doctor_test!("a_time_namespace_is_named"),
         "tsc=reliable",
     ),
+    real_time(
+        "real-time-hpet",
+        "programs read an invariant TSC though the kernel reads its hpet, within the bound",
+        real_time_test!("the_counter_is_read_though_the_kernel_does_not"),
+        "clocksource=hpet",
+        INVARIANT_TSC,
+    ),
+    real_time(
+        "real-time-acpi-pm",
+        "the same with the slowest clocksource there is",
+        real_time_test!("the_counter_is_read_though_the_kernel_does_not"),
+        "clocksource=acpi_pm",
+        INVARIANT_TSC,
+    ),
+    real_time(
+        "real-time-refused",
+        "a TSC that is not invariant is refused with the reason",
+        real_time_test!("a_counter_that_is_not_invariant_is_refused"),
+        "clocksource=hpet",
+        PROCESSOR,
+    ),
+    real_time(
+        "real-time-namespace",
+        "a process in a time namespace of its own has the kernel's clock, not the page's",
+        real_time_test!("a_process_with_a_time_of_its_own_has_the_kernels_clock"),
+        "clocksource=hpet",
+        INVARIANT_TSC,
+    ),
     Check {
         name: "clocksource-hpet",
         why: "the command line chooses the clocksource: a kernel whose vDSO is slow",
@@ -377,6 +456,7 @@ pub const CHECKS: &[Check] = &[
         needs: &[],
         kernels: STOCK,
         command_line: "clocksource=hpet",
+        processor: PROCESSOR,
         seconds: 10,
     },
     Check {
@@ -389,6 +469,7 @@ pub const CHECKS: &[Check] = &[
         needs: &[],
         kernels: STOCK,
         command_line: "clocksource=acpi_pm",
+        processor: PROCESSOR,
         seconds: 10,
     },
     Check {
@@ -401,6 +482,7 @@ pub const CHECKS: &[Check] = &[
         needs: &[],
         kernels: STOCK,
         command_line: "tsc=reliable",
+        processor: PROCESSOR,
         seconds: 10,
     },
 ];

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! host                               guest
-//! checks -> boots (kernel, command line)
+//! checks -> boots (kernel, command line, processor)
 //!           programs -> initramfs -> lab-init, process 1
 //!                       plan      ->   runs each check, one after the other
 //!           reports   <- ttyS1    <-   start, output, ok | failed, end
@@ -19,7 +19,7 @@
 //!
 //! # Words
 //! - A **check** is a command that the guest runs; its exit status is the result.
-//! - A **boot** is one start of one kernel with one command line. Checks that
+//! - A **boot** is one start of one kernel with one command line on one processor. Checks that
 //!   need the same boot share it: a boot costs about five seconds of emulation,
 //!   most checks far less.
 //! - The **plan** is the list of checks as the guest reads it.
@@ -78,11 +78,12 @@ pub struct BootReport {
     pub console: PathBuf,
 }
 
-/// Checks that share a kernel and a command line.
+/// Checks that share a kernel, a command line and a processor.
 #[derive(Debug, Clone)]
 struct Boot<'table> {
     kernel: Kernel,
     command_line: &'table str,
+    processor: &'table str,
     checks: Vec<&'table Check>,
 }
 
@@ -92,13 +93,16 @@ fn boots<'table>(checks: &[&'table Check]) -> Vec<Boot<'table>> {
     for &check in checks {
         for &kernel in check.kernels {
             let same = |boot: &&mut Boot<'table>| {
-                boot.kernel.name == kernel.name && boot.command_line == check.command_line
+                boot.kernel.name == kernel.name
+                    && boot.command_line == check.command_line
+                    && boot.processor == check.processor
             };
             match boots.iter_mut().find(same) {
                 Some(boot) => boot.checks.push(check),
                 None => boots.push(Boot {
                     kernel,
                     command_line: check.command_line,
+                    processor: check.processor,
                     checks: vec![check],
                 }),
             }
@@ -140,6 +144,7 @@ mod tests {
             needs: &[],
             kernels: &[checks::DEBIAN_6_1, checks::DEBIAN_6_12],
             command_line,
+            processor: checks::PROCESSOR,
             seconds: 1,
         }
     }

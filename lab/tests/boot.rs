@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use vdsokit_lab::checks::DEBIAN_6_1;
+use vdsokit_lab::checks::{DEBIAN_6_1, PROCESSOR};
 use vdsokit_lab::plan::Verdict;
 use vdsokit_lab::{Check, Need, Report, Workshop, debian};
 
@@ -17,6 +17,7 @@ const fn check(name: &'static str, command: &'static [&'static str]) -> Check {
         needs: &[],
         kernels: &[DEBIAN_6_1],
         command_line: "",
+        processor: PROCESSOR,
         seconds: 60,
     }
 }

@@ -7,19 +7,30 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use vdsokit_build::{Architecture, Declaration, image};
-use vdsokit_publish::{Dynamic, Number, Status, Vdso, place, system};
+use vdsokit_publish::{Dynamic, Number, Status, Vdso, clock, place, system};
 
 /// The name of the built-in declaration.
 pub(crate) const SYSTEM: &str = "system";
+
+/// The name of the machine's clock.
+pub(crate) const CLOCK: &str = "clock";
 
 /// What `vdso serve --kernel` publishes.
 const KERNEL: &str = "kernel";
 /// Its file's name.
 const KERNEL_SONAME: &str = "libkernel.so.1";
 
-/// The path that a command was given, or where `vdso serve system` or `vdso serve --kernel`
-/// publishes.
+/// The path that a command was given, or where `vdso serve system`, `vdso serve clock` or
+/// `vdso serve --kernel` publishes.
 pub(crate) fn path(given: &Path) -> Result<PathBuf> {
+    if given == Path::new(CLOCK) && !given.exists() {
+        return place::find(clock::FILE).ok_or_else(|| {
+            miette!(
+                help = "`vdso serve clock` publishes it; after `--at FILE`, name that file",
+                "nobody publishes this machine's clock"
+            )
+        });
+    }
     if given == Path::new(KERNEL) && !given.exists() {
         return place::find(KERNEL_SONAME).ok_or_else(|| {
             miette!(

@@ -1,14 +1,17 @@
 //! What the commands around virtual time have in common: their options, and what the tracer
 //! says.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use miette::Result;
-use vdsokit_deliver::{Event, Object};
-use vdsokit_time::{Change, IMAGE, Name, Reading, Time, text};
-
+use miette::{Result, miette};
 use vdsokit_clock::Clock;
 use vdsokit_clock::page::READS;
+use vdsokit_deliver::{Event, Object};
+use vdsokit_publish::clock::{Reader, is_machine_time};
+use vdsokit_publish::{Condition, Vdso};
+use vdsokit_time::{Change, IMAGE, Name, Reading, Time, text};
+
+use crate::published::{self, CLOCK};
 
 /// Which clocks each option touches; part of the help.
 pub(crate) const CLOCKS: &str = "\
@@ -19,6 +22,7 @@ Clocks that each option touches:
   --rate, --freeze    faster, slower, still               likewise
   --seed-step         still, but for the reads            likewise
   none                the kernel's own                    the kernel's own
+  --clock             the kernel's own, from the counter that `vdso serve clock` keeps to it
 
 CPU time clocks, file times, sleeps, time-outs and timers remain the kernel's, and so does
 what a program asks for by system call instead of through its vDSO, but for `run --strict`.
@@ -58,6 +62,17 @@ pub(crate) struct Options {
         conflicts_with_all = ["rate", "freeze"]
     )]
     seed_step: Option<String>,
+    /// Real time, fast where the kernel's is slow: from the clock that `vdso serve clock`
+    /// publishes, or from that in FILE. Not for programs that enter a time namespace
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = CLOCK,
+        conflicts_with_all = ["time", "offset", "rate", "freeze", "seed_step", "name"]
+    )]
+    clock: Option<PathBuf>,
 }
 
 impl Options {
@@ -81,16 +96,43 @@ impl Options {
         Ok(changes)
     }
 
-    /// Pages that say this time, and the clock image with them.
-    pub(crate) fn make(&self, name: Option<&str>) -> Result<(Time, Object)> {
+    /// The clock image with pages that say this time; and the pages, unless somebody else
+    /// publishes them.
+    pub(crate) fn make(&self, name: Option<&str>) -> Result<(Option<Time>, Object)> {
+        if let Some(file) = &self.clock {
+            return Ok((None, published_clock(file)?));
+        }
         let name: Option<Name> = name.map(str::parse).transpose()?;
         let time = Time::create(name.as_ref(), &self.changes()?)?;
         let mut object = Object::new(IMAGE)?.with_vvar(time.vvar()?, 0)?;
         if self.seed_step.is_some() {
             object = object.with_word(READS)?;
         }
-        Ok((time, object))
+        Ok((Some(time), object))
     }
+}
+
+/// The image and the pages of a published clock.
+fn published_clock(file: &Path) -> Result<Object> {
+    if !is_machine_time() {
+        return Err(miette!(
+            help = "without `--clock` the program has the kernel's own clock, which is right here",
+            "this process lives in a time namespace of its own: the published clock is the \
+             machine's"
+        ));
+    }
+    let path = published::path(file)?;
+    let vdso = Vdso::open(&path)?;
+    // Whether it is a clock's.
+    Reader::new(&vdso, Clock::Monotonic)?;
+    let status = vdso.status();
+    if status.condition != Condition::Live {
+        eprintln!(
+            "vdso: {}: {status}: programs ask the kernel until somebody publishes it",
+            path.display()
+        );
+    }
+    Ok(Object::open(&path)?)
 }
 
 /// What is worth a line on standard error.

@@ -1,7 +1,8 @@
 //! The doctor inside machines whose clocks are slow on purpose. The lab's table names the tests.
 
+mod time_namespace;
+
 use serde_json::Value;
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// What `vdso doctor --json` says, and its exit status.
@@ -82,16 +83,8 @@ fn a_tsc_is_fast() {
 #[test]
 #[ignore = "runs in the lab: cargo xtask vm doctor-time-namespace"]
 fn a_time_namespace_is_named() {
-    // A shell of busybox has no way into a time namespace: make one for children to come.
-    unshare_time();
-    // Not of /proc/self, which is the main thread's: tests run in threads of their own.
-    let thread = rustix::thread::gettid().as_raw_nonzero();
-    std::fs::write(
-        format!("/proc/{thread}/timens_offsets"),
-        "monotonic 86400 0\nboottime 172800 0\n",
-    )
-    .unwrap();
-    let (status, diagnosis) = doctor(forked(&mut Command::new("vdso")));
+    time_namespace::for_children("monotonic 86400 0\nboottime 172800 0\n");
+    let (status, diagnosis) = doctor(time_namespace::forked(&mut Command::new("vdso")));
     assert_eq!(status, 0);
     let what = finding(&diagnosis, "time_namespace")["what"]
         .as_str()
@@ -101,25 +94,4 @@ fn a_time_namespace_is_named() {
         "{what}"
     );
     all_counters_are_read_directly(&diagnosis);
-}
-
-#[allow(
-    unsafe_code,
-    reason = "unshare has no safe form; this flag changes no memory and no descriptor"
-)]
-fn unshare_time() {
-    // SAFETY: only children to come are put into the new namespace.
-    let result = unsafe { libc::unshare(libc::CLONE_NEWTIME) };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
-}
-
-/// Has the program started by fork: Linux 6.1 refuses vfork, the faster way, after
-/// unshare(CLONE_NEWTIME), with EINVAL.
-#[allow(
-    unsafe_code,
-    reason = "a hook before exec has no safe form; any hook makes std fork"
-)]
-fn forked(command: &mut Command) -> &mut Command {
-    // SAFETY: the hook does nothing.
-    unsafe { command.pre_exec(|| Ok(())) }
 }

@@ -391,7 +391,7 @@ impl Discipline {
                     growth: record.error.growth.saturating_add(WALL_GROWTH),
                 },
                 None => ErrorBound {
-                    at_start: u32::MAX,
+                    at_start: ErrorBound::UNKNOWN,
                     growth: 0,
                 },
             };

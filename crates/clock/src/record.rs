@@ -87,14 +87,16 @@ impl Source {
 /// `at_start + growth × time since`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ErrorBound {
-    /// Nanoseconds at the current line's start. [`u32::MAX`], 4.3 s: nobody
-    /// knows.
+    /// Nanoseconds at the current line's start, or [`UNKNOWN`](Self::UNKNOWN).
     pub at_start: u32,
     /// Parts in 10⁹, that is nanoseconds a second.
     pub growth: u32,
 }
 
 impl ErrorBound {
+    /// In place of the nanoseconds at the start, 4.3 s: nobody knows.
+    pub const UNKNOWN: u32 = u32::MAX;
+
     /// What a word of a page says: the start in the lower half, growth above.
     #[inline]
     pub const fn from_word(word: u64) -> Self {
@@ -232,9 +234,39 @@ impl Record {
         }
     }
 
+    /// How far the time at `ticks` may be off, in nanoseconds; none where that would be 584
+    /// years after the current line's start.
+    pub const fn error_at(&self, ticks: u64) -> Option<u64> {
+        let since = ticks.saturating_sub(self.current.start);
+        match self.current.rate.span(since) {
+            Some(span) => Some(self.error.after((span >> 64) as u64)),
+            None => None,
+        }
+    }
+
     /// What a monotonic clock has been promised to reach: the time at the end
     /// of the current line, which no reader has passed.
     pub const fn ceiling(&self) -> Moment {
         self.current.after(self.current.length)
+    }
+
+    /// What readers of this record may have been told, where it has no answer
+    /// at `ticks`: the kernel's answer is raised to it for
+    /// `Source::Counter { monotonic: true }`.
+    ///
+    /// It has to come from the very record that had no answer. A newer one's
+    /// promise lies ahead, and other readers are still on the way there.
+    pub const fn promised(&self, ticks: u64) -> Moment {
+        let first = if self.former.length == 0 {
+            &self.current
+        } else {
+            &self.former
+        };
+        if (ticks.wrapping_sub(first.start) as i64) < 0 {
+            // The counter was read long ago, or has been reset: nobody can have
+            // been told more than this without having read the counter later.
+            return first.base;
+        }
+        self.ceiling()
     }
 }

@@ -1,7 +1,8 @@
 //! All CPUs read clocks while a publisher keeps changing them: no step back, and
 //! none away from the kernel's clock by more than the bound.
 //!
-//! `VDSOKIT_SOAK` says for how many seconds; some, when it isn't set.
+//! `VDSOKIT_SOAK` says for how many seconds, some when it isn't set; `VDSOKIT_SOAK_READS`
+//! how many reads there have to be, none when it isn't set. It goes on for both.
 #![cfg(target_arch = "x86_64")]
 
 mod image;
@@ -12,12 +13,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use vdsokit_clock::{Clock, Moment, Settings, Start, Timekeeper};
 
-fn seconds() -> u64 {
-    match std::env::var("VDSOKIT_SOAK") {
-        Ok(seconds) => seconds
+/// A number that the environment gives.
+fn number(name: &str, otherwise: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(number) => number
             .parse()
-            .expect("VDSOKIT_SOAK is a number of seconds"),
-        Err(_) => 2,
+            .unwrap_or_else(|_| panic!("{name} is a number")),
+        Err(_) => otherwise,
     }
 }
 
@@ -34,7 +36,6 @@ impl Readers<'_> {
     /// Reads, and compares with what any CPU has read before: that was told of
     /// through memory, so it happened before.
     fn read(&self) {
-        let mut reads = 0;
         while !self.done.load(Ordering::Relaxed) {
             for _ in 0..64 {
                 let before = self.latest.load(Ordering::Acquire);
@@ -45,10 +46,9 @@ impl Readers<'_> {
                     own = now;
                 }
                 self.latest.fetch_max(own, Ordering::AcqRel);
-                reads += 16;
             }
+            self.reads.fetch_add(64 * 16, Ordering::Relaxed);
         }
-        self.reads.fetch_add(reads, Ordering::Relaxed);
     }
 }
 
@@ -66,12 +66,17 @@ fn soak(loaded: &Loaded, clock: Clock, mut publish: impl FnMut(u64)) -> u64 {
         .max(2);
     thread::scope(|scope| {
         let threads: Vec<_> = (0..cpus).map(|_| scope.spawn(|| readers.read())).collect();
-        let end = kernel(Clock::Monotonic) + i128::from(seconds()) * 1_000_000_000;
+        let seconds = number("VDSOKIT_SOAK", 2);
+        let end = kernel(Clock::Monotonic) + i128::from(seconds) * 1_000_000_000;
+        let wanted = number("VDSOKIT_SOAK_READS", 0);
         let mut round = 0;
-        while kernel(Clock::Monotonic) < end && !threads.iter().any(|one| one.is_finished()) {
+        let goes_on =
+            || kernel(Clock::Monotonic) < end || readers.reads.load(Ordering::Relaxed) < wanted;
+        while goes_on() && !threads.iter().any(|one| one.is_finished()) {
             publish(round);
             round += 1;
         }
+        println!("{round} updates");
         readers.done.store(true, Ordering::Relaxed);
     });
     readers.reads.into_inner()

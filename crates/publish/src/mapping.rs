@@ -15,7 +15,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use vdsokit_vvar::directory::Directory;
 use vdsokit_vvar::header::Header;
-use vdsokit_vvar::latch::{self, Latch, LatchWriter, Word};
+use vdsokit_vvar::latch::{self, Copy, Latch, LatchWriter, Word};
 use vdsokit_vvar::pages::{Pages, PagesMut};
 use vdsokit_vvar::scalar::Scalar;
 use vdsokit_vvar::value::Value;
@@ -257,6 +257,11 @@ impl<T: Value, K: Keeper> LatchPlace<T, K> {
     #[inline(always)]
     pub(crate) fn read(&self) -> T {
         self.latch().read(T::load)
+    }
+
+    #[inline(always)]
+    pub(crate) fn try_read_some<R>(&self, decode: impl FnOnce(Copy<'_>) -> Option<R>) -> Option<R> {
+        self.latch().try_read_some(decode)
     }
 
     /// The caller is the one writer of this latch.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use vdsokit_vvar::directory::{Directory, Variable};
 use vdsokit_vvar::header::{Header, State};
+use vdsokit_vvar::latch;
 use vdsokit_vvar::scalar::Scalar;
 use vdsokit_vvar::value::Value;
 
@@ -194,6 +195,13 @@ impl<T: Value> Latched<T> {
     #[must_use]
     pub fn get(&self) -> T {
         self.0.read()
+    }
+
+    /// What `decode` makes of the value, of which it loads what it needs; `None` when it has
+    /// no answer, or a whole write ended meanwhile. See [`latch::Latch::try_read_some`].
+    #[inline(always)]
+    pub fn try_read_some<R>(&self, decode: impl FnOnce(latch::Copy<'_>) -> Option<R>) -> Option<R> {
+        self.0.try_read_some(decode)
     }
 }
 

@@ -1,9 +1,16 @@
 //! Time in a clock image's page, through the publisher.
 #![cfg(target_arch = "x86_64")]
 
-use vdsokit_clock::{Clock, Course, Record, Settings, Source, VirtualTime};
-use vdsokit_publish::clock::{ClockPage, Counter, kernel_time};
-use vdsokit_publish::{Publisher, Vdso};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use vdsokit_clock::{
+    Clock, Course, ErrorBound, Line, Moment, Rate, Record, Settings, Source, VirtualTime,
+};
+use vdsokit_publish::clock::{
+    ClockPage, Counter, Kept, Reader, kernel_time, monotonic_now, serve, view,
+};
+use vdsokit_publish::serve::End;
+use vdsokit_publish::{Error, Publisher, Vdso};
 use vdsokit_time::IMAGE;
 
 /// A place that readers and publisher share, and that the kernel may map.
@@ -47,4 +54,128 @@ fn every_source_is_published_and_read_back() {
 
     page.system_call();
     assert_eq!(read(&vdso, "monotonic"), Record::SYSTEM_CALL);
+}
+
+fn published(path: &std::path::Path) -> (Publisher, ClockPage, Vdso) {
+    let publisher = Publisher::create(path, IMAGE).unwrap();
+    let page = ClockPage::new(&publisher).unwrap();
+    (publisher, page, Vdso::open(path).unwrap())
+}
+
+#[allow(unsafe_code, reason = "a counter is read by an instruction of its own")]
+fn ticks() -> u64 {
+    // SAFETY: it reads a register.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}
+
+/// A record of a counter of 1 GHz, whatever the real one's frequency.
+fn line(start: u64, length: u64, base: u64) -> Record {
+    Record {
+        source: Source::Counter { monotonic: true },
+        current: Line {
+            start,
+            length,
+            rate: Rate::NANOSECOND,
+            base: Moment::from_nanoseconds(base.into()),
+        },
+        former: Line::NONE,
+        error: ErrorBound {
+            at_start: 7,
+            growth: 0,
+        },
+    }
+}
+
+/// A publisher that sleeps with its machine, or is stopped, and a counter that jumps: what
+/// readers then say is the kernel's time, and not before what they have said.
+#[test]
+fn a_reader_asks_the_kernel_where_the_record_has_no_answer() {
+    let place = place();
+    let (_publisher, mut page, vdso) = published(&place.path().join("linux-vdso.so.1"));
+    let reader = Reader::new(&vdso, Clock::Monotonic).unwrap();
+    let is_kernels = || {
+        let before = monotonic_now();
+        let seen = reader.nanoseconds();
+        before <= seen && seen <= monotonic_now()
+    };
+    assert!(is_kernels(), "a page that was never published");
+
+    // An hour ahead of the kernel, so that one can't be taken for the other.
+    let ahead = monotonic_now() + 3_600_000_000_000;
+    page.publish(|_| Some(line(ticks(), 1 << 50, ahead)));
+    assert_eq!(reader.error(), Some(7));
+    let first = reader.nanoseconds();
+    let second = reader.nanoseconds_unordered().max(reader.nanoseconds());
+    assert!(ahead <= first && first <= second);
+    assert_eq!(view(&vdso).unwrap()[1].error, Some(7));
+
+    // Past its end.
+    page.publish(|_| Some(line(ticks() - 1000, 500, ahead)));
+    assert_eq!(reader.nanoseconds(), ahead + 500);
+    assert_eq!(reader.nanoseconds_unordered(), ahead + 500);
+    assert_eq!(reader.error(), None);
+    assert!(!view(&vdso).unwrap()[1].answers);
+
+    // Before its start: the counter was reset.
+    page.publish(|_| Some(line(ticks() + (1 << 50), 1 << 40, ahead)));
+    assert_eq!(reader.nanoseconds(), ahead);
+
+    // The kernel has come further than what was promised.
+    page.publish(|_| Some(line(ticks() - 1000, 500, 5)));
+    assert!(is_kernels());
+    page.publish(|_| Some(Record::fixed(Moment::from_seconds(5))));
+    assert!(is_kernels(), "a source that is not the counter");
+    page.kernel();
+    assert!(is_kernels());
+}
+
+/// Readers were told what the kernel's clock has yet to come to.
+#[test]
+fn a_change_to_the_kernel_waits_for_what_was_promised() {
+    let place = place();
+    let (_publisher, mut page, vdso) = published(&place.path().join("linux-vdso.so.1"));
+    let reader = Reader::new(&vdso, Clock::Monotonic).unwrap();
+    let ahead = monotonic_now() + 5_000_000;
+    page.publish(|clock| {
+        let published = clock == Clock::Monotonic;
+        published.then(|| line(ticks(), 10_000_000, ahead))
+    });
+    let seen = reader.nanoseconds();
+    page.kernel();
+    assert_eq!(reader.record().source, Source::Kernel);
+    assert!(reader.nanoseconds() >= seen);
+    assert!(monotonic_now() >= ahead + 10_000_000);
+}
+
+#[test]
+fn a_clock_is_served_until_it_is_told_to_stop() {
+    let place = place();
+    let path = place.path().join("linux-vdso.so.1");
+    for source in [Source::Kernel, Source::SystemCall] {
+        let kept = match source {
+            Source::Kernel => Kept::Kernel,
+            _ => Kept::SystemCall,
+        };
+        let (publisher, page, vdso) = published(&path);
+        drop(page);
+        let (stop, stopped) = UnixStream::pair().unwrap();
+        let end = std::thread::scope(|scope| {
+            let served = scope.spawn(|| serve(publisher, kept, stopped.as_fd(), |_| {}));
+            while read(&vdso, "boottime").source != source {
+                std::thread::yield_now();
+            }
+            drop(stop);
+            served.join().unwrap()
+        });
+        assert_eq!(end.unwrap(), End::Stopped);
+        assert_eq!(read(&vdso, "tai").source, source);
+    }
+}
+
+#[test]
+fn a_reader_is_for_clocks_that_never_run_backwards() {
+    let place = place();
+    let (_publisher, _page, vdso) = published(&place.path().join("linux-vdso.so.1"));
+    let refused = Reader::new(&vdso, Clock::Realtime);
+    assert!(matches!(refused, Err(Error::Unknown { .. })));
 }

@@ -39,6 +39,12 @@
 //! loads it with ctypes. [`Vvars::declaration`] gives what `vdso build` makes the C
 //! header from.
 //!
+//! # The machine's clock
+//!
+//! [`Clock`] and [`Instant`] are `std::time::Instant` from a page that one process keeps for
+//! the whole machine (`vdso serve clock`): no system call where the kernel has lost its fast
+//! clock, and the kernel's clock where nobody publishes.
+//!
 //! # What it does not do
 //!
 //! * It sends nothing. A reader sees the values of now; what came and went between two
@@ -60,9 +66,13 @@
 //! Handles are `Send` and `Sync`, keep the vDSO mapped, work in a child after fork(2)
 //! and in a signal handler.
 
+mod clock;
 pub mod declare;
+mod instant;
 
+pub use clock::Clock;
 pub use declare::Vvars;
+pub use instant::Instant;
 pub use vdsokit_macros::{Record, Vvars};
 pub use vdsokit_publish::{
     Condition, Dynamic, Error, Latched, LatchedWriter, Number, Publisher, Status, Var, VarWriter,

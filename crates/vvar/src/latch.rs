@@ -128,6 +128,14 @@ impl<'m> Latch<'m> {
     /// elsewhere.
     #[inline(always)]
     pub fn try_read<R>(&self, decode: impl FnOnce(Copy<'m>) -> R) -> Option<R> {
+        self.try_read_some(|copy| Some(decode(copy)))
+    }
+
+    /// [`try_read`](Self::try_read) of what may have no answer: `None` also where `decode`
+    /// has none, and then whether the copy was whole is not asked any more. One way out
+    /// instead of two.
+    #[inline(always)]
+    pub fn try_read_some<R>(&self, decode: impl FnOnce(Copy<'m>) -> Option<R>) -> Option<R> {
         self.finish_reading(|before| Copy(self.copy(before)), decode)
     }
 
@@ -149,17 +157,17 @@ impl<'m> Latch<'m> {
             }
             Copy(copy)
         };
-        self.finish_reading(copy, decode)
+        self.finish_reading(copy, |copy| Some(decode(copy)))
     }
 
     #[inline(always)]
     fn finish_reading<R>(
         &self,
         copy: impl FnOnce(u64) -> Copy<'m>,
-        decode: impl FnOnce(Copy<'m>) -> R,
+        decode: impl FnOnce(Copy<'m>) -> Option<R>,
     ) -> Option<R> {
         let before = self.sequence.load(Ordering::Acquire);
-        let value = decode(copy(before));
+        let value = decode(copy(before))?;
         fence(Ordering::Acquire);
         (self.sequence.load(Ordering::Relaxed) == before).then_some(value)
     }

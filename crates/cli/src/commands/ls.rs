@@ -7,7 +7,7 @@ use miette::{IntoDiagnostic, Result, miette};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use vdsokit_elf::arch::{self, Abi};
-use vdsokit_look::inspect::{ImageView, KernelView, Published, Target, inspect};
+use vdsokit_look::inspect::{ClockView, ImageView, KernelView, Published, Target, inspect};
 
 /// Show the vDSOs of a process, a file or a core dump
 ///
@@ -15,7 +15,8 @@ use vdsokit_look::inspect::{ImageView, KernelView, Published, Target, inspect};
 /// that vdsokit built also its variables, their values, and who publishes them.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A process, an image, a core dump, or `self`
+    /// A process, an image, a core dump, `self`; or `system` or `clock`, as `vdso serve`
+    /// publishes them
     #[arg(default_value = "self", value_parser = target)]
     target: Target,
     /// Show what Linux's own vDSO has on an architecture, such as s390x
@@ -36,12 +37,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let images = inspect(&arguments.target)?;
+    let target = match &arguments.target {
+        Target::File(path) => Target::File(published::path(path)?),
+        other => other.clone(),
+    };
+    let images = inspect(&target)?;
     if arguments.json {
         let images: Vec<Value> = images.iter().map(json_of).collect::<Result<_>>()?;
-        output::show_json(&json!({ "target": arguments.target.to_string(), "images": images }))?;
+        output::show_json(&json!({ "target": target.to_string(), "images": images }))?;
     } else {
-        let texts: Vec<String> = images.iter().map(|image| text(image, arguments)).collect();
+        let texts: Vec<String> = images.iter().map(|image| text(image, &target)).collect();
         output::show(&texts.join("\n"))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -62,8 +67,8 @@ fn json_of(image: &ImageView) -> Result<Value> {
     Ok(json)
 }
 
-fn text(image: &ImageView, arguments: &Arguments) -> String {
-    let title = format!("{}: {}", arguments.target, image.role.words());
+fn text(image: &ImageView, target: &Target) -> String {
+    let title = format!("{target}: {}", image.role.words());
     let mut text = format!("{}\n", styled(BOLD, &title));
     let base = image.base.map(|base| format!("{base:#x}"));
     let facts = [
@@ -160,6 +165,9 @@ fn variables(published: &Published) -> String {
                 None => String::new(),
             };
             let age = match published.age {
+                Some(age) if age < 1.0 => {
+                    format!(", last sign of life {:.0} ms ago", age * 1000.0)
+                }
                 Some(age) => format!(", last sign of life {age:.1} s ago"),
                 None => String::new(),
             };
@@ -170,6 +178,14 @@ fn variables(published: &Published) -> String {
             format!("{state}{publisher}{age}{bound}")
         }
     };
+    let mut state = output::paragraph(&format!("vvar pages: {state}"), 2);
+    if let Some(kernel) = &published.kernel {
+        state.push('\n');
+        state.push_str(&output::paragraph(&source(kernel), 2));
+    }
+    if !published.clocks.is_empty() {
+        return format!("{state}\n\n{}", clocks(&published.clocks));
+    }
     let mut rows = vec![heading(["variable", "type", "unit", "value"])];
     rows.extend(published.variables.iter().map(|variable| {
         let value = variable.value.as_ref();
@@ -180,13 +196,31 @@ fn variables(published: &Published) -> String {
             value.map_or_else(|| "-".into(), ToString::to_string),
         ])
     }));
-    let sides = [Side::Left; 4];
-    let mut state = output::paragraph(&format!("vvar pages: {state}"), 2);
-    if let Some(kernel) = &published.kernel {
-        state.push('\n');
-        state.push_str(&output::paragraph(&source(kernel), 2));
+    format!("{state}\n\n{}", output::table(&[Side::Left; 4], 2, &rows))
+}
+
+/// Instead of a clock image's variables, which are words: what they say.
+fn clocks(clocks: &[ClockView]) -> String {
+    let mut rows = vec![heading(["clock", "source", "off by at most"])];
+    rows.extend(clocks.iter().map(|clock| {
+        let error = match (clock.source, clock.error_ns) {
+            _ if !clock.answers => "the publisher is silent: the kernel is asked".to_owned(),
+            ("counter", None) => "not known: nobody keeps wall time".to_owned(),
+            (_, None) => "-".to_owned(),
+            (_, Some(nanoseconds)) => length(nanoseconds),
+        };
+        row([clock.clock.to_owned(), clock.source.to_owned(), error])
+    }));
+    output::table(&[Side::Left; 3], 2, &rows)
+}
+
+/// Nanoseconds for people.
+fn length(nanoseconds: u64) -> String {
+    match nanoseconds {
+        0..10_000 => format!("{nanoseconds} ns"),
+        10_000..10_000_000 => format!("{} us", nanoseconds.div_ceil(1000)),
+        _ => format!("{} ms", nanoseconds.div_ceil(1_000_000)),
     }
-    format!("{state}\n\n{}", output::table(&sides, 2, &rows))
 }
 
 /// Where values come from that the kernel publishes.

@@ -19,6 +19,8 @@ mod retire;
 #[cfg(target_arch = "x86_64")]
 mod run;
 mod serve;
+#[cfg(target_arch = "x86_64")]
+mod serve_clock;
 mod set;
 mod watch;
 

@@ -15,7 +15,8 @@ use crate::virtual_time::{CLOCKS, Options, say};
 /// The program gets a vDSO of ours in place of the kernel's, and so does all that it starts:
 /// scripts, static and Go programs too. This process becomes the program: process id, exit
 /// status, signals, terminal and job control are as without. Without an option of time it is
-/// the kernel's time that our vDSO tells.
+/// the kernel's time that our vDSO tells; with `--clock` it does so without a system call
+/// where the kernel's own needs one.
 ///
 /// Exit status: the program's; 127 when it is not found, 126 when it can't be executed, 125
 /// when it was not tried.
@@ -33,7 +34,7 @@ pub(crate) struct Arguments {
     /// Answer for system calls that read the clock as well: for old static programs and
     /// others that make them. Each costs a stop; setuid programs don't gain their rights
     // The reads that --seed-step counts are counted in the program's own memory.
-    #[arg(long, conflicts_with_all = ["no_follow", "seed_step"])]
+    #[arg(long, conflicts_with_all = ["no_follow", "seed_step", "clock"])]
     strict: bool,
     /// Put the functions of this vDSO into the program too; may be given again. Where the
     /// kernel publishes in it, the program has the kernel's own pages
@@ -89,9 +90,9 @@ fn delivery(arguments: &Arguments) -> Result<Delivery> {
         }
     };
     let delivery = Delivery::new(object).follow(!arguments.no_follow);
-    if !arguments.strict {
+    let Some(time) = time.filter(|_| arguments.strict) else {
         return Ok(delivery);
-    }
+    };
     let reader = time.reader()?;
     let read = move |id: i32| {
         let clock = Clock::from_id(id.try_into().ok()?)?;

@@ -2,8 +2,12 @@
 
 mod kernel;
 
+#[cfg(target_arch = "x86_64")]
+use super::serve_clock::{self, Source};
 use crate::published::{self, SYSTEM};
 use miette::Result;
+#[cfg(target_arch = "x86_64")]
+use miette::miette;
 use serde_json::json;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -25,7 +29,7 @@ use vdsokit_publish::{Error, Publisher, place};
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// An image, published in place; a declaration (*.toml), whose image is put beside it;
-    /// or `system`, this machine's own numbers
+    /// `system`, this machine's own numbers; or `clock`, its time, for `vdso run --clock`
     #[arg(required_unless_present = "kernel")]
     file: Option<PathBuf>,
     /// Publish a variable of the running kernel's: `nr_threads:i32`, `load_averages`,
@@ -56,9 +60,15 @@ pub(crate) struct Arguments {
     /// kernel's values [default: 100ms, and 10ms for the kernel's]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     every: Option<Duration>,
-    /// Publish a declaration's image, `system`, or the kernel's variables in this file
+    /// Publish a declaration's image, `system`, `clock`, or the kernel's variables in this file
     #[arg(short = 'o', long, value_name = "FILE")]
     at: Option<PathBuf>,
+    /// Where the time of `clock` comes from. The counter is kept every 5 ms and bounded to
+    /// the kernel's clocks; what holds this process up for longer than 20 ms makes readers
+    /// ask the kernel
+    #[cfg(target_arch = "x86_64")]
+    #[arg(long, value_enum, default_value = "auto")]
+    source: Source,
     /// Print what happens as JSON, a line each
     #[arg(long)]
     json: bool,
@@ -87,6 +97,16 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(status) = kernel::run(arguments)? {
         return Ok(status);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if arguments.file.as_deref().is_some_and(serve_clock::is_clock) {
+        if arguments.stdin || arguments.detach {
+            return Err(miette!(
+                "the clock takes no values, and somebody has to keep it: no `--stdin`, no \
+                 `--detach`"
+            ));
+        }
+        return serve_clock::run(arguments.source, arguments.at.as_deref(), arguments.json);
     }
     let stop = published::stop()?;
     // Without --kernel clap asks for a file.

@@ -6,7 +6,7 @@
 //! `drivers/clocksource/hyperv_timer.c`, `drivers/clocksource/arm_arch_timer.c`,
 //! `arch/x86/kernel/hpet.c`, `arch/x86/kernel/kvmclock.c`, `arch/x86/xen/time.c`.
 
-use super::facts::Facts;
+use super::facts::{Clocksource, Facts};
 use super::finding::{Cause, Finding};
 use super::has_word;
 use super::judge::list;
@@ -40,7 +40,15 @@ pub(super) fn slow(facts: &Facts, functions: &[Function]) -> Finding {
             " The kernel's command line asks for it (`{chosen}`)."
         ));
     }
-    let finding = Finding::slow(Cause::Clocksource, what);
+    let advice = change(facts, clocksource, by_command_line);
+    let otherwise = published(facts).unwrap_or_default();
+    Finding::slow(Cause::Clocksource, what).advise(format!("{advice}{otherwise}"))
+}
+
+/// How the kernel comes to a better clocksource.
+fn change(facts: &Facts, clocksource: &Clocksource, by_command_line: bool) -> String {
+    let current = clocksource.current.as_str();
+    let chosen = format!("clocksource={current}");
     match better(&clocksource.available, current) {
         Some(better) => {
             let lasting = if by_command_line {
@@ -48,17 +56,28 @@ pub(super) fn slow(facts: &Facts, functions: &[Function]) -> Finding {
             } else {
                 format!("; to keep it, boot with `clocksource={better}`")
             };
-            finding.advise(format!(
+            format!(
                 "{better} is available and a vDSO can read it. As root: `echo {better} > \
                  {CHOICE}`{lasting}."
-            ))
+            )
         }
-        None if by_command_line => finding.advise(format!(
+        None if by_command_line => format!(
             "Take `{chosen}` off the kernel's command line. At present the kernel offers nothing \
              that a vDSO can read; another finding says why."
-        )),
-        None => finding.advise(advice_without_choice(current, facts)),
+        ),
+        None => advice_without_choice(current, facts),
     }
+}
+
+/// What makes clocks fast where the kernel stays as it is: a TSC that runs at one rate, kept
+/// to the kernel's clocks by a process.
+fn published(facts: &Facts) -> Option<&'static str> {
+    facts.tsc.filter(|tsc| tsc.invariant && tsc.readable)?;
+    (facts.architecture == Some("x86-64")).then_some(
+        " Or leave the kernel as it is: the TSC is invariant all the same. `vdso serve clock` \
+         keeps a clock by it for the whole machine, unless it finds the processors' counters \
+         apart, and `vdso run --clock -- PROGRAM` runs programs on that clock.",
+    )
 }
 
 /// Why a vDSO doesn't read it.

@@ -480,3 +480,29 @@ fn sentences_end() {
         }
     }
 }
+
+#[test]
+fn a_published_clock_is_advised_where_it_would_be_fast() {
+    let advice = |change: &dyn Fn(&mut Facts)| {
+        let mut facts = without_counter("hpet", &["hpet", "acpi_pm"]);
+        change(&mut facts);
+        let findings = judge(&facts);
+        let finding = findings
+            .iter()
+            .find(|finding| finding.cause == Cause::Clocksource);
+        finding.unwrap().advice.clone().unwrap()
+    };
+    let published = "`vdso serve clock`";
+    let sound = advice(&|_| {});
+    assert!(sound.contains(published), "{sound}");
+    let changes: [&dyn Fn(&mut Facts); 4] = [
+        &|facts| facts.tsc.as_mut().unwrap().invariant = false,
+        &|facts| facts.tsc.as_mut().unwrap().readable = false,
+        &|facts| facts.tsc = None,
+        &|facts| facts.architecture = Some("i386"),
+    ];
+    for change in changes {
+        let advice = advice(change);
+        assert!(!advice.contains(published), "{advice}");
+    }
+}

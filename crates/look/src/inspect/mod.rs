@@ -10,7 +10,7 @@ pub use dump::dump;
 pub use error::InspectError;
 pub use find::{Bytes, bytes_of, inspect};
 pub use image::{ImageView, Pages, SegmentView, SymbolView};
-pub use published::{KernelView, Published, VariableView};
+pub use published::{ClockView, KernelView, Published, VariableView};
 
 use serde::Serialize;
 use std::convert::Infallible;

@@ -3,7 +3,9 @@
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use vdsokit_clock::Source;
 use vdsokit_elf::Image;
+use vdsokit_publish::clock::{self, View};
 use vdsokit_publish::{Dynamic, Status, Vdso, kernel, type_of};
 use vdsokit_vvar::directory::Directory;
 use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_NAME};
@@ -26,6 +28,9 @@ pub struct Published {
     /// Where the values come from, when it is the running kernel that publishes them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<KernelView>,
+    /// For a clock image whose pages can be read: what is published of each clock.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub clocks: Vec<ClockView>,
     /// The variables in the order of their declaration.
     pub variables: Vec<VariableView>,
 }
@@ -43,6 +48,37 @@ pub struct KernelView {
     pub direct: bool,
     /// How many seconds a file is behind the map now; `None` where that can't be told.
     pub behind: Option<f64>,
+}
+
+/// What is published of a clock.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClockView {
+    /// Linux's name for it.
+    pub clock: &'static str,
+    /// Where its time comes from: `counter`, `kernel`, `system call`, …
+    pub source: &'static str,
+    /// Whether the page answers now; else readers ask the kernel.
+    pub answers: bool,
+    /// How far off an answer may be, in nanoseconds, where that is known.
+    pub error_ns: Option<u64>,
+}
+
+impl From<View> for ClockView {
+    fn from(view: View) -> Self {
+        Self {
+            clock: view.clock.name(),
+            source: match view.source {
+                Source::SystemCall => "system call",
+                Source::Kernel => "kernel",
+                Source::Counter { .. } => "counter",
+                Source::KernelClock(_) => "kernel, moved",
+                Source::Fixed => "fixed",
+                Source::Reads => "reads",
+            },
+            answers: view.answers,
+            error_ns: view.error,
+        }
+    }
 }
 
 /// A variable.
@@ -89,6 +125,7 @@ impl Published {
             age: None,
             stale_after: None,
             kernel: None,
+            clocks: Vec::new(),
             variables: variables.collect(),
         })
     }
@@ -123,6 +160,8 @@ impl Published {
         self.publisher = publisher;
         self.age = age.map(|age| age.as_secs_f64());
         self.stale_after = stale_after.map(|limit| limit.as_secs_f64());
+        let clocks = clock::view(vdso).unwrap_or_default();
+        self.clocks = clocks.into_iter().map(ClockView::from).collect();
         for variable in &mut self.variables {
             variable.value = vdso.get(&variable.name).ok();
         }

@@ -37,7 +37,17 @@ pub enum Untrusted {
 pub struct Counter {
     monotonic: Discipline,
     raw: Discipline,
+    settings: Settings,
+    /// The CPU to compare next.
+    next: usize,
+    /// How often in a row it was apart from the others.
+    apart: u32,
 }
+
+/// How often in a row a CPU's counter has to be apart from the others before it is
+/// believed. Once may be the kernel's clock, turned by more than
+/// [`Settings::wander`] since the last update; the next update follows that.
+const PATIENCE: u32 = 3;
 
 impl Counter {
     /// Measures the counter for a tenth of a second, on every CPU that this
@@ -57,6 +67,9 @@ impl Counter {
         let counter = Self {
             monotonic: start(first.0, ClockId::Monotonic)?,
             raw: start(first.1, ClockId::MonotonicRaw)?,
+            settings,
+            next: 0,
+            apart: 0,
         };
         counter.compare_cpus()?;
         Ok(counter)
@@ -64,8 +77,8 @@ impl Counter {
 
     /// How long to sleep between two updates.
     #[must_use]
-    pub fn period(settings: &Settings) -> Duration {
-        Duration::from_nanos(settings.promise / 4)
+    pub fn period(&self) -> Duration {
+        Duration::from_nanos(self.settings.promise / 4)
     }
 
     /// Samples the kernel's clocks and publishes.
@@ -104,23 +117,54 @@ impl Counter {
         let Ok(allowed) = sched_getaffinity(None) else {
             return Ok(());
         };
-        let compared = (0..CpuSet::MAX_CPU)
+        (0..CpuSet::MAX_CPU)
             .filter(|cpu| allowed.is_set(*cpu))
-            .try_for_each(|cpu| {
-                let mut only = CpuSet::new();
-                only.set(cpu);
-                // A CPU that went away meanwhile has no counter to disagree.
-                if sched_setaffinity(None, &only).is_err() {
-                    return Ok(());
-                }
-                match self.monotonic.outside(&sample(ClockId::Monotonic)) {
-                    0 => Ok(()),
-                    nanoseconds => Err(Untrusted::Apart { cpu, nanoseconds }),
-                }
-            });
+            .try_for_each(|cpu| match self.apart_on(cpu, &allowed) {
+                0 => Ok(()),
+                nanoseconds => Err(Untrusted::Apart { cpu, nanoseconds }),
+            })
+    }
+
+    /// Compares the counter of one CPU with the others', of the next one each time; to be
+    /// called now and then after an update. Counters that agreed at the start can be set by
+    /// firmware, or stop where a CPU is taken away and comes back.
+    ///
+    /// # Errors
+    /// [`Untrusted::Apart`] when one has been found apart several times in a row.
+    pub fn compare_next_cpu(&mut self) -> Result<(), Untrusted> {
+        let Ok(allowed) = sched_getaffinity(None) else {
+            return Ok(());
+        };
+        let is_allowed = |cpu: &usize| allowed.is_set(*cpu);
+        let next = (self.next..CpuSet::MAX_CPU).find(is_allowed);
+        let Some(cpu) = next.or_else(|| (0..self.next).find(is_allowed)) else {
+            return Ok(());
+        };
+        let nanoseconds = self.apart_on(cpu, &allowed);
+        if nanoseconds == 0 {
+            (self.next, self.apart) = (cpu + 1, 0);
+            return Ok(());
+        }
+        (self.next, self.apart) = (cpu, self.apart + 1);
+        if self.apart < PATIENCE {
+            return Ok(());
+        }
+        Err(Untrusted::Apart { cpu, nanoseconds })
+    }
+
+    /// How far the counter of a CPU is from what it should be; 0 when that may be within
+    /// what is uncertain.
+    fn apart_on(&self, cpu: usize, allowed: &CpuSet) -> u64 {
+        let mut only = CpuSet::new();
+        only.set(cpu);
+        // A CPU that went away meanwhile has no counter to disagree.
+        if sched_setaffinity(None, &only).is_err() {
+            return 0;
+        }
+        let apart = self.monotonic.outside(&sample(ClockId::Monotonic));
         // It was allowed before.
-        let _ = sched_setaffinity(None, &allowed);
-        compared
+        let _ = sched_setaffinity(None, allowed);
+        apart
     }
 }
 

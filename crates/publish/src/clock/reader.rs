@@ -1,0 +1,143 @@
+//! Reading a published clock in Rust: what the image does, without the image.
+
+use super::{cpu, monotonic};
+use crate::{Error, Latched, Vdso};
+use rustix::time::{ClockId, clock_gettime};
+use vdsokit_clock::page::VARIABLES;
+use vdsokit_clock::{Clock, Line, NANOSECONDS, Record, Source};
+
+/// One of the clocks that never run backwards, in a published clock image.
+///
+/// A read is one latched read and one of the counter; where the record has no answer, the
+/// kernel is asked (`clock_gettime(2)`, by this process's vDSO).
+///
+/// # Never backwards
+/// 1. As long as records answer, all readers on all CPUs have the same function of the
+///    counter (`vdsokit_clock::Timekeeper`), which never falls and is kept ahead of the
+///    kernel's clock by as much as is uncertain. So from the kernel's answer to the page's
+///    time goes forwards, or stands.
+/// 2. Where a record has none, its publisher was silent for longer than it had promised to
+///    be. The kernel's answer is then raised to the end of that promise, which no reader
+///    has passed. So from the page's answer to the kernel's time goes forwards, or stands.
+/// 3. A publisher that begins anew begins ahead of both, and one that ends in order waits
+///    for the kernel's clock before it says so.
+///
+/// What that rests on: that the counters of all CPUs agree, which publishers check, and that
+/// the kernel's clock is not turned by more than [`wander`](vdsokit_clock::Settings) between
+/// two updates; by as much as it is, time may step at a fallback.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    record: Latched<[u64; Record::WORDS]>,
+    clock: ClockId,
+}
+
+impl Reader {
+    /// A reader of `clock`, which is `Monotonic`, `MonotonicRaw` or `Boottime`.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] or [`Error::Mismatch`] when this is no clock image, and
+    /// [`Error::Unknown`] for another clock.
+    pub fn new(vdso: &Vdso, clock: Clock) -> Result<Self, Error> {
+        Ok(Self {
+            record: vdso.latched(VARIABLES[2 * clock.id() as usize].name)?,
+            clock: monotonic(clock).ok_or_else(|| Error::Unknown {
+                path: vdso.path().to_owned(),
+                name: clock.name().to_owned(),
+                help: "a reader is for a clock that never runs backwards".to_owned(),
+            })?,
+        })
+    }
+
+    /// Nanoseconds since the clock's zero, ordered: the counter is read after everything
+    /// that comes before this call.
+    #[inline(always)]
+    #[must_use]
+    pub fn nanoseconds(&self) -> u64 {
+        match self.quickly(cpu::ticks) {
+            Some(nanoseconds) => nanoseconds,
+            None => self.otherwise(),
+        }
+    }
+
+    /// The same without an order: the CPU may read the counter some instructions before
+    /// this call or after it.
+    #[inline(always)]
+    #[must_use]
+    pub fn nanoseconds_unordered(&self) -> u64 {
+        match self.quickly(cpu::ticks_unordered) {
+            Some(nanoseconds) => nanoseconds,
+            None => self.otherwise(),
+        }
+    }
+
+    /// What is published of the clock.
+    #[must_use]
+    pub fn record(&self) -> Record {
+        Record::from_words(&self.record.get())
+    }
+
+    /// How far the page's time is from the kernel's clock at most, in nanoseconds; none
+    /// where the kernel is asked.
+    #[must_use]
+    pub fn error(&self) -> Option<u64> {
+        let record = self.record();
+        let Source::Counter { .. } = record.source else {
+            return None;
+        };
+        let ticks = cpu::ticks();
+        record.at(ticks)?;
+        record.error_at(ticks)
+    }
+
+    /// What the first line answers: the common case.
+    #[inline(always)]
+    fn quickly(&self, ticks: impl FnOnce() -> u64) -> Option<u64> {
+        self.record.try_read_some(|copy| {
+            if copy.word(Record::SOURCE) as u8 != Source::COUNTER {
+                return None;
+            }
+            // Last of what has to be waited for, as in the image.
+            let ticks = ticks();
+            let (seconds, nanoseconds) = Line::read(|at| copy.word(Record::FIRST + at), ticks)?;
+            Some(
+                (seconds as u64)
+                    .wrapping_mul(NANOSECONDS)
+                    .wrapping_add(nanoseconds),
+            )
+        })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn otherwise(&self) -> u64 {
+        let record = self.record();
+        let mut least = 0;
+        if let Source::Counter { monotonic } = record.source {
+            let ticks = cpu::ticks();
+            if let Some(time) = record.at(ticks) {
+                return word(time.as_nanoseconds());
+            }
+            if monotonic {
+                least = word(record.promised(ticks).as_nanoseconds());
+            }
+        }
+        now(self.clock).max(least)
+    }
+}
+
+/// A clock of this process, in nanoseconds since its zero.
+fn now(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    word(i128::from(time.tv_sec) * i128::from(NANOSECONDS) + i128::from(time.tv_nsec))
+}
+
+/// `CLOCK_MONOTONIC` of this process, in nanoseconds: by its vDSO, or by system call.
+#[must_use]
+pub fn monotonic_now() -> u64 {
+    now(ClockId::Monotonic)
+}
+
+/// None of these clocks is before its zero, and 2⁶⁴ ns are 584 years.
+fn word(nanoseconds: i128) -> u64 {
+    nanoseconds.try_into().unwrap_or_default()
+}

@@ -1,0 +1,103 @@
+//! A clock's publisher: its main loop.
+
+use super::{ClockPage, Counter, Untrusted};
+use crate::serve::{End, Serve};
+use crate::{Error, Publisher};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+/// Where a published clock's time comes from, and who keeps it.
+pub enum Kept {
+    /// The kernel's own vDSO: nobody has to keep it.
+    Kernel,
+    /// System calls: nobody has to keep it.
+    SystemCall,
+    /// The CPU's counter, kept here.
+    Counter(Box<Counter>),
+}
+
+impl Kept {
+    /// Time between two signs of life.
+    fn period(&self) -> Duration {
+        match self {
+            Self::Kernel | Self::SystemCall => Duration::from_secs(1),
+            Self::Counter(counter) => counter.period(),
+        }
+    }
+}
+
+/// How many updates lie between two looks at something else, a second or so: the counter of
+/// the next CPU, which may keep this process waiting, and whether the file is still the one
+/// that readers find.
+const UPDATES: u64 = 200;
+
+/// Publishes the kernel's time until `stop` becomes readable, then retires the vDSO. Whatever
+/// ends it, readers go on with the kernel's own clocks.
+///
+/// A counter that turns out not to be one for all CPUs is told to `untrusted`, and source
+/// `kernel` is published from then on.
+///
+/// # Errors
+/// [`Error::Unknown`] and [`Error::Mismatch`] when `publisher` publishes no clock image, and
+/// [`Error::Io`] when waiting fails.
+pub fn serve(
+    publisher: Publisher,
+    mut kept: Kept,
+    stop: BorrowedFd<'_>,
+    mut untrusted: impl FnMut(&Untrusted),
+) -> Result<End, Error> {
+    let mut page = ClockPage::new(&publisher)?;
+    publisher.stale_after(Serve::patience(kept.period()));
+    match &kept {
+        Kept::Kernel => page.kernel(),
+        Kept::SystemCall => page.system_call(),
+        // A predecessor that was killed may have promised more than the kernel has come to.
+        Kept::Counter(_) => page.settle(),
+    }
+    let mut round = 0_u64;
+    let end = loop {
+        let mut looks = true;
+        if let Kept::Counter(counter) = &mut kept {
+            counter.update(&mut page);
+            looks = round.is_multiple_of(UPDATES);
+            if looks && let Err(why) = counter.compare_next_cpu() {
+                untrusted(&why);
+                page.kernel();
+                kept = Kept::Kernel;
+                publisher.stale_after(Serve::patience(kept.period()));
+            }
+        }
+        publisher.beat();
+        if looks && publisher.is_displaced() {
+            break End::Displaced;
+        }
+        let failed = |error| Error::io("keep", publisher.path(), io::Error::from(error));
+        if is_readable(stop, kept.period()).map_err(failed)? {
+            break End::Stopped;
+        }
+        round += 1;
+    };
+    if let Kept::Counter(_) = kept {
+        page.kernel();
+    }
+    Ok(end)
+}
+
+/// Waits for so long; true as soon as `stop` is readable.
+fn is_readable(stop: BorrowedFd<'_>, wait: Duration) -> Result<bool, Errno> {
+    let wait = Timespec {
+        tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: wait.subsec_nanos().into(),
+    };
+    match poll(
+        &mut [PollFd::from_borrowed_fd(stop, PollFlags::IN)],
+        Some(&wait),
+    ) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

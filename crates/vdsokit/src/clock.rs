@@ -1,0 +1,124 @@
+//! The machine's clock, read at the cost of a load and the counter.
+
+use crate::{Error, Instant, Vdso, place};
+use std::path::Path;
+use std::time::Duration;
+use vdsokit_clock::Clock as Id;
+use vdsokit_publish::clock::{FILE, Reader, is_delivered, is_machine_time, monotonic_now};
+
+/// Monotonic time: the machine's published clock where there is one, else the kernel's.
+///
+/// `vdso serve clock` publishes it. With source `counter` a read is one of the CPU's counter
+/// and of a page, whatever clocksource the kernel has; and there is **one calibrator for the
+/// whole machine**, which keeps the page within a published bound of `CLOCK_MONOTONIC`. Other
+/// crates that read the counter calibrate it in each process, against the kernel's clock at
+/// the start, and drift away from it, and from each other, by as much as they were wrong.
+///
+/// # Which clock it is
+/// | | a read is |
+/// | --- | --- |
+/// | a page with source `counter`, up to date | the counter's |
+/// | its publisher was silent for longer than it promised: stopped, killed, the machine asleep | `clock_gettime(CLOCK_MONOTONIC)`, not before what was promised |
+/// | a page with another source; none at all | `clock_gettime(CLOCK_MONOTONIC)` |
+/// | the process runs under `vdso run`, or in a time namespace of its own | likewise, by its own vDSO |
+///
+/// # What is promised
+/// * **Never backwards**, for ordered reads of all clones in all threads and processes that
+///   have the page, across every change of the table above: the page is kept ahead of the
+///   kernel's clock by what is uncertain of it, and a fallback is raised to what the page has
+///   promised ([`Reader`] has the argument and what it rests on).
+/// * **Within the bound** of `CLOCK_MONOTONIC`: see [`error`](Self::error).
+/// * A read makes no allocation, takes no lock and is async-signal-safe. It works in a child
+///   after fork(2).
+///
+/// The page is looked for once, when the clock is made. A publisher that ends and comes again
+/// is followed; one that comes for the first time is found by the next `Clock::new`.
+///
+/// ```
+/// use vdsokit::Clock;
+///
+/// let clock = Clock::new();
+/// let start = clock.now();
+/// let end = clock.now();
+/// assert!(start <= end);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Clock(Option<Reader>);
+
+impl Clock {
+    /// The clock that `vdso serve clock` publishes in a place of this user's or of root's;
+    /// where there is none, or one that may not be used here, the kernel's.
+    #[must_use]
+    pub fn new() -> Self {
+        let found = place::find(FILE).and_then(|path| Self::open(path).ok());
+        found.unwrap_or(Self(None))
+    }
+
+    /// The clock that is published at `path`: `vdso serve clock --at PATH`.
+    ///
+    /// In a process whose own time is another than the machine's it is the kernel's all the
+    /// same.
+    ///
+    /// # Errors
+    /// As [`Vdso::open`]; [`Error::Unknown`] and [`Error::Mismatch`] for a file that is no
+    /// clock image.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let reader = Reader::new(&Vdso::open(path)?, Id::Monotonic)?;
+        let may = is_machine_time() && !is_delivered();
+        Ok(Self(may.then_some(reader)))
+    }
+
+    /// The time now, ordered: the counter is read after every instruction before this call
+    /// has been done, as `std::time::Instant::now` does it. So what one thread measures and
+    /// tells another is not later than what that one measures then.
+    #[inline]
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        Instant::from_nanoseconds(match &self.0 {
+            Some(reader) => reader.nanoseconds(),
+            None => monotonic_now(),
+        })
+    }
+
+    /// The time about now, unordered: the CPU may read its counter some instructions earlier
+    /// or later, by tens of nanoseconds, and needs not wait for what comes before. Of two such
+    /// reads, or of one and [`now`](Self::now), neither is promised to be the later one.
+    ///
+    /// For stamps and for lengths of what takes longer. It is what quanta's `now` does.
+    #[inline]
+    #[must_use]
+    pub fn now_unordered(&self) -> Instant {
+        Instant::from_nanoseconds(match &self.0 {
+            Some(reader) => reader.nanoseconds_unordered(),
+            None => monotonic_now(),
+        })
+    }
+
+    /// How far [`now`](Self::now) may be from the kernel's `CLOCK_MONOTONIC`, as its
+    /// publisher says; zero where the kernel is asked.
+    #[must_use]
+    pub fn error(&self) -> Duration {
+        let error = self.0.as_ref().and_then(Reader::error);
+        Duration::from_nanos(error.unwrap_or(0))
+    }
+
+    /// Whether a read now would be the counter's, without a system call of its own.
+    #[must_use]
+    pub fn is_counter(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|reader| reader.error().is_some())
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const _: () = {
+    const fn crosses_threads<T: Send + Sync + Clone + 'static>() {}
+    crosses_threads::<Clock>();
+    crosses_threads::<Instant>();
+};
