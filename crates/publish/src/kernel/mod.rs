@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! /run/vdso/libkernel.so.1                            the image, and vvar pages of its own
-//! /run/vdso/.libkernel.so.1.kernel -> /sys/fs/bpf/vdso-run-vdso-libkernel_so_1/
+//! /run/vdso/.libkernel.so.1.kernel -> /sys/fs/bpf/vdso-run-vdso-libkernel_2eso_2e1/
 //!                                     pages           the map that the kernel fills
 //!                                     0-tick …        what fills it
 //! ```
@@ -33,6 +33,7 @@ use crate::reader::Vdso;
 use crate::replace;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -254,19 +255,29 @@ impl Started {
 /// What a link's name ends in.
 const SUFFIX: &str = "kernel";
 
-/// The directory of the BPF file system for the vDSO at `path`. Names there hold no dots
-/// (kernel/bpf/inode.c, `bpf_lookup`).
+/// The directory of the BPF file system for the vDSO at `path`: another for each path. Names
+/// there hold no dots (kernel/bpf/inode.c, `bpf_lookup`), so whatever is no letter or digit
+/// stands as its number.
 fn directory_for(path: &Path) -> PathBuf {
-    let path = path.to_string_lossy().replace('/', "-").replace('.', "_");
-    Path::new(BPF_FS).join(format!("vdso{path}"))
+    let mut name = String::from("vdso");
+    for &byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' => name.push('-'),
+            letter if letter.is_ascii_alphanumeric() => name.push(letter.into()),
+            other => name.extend(format!("_{other:02x}").chars()),
+        }
+    }
+    Path::new(BPF_FS).join(name)
 }
 
 /// The directory with the map that the kernel fills for the vDSO at `path`, when there is
-/// one: whether it can be reached is another question.
+/// one: whether it can be reached is another question. A link that leads anywhere else is
+/// not followed, since whoever may write beside the file is not who may retire other maps.
 #[must_use]
 pub fn directory(path: &Path) -> Option<PathBuf> {
     let path = fs::canonicalize(path).ok()?;
-    fs::read_link(beside(&path, SUFFIX)).ok()
+    let led_to = fs::read_link(beside(&path, SUFFIX)).ok()?;
+    (led_to == directory_for(&path)).then_some(led_to)
 }
 
 /// The map that the kernel fills for the vDSO at `path`; `None` when there is none, it can't
@@ -337,13 +348,31 @@ pub fn describe(path: &Path) -> Option<Description> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn a_file_has_a_directory_without_dots() {
         assert_eq!(
             directory_for(Path::new("/run/vdso/libkernel.so.1")),
-            Path::new("/sys/fs/bpf/vdso-run-vdso-libkernel_so_1")
+            Path::new("/sys/fs/bpf/vdso-run-vdso-libkernel_2eso_2e1")
         );
+    }
+
+    #[test]
+    fn no_two_files_have_the_same_directory() {
+        let paths = ["/a/b", "/a-b", "/a_b", "/a.b", "/a_2db", "/a/2db"];
+        let directories: BTreeSet<_> = paths.iter().map(|p| directory_for(Path::new(p))).collect();
+        assert_eq!(directories.len(), paths.len());
+    }
+
+    #[test]
+    fn a_link_to_the_map_of_another_file_is_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = fs::canonicalize(directory.path()).unwrap().join("libx.so");
+        fs::write(&file, "").unwrap();
+        symlink(directory_for(Path::new("/other")), beside(&file, SUFFIX)).unwrap();
+        assert_eq!(super::directory(&file), None);
+        assert!(!retire(&file).unwrap());
     }
 
     #[test]
@@ -355,8 +384,9 @@ mod tests {
         assert!(!retire(&file).unwrap());
         assert!(open(&file).is_none() && describe(&file).is_none());
         // What a crash of the machine left behind.
-        let link = beside(&fs::canonicalize(&file).unwrap(), SUFFIX);
-        symlink("/sys/fs/bpf/no-such-directory", &link).unwrap();
+        let file = fs::canonicalize(&file).unwrap();
+        let link = beside(&file, SUFFIX);
+        symlink(directory_for(&file), &link).unwrap();
         assert!(open(&file).is_none());
         assert_eq!(describe(&file).unwrap().map, None);
         assert!(!retire(&file).unwrap());
