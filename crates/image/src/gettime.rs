@@ -189,10 +189,12 @@ fn slowly(id: Id) -> Page {
 /// What a record says at `ticks`, while its source is still this one.
 #[inline(always)]
 fn answer(copy: vdsokit_vvar::latch::Copy<'_>, source: u64, ticks: u64) -> Page {
-    if copy.word(Record::SOURCE) != source {
+    // Not the words: which line comes first may have changed, and the promise that the
+    // record makes is still to be kept.
+    let kind = Source::from_word(source);
+    if Source::from_word(copy.word(Record::SOURCE)) != kind {
         return Page::Nothing;
     }
-    let kind = Source::from_word(source);
     if kind == Source::Fixed {
         return Page::Time(fixed(copy));
     }
@@ -258,5 +260,44 @@ pub unsafe fn clock_getres(clock: u32, resolution: *mut Timespec) -> i32 {
             arch::number::CLOCK_GETRES,
             [clock as usize, resolution.expose_provenance(), 0],
         ) as i32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vdsokit_clock::{Moment, Rate};
+    use vdsokit_vvar::latch::{self, Latch, Word};
+
+    /// Readers who came late, and met a new record on their last try, were told the kernel's
+    /// time, and that was less than what others had been promised.
+    #[test]
+    fn a_record_whose_lines_have_changed_places_keeps_its_promise() {
+        let line = |start, length, seconds| Line {
+            start,
+            length,
+            rate: Rate::FROZEN,
+            base: Moment::from_seconds(seconds),
+        };
+        let record = Record {
+            source: Source::Counter { monotonic: true },
+            current: line(30, 10, 7),
+            former: line(10, 20, 6),
+            ..Record::SYSTEM_CALL
+        };
+        let words = record.to_words();
+        assert_ne!(words[Record::SOURCE], record.source.to_word());
+        let latched: [Word; latch::size_of(Record::WORDS * 8) / 8] = core::array::from_fn(|at| {
+            Word::new(at.checked_sub(1).map_or(0, |at| words[at % Record::WORDS]))
+        });
+        let page = Latch::new(&latched)
+            .unwrap()
+            .read(|copy| answer(copy, record.source.to_word(), 1_000));
+        match page {
+            Page::Promised(promised) => {
+                assert_eq!((promised.seconds, promised.nanoseconds), (7, 0))
+            }
+            _ => panic!("no promise"),
+        }
     }
 }
