@@ -95,9 +95,6 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    if let Some(status) = kernel::run(arguments)? {
-        return Ok(status);
-    }
     #[cfg(target_arch = "x86_64")]
     if arguments.file.as_deref().is_some_and(serve_clock::is_clock) {
         if arguments.stdin || arguments.detach {
@@ -107,6 +104,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             ));
         }
         return serve_clock::run(arguments.source, arguments.at.as_deref(), arguments.json);
+    }
+    if let Some(status) = kernel::run(arguments)? {
+        return Ok(status);
     }
     let stop = published::stop()?;
     // Without --kernel clap asks for a file.
