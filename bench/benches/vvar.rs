@@ -4,22 +4,16 @@
 //!
 //! Without the feature iceoryx2's blackboard is left out; with it, libclang has to be
 //! installed, since iceoryx2's build needs bindgen.
-#![allow(
-    missing_docs,
-    reason = "criterion's macros make undocumented functions"
-)]
 #![allow(unsafe_code, reason = "dlopen and calls by pointer, as C makes them")]
 
-use criterion::{Bencher, Criterion};
 use std::ffi::CString;
 use std::hint::black_box;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Arc;
+use std::path::Path;
+use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 use vdsokit::{Record, Vvars, place};
+use vdsokit_bench::{Costs, Row, interleave, print_table};
 
 #[derive(Clone, Copy, Debug, Record)]
 struct Four {
@@ -82,99 +76,120 @@ fn ordinary(directory: &Path) -> Option<Getter> {
     }
 }
 
-/// This thread's own time, so that threads that share a CPU don't count as cost.
-fn thread_time() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
-}
+/// So many calls are one contender's turn, so that reaching it doesn't count.
+const BATCH: u32 = 1000;
 
-/// One call after the other, in this thread's own time: what else the machine does
-/// takes nothing from it.
-fn alone<T>(bencher: &mut Bencher<'_>, mut call: impl FnMut() -> T) {
-    bencher.iter_custom(|rounds| {
-        let start = thread_time();
-        for _ in 0..rounds {
+/// A batch of calls, each of which is made: loads of atomics are not merged, nor are calls of
+/// functions that the compiler doesn't see.
+fn batch<T>(mut call: impl FnMut() -> T) -> impl FnMut() {
+    move || {
+        for _ in 0..BATCH {
             black_box(call());
         }
-        thread_time() - start
-    });
-}
-
-/// Reads while `others` threads read too.
-fn among<T>(
-    bencher: &mut Bencher<'_>,
-    others: usize,
-    read: impl Fn() -> T + Clone + Send + 'static,
-) {
-    let stop = Arc::new(AtomicBool::new(false));
-    let threads: Vec<_> = (0..others)
-        .map(|_| {
-            let (stop, read) = (stop.clone(), read.clone());
-            std::thread::spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    black_box(read());
-                }
-            })
-        })
-        .collect();
-    alone(bencher, read);
-    stop.store(true, Ordering::Relaxed);
-    for thread in threads {
-        thread.join().expect("a reader");
     }
 }
 
-fn measure(criterion: &mut Criterion, path: &Path) {
+/// What one call costs, of contenders that take turns with their batches.
+fn costs<const N: usize>(contenders: [&mut dyn FnMut(); N]) -> [Costs; N] {
+    interleave(contenders).map(|batch| Costs {
+        least: batch.least / f64::from(BATCH),
+        median: batch.median / f64::from(BATCH),
+    })
+}
+
+/// Both reads, while `others` threads read both as well.
+fn among(others: usize, reader: &BenchReader) -> [Costs; 2] {
+    let stop = AtomicBool::new(false);
+    let (word, four) = (&reader.word, &reader.four);
+    std::thread::scope(|scope| {
+        for _ in 0..others {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    black_box(word.get());
+                    black_box(four.get());
+                }
+            });
+        }
+        let costs = costs([&mut batch(|| word.get()), &mut batch(|| four.get())]);
+        stop.store(true, Ordering::Relaxed);
+        costs
+    })
+}
+
+fn measure(path: &Path) -> Vec<Row> {
     let mut publisher = Bench::create(path).expect("published");
     let reader = Bench::open(path).expect("open");
-    let (word, four) = (reader.word.clone(), reader.four.clone());
-    let cell = Box::leak(Box::new(AtomicU64::new(7)));
+    let (word, four) = (&reader.word, &reader.four);
+    let cell = black_box(Box::new(AtomicU64::new(7)));
+    let mut rows = Vec::new();
 
-    criterion.bench_function("read 8/atomic", |b| {
-        alone(b, || black_box(&*cell).load(Ordering::Acquire))
-    });
-    criterion.bench_function("read 8/vdsokit", |b| alone(b, || black_box(&word).get()));
-    criterion.bench_function("read 32/vdsokit", |b| alone(b, || black_box(&four).get()));
+    let [ours, atomic] = costs([
+        &mut batch(|| word.get()),
+        &mut batch(|| cell.load(Ordering::Acquire)),
+    ]);
+    rows.push(Row::ratio("8-byte read : atomic load", ours, atomic, 1.1));
+
     let getter = load(path, "bench_word");
     assert_eq!(getter(), 7);
-    criterion.bench_function("call/vdsokit", |b| alone(b, || black_box(getter)()));
     if let Some(ordinary) = ordinary(path.parent().expect("a directory")) {
         assert_eq!(ordinary(), 7);
-        criterion.bench_function("call/ordinary", |b| alone(b, || black_box(ordinary)()));
+        let [ours, ordinary] = costs([
+            &mut batch(|| black_box(getter)()),
+            &mut batch(|| black_box(ordinary)()),
+        ]);
+        rows.push(Row::ratio(
+            "getter called : ordinary library's",
+            ours,
+            ordinary,
+            1.2,
+        ));
     }
-    for others in [0, 1, 7] {
-        let (word, four) = (word.clone(), four.clone());
-        let id = |size: u32| format!("readers {size}/{}", others + 1);
-        criterion.bench_function(&id(8), |b| {
-            let word = word.clone();
-            among(b, others, move || black_box(&word).get());
-        });
-        criterion.bench_function(&id(32), |b| {
-            let four = four.clone();
-            among(b, others, move || black_box(&four).get());
-        });
+
+    let alone = among(0, &reader);
+    for others in [1, 7] {
+        let costs = among(others, &reader);
+        for (size, (cost, alone)) in [8, 32].into_iter().zip(costs.into_iter().zip(alone)) {
+            let what = format!("{size}-byte read, {} readers : 1", others + 1);
+            // Flat, as far as two measurements of one thing agree.
+            rows.push(Row::ratio(what, cost, alone, 1.2));
+        }
     }
-    criterion.bench_function("publish 8/vdsokit", |b| {
-        alone(b, || publisher.word.set(black_box(9)))
-    });
-    criterion.bench_function("publish 32/vdsokit", |b| {
-        alone(b, || publisher.four.set(black_box(&FOUR)))
-    });
+
+    let contenders: [&mut dyn FnMut(); 4] = [
+        &mut batch(|| word.get()),
+        &mut batch(|| four.get()),
+        &mut batch(|| publisher.word.set(black_box(9))),
+        &mut batch(|| publisher.four.set(black_box(&FOUR))),
+    ];
     #[cfg(feature = "iceoryx2")]
-    blackboard::measure(criterion);
+    rows.extend(blackboard::beside(contenders));
+    #[cfg(not(feature = "iceoryx2"))]
+    {
+        let [read, read_four, publish, publish_four] = costs(contenders);
+        for (what, costs) in [
+            ("8-byte read", read),
+            ("32-byte read", read_four),
+            ("publish 8 bytes", publish),
+            ("publish 32 bytes", publish_four),
+        ] {
+            println!("{what}: {:.2} ns", costs.median);
+        }
+    }
+    rows
 }
 
 #[cfg(feature = "iceoryx2")]
 mod blackboard {
-    use super::{FOUR, alone, black_box};
-    use criterion::Criterion;
+    use super::{FOUR, batch, black_box, costs};
     use iceoryx2::prelude::*;
+    use vdsokit_bench::Row;
 
     #[derive(Clone, Copy, Debug, ZeroCopySend)]
     #[repr(C)]
     struct Four([u64; 4]);
 
-    pub(super) fn measure(criterion: &mut Criterion) {
+    /// Ours beside the blackboard's: reads of 8 and 32 bytes, and updates.
+    pub(super) fn beside(ours: [&mut dyn FnMut(); 4]) -> [Row; 4] {
         let node = NodeBuilder::new().create::<ipc::Service>().expect("a node");
         let name = format!("vdsokit-bench/{}", std::process::id());
         let service = node
@@ -188,118 +203,33 @@ mod blackboard {
         let writer = service.writer_builder().create().expect("a writer");
         let word = reader.entry::<u64>(&1).expect("an entry");
         let four = reader.entry::<Four>(&2).expect("an entry");
-        criterion.bench_function("read 8/iceoryx2", |b| alone(b, || *black_box(&word).get()));
-        criterion.bench_function("read 32/iceoryx2", |b| alone(b, || *black_box(&four).get()));
-        let word = writer.entry::<u64>(&1).expect("an entry");
-        let four = writer.entry::<Four>(&2).expect("an entry");
-        criterion.bench_function("publish 8/iceoryx2", |b| {
-            alone(b, || word.update_with_copy(black_box(9)));
-        });
+        let word_writer = writer.entry::<u64>(&1).expect("an entry");
+        let four_writer = writer.entry::<Four>(&2).expect("an entry");
         let value = Four([FOUR.a, FOUR.b, FOUR.c, FOUR.d]);
-        criterion.bench_function("publish 32/iceoryx2", |b| {
-            alone(b, || four.update_with_copy(black_box(value)));
-        });
+        let [read, read_four, publish, publish_four] = ours;
+        let [a, a_peer, b, b_peer, c, c_peer, d, d_peer] = costs([
+            read,
+            &mut batch(|| *word.get()),
+            read_four,
+            &mut batch(|| *four.get()),
+            publish,
+            &mut batch(|| word_writer.update_with_copy(black_box(9))),
+            publish_four,
+            &mut batch(|| four_writer.update_with_copy(black_box(value))),
+        ]);
+        [
+            Row::ratio("8-byte read : iceoryx2 get", a, a_peer, 0.4),
+            Row::ratio("32-byte read : iceoryx2 get", b, b_peer, 1.0),
+            Row::ratio("publish 8 bytes : iceoryx2 update", c, c_peer, 1.0),
+            Row::ratio("publish 32 bytes : iceoryx2 update", d, d_peer, 1.0),
+        ]
     }
 }
 
-/// Where criterion keeps what it finds.
-fn results() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/criterion")
-}
-
-/// The median that criterion found in this run, in nanoseconds.
-fn median(id: &str) -> Option<f64> {
-    let file = results()
-        .join(id.replace('/', "_"))
-        .join("new/estimates.json");
-    let text = std::fs::read_to_string(file).ok()?;
-    let estimates: serde_json::Value = serde_json::from_str(&text).ok()?;
-    estimates["median"]["point_estimate"].as_f64()
-}
-
-fn main() {
+fn main() -> ExitCode {
     let base = place::base().expect("a place that works");
     let directory = tempfile::tempdir_in(base).expect("a directory");
-    let mut criterion = Criterion::default()
-        .output_directory(&results())
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
-        .configure_from_args();
-    measure(&mut criterion, &directory.path().join("libbench.so.1"));
-    criterion.final_summary();
-
-    println!(
-        "\n{:44} {:>8} {:>8} {:>7} {:>7}",
-        "medians, ns of CPU time", "ours", "theirs", "ratio", "at most"
-    );
-    for (what, ours, theirs, limit) in [
-        (
-            "8-byte read : atomic load",
-            "read 8/vdsokit",
-            "read 8/atomic",
-            1.1,
-        ),
-        (
-            "8-byte read : iceoryx2 get",
-            "read 8/vdsokit",
-            "read 8/iceoryx2",
-            0.4,
-        ),
-        (
-            "getter called : ordinary library's",
-            "call/vdsokit",
-            "call/ordinary",
-            1.2,
-        ),
-        (
-            "32-byte read : iceoryx2 get",
-            "read 32/vdsokit",
-            "read 32/iceoryx2",
-            1.0,
-        ),
-        (
-            "8-byte read, 2 readers : 1",
-            "readers 8/2",
-            "readers 8/1",
-            1.0,
-        ),
-        (
-            "8-byte read, 8 readers : 1",
-            "readers 8/8",
-            "readers 8/1",
-            1.0,
-        ),
-        (
-            "32-byte read, 2 readers : 1",
-            "readers 32/2",
-            "readers 32/1",
-            1.0,
-        ),
-        (
-            "32-byte read, 8 readers : 1",
-            "readers 32/8",
-            "readers 32/1",
-            1.0,
-        ),
-        (
-            "publish 8 bytes : iceoryx2 update",
-            "publish 8/vdsokit",
-            "publish 8/iceoryx2",
-            1.0,
-        ),
-        (
-            "publish 32 bytes : iceoryx2 update",
-            "publish 32/vdsokit",
-            "publish 32/iceoryx2",
-            1.0,
-        ),
-    ] {
-        match (median(ours), median(theirs)) {
-            (Some(ours), Some(theirs)) => println!(
-                "{what:44} {ours:8.2} {theirs:8.2} {:7.2} {limit:7.1}",
-                ours / theirs
-            ),
-            _ => println!("{what:44} not measured"),
-        }
-    }
+    let rows = measure(&directory.path().join("libbench.so.1"));
+    print_table(&rows);
+    ExitCode::from(u8::from(!rows.iter().all(Row::holds)))
 }
