@@ -20,23 +20,16 @@ fn main() {
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
-    use rustix::time::{ClockId, clock_gettime};
     use std::arch::x86_64::{__rdtscp, _rdtsc};
     use std::hint::black_box;
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
-    use std::time::Duration;
     use vdsokit::{Clock, Instant, Publisher, place};
+    use vdsokit_bench::thread_time;
     use vdsokit_publish::clock::{Counter, FILE, Kept, serve};
 
     const ROUNDS: usize = 2000;
     const BATCH: u32 = 500;
-
-    /// This thread's own time, so that what shares its CPU doesn't count as cost.
-    fn thread_time() -> Duration {
-        let now = clock_gettime(ClockId::ThreadCPUTime);
-        Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
-    }
 
     /// Nanoseconds of one call.
     fn batch<T>(call: &impl Fn() -> T) -> f64 {

@@ -133,12 +133,15 @@ macro_rules! kernel_test {
     };
 }
 
+/// The program itself.
+const VDSO: Need = Need::Program {
+    package: "vdsokit-cli",
+    name: "vdso",
+};
+
 /// What checks of `vdso serve --kernel` need.
 const SERVED: &[Need] = &[
-    Need::Program {
-        package: "vdsokit-cli",
-        name: "vdso",
-    },
+    VDSO,
     Need::Test {
         package: "vdsokit-cli",
         name: "kernel_lab",
@@ -179,10 +182,7 @@ const fn doctor(
         why,
         command,
         needs: &[
-            Need::Program {
-                package: "vdsokit-cli",
-                name: "vdso",
-            },
+            VDSO,
             Need::Test {
                 package: "vdsokit-cli",
                 name: "doctor_lab",
@@ -209,10 +209,7 @@ const fn real_time(
         why,
         command,
         needs: &[
-            Need::Program {
-                package: "vdsokit-cli",
-                name: "vdso",
-            },
+            VDSO,
             Need::Test {
                 package: "vdsokit-cli",
                 name: "clock_lab",

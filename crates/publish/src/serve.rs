@@ -114,19 +114,29 @@ impl Serve<'_> {
             self.lines
                 .map(|lines| PollFd::from_borrowed_fd(lines, PollFlags::IN)),
         );
-        let wait = Timespec {
-            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: wait.subsec_nanos().into(),
-        };
-        match poll(&mut fds, Some(&wait)) {
-            Ok(_) => {}
-            Err(Errno::INTR) => return Ok([false; 2]),
-            Err(error) => return Err(error),
-        }
+        wait_for(&mut fds, wait)?;
         // A pipe whose writer is gone is told as HUP, not as IN.
         let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
         Ok([ready(0), ready(1)])
     }
+}
+
+/// Waits until one of them is ready, a signal comes, or so long; tells whether one is ready.
+pub(crate) fn wait_for(fds: &mut [PollFd<'_>], time: Duration) -> Result<bool, Errno> {
+    let time = Timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    };
+    match poll(fds, Some(&time)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits for the stop, or for so long; tells whether it is the stop.
+pub(crate) fn is_stopped(stop: BorrowedFd<'_>, time: Duration) -> Result<bool, Errno> {
+    wait_for(&mut [PollFd::from_borrowed_fd(stop, PollFlags::IN)], time)
 }
 
 fn failed(publisher: &Publisher, error: Errno) -> Error {

@@ -1,10 +1,8 @@
 //! A clock's publisher: its main loop.
 
 use super::{ClockPage, Counter, Untrusted};
-use crate::serve::{End, Serve};
+use crate::serve::{End, Serve, is_stopped};
 use crate::{Error, Publisher};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -75,7 +73,7 @@ pub fn serve(
             break End::Displaced;
         }
         let failed = |error| Error::io("keep", publisher.path(), io::Error::from(error));
-        if is_readable(stop, kept.period()).map_err(failed)? {
+        if is_stopped(stop, kept.period()).map_err(failed)? {
             break End::Stopped;
         }
         round += 1;
@@ -84,20 +82,4 @@ pub fn serve(
         page.kernel();
     }
     Ok(end)
-}
-
-/// Waits for so long; true as soon as `stop` is readable.
-fn is_readable(stop: BorrowedFd<'_>, wait: Duration) -> Result<bool, Errno> {
-    let wait = Timespec {
-        tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: wait.subsec_nanos().into(),
-    };
-    match poll(
-        &mut [PollFd::from_borrowed_fd(stop, PollFlags::IN)],
-        Some(&wait),
-    ) {
-        Ok(ready) => Ok(ready > 0),
-        Err(Errno::INTR) => Ok(false),
-        Err(error) => Err(error),
-    }
 }

@@ -4,8 +4,7 @@ use super::{PATIENCE, open, unlink};
 use crate::error::Error;
 use crate::publisher::Publisher;
 use crate::raw;
-use crate::serve::{End, Serve};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::serve::{End, Serve, is_stopped};
 use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -108,7 +107,7 @@ impl Relay {
             let now = Instant::now();
             // What has been missed is not made up for.
             next = (next + every).max(now);
-            if wait(stop, next - now).map_err(failed)? {
+            if is_stopped(stop, next - now).map_err(failed)? {
                 break End::Stopped;
             }
         };
@@ -122,19 +121,5 @@ impl Relay {
         }
         self.file.retire();
         Ok(end)
-    }
-}
-
-/// Waits for the stop, or for so long; tells whether it is the stop.
-fn wait(stop: BorrowedFd<'_>, time: Duration) -> Result<bool, Errno> {
-    let time = Timespec {
-        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: time.subsec_nanos().into(),
-    };
-    let mut fds = [PollFd::from_borrowed_fd(stop, PollFlags::IN)];
-    match poll(&mut fds, Some(&time)) {
-        Ok(ready) => Ok(ready > 0),
-        Err(Errno::INTR) => Ok(false),
-        Err(error) => Err(error),
     }
 }
