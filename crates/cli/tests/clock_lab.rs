@@ -15,7 +15,8 @@ use vdsokit_look::function::{self, Function, Route};
 use vdsokit_look::probe::{Served, probe};
 use vdsokit_publish::clock::is_delivered;
 
-/// A clock whose publisher may be held up for a moment by the emulator is tried so often.
+/// A clock whose publisher may be held up for a moment by the emulator is tried so often: each
+/// try is a process of its own.
 const TRIES: u32 = 1000;
 
 #[test]
@@ -28,10 +29,11 @@ fn the_counter_is_read_though_the_kernel_does_not() {
     assert_eq!(publisher.live["source"], "counter");
 
     let clock = Clock::new();
-    assert!(
-        (0..TRIES).any(|_| clock.is_counter()),
-        "no answer from the page"
-    );
+    // The emulator may hold the publisher up for longer than it promises. The lab's own limit ends
+    // a wait for a page that never answers.
+    while !clock.is_counter() {
+        std::thread::yield_now();
+    }
     let published = Published::find();
     let seen = compare(20_000, &published, || clock.now().nanoseconds());
     println!("vdsokit::Clock: {seen}");
