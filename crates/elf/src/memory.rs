@@ -10,7 +10,7 @@ use crate::data::Data;
 use crate::image::{Form, Header, Image, ParseError, Parts};
 
 /// Bytes that may be read at an image's address before its length is known: the smallest page.
-const FIRST_PAGE: usize = 4096;
+pub(crate) const FIRST_PAGE: usize = 4096;
 
 /// The image whose ELF header lies at `address`. Its length is taken from its first PT_LOAD,
 /// which in a vDSO holds header, tables and code; vvar pages are not part of the bytes.

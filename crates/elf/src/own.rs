@@ -17,6 +17,9 @@
     reason = "addresses that the image exports are called as C functions here"
 )]
 
+#[cfg(target_pointer_width = "64")]
+mod quick;
+
 use std::io;
 use std::mem::{MaybeUninit, transmute};
 use std::ptr::{null_mut, with_exposed_provenance};
@@ -143,10 +146,28 @@ const fn long(call: Call) -> Option<&'static Function> {
 
 #[cold]
 fn look_up(slot: &Slot, function: Option<&Function>) -> usize {
-    let address = function.and_then(|function| code(&image()?, function));
+    let address = function.and_then(|function| quickly(function).or_else(|| thoroughly(function)));
     let address = address.unwrap_or(ABSENT);
     slot.store(address, Ordering::Relaxed);
     address
+}
+
+/// The address of a function, if the short way leads there.
+#[inline]
+fn quickly(function: &Function) -> Option<usize> {
+    #[cfg(target_pointer_width = "64")]
+    if POINTERS_ARE_CODE {
+        // SAFETY: as in `image`.
+        return unsafe { quick::find(address()?, function) };
+    }
+    None
+}
+
+/// The address of a function, as the parser for all images has it.
+#[cold]
+#[inline(never)]
+fn thoroughly(function: &Function) -> Option<usize> {
+    code(&image()?, function)
 }
 
 /// Functions of this process's vDSO, with the system call behind each.
