@@ -28,8 +28,8 @@
 //! # For a kernel
 //! You have a counter that all CPUs agree on, a timer interrupt, and pages that
 //! you map read-only into every process. At boot, make a [`Timekeeper`]; at each
-//! timer interrupt, [`update`](Timekeeper::update) it and publish the record of
-//! every clock. Your own `clock_gettime` system call asks
+//! timer interrupt, [`update`](Timekeeper::update) it and
+//! [`publish`](Timekeeper::publish) the record of every clock. Your own `clock_gettime` system call asks
 //! [`Timekeeper::at`]: it goes on where a record's promise ends.
 //!
 //! ```
@@ -57,9 +57,7 @@
 //! let mut page = [[0; Record::WORDS]; Clock::RECORDS];
 //! let mut interrupt = |ticks: u64| {
 //!     keeper.update(ticks);
-//!     for clock in Clock::ALL {
-//!         page[clock.id() as usize] = keeper.record(clock).to_words();
-//!     }
+//!     keeper.publish(|clock, words| page[clock.id() as usize] = *words);
 //! };
 //!
 //! // A minute of timer interrupts.

@@ -52,6 +52,7 @@ impl Line {
     /// Instead of the base's nanoseconds there is the *origin*: what the line
     /// would have at tick 0, modulo 2⁶⁴ ns. So the reader multiplies the counter
     /// itself, and whether the line answers is found out beside that, not before.
+    #[inline]
     pub const fn to_words(self) -> [u64; Self::WORDS] {
         let base = (self.base.nanoseconds as u128) << 64 | self.base.fraction as u128;
         let origin = base.wrapping_sub(reading(self.start, self.rate, 0));

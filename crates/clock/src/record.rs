@@ -188,6 +188,7 @@ impl Record {
     }
 
     /// The record for the page: source, both lines, error.
+    #[inline]
     pub const fn to_words(self) -> [u64; Self::WORDS] {
         let mut words = [0; Self::WORDS];
         words[Self::SOURCE] = self.source.to_word();

@@ -1,5 +1,7 @@
 //! The writer's half for a kernel: what its timekeeper knows, made into records.
 
+mod publish;
+
 use crate::Error;
 use crate::clocks::Clock;
 use crate::leap::Leap;

@@ -18,6 +18,19 @@ fn start(frequency: u64, ticks: u64, wall: i64) -> Timekeeper {
     .unwrap()
 }
 
+/// What is published at once is what each clock's record says.
+fn assert_published(keeper: &Timekeeper) {
+    let mut published = vec![];
+    keeper.publish(|clock, words| {
+        assert_eq!(*words, keeper.record(clock).to_words(), "{clock:?}");
+        published.push(clock.id());
+    });
+    published.sort_unstable();
+    let mut all = Clock::ALL.map(Clock::id);
+    all.sort_unstable();
+    assert_eq!(published, all);
+}
+
 #[derive(Clone, Debug)]
 enum Event {
     /// The next update comes after so many thousandths of a promise.
@@ -43,10 +56,15 @@ proptest! {
     fn every_record_tells_the_same_time(
         frequency in 1_000_000..5_000_000_000u64,
         first in 0..1u64 << 62,
+        wall in -(1i64 << 40)..1 << 40,
+        leap: bool,
         events in prop::collection::vec(event(), 1..60),
         at in prop::collection::vec(any::<prop::sample::Index>(), 64),
     ) {
-        let mut keeper = start(frequency, first, 0);
+        let mut keeper = start(frequency, first, wall);
+        if leap {
+            keeper.set_leap(Some(Leap::Delete(wall + 1)));
+        }
         let promise = frequency / 50;
         let mut now = first;
         let mut records = vec![keeper.record(Clock::Monotonic)];
@@ -60,6 +78,7 @@ proptest! {
                     keeper.update(now);
                     asked.push((now.wrapping_sub(first), keeper.at(now)));
                     records.push(keeper.record(Clock::Monotonic));
+                    assert_published(&keeper);
                 }
                 Event::Correct(by) => keeper.correct(*by).unwrap(),
                 Event::Slew(by) => keeper.slew(*by),

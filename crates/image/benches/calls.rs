@@ -18,8 +18,10 @@ use image::{Calls, Loaded, image};
 use std::ffi::c_void;
 use std::hint::black_box;
 use std::ptr::null_mut;
+use vdsokit_clock::page::RECORD_SIZE;
 use vdsokit_clock::{Clock, Moment, Record, Settings, Source, Start, Timekeeper};
 use vdsokit_image::gettime::Timespec;
+use vdsokit_vvar::latch::{self, Latch, LatchWriter, Word};
 
 /// Calls of a batch: some 10 µs, far below a time slice.
 const CALLS: u32 = 400;
@@ -96,8 +98,10 @@ fn getrandom(kernel: Calls, calls: Calls) -> Option<impl FnMut()> {
     })
 }
 
-/// A kernel's timer interrupt: every clock's record, computed and published.
-fn update(loaded: &Loaded) -> impl FnMut() {
+/// A kernel's timer interrupt: every clock's record, computed and published in pages of its own.
+fn update() -> impl FnMut() {
+    const WORDS: usize = latch::size_of(RECORD_SIZE) / 8;
+    let page = [const { [const { Word::new(0) }; WORDS] }; Clock::RECORDS];
     let mut now = ticks();
     let mut keeper = Timekeeper::new(Start {
         frequency: 2_000_000_000,
@@ -108,26 +112,22 @@ fn update(loaded: &Loaded) -> impl FnMut() {
         tai: 37,
     })
     .expect("a frequency");
-    let mut writers = Clock::ALL.map(|clock| loaded.writer(clock.id()));
     move || {
         each(CALLS / 8, || {
             now += 2_000_000;
             keeper.update(now);
-            for (clock, writer) in Clock::ALL.into_iter().zip(&mut writers) {
-                let words = keeper.record(clock).to_words();
-                writer.write(|copy| {
-                    for (at, word) in words.into_iter().enumerate() {
-                        copy.set_word(at, word);
-                    }
-                });
-            }
+            keeper.publish(|clock, words| {
+                let record =
+                    Latch::new(&page[clock.id() as usize]).expect("an odd number of words");
+                LatchWriter::new(record).write(|copy| copy.set_words(words));
+            });
         });
     }
 }
 
 fn main() {
     let kernel = Calls::kernel();
-    let [by_counter, by_kernel, kept] = [(); 3].map(|()| Loaded::new(image()));
+    let [by_counter, by_kernel] = [(); 2].map(|()| Loaded::new(image()));
     by_kernel.link_kernel();
     let record = Record {
         source: Source::Kernel,
@@ -156,7 +156,7 @@ fn main() {
     if let Some(ours) = getrandom(kernel, ours) {
         figures.add("getrandom", ours);
     }
-    figures.add("update", update(&kept));
+    figures.add("update", update());
     figures.measure(|| counter.update(&by_counter));
 
     let per_call = f64::from(CALLS) / f64::from(CALLS / 8);

@@ -292,11 +292,7 @@ fn a_source_that_is_not_known_is_the_system_call() {
     let loaded = Loaded::new(image());
     let mut words = counter(line(ticks()), Line::NONE).to_words();
     words[Record::SOURCE] = 77;
-    loaded.writer(1).write(|copy| {
-        for (at, word) in words.into_iter().enumerate() {
-            copy.set_word(at, word);
-        }
-    });
+    loaded.writer(1).write(|copy| copy.set_words(&words));
     as_the_kernel("monotonic", Clock::Monotonic, || {
         loaded.calls.nanoseconds(Clock::Monotonic)
     });

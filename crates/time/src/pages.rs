@@ -182,11 +182,7 @@ impl Locked<'_> {
         let missing = || io::Error::other("the vvar pages are too short");
         let write = |offset, size, words: &[u64]| {
             let mut latch = self.pages.latch(offset, size).ok_or_else(missing)?;
-            latch.write(|copy| {
-                for (at, word) in words.iter().enumerate() {
-                    copy.set_word(at, *word);
-                }
-            });
+            latch.write(|copy| copy.set_words(words));
             Ok::<_, io::Error>(())
         };
         write(self.behind, State::SIZE, &state.to_words())?;

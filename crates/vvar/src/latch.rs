@@ -266,6 +266,14 @@ impl CopyMut<'_> {
             word.store(bits, Ordering::Relaxed);
         }
     }
+
+    /// Stores words, from the value's first on; those beyond the value are not stored.
+    #[inline(always)]
+    pub fn set_words(&self, words: &[u64]) {
+        for (word, bits) in self.0.iter().zip(words) {
+            word.store(*bits, Ordering::Relaxed);
+        }
+    }
 }
 
 #[cfg(all(test, not(loom)))]

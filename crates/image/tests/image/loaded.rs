@@ -197,11 +197,8 @@ impl Loaded {
     }
 
     pub(crate) fn publish(&self, id: u32, record: &Record) {
-        self.writer(id).write(|copy| {
-            for (at, word) in record.to_words().into_iter().enumerate() {
-                copy.set_word(at, word);
-            }
-        });
+        self.writer(id)
+            .write(|copy| copy.set_words(&record.to_words()));
         let source = self.pages.scalar::<u64>(source_offset(id)).unwrap();
         u64::store(source, record.source.to_word());
     }

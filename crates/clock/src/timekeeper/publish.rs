@@ -1,0 +1,64 @@
+//! All clocks' words at once: what a kernel does at each timer interrupt.
+
+use super::Timekeeper;
+use crate::clocks::Clock;
+use crate::line::Line;
+use crate::moment::Moment;
+use crate::record::{Record, Source};
+
+type Words = [u64; Record::WORDS];
+
+impl Timekeeper {
+    /// Hands every clock's words to `set`: those of [`record`](Self::record), in a third of the
+    /// time that it takes to ask for one after the other, since most clocks are monotonic time
+    /// and so many seconds.
+    #[inline]
+    pub fn publish(&self, mut set: impl FnMut(Clock, &Words)) {
+        let monotonic = self.lines(self.former, self.current, true).to_words();
+        set(Clock::Monotonic, &monotonic);
+        let boot = self.moved(&monotonic, self.boot, true);
+        set(Clock::Boottime, &boot);
+        set(Clock::BoottimeAlarm, &boot);
+        let wall = match self.leap {
+            None => self.moved(&monotonic, self.wall, false),
+            Some(_) => self.record(Clock::Realtime).to_words(),
+        };
+        set(Clock::Realtime, &wall);
+        set(Clock::RealtimeAlarm, &wall);
+        let tai = self.moved(&monotonic, self.offset(Clock::Tai), false);
+        set(Clock::Tai, &tai);
+        set(
+            Clock::MonotonicRaw,
+            &self.lines(self.raw_former, self.raw, true).to_words(),
+        );
+        let now = self.at(self.updated);
+        let coarse = |by| {
+            let error = self.error;
+            let record = Record::fixed(now.moved(by));
+            Record { error, ..record }.to_words()
+        };
+        set(Clock::MonotonicCoarse, &coarse(0));
+        set(Clock::RealtimeCoarse, &coarse(self.wall));
+    }
+
+    /// The words of a clock that is ahead of monotonic time, whose words these are.
+    #[inline(always)]
+    fn moved(&self, monotonic: &Words, nanoseconds: i128, is_monotonic: bool) -> Words {
+        let mut words = *monotonic;
+        let (current, former) = Record::lines(words[Record::SOURCE]);
+        if !is_monotonic {
+            words[Record::SOURCE] &= !Source::ORDERED;
+        }
+        let mut base = |line: usize, was: Moment| {
+            let is = was.moved(nanoseconds);
+            words[line + Line::SECONDS] = is.seconds as u64;
+            let origin = &mut words[line + Line::ORIGIN];
+            *origin = origin
+                .wrapping_add(is.nanoseconds.into())
+                .wrapping_sub(was.nanoseconds.into());
+        };
+        base(current, self.current.base);
+        base(former, self.former.base);
+        words
+    }
+}
