@@ -17,7 +17,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use vdsokit_bpf::btf::{Btf, Kind, TypeId};
 use vdsokit_bpf::sys;
-use vdsokit_clock::page::VARIABLES;
+use vdsokit_clock::page::{record_name, source_name};
 use vdsokit_clock::{Clock, Record, Source};
 use vdsokit_publish::{Condition, Publisher, Vdso, kernel};
 
@@ -628,10 +628,9 @@ fn the_clock_is_the_kernels_to_the_nanosecond() {
     let own = OwnVdso::new();
     let mut compared = 0_u64;
     for clock in Clock::ALL {
-        let number = 2 * clock.id() as usize;
-        let words = map.latched::<[u64; Record::WORDS]>(VARIABLES[number].name);
+        let words = map.latched::<[u64; Record::WORDS]>(record_name(clock.id()));
         let words = words.unwrap();
-        let source = map.var::<u64>(VARIABLES[number + 1].name).unwrap();
+        let source = map.var::<u64>(source_name(clock.id())).unwrap();
         let record = || Record::from_words(&words.get());
         let stands = matches!(clock, Clock::RealtimeCoarse | Clock::MonotonicCoarse);
         let expected = match stands {

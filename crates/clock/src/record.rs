@@ -27,6 +27,9 @@ pub enum Source {
     },
     /// Nanoseconds of one of the kernel's clocks, by its number.
     KernelClock(u8),
+    /// None: the kernel's clock of the same number, moved by the current line's base. That is
+    /// less to compute than a line.
+    KernelMoved,
     /// None: the time is the current line's base.
     Fixed,
     /// How often this process has read a clock; counted in its own memory.
@@ -42,6 +45,8 @@ impl Source {
     pub const COUNTER: u8 = 1;
     /// Kind of [`Source::KernelClock`].
     pub const KERNEL_CLOCK: u8 = 4;
+    /// Kind of [`Source::KernelMoved`].
+    pub const KERNEL_MOVED: u8 = 6;
     /// Kind of [`Source::Fixed`].
     pub const FIXED: u8 = 2;
     /// Kind of [`Source::Reads`].
@@ -60,6 +65,7 @@ impl Source {
                 Self::COUNTER as u64 | if monotonic { Self::ORDERED } else { 0 }
             }
             Self::KernelClock(id) => Self::KERNEL_CLOCK as u64 | (id as u64) << 8,
+            Self::KernelMoved => Self::KERNEL_MOVED as u64,
             Self::Fixed => Self::FIXED as u64,
             Self::Reads => Self::READS as u64,
         }
@@ -74,6 +80,7 @@ impl Source {
                 monotonic: word & Self::ORDERED != 0,
             },
             Self::KERNEL_CLOCK => Self::KernelClock((word >> 8) as u8),
+            Self::KERNEL_MOVED => Self::KernelMoved,
             Self::FIXED => Self::Fixed,
             Self::READS => Self::Reads,
             _ => Self::SystemCall,
@@ -174,6 +181,15 @@ impl Record {
             growth: 0,
         },
     };
+
+    /// A record that says the kernel's clock moved by `by`: forth, or back by so many seconds and
+    /// then forth by the nanoseconds.
+    pub const fn kernel_moved(by: Moment) -> Self {
+        Self {
+            source: Source::KernelMoved,
+            ..Self::fixed(by)
+        }
+    }
 
     /// A record that says one time.
     pub const fn fixed(time: Moment) -> Self {

@@ -279,7 +279,7 @@ impl VirtualTime {
             }
             // Only steps: the kernel's own wall clock, all of it, moved.
             let offset = Moment::from_nanoseconds(self.offset);
-            return Track::new(clock, 0, offset).record(self.course);
+            return Record::kernel_moved(offset);
         };
         tracks.of(clock, self.tai).record(self.course)
     }

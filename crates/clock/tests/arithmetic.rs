@@ -173,6 +173,7 @@ proptest! {
     fn words_hold_a_record(
         source in prop_oneof![
             Just(Source::SystemCall), Just(Source::Kernel), Just(Source::Fixed), Just(Source::Reads),
+            Just(Source::KernelMoved),
             any::<bool>().prop_map(|monotonic| Source::Counter { monotonic }),
             any::<u8>().prop_map(Source::KernelClock),
         ],

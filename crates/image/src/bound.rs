@@ -69,7 +69,7 @@ fn bounded(clock: Clock) -> Result<(Timespec, u64), i32> {
                 })
             }
             Source::SystemCall | Source::Kernel => None,
-            Source::KernelClock(_) | Source::Fixed | Source::Reads => {
+            Source::KernelClock(_) | Source::KernelMoved | Source::Fixed | Source::Reads => {
                 let error = id.read(error)?.after(0);
                 Some((by_call(clock).ok()?, error))
             }

@@ -6,6 +6,7 @@
 
 use crate::page::{Id, lines};
 use crate::{arch, link};
+use core::mem::MaybeUninit;
 use vdsokit_clock::{Clock, Line, NANOSECONDS, Record, Source, split};
 
 /// C's `struct timespec` on 64-bit Linux.
@@ -19,6 +20,14 @@ pub struct Timespec {
 }
 
 impl Timespec {
+    /// As one number; right for 584 years from the clock's zero.
+    #[inline(always)]
+    fn as_nanoseconds(self) -> u64 {
+        (self.seconds as u64)
+            .wrapping_mul(NANOSECONDS)
+            .wrapping_add(self.nanoseconds as u64)
+    }
+
     /// The time that is so many nanoseconds over a second.
     #[inline(always)]
     pub(crate) fn new((seconds, nanoseconds): (i64, u64)) -> Self {
@@ -41,25 +50,20 @@ pub unsafe fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
         // SAFETY: the caller vouches for the pointer.
         return unsafe { otherwise(clock, time) };
     };
-    // The hint: so the counter is read first of all and the record while that is
-    // under way, for which there need be no order between them (`vdsokit_clock`).
+    // The hint: so that the counter is read before the record, for which there need be no
+    // order between them (`vdsokit_clock`).
     match id.source() as u8 {
         Source::COUNTER => {
-            if let Some(seen) = id.first_line() {
-                // SAFETY: the caller vouches for the pointer.
-                unsafe { time.write(seen) };
+            // SAFETY: the caller vouches for the pointer.
+            if unsafe { arch::by_counter(id.words(), time) } {
                 return 0;
             }
             // SAFETY: the caller vouches for the pointer.
             return unsafe { again(clock, time) };
         }
         Source::FIXED => {
-            let seen = id.try_read(|copy| {
-                (copy.word(Record::SOURCE) as u8 == Source::FIXED).then(|| fixed(copy))
-            });
-            if let Some(seen) = seen {
-                // SAFETY: the caller vouches for the pointer.
-                unsafe { time.write(seen) };
+            // SAFETY: the caller vouches for the pointer.
+            if unsafe { arch::fixed(id.words(), time) } {
                 return 0;
             }
         }
@@ -68,7 +72,10 @@ pub unsafe fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
                 return kernel(clock, time);
             }
         }
-        _ => {}
+        // One more kind here, and the compiler makes a table of addresses, whose jump takes
+        // longer than the comparisons.
+        // SAFETY: the caller vouches for the pointer.
+        _ => return unsafe { on_kernel(clock, time) },
     }
     // SAFETY: the caller vouches for the pointer.
     unsafe { otherwise(clock, time) }
@@ -96,6 +103,55 @@ unsafe extern "C" fn again(clock: u32, time: *mut Timespec) -> i32 {
     unsafe { otherwise(clock, time) }
 }
 
+/// [`clock_gettime`] of the kernel's clock, moved, if that is the source.
+///
+/// # Safety
+/// `time` is what `clock_gettime(2)` takes.
+#[inline(never)]
+unsafe extern "C" fn on_kernel(clock: u32, time: *mut Timespec) -> i32 {
+    let seen = Id::new(clock)
+        .filter(|id| id.source() as u8 == Source::KERNEL_MOVED)
+        .and_then(|id| {
+            let now = kernel_now(clock)?;
+            id.try_read(|copy| {
+                let is_moved = copy.word(Record::SOURCE) as u8 == Source::KERNEL_MOVED;
+                is_moved.then(|| moved(copy, now))
+            })
+        });
+    if let Some(seen) = seen {
+        // SAFETY: the caller vouches for the pointer.
+        unsafe { time.write(seen) };
+        return 0;
+    }
+    // SAFETY: the caller vouches for the pointer.
+    unsafe { otherwise(clock, time) }
+}
+
+/// The time of one of the kernel's clocks.
+#[inline(always)]
+fn kernel_now(clock: u32) -> Option<Timespec> {
+    let mut now = MaybeUninit::uninit();
+    // SAFETY: (1) a pointer to a local variable; (2) the kernel has written there when it says 0.
+    unsafe { (kernel(clock, now.as_mut_ptr()) == 0).then(|| now.assume_init()) }
+}
+
+/// The kernel's time, moved by the first line's base, which starts at tick 0, so that the origin
+/// is the base.
+#[inline(always)]
+fn moved(copy: vdsokit_vvar::latch::Copy<'_>, now: Timespec) -> Timespec {
+    let by = fixed(copy);
+    let mut seconds = now.seconds.wrapping_add(by.seconds);
+    let mut nanoseconds = now.nanoseconds.wrapping_add(by.nanoseconds);
+    if nanoseconds >= NANOSECONDS as i64 {
+        nanoseconds -= NANOSECONDS as i64;
+        seconds = seconds.wrapping_add(1);
+    }
+    Timespec {
+        seconds,
+        nanoseconds,
+    }
+}
+
 /// [`clock_gettime`], called and not copied, for the image's other functions.
 #[inline(never)]
 pub(crate) unsafe extern "C" fn quickly(clock: Clock, time: *mut Timespec) -> i32 {
@@ -106,7 +162,7 @@ pub(crate) unsafe extern "C" fn quickly(clock: Clock, time: *mut Timespec) -> i3
 /// A fixed record's time: its line, the first, starts at tick 0, so that the
 /// origin is the base.
 #[inline(always)]
-fn fixed(copy: vdsokit_vvar::latch::Copy<'_>) -> Timespec {
+pub(crate) fn fixed(copy: vdsokit_vvar::latch::Copy<'_>) -> Timespec {
     Timespec {
         seconds: copy.word(Record::FIRST + Line::SECONDS) as i64,
         nanoseconds: copy.word(Record::FIRST + Line::ORIGIN) as i64,
@@ -167,16 +223,14 @@ fn slowly(id: Id) -> Page {
             Source::Fixed => 0,
             Source::Reads => link::count_read(),
             Source::Counter { .. } => arch::counter(),
-            Source::KernelClock(clock) => {
-                let mut now = Timespec::default();
-                // SAFETY: a pointer to a local variable.
-                if unsafe { kernel(u32::from(clock), &raw mut now) } != 0 {
-                    return Page::Nothing;
-                }
-                (now.seconds as u64)
-                    .wrapping_mul(NANOSECONDS)
-                    .wrapping_add(now.nanoseconds as u64)
-            }
+            Source::KernelClock(clock) => match kernel_now(u32::from(clock)) {
+                Some(now) => now.as_nanoseconds(),
+                None => return Page::Nothing,
+            },
+            Source::KernelMoved => match kernel_now(id.number()) {
+                Some(now) => now.as_nanoseconds(),
+                None => return Page::Nothing,
+            },
         };
         page = id.read(|copy| answer(copy, source, ticks));
         if let Page::Time(_) = page {
@@ -195,8 +249,12 @@ fn answer(copy: vdsokit_vvar::latch::Copy<'_>, source: u64, ticks: u64) -> Page 
     if Source::from_word(copy.word(Record::SOURCE)) != kind {
         return Page::Nothing;
     }
-    if kind == Source::Fixed {
-        return Page::Time(fixed(copy));
+    match kind {
+        Source::Fixed => return Page::Time(fixed(copy)),
+        Source::KernelMoved => {
+            return Page::Time(moved(copy, Timespec::new((0, ticks))));
+        }
+        _ => {}
     }
     match (lines(copy, ticks), kind) {
         (Some(seen), _) => Page::Time(Timespec::new(seen)),

@@ -244,11 +244,22 @@ fn the_kernels_time_is_moved_and_scaled() {
         },
         ..Record::SYSTEM_CALL
     };
-    loaded.publish(0, &record);
     for linked in [false, true] {
         if linked {
             loaded.link_kernel();
         }
+        // 1.7 s back.
+        let by = Moment::from_timespec(-2, 300_000_000).unwrap();
+        loaded.publish(0, &Record::kernel_moved(by));
+        let moved = || kernel.nanoseconds(Clock::Realtime) - 1_700_000_000;
+        // Some are before, some behind the full second.
+        for _ in 0..1000 {
+            let before = moved();
+            let seen = loaded.calls.nanoseconds(Clock::Realtime);
+            assert!((before..=moved()).contains(&seen));
+        }
+
+        loaded.publish(0, &record);
         let before = record
             .at(kernel.nanoseconds(Clock::Monotonic) as u64)
             .unwrap();

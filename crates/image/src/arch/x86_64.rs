@@ -4,9 +4,11 @@
     reason = "the counter, system calls and addresses need instructions of their own"
 )]
 
+mod quick;
+
 use core::arch::asm;
-use vdsokit_clock::{Line, Record};
-use vdsokit_vvar::latch::Word;
+
+pub(crate) use quick::{by_counter, fixed};
 
 /// Numbers of system calls (arch/x86/entry/syscalls/syscall_64.tbl).
 pub(crate) mod number {
@@ -65,52 +67,6 @@ pub(crate) fn counter() -> u64 {
             options(nostack, preserves_flags));
     }
     high << 32 | low
-}
-
-/// [`counter`], twice, in the registers in which [`on_line`] takes it.
-#[inline(always)]
-pub(crate) fn counter_for_line() -> (u64, u64) {
-    let (ticks, again): (u64, u64);
-    // SAFETY: as in `counter`.
-    unsafe {
-        asm!("rdtscp", "shl rdx, 32", "or rax, rdx", "mov rcx, rax",
-            out("rax") ticks, out("rdx") _, out("rcx") again, options(nostack));
-    }
-    (ticks, again)
-}
-
-/// The counter on a record's first line, whose rate is below one nanosecond a tick:
-/// how many ticks it is past the line's start, and the nanoseconds that the line has
-/// there, which is [`Line::extend_fast`].
-///
-/// By hand, because each instruction between a counter's value and its time counts:
-/// the next `rdtscp` waits for it. rustc makes half as many again, since it never
-/// lets an instruction that computes load an atomic word.
-///
-/// # Safety
-/// The words of a record begin at `record`.
-#[inline(always)]
-pub(crate) unsafe fn on_line(record: *const Word, (ticks, again): (u64, u64)) -> (u64, u64) {
-    const FIRST: usize = Record::FIRST * 8;
-    let (since, nanoseconds): (u64, u64);
-    // SAFETY: it loads four words of the record, each with one instruction, which is
-    // what a relaxed atomic load is on x86-64.
-    unsafe {
-        asm!(
-            "sub rcx, qword ptr [{record} + {start}]",
-            "mul qword ptr [{record} + {fraction}]",
-            "add rax, qword ptr [{record} + {origin_fraction}]",
-            "adc rdx, qword ptr [{record} + {origin}]",
-            record = in(reg) record,
-            start = const FIRST + Line::START * 8,
-            fraction = const FIRST + Line::FRACTION * 8,
-            origin_fraction = const FIRST + Line::ORIGIN_FRACTION * 8,
-            origin = const FIRST + Line::ORIGIN * 8,
-            inout("rcx") again => since, inout("rax") ticks => _, out("rdx") nanoseconds,
-            options(nostack, readonly)
-        );
-    }
-    (since, nanoseconds)
 }
 
 /// Where the vvar pages are: the image's linker puts them behind the image.

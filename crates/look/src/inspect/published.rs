@@ -71,7 +71,7 @@ impl From<View> for ClockView {
                 Source::SystemCall => "system call",
                 Source::Kernel => "kernel",
                 Source::Counter { .. } => "counter",
-                Source::KernelClock(_) => "kernel, moved",
+                Source::KernelClock(_) | Source::KernelMoved => "kernel, moved",
                 Source::Fixed => "fixed",
                 Source::Reads => "reads",
             },

@@ -25,7 +25,7 @@ pub use view::{View, view};
 use crate::{Error, LatchedWriter, Publisher, VarWriter};
 use rustix::time::ClockId;
 use std::time::Duration;
-use vdsokit_clock::page::VARIABLES;
+use vdsokit_clock::page::{record_name, source_name};
 use vdsokit_clock::{Clock, KernelTime, Record, Source, VirtualTime};
 
 /// The file name of a published clock in a [`place`](crate::place): the clock image's
@@ -45,11 +45,10 @@ impl ClockPage {
     /// [`Error::Taken`] when there is such a page already.
     pub fn new(publisher: &Publisher) -> Result<Self, Error> {
         let clock = |clock: Clock| {
-            let at = 2 * clock.id() as usize;
             Ok((
                 clock,
-                publisher.latched(VARIABLES[at].name)?,
-                publisher.var(VARIABLES[at + 1].name)?,
+                publisher.latched(record_name(clock.id()))?,
+                publisher.var(source_name(clock.id()))?,
             ))
         };
         Ok(Self {

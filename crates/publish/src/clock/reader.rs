@@ -3,7 +3,7 @@
 use super::{cpu, monotonic};
 use crate::{Error, Latched, Vdso};
 use rustix::time::{ClockId, clock_gettime};
-use vdsokit_clock::page::VARIABLES;
+use vdsokit_clock::page::record_name;
 use vdsokit_clock::{Clock, Line, NANOSECONDS, Record, Source};
 
 /// One of the clocks that never run backwards, in a published clock image.
@@ -39,7 +39,7 @@ impl Reader {
     /// [`Error::Unknown`] for another clock.
     pub fn new(vdso: &Vdso, clock: Clock) -> Result<Self, Error> {
         Ok(Self {
-            record: vdso.latched(VARIABLES[2 * clock.id() as usize].name)?,
+            record: vdso.latched(record_name(clock.id()))?,
             clock: monotonic(clock).ok_or_else(|| Error::Unknown {
                 path: vdso.path().to_owned(),
                 name: clock.name().to_owned(),

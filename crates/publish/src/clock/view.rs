@@ -2,7 +2,7 @@
 
 use super::cpu;
 use crate::Vdso;
-use vdsokit_clock::page::VARIABLES;
+use vdsokit_clock::page::record_name;
 use vdsokit_clock::{Clock, ErrorBound, Record, Source};
 
 /// What is published of a clock.
@@ -26,7 +26,7 @@ pub fn view(vdso: &Vdso) -> Option<Vec<View>> {
     Clock::ALL
         .into_iter()
         .map(|clock| {
-            let name = VARIABLES[2 * clock.id() as usize].name;
+            let name = record_name(clock.id());
             let words = vdso.latched::<[u64; Record::WORDS]>(name).ok()?.get();
             Some(of(clock, &Record::from_words(&words)))
         })

@@ -39,7 +39,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vdsokit_bpf::{Content, Machine, Mapping, Variable, pages_of};
 use vdsokit_clock::Clock;
-use vdsokit_clock::page::VARIABLES;
+use vdsokit_clock::page::{record_name, source_name};
 use vdsokit_vvar::directory::{Directory, Entry, Kind};
 use vdsokit_vvar::header::{self, Header};
 use vdsokit_vvar::layout::Type;
@@ -115,18 +115,17 @@ fn start_with(
 /// As [`start`]; [`Error::Unbound`] when it is no clock image.
 pub fn start_clock(kernel: &Kernel, image: &[u8]) -> Result<Started, Error> {
     start_with(kernel, image, |directory| {
-        let place = |number: usize| {
-            let name = VARIABLES[number].name;
+        let place = |name: &'static str| {
             let entry = directory.find(name);
             let entry = entry.ok_or_else(|| Error::Unbound { name: name.into() })?;
-            Ok::<_, Error>((name, entry.offset))
+            Ok::<_, Error>(entry.offset)
         };
         let clock = |clock: Clock| {
-            let number = 2 * clock.id() as usize;
-            let ((name, offset), (_, source)) = (place(number)?, place(number + 1)?);
+            let name = record_name(clock.id());
+            let source = place(source_name(clock.id()))?;
             Ok(Variable {
                 name: name.to_owned(),
-                offset,
+                offset: place(name)?,
                 content: Content::Clock(Box::new(kernel.timeline(clock, source)?)),
                 events: Vec::new(),
             })
