@@ -1,0 +1,37 @@
+//! Where the generation lies in the vvar pages of a clock image, and what it is called.
+
+use vdsokit_clock::{Clock, page};
+use vdsokit_vvar::directory::Variable;
+use vdsokit_vvar::layout::{Shape, Type};
+use vdsokit_vvar::scalar::ScalarType;
+
+/// Where the [`Generation`](crate::Generation) lies: behind the clocks.
+pub const OFFSET: usize = 3856;
+
+/// Bytes in use, the header and the clocks included.
+pub const SIZE: usize = OFFSET + 8;
+
+/// The variables of an image that has clocks and random bytes, for its directory.
+pub const VARIABLES: [Variable<'static>; 2 * Clock::RECORDS + 1] = {
+    let mut variables = [GENERATION; 2 * Clock::RECORDS + 1];
+    let mut at = 0;
+    while at < page::VARIABLES.len() {
+        variables[at] = page::VARIABLES[at];
+        at += 1;
+    }
+    variables
+};
+
+const GENERATION: Variable<'static> = Variable {
+    name: "random_generation",
+    unit: "",
+    doc: "how often the kernel's random number generator got a new seed",
+    version: "",
+    shape: Shape::Plain(Type::Scalar(ScalarType::U64)),
+};
+
+const _: () = {
+    // Written down, because no offset that was ever given may change.
+    assert!(OFFSET == page::SIZE);
+    assert!(SIZE <= vdsokit_vvar::PAGE_SIZE);
+};
