@@ -182,8 +182,12 @@ fn take_key(
 unsafe fn filled(generation: &AtomicU64, state: Handle, buffer: *mut u8, length: usize) -> bool {
     // SAFETY: the caller vouches for the buffer, of which less is left than its length.
     unsafe {
-        let mut done = state.hand_out(buffer, length);
-        while done < length {
+        let mut done = 0;
+        loop {
+            done += state.hand_out(buffer.add(done), length - done);
+            if done == length {
+                break;
+            }
             let left = length - done;
             let mut blocks = 0;
             if left > BATCH {
@@ -193,7 +197,6 @@ unsafe fn filled(generation: &AtomicU64, state: Handle, buffer: *mut u8, length:
             }
             // The key that made them goes with it.
             state.refill(blocks as u64);
-            done += state.hand_out(buffer.add(done), length - done);
         }
     }
     compiler_fence(Ordering::SeqCst);

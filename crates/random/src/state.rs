@@ -158,7 +158,7 @@ impl Handle {
             // SAFETY: (1) that is within the batch: its start is, because some of it is left;
             // (2) the caller vouches for `to`.
             unsafe {
-                take(
+                chacha::take(
                     (&raw mut (*self.0).batch).cast::<u8>().add(position),
                     to,
                     length,
@@ -177,35 +177,5 @@ impl Handle {
         // within the last one.
         unsafe { chacha::blocks(self.0.cast(), self.key(), counter, PASS) };
         self.set_position(0);
-    }
-}
-
-/// A word at any address.
-#[repr(C, packed)]
-struct Unaligned(u64);
-
-/// Moves bytes and leaves zeroes, both through one register.
-///
-/// # Safety
-/// Both are valid for `length` bytes, and don't overlap.
-#[inline(always)]
-unsafe fn take(mut from: *mut u8, mut to: *mut u8, mut length: usize) {
-    // SAFETY: the caller vouches for both, for so many bytes as are left.
-    unsafe {
-        while length >= size_of::<Unaligned>() {
-            let word = from.cast::<Unaligned>();
-            to.cast::<Unaligned>().write_volatile(word.read_volatile());
-            word.write_volatile(Unaligned(0));
-            from = from.add(size_of::<Unaligned>());
-            to = to.add(size_of::<Unaligned>());
-            length -= size_of::<Unaligned>();
-        }
-        while length > 0 {
-            to.write_volatile(from.read_volatile());
-            from.write_volatile(0);
-            from = from.add(1);
-            to = to.add(1);
-            length -= 1;
-        }
     }
 }

@@ -160,3 +160,53 @@ pub(super) unsafe fn blocks(out: *mut u8, key: *const u8, counter: u64, count: u
         );
     }
 }
+
+/// See [`super::take`].
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub(super) unsafe fn take(from: *mut u8, to: *mut u8, length: usize) {
+    // SAFETY: it reads and writes so many bytes of both, which the caller vouches for.
+    unsafe {
+        asm!(
+            "movi v1.16b, #0",
+            "subs {left}, {left}, #16",
+            "b.lo 3f",
+            "2:",
+            "ldr q0, [{from}]",
+            "str q0, [{to}], #16",
+            "str q1, [{from}], #16",
+            "subs {left}, {left}, #16",
+            "b.hs 2b",
+            // The lower four bits are what is left.
+            "3:",
+            "tbz {left}, #3, 4f",
+            "ldr d0, [{from}]",
+            "str d0, [{to}], #8",
+            "str d1, [{from}], #8",
+            "4:",
+            "tbz {left}, #2, 5f",
+            "ldr s0, [{from}]",
+            "str s0, [{to}], #4",
+            "str s1, [{from}], #4",
+            "5:",
+            "tbz {left}, #1, 6f",
+            "ldr h0, [{from}]",
+            "str h0, [{to}], #2",
+            "str h1, [{from}], #2",
+            "6:",
+            "tbz {left}, #0, 7f",
+            "ldr b0, [{from}]",
+            "str b0, [{to}]",
+            "str b1, [{from}]",
+            "7:",
+            "movi v0.16b, #0",
+            from = inout(reg) from => _,
+            to = inout(reg) to => _,
+            left = inout(reg) length => _,
+            out("v0") _, out("v1") _,
+            options(nostack)
+        );
+    }
+}

@@ -55,6 +55,16 @@ pub unsafe fn blocks(out: *mut u8, key: *const u8, counter: u64, count: usize) {
     unsafe { native::blocks(out, key, counter, count) };
 }
 
+/// Moves bytes and leaves zeroes where they were, with as little left behind as of blocks.
+///
+/// # Safety
+/// Both are valid for `length` bytes of any alignment, and don't overlap.
+#[inline(always)]
+pub(crate) unsafe fn take(from: *mut u8, to: *mut u8, length: usize) {
+    // SAFETY: the caller vouches for both.
+    unsafe { native::take(from, to, length) };
+}
+
 /// Fills `out` with the blocks of `key`'s stream from number `counter` on; that wraps.
 pub fn fill(out: &mut [[u8; BLOCK]], key: &[u8; KEY], counter: u64) {
     // SAFETY: (1) there are as many blocks to write; (2) a unique reference and another
@@ -83,6 +93,36 @@ mod tests {
                     portable::blocks(portable.as_mut_ptr().cast(), key.as_ptr(), counter, count);
                 }
                 assert_eq!(ours, portable, "{count} blocks from {counter}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_are_moved_and_not_copied() {
+        const LENGTH: usize = 80;
+        let bytes: [u8; LENGTH] = core::array::from_fn(|at| at as u8 + 1);
+        for start in 0..17 {
+            for length in 0..=LENGTH - start {
+                for take in [native::take, portable::take] {
+                    let (mut from, mut to) = (bytes, [0; LENGTH]);
+                    // SAFETY: `start` and `length` are within both arrays.
+                    unsafe {
+                        take(
+                            from.as_mut_ptr().add(start),
+                            to.as_mut_ptr().add(start),
+                            length,
+                        );
+                    }
+                    for at in 0..LENGTH {
+                        let moved = (start..start + length).contains(&at);
+                        let expected = if moved {
+                            (0, bytes[at])
+                        } else {
+                            (bytes[at], 0)
+                        };
+                        assert_eq!((from[at], to[at]), expected, "{start} {length} {at}");
+                    }
+                }
             }
         }
     }

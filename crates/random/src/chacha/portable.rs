@@ -68,3 +68,18 @@ fn erase(words: &mut [u32; 16]) {
     }
     compiler_fence(Ordering::SeqCst);
 }
+
+/// See [`super::take`].
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub(super) unsafe fn take(from: *mut u8, to: *mut u8, length: usize) {
+    for at in 0..length {
+        // SAFETY: the caller vouches for both.
+        unsafe {
+            to.add(at).write_volatile(from.add(at).read_volatile());
+            from.add(at).write_volatile(0);
+        }
+    }
+}

@@ -190,3 +190,67 @@ pub(super) unsafe fn blocks(out: *mut u8, key: *const u8, counter: u64, count: u
         );
     }
 }
+
+/// See [`super::take`].
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub(super) unsafe fn take(from: *mut u8, to: *mut u8, length: usize) {
+    // SAFETY: it reads and writes so many bytes of both, which the caller vouches for.
+    unsafe {
+        asm!(
+            "pxor xmm1, xmm1",
+            "sub {left}, 16",
+            "jb 3f",
+            "2:",
+            "movdqu xmm0, [{from}]",
+            "movdqu [{to}], xmm0",
+            "movdqu [{from}], xmm1",
+            "add {from}, 16",
+            "add {to}, 16",
+            "sub {left}, 16",
+            "jae 2b",
+            // The lower four bits are what is left.
+            "3:",
+            "test {left:l}, 8",
+            "jz 4f",
+            "movq xmm0, [{from}]",
+            "movq [{to}], xmm0",
+            "movq [{from}], xmm1",
+            "add {from}, 8",
+            "add {to}, 8",
+            "4:",
+            "test {left:l}, 4",
+            "jz 5f",
+            "movd xmm0, dword ptr [{from}]",
+            "movd dword ptr [{to}], xmm0",
+            "movd dword ptr [{from}], xmm1",
+            "add {from}, 4",
+            "add {to}, 4",
+            "5:",
+            "test {left:l}, 2",
+            "jz 6f",
+            "movzx {free:e}, word ptr [{from}]",
+            "mov word ptr [{to}], {free:x}",
+            "mov word ptr [{from}], 0",
+            "add {from}, 2",
+            "add {to}, 2",
+            "6:",
+            "test {left:l}, 1",
+            "jz 7f",
+            "movzx {free:e}, byte ptr [{from}]",
+            "mov byte ptr [{to}], {free:l}",
+            "mov byte ptr [{from}], 0",
+            "7:",
+            "pxor xmm0, xmm0",
+            "xor {free:e}, {free:e}",
+            from = inout(reg) from => _,
+            to = inout(reg) to => _,
+            left = inout(reg) length => _,
+            free = out(reg) _,
+            out("xmm0") _, out("xmm1") _,
+            options(nostack)
+        );
+    }
+}
