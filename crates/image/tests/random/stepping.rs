@@ -11,8 +11,10 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use vdsokit_random::{Reseeds, State};
 
-/// Instructions until something happens.
-static LEFT: AtomicUsize = AtomicUsize::new(0);
+/// The instruction after which something happens.
+static AT: AtomicUsize = AtomicUsize::new(0);
+/// So many instructions later the signal handler uses the state.
+static GAP: AtomicUsize = AtomicUsize::new(0);
 /// Instructions there were.
 static SEEN: AtomicUsize = AtomicUsize::new(0);
 /// What happens: the state is wiped, as when memory is short; a signal handler uses it; the
@@ -31,22 +33,23 @@ static SHARED: Shared = Shared(UnsafeCell::new(None));
 static NESTED: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn trapped(_: i32) {
-    SEEN.fetch_add(1, Relaxed);
-    if LEFT.fetch_sub(1, Relaxed) != 1 {
+    let (now, at) = (SEEN.fetch_add(1, Relaxed) + 1, AT.load(Relaxed));
+    let (first, second) = (now == at, now == at + GAP.load(Relaxed));
+    if !first && !second {
         return;
     }
     // SAFETY: written before the first signal.
     let Some((call, state, generation)) = (unsafe { *SHARED.0.get() }) else {
         return;
     };
-    if WIPE.load(Relaxed) {
+    if first && WIPE.load(Relaxed) {
         // SAFETY: the state of the call that was interrupted, which expects this.
         unsafe { state.write_volatile(State::NEW) };
     }
-    if RESEED.load(Relaxed) {
+    if first && RESEED.load(Relaxed) {
         Reseeds::new(generation).reseeded();
     }
-    if USE.load(Relaxed) {
+    if second && USE.load(Relaxed) {
         let mut bytes = 0u64;
         // SAFETY: the buffer and the state are as long as is said.
         let got = unsafe {
@@ -98,44 +101,67 @@ fn any_instruction_may_be_interrupted() {
         libc::signal(libc::SIGTRAP, handler as libc::sighandler_t);
     }
     let mut seen = BTreeSet::from([0]);
-    for what in 1..8 {
+    for what in [1, 2, 3, 4, 7] {
         for (flag, bit) in [(&WIPE, 1), (&USE, 2), (&RESEED, 4)] {
             flag.store(what & bit != 0, Relaxed);
         }
-        // Bytes of a batch: each instruction. A new batch, a new key: so many that the
-        // place within the cipher's rounds differs.
-        for (left_in_batch, stride) in [(Some(80), 1), (Some(0), 293), (None, 293)] {
-            let mut at = 1;
-            loop {
-                Reseeds::new(loaded.generation()).reseeded();
-                if let Some(left) = left_in_batch {
-                    // The first batch of a new key has 160.
-                    user.bytes(160 - left);
-                }
-                SEEN.store(0, Relaxed);
-                LEFT.store(at, Relaxed);
-                NESTED.store(0, Relaxed);
-                let bytes = stepped(&user);
-                assert!(
-                    seen.insert(bytes),
-                    "{what} {left_in_batch:?} {at}: {bytes:x}"
-                );
-                let nested = NESTED.load(Relaxed);
-                let used = USE.load(Relaxed) && at <= SEEN.load(Relaxed);
-                assert!(
-                    !used || seen.insert(nested),
-                    "{what} {left_in_batch:?} {at}"
-                );
-                // The state is not in use: another call takes bytes of it.
-                let before = user.memory();
-                assert!(seen.insert(u64::from_ne_bytes(user.bytes(8).try_into().unwrap())));
-                assert_ne!(user.memory(), before, "{what} {left_in_batch:?} {at}");
-                if at > SEEN.load(Relaxed) {
-                    break;
-                }
-                at += stride;
-            }
-            assert!(at > 50, "{at} instructions");
+        // Bytes of a batch: each instruction, and a handler that comes a little later than
+        // the rest. A new batch, a new key: so many that the place within the cipher's
+        // rounds differs.
+        let gaps: &[usize] = if what & 3 == 3 { &[0, 1, 3] } else { &[0] };
+        for &gap in gaps {
+            each(
+                &mut user,
+                loaded.generation(),
+                &mut seen,
+                (Some(80), gap, 1),
+            );
         }
+        each(&mut user, loaded.generation(), &mut seen, (Some(0), 0, 577));
+        each(&mut user, loaded.generation(), &mut seen, (None, 0, 577));
     }
+}
+
+/// Something happens after each instruction of a call in turn, or each so many: with so much
+/// left in the batch, or without a key.
+fn each(
+    user: &mut User,
+    generation: &AtomicU64,
+    seen: &mut BTreeSet<u64>,
+    (left_in_batch, gap, stride): (Option<usize>, usize, usize),
+) {
+    GAP.store(gap, Relaxed);
+    let mut at = 1;
+    loop {
+        Reseeds::new(generation).reseeded();
+        if let Some(left) = left_in_batch {
+            // The first batch of a new key has 160.
+            user.bytes(160 - left);
+        }
+        SEEN.store(0, Relaxed);
+        AT.store(at, Relaxed);
+        NESTED.store(0, Relaxed);
+        let bytes = stepped(user);
+        assert!(
+            seen.insert(bytes),
+            "{left_in_batch:?} {at} {gap}: {bytes:x}"
+        );
+        let steps = SEEN.load(Relaxed);
+        if USE.load(Relaxed) && at + gap <= steps {
+            let nested = NESTED.load(Relaxed);
+            assert!(
+                seen.insert(nested),
+                "{left_in_batch:?} {at} {gap}: {nested:x}"
+            );
+        }
+        // The state is not in use: another call takes bytes of it.
+        let before = user.memory();
+        assert!(seen.insert(u64::from_ne_bytes(user.bytes(8).try_into().unwrap())));
+        assert_ne!(user.memory(), before, "{left_in_batch:?} {at} {gap}");
+        if at > steps {
+            break;
+        }
+        at += stride;
+    }
+    assert!(at > 50, "{at} instructions");
 }
