@@ -75,7 +75,7 @@ impl Request {
 /// # Safety
 /// 1. `buffer` has room for `length` bytes, none of them the state's.
 /// 2. `state` is memory of `state_length` bytes as [`Parameters`] say, zeroes at first; for a
-///    query, room for them. No other thread uses it meanwhile; a signal handler may. Where
+///    query, room for them, aligned as C has it. No other thread uses it meanwhile; a signal handler may. Where
 ///    its length isn't [`Parameters::STATE`]'s, it isn't touched.
 /// 3. `system_call` is the kernel's, or does with the pointer what that does.
 #[inline(always)]
@@ -93,12 +93,8 @@ pub unsafe fn getrandom(
     } = request;
     if request.is_query() {
         cold_path();
-        // SAFETY: the caller vouches for the room, of whatever alignment.
-        unsafe {
-            state
-                .cast::<Parameters>()
-                .write_unaligned(Parameters::STATE)
-        };
+        // SAFETY: the caller vouches for the room.
+        unsafe { Parameters::STATE.write(state.cast()) };
         return 0;
     }
     if state.addr() % PAGE + size_of::<State>() > PAGE {

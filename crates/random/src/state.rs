@@ -77,6 +77,27 @@ impl Parameters {
         flags: 0x08 | 0x20,
         reserved: [0; 13],
     };
+
+    /// Writes them word by word: a copy of all could be a call of `memcpy`, which an image
+    /// doesn't have.
+    ///
+    /// # Safety
+    /// `to` is valid and aligned.
+    #[inline(always)]
+    pub(crate) unsafe fn write(self, to: *mut Self) {
+        // SAFETY: the caller vouches for the fields.
+        unsafe {
+            (&raw mut (*to).size).write_volatile(self.size);
+            (&raw mut (*to).protection).write_volatile(self.protection);
+            (&raw mut (*to).flags).write_volatile(self.flags);
+            for (at, word) in self.reserved.into_iter().enumerate() {
+                (&raw mut (*to).reserved)
+                    .cast::<u32>()
+                    .add(at)
+                    .write_volatile(word);
+            }
+        }
+    }
 }
 
 /// A caller's state, at work in one thread.
