@@ -35,3 +35,18 @@ const _: () = {
     assert!(OFFSET == page::SIZE);
     assert!(SIZE <= vdsokit_vvar::PAGE_SIZE);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vdsokit_vvar::layout::Cursor;
+
+    #[test]
+    fn the_generation_lies_where_a_directory_has_it() {
+        let mut cursor = Cursor::PAGES;
+        let offsets = VARIABLES.map(|variable| (variable.name, cursor.variable(&variable.shape)));
+        assert_eq!(offsets.last(), Some(&(GENERATION.name, OFFSET)));
+        assert_eq!(cursor.end(), SIZE);
+        assert_eq!(VARIABLES[0].name, page::VARIABLES[0].name);
+    }
+}
