@@ -59,7 +59,13 @@ pub(crate) const AARCH64: Architecture = Architecture {
     page: 0x10000,
     version: "LINUX_2.6.39",
     prefix: "__kernel_",
-    functions: &["clock_gettime", "clock_getres", "gettimeofday", "getrandom"],
+    functions: &[
+        "clock_gettime",
+        "clock_getres",
+        "gettimeofday",
+        "getrandom",
+        "rt_sigreturn",
+    ],
     plain: false,
     links: &["clock_gettime", "clock_getres", "getrandom"],
 };

@@ -5,9 +5,11 @@
  *   n         getrandom, and its query for the state's size
  *   g         the same with a state: what the query says; then, when there are bytes of a
  *             generation, the state, in hexadecimal, and the 1000 bytes after
+ *   s         whether a signal handler returns by the image's rt_sigreturn
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +39,28 @@ static void *function(void *library, const char *name)
 static long long whole(struct timespec time)
 {
 	return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+static volatile sig_atomic_t handled;
+
+static void handler(int signal)
+{
+	handled = signal;
+}
+
+/* Past libc, which would name a place of its own. */
+static int returns_by(void *restorer)
+{
+	struct {
+		void (*handler)(int);
+		unsigned long flags;
+		void *restorer;
+		uint64_t mask;
+	} action = {handler, 0x04000000, restorer, 0};
+
+	if (!restorer || syscall(SYS_rt_sigaction, SIGUSR1, &action, 0, sizeof action.mask))
+		return 0;
+	return !raise(SIGUSR1) && handled == SIGUSR1;
 }
 
 typedef ssize_t randomly(void *, size_t, unsigned, void *, size_t);
@@ -118,6 +142,8 @@ int main(int argc, char **argv)
 			       now.tv_sec * 1000000LL + now.tv_usec,
 			       late.tv_sec * 1000000LL + late.tv_usec,
 			       memcmp(&zone, &theirs, sizeof zone));
+		} else if (what == 's') {
+			printf("%d\n", returns_by(function(library, "__kernel_rt_sigreturn")));
 		} else if (what == 'g') {
 			with_state(random);
 		} else {

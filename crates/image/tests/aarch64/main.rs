@@ -181,6 +181,7 @@ fn system_calls(guest: &mut Guest) {
     }
     let [result, before, seen, after, zone] = guest.ask("d");
     assert!(result == 0 && before <= seen && seen <= after && zone == 0);
+    assert_eq!(guest.ask("s"), [1]);
     // 32 bytes, not all of them 0; no state.
     assert_eq!(guest.ask("n"), [32, 1, -38]);
 }
