@@ -75,8 +75,8 @@ impl Request {
 /// # Safety
 /// 1. `buffer` has room for `length` bytes, none of them the state's.
 /// 2. `state` is memory of `state_length` bytes as [`Parameters`] say, zeroes at first; for a
-///    query, room for them, aligned as C has it. No other thread uses it meanwhile; a signal handler may. Where
-///    its length isn't [`Parameters::STATE`]'s, it isn't touched.
+///    query, room for them, aligned as C has it. No other thread uses it meanwhile; a signal
+///    handler may. Where its length isn't [`Parameters::STATE`]'s, it isn't touched.
 /// 3. `system_call` is the kernel's, or does with the pointer what that does.
 #[inline(always)]
 pub unsafe fn getrandom(
@@ -148,13 +148,16 @@ fn take_key(
     state: Handle,
 ) -> bool {
     let current = generation.load(Ordering::Relaxed);
+    // Looked at again: it may have been taken back, and a state that was never used, or was
+    // wiped, says 0 as well.
+    if !Generation::from_word(current).is_ready() {
+        cold_path();
+        return false;
+    }
     if state.generation() == current {
         return true;
     }
     cold_path();
-    if !Generation::from_word(current).is_ready() {
-        return false;
-    }
     // Before the key: after a fork here, parent and child get different keys. The other way
     // round both would have the same one, and nothing that tells the child.
     state.set_generation(current);

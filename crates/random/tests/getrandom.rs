@@ -464,6 +464,15 @@ fn a_new_generation_or_a_wipe_on_the_way_is_noticed() {
         assert_eq!(calls, [(32, 0), (32, 0), (40, 0)]);
         assert_eq!(bytes[..32], seed(2));
     }
+    // Taken back as well: then a state of zeroes says the same as the page.
+    let wipe_and_take_back = |kernel: &Kernel, state: *mut State| {
+        wipe(kernel, state);
+        let none = Generation::NONE.to_word();
+        kernel.word.store(none, Ordering::Relaxed);
+    };
+    let (bytes, calls) = disturbed(1, wipe_and_take_back);
+    assert_eq!(calls, [(32, 0), (40, 0), (8, 0)]);
+    assert_eq!(bytes[..32], seed(1));
     // The handler's key, which is a good one, and its next bytes.
     let (bytes, calls) = disturbed(1, wipe_and_use);
     assert_eq!(calls, [(32, 0), (32, 0)]);
