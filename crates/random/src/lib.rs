@@ -28,6 +28,7 @@
 //! | nothing else written | on x86-64 and AArch64 keys and bytes are only ever in the state, the caller's buffer, and vector registers that are cleared |
 //! | signals | a handler may call with the same state at any instruction, and the state may be wiped at any instruction |
 //! | never wrong | whatever stands in the way, the system call answers |
+//! | a publisher that lies | keys are the kernel's, always: it can keep callers from taking new ones, or make each call a system call, and no more |
 //!
 //! What is not: a signal in the middle of the cipher saves vector registers to the stack, as
 //! it does with all others. A handler that forks after the last check and before the return

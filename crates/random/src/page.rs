@@ -1,4 +1,7 @@
 //! Where the generation lies in the vvar pages of a clock image, and what it is called.
+//!
+//! Only a kernel knows when its generator got a new seed. So publishers that are processes
+//! leave the word 0, and an image that Linux's own vDSO is linked to hands on to that.
 
 use vdsokit_clock::{Clock, page};
 use vdsokit_vvar::directory::Variable;
