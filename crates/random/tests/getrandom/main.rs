@@ -1,159 +1,18 @@
 //! `getrandom` over a kernel that is simulated in this process, and counted.
 #![allow(unsafe_code, reason = "the function takes what C callers pass")]
 
-use chacha20::ChaCha20Legacy;
-use chacha20::cipher::{KeyIvInit, StreamCipher};
+mod simulated;
+
 use proptest::prelude::*;
+use simulated::{Kernel, Model, SIZE, Thread, call, seed};
 use std::cell::{Cell, RefCell};
 use std::ptr::{null_mut, without_provenance_mut};
-use std::sync::atomic::{AtomicU64, Ordering};
-use vdsokit_random::{Generation, Parameters, Request, Reseeds, State, getrandom};
+use std::sync::atomic::Ordering;
+use vdsokit_random::{Generation, Parameters, Request, State, getrandom};
 
-const SIZE: usize = size_of::<State>();
 const EFAULT: isize = -14;
 const EAGAIN: isize = -11;
 const EINTR: isize = -4;
-
-/// Seed number `n` of the simulated kernel.
-fn seed(n: u8) -> [u8; 32] {
-    std::array::from_fn(|at| (at as u8).wrapping_mul(17) ^ n.wrapping_add(1))
-}
-
-/// A kernel: its page's word, and a system call that is counted.
-struct Kernel {
-    word: AtomicU64,
-    /// Length and flags of each call.
-    calls: RefCell<Vec<(usize, u32)>>,
-    answer: Cell<Option<isize>>,
-}
-
-impl Kernel {
-    fn ready() -> Self {
-        let kernel = Self {
-            word: AtomicU64::new(0),
-            calls: RefCell::default(),
-            answer: Cell::new(None),
-        };
-        kernel.reseed();
-        kernel
-    }
-
-    fn reseed(&self) {
-        Reseeds::new(&self.word).reseeded();
-    }
-
-    fn system_call(&self, buffer: *mut u8, length: usize, flags: u32) -> isize {
-        let number = self.calls.borrow().len() as u8;
-        self.calls.borrow_mut().push((length, flags));
-        if let Some(answer) = self.answer.get() {
-            return answer;
-        }
-        let bytes = seed(number);
-        for at in 0..length {
-            // SAFETY: the caller of `getrandom` vouched for the buffer.
-            unsafe { buffer.add(at).write(bytes[at % bytes.len()]) };
-        }
-        length as isize
-    }
-
-    fn count(&self) -> usize {
-        self.calls.borrow().len()
-    }
-}
-
-/// A thread with its state, within a page.
-#[repr(C, align(4096))]
-struct Thread {
-    state: State,
-    rest: [u8; 4096 - SIZE],
-}
-
-impl Thread {
-    fn new() -> Box<Self> {
-        Box::new(Self {
-            state: State::NEW,
-            rest: [0; 4096 - SIZE],
-        })
-    }
-
-    fn request(&mut self, buffer: &mut [u8]) -> Request {
-        Request {
-            buffer: buffer.as_mut_ptr(),
-            length: buffer.len(),
-            flags: 0,
-            state: &raw mut self.state,
-            state_length: SIZE,
-        }
-    }
-
-    fn fill(&mut self, kernel: &Kernel, buffer: &mut [u8]) -> isize {
-        let request = self.request(buffer);
-        call(kernel, request)
-    }
-
-    fn bytes(&mut self, kernel: &Kernel, length: usize) -> Vec<u8> {
-        let mut bytes = vec![0; length];
-        assert_eq!(self.fill(kernel, &mut bytes), length as isize);
-        bytes
-    }
-
-    fn wipe(&mut self) {
-        self.state = State::NEW;
-    }
-
-    /// What lies in memory.
-    fn memory(&self) -> &[u8] {
-        // SAFETY: a state has no padding.
-        unsafe { std::slice::from_raw_parts((&raw const self.state).cast(), SIZE) }
-    }
-}
-
-fn call(kernel: &Kernel, request: Request) -> isize {
-    // SAFETY: pointers to this test's own memory, or such as the kernel is said to refuse.
-    unsafe {
-        getrandom(
-            &kernel.word,
-            |buffer, length, flags| kernel.system_call(buffer, length, flags),
-            request,
-        )
-    }
-}
-
-/// What a state should give, by another implementation of the cipher.
-#[derive(Default)]
-struct Model {
-    key: [u8; 32],
-    batch: Vec<u8>,
-}
-
-impl Model {
-    fn seeded(key: [u8; 32]) -> Self {
-        Self { key, batch: vec![] }
-    }
-
-    fn bytes(&mut self, length: usize) -> Vec<u8> {
-        let mut bytes = vec![];
-        loop {
-            let some = self.batch.len().min(length - bytes.len());
-            bytes.extend(self.batch.drain(..some));
-            let left = length - bytes.len();
-            if left == 0 {
-                return bytes;
-            }
-            let mut stream = ChaCha20Legacy::new(&self.key.into(), &[0; 8].into());
-            if left > 160 {
-                let mut blocks = vec![0; left / 64 * 64];
-                stream.apply_keystream(&mut blocks);
-                bytes.extend(blocks);
-            }
-            let mut fresh = vec![0; 192];
-            stream.apply_keystream(&mut fresh);
-            self.key.copy_from_slice(&fresh[160..]);
-            fresh.truncate(160);
-            self.batch = fresh;
-        }
-    }
-}
 
 #[derive(Clone, Debug)]
 enum Step {
