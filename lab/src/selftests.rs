@@ -49,20 +49,22 @@ const TESTS: [Test; 8] = [
             "../../../../include/uapi",
         ],
     ),
-    test(
-        "vdso_test_chacha",
-        &["vgetrandom-chacha.S"],
-        &[
-            "-idirafter",
-            "../../../include",
-            "-idirafter",
-            "../../../../arch/x86/include",
-            "-idirafter",
-            "../../../../include",
-            "-Wa,--noexecstack",
-        ],
-    ),
+    CHACHA,
 ];
+
+const CHACHA: Test = test(
+    "vdso_test_chacha",
+    &["vgetrandom-chacha.S"],
+    &[
+        "-idirafter",
+        "../../../include",
+        "-idirafter",
+        "../../../../arch/x86/include",
+        "-idirafter",
+        "../../../../include",
+        "-Wa,--noexecstack",
+    ],
+);
 
 /// The parts of the kernel's source that they need.
 const PARTS: [&str; 6] = [
@@ -84,24 +86,37 @@ const PACKAGE: &str = "linux-source-6.12";
 pub fn programs(workshop: &Workshop) -> Result<Vec<PathBuf>, Error> {
     let archive = debian::file(workshop, PACKAGE, &format!("usr/src/{PACKAGE}.tar.xz"))?;
     let source = unpacked(&archive)?;
-    let here = source.join("tools/testing/selftests/vDSO");
-    let compile = |test: &Test| {
-        let program = source.join(test.name);
-        let fresh = program.with_extension(std::process::id().to_string());
-        output_of(
-            Command::new("cc")
-                .current_dir(&here)
-                .args(["-std=gnu99", "-O2", "-w", "-D_GNU_SOURCE="])
-                .arg(format!("{}.c", test.name))
-                .args(test.more)
-                .args(test.flags)
-                .arg("-o")
-                .arg(&fresh),
-        )?;
-        fs::rename(&fresh, &program).map_err(Error::file(&program))?;
-        Ok(program)
-    };
+    let compile = |test: &Test| compile(&source, test, test.more, &source.join(test.name));
     TESTS.iter().map(compile).collect()
+}
+
+/// The kernel's test of `__arch_chacha20_blocks_nostack`, linked to that of an object file in the
+/// place of the kernel's own.
+///
+/// # Errors
+/// As [`programs`].
+pub fn chacha(workshop: &Workshop, object: &Path) -> Result<PathBuf, Error> {
+    let archive = debian::file(workshop, PACKAGE, &format!("usr/src/{PACKAGE}.tar.xz"))?;
+    let program = object.with_extension("test");
+    let object = object.display().to_string();
+    compile(&unpacked(&archive)?, &CHACHA, &[&object], &program)
+}
+
+/// Compiles a test, with what it is linked to.
+fn compile(source: &Path, test: &Test, more: &[&str], program: &Path) -> Result<PathBuf, Error> {
+    let fresh = program.with_extension(std::process::id().to_string());
+    output_of(
+        Command::new("cc")
+            .current_dir(source.join("tools/testing/selftests/vDSO"))
+            .args(["-std=gnu99", "-O2", "-w", "-D_GNU_SOURCE="])
+            .arg(format!("{}.c", test.name))
+            .args(more)
+            .args(test.flags)
+            .arg("-o")
+            .arg(&fresh),
+    )?;
+    fs::rename(&fresh, program).map_err(Error::file(program))?;
+    Ok(program.to_owned())
 }
 
 /// The source's parts, beside the archive.

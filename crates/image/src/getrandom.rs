@@ -4,18 +4,21 @@
     reason = "C callers pass pointers; the last resort is a system call"
 )]
 
-use crate::{arch, link};
+use crate::{arch, link, page};
 use core::ffi::c_void;
+use core::sync::atomic::Ordering;
+use vdsokit_random::{Generation, Request};
 
 /// `ENOSYS`, negative.
 const NO_SUCH_CALL: isize = -38;
 
-/// Random bytes, with the caller's opaque state: handed on to the kernel's own
-/// vDSO where that is linked, else by system call, which needs no state.
+/// Random bytes, with the caller's opaque state: made here where the page has a generation,
+/// which a kernel publishes; else handed on to the kernel's own vDSO where that is linked;
+/// else by system call, which needs no state.
 ///
-/// The query for the state's size (`state_length` all ones, and nothing else)
-/// is answered by the kernel's vDSO alone; without it, by -ENOSYS, after which
-/// libc makes system calls (glibc, sysdeps/unix/sysv/linux/getrandom.c).
+/// The query for the state's size is answered by who makes the bytes; where that is the
+/// system call, by -ENOSYS, after which libc makes system calls (glibc,
+/// sysdeps/unix/sysv/linux/getrandom.c).
 ///
 /// # Safety
 /// The pointers are what Linux's `vgetrandom` takes (lib/vdso/getrandom.c).
@@ -27,13 +30,70 @@ pub unsafe fn getrandom(
     state: *mut c_void,
     state_length: usize,
 ) -> isize {
+    let generation = page::random_generation().load(Ordering::Relaxed);
+    if generation != Generation::NONE.to_word() {
+        // SAFETY: the caller vouches for the pointers.
+        return unsafe { own(buffer, length, flags, state, state_length) };
+    }
     if let Some(kernel) = link::getrandom() {
         return kernel(buffer, length, flags, state, state_length);
     }
-    if state_length == usize::MAX {
+    let request = request(buffer, length, flags, state, state_length);
+    if request.is_query() {
         return NO_SUCH_CALL;
     }
-    // SAFETY: the caller vouches for the pointer, and the kernel checks it.
+    // SAFETY: the caller vouches for the pointer.
+    unsafe { by_call(request.buffer, length, flags) }
+}
+
+/// [`getrandom`] where the page has a generation; apart, so that who is handed on to the
+/// kernel's vDSO comes there by a jump.
+///
+/// # Safety
+/// As for [`getrandom`].
+#[inline(never)]
+unsafe extern "C" fn own(
+    buffer: *mut c_void,
+    length: usize,
+    flags: u32,
+    state: *mut c_void,
+    state_length: usize,
+) -> isize {
+    let request = request(buffer, length, flags, state, state_length);
+    // SAFETY: (1) the caller vouches for the pointers; (2) the call is getrandom(2).
+    unsafe {
+        vdsokit_random::getrandom(
+            page::random_generation(),
+            |buffer, length, flags| by_call(buffer, length, flags),
+            request,
+        )
+    }
+}
+
+#[inline(always)]
+fn request(
+    buffer: *mut c_void,
+    length: usize,
+    flags: u32,
+    state: *mut c_void,
+    state_length: usize,
+) -> Request {
+    Request {
+        buffer: buffer.cast(),
+        length,
+        flags,
+        state: state.cast(),
+        state_length,
+    }
+}
+
+/// The system call.
+///
+/// # Safety
+/// As for getrandom(2); the kernel checks the pointer.
+#[inline(always)]
+unsafe fn by_call(buffer: *mut u8, length: usize, flags: u32) -> isize {
+    // SAFETY: the caller vouches for the pointer.
     unsafe {
         arch::system_call(
             arch::number::GETRANDOM,

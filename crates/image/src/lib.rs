@@ -8,7 +8,8 @@
 //! | `clock_gettime` | the clock's record | the system call |
 //! | `gettimeofday` | the record of `CLOCK_REALTIME` | the system call |
 //! | `time` | the record of `CLOCK_REALTIME_COARSE` | the system call |
-//! | `clock_getres`, `getrandom` | the kernel's own vDSO, in the same process | the system call |
+//! | `clock_getres` | the kernel's own vDSO, in the same process | the system call |
+//! | `getrandom` | a generation in the page, and the caller's state; or the kernel's own vDSO | the system call |
 //! | `getcpu` | the kernel's own vDSO, in the same process, or the CPU (x86-64) | the system call |
 //!
 //! Names and versions are the architecture's ([`arch`]): x86-64 has

@@ -99,3 +99,14 @@ pub(crate) fn lines(copy: Copy<'_>, ticks: u64) -> Option<(i64, u64)> {
     let line = |first| Line::read(|at| copy.word(first + at), ticks);
     line(Record::FIRST).or_else(|| line(Record::SECOND))
 }
+
+/// The word of the generation of random bytes.
+#[inline(always)]
+pub(crate) fn random_generation() -> &'static Word {
+    // SAFETY: as in `Id::latch`, for an offset behind the clocks.
+    unsafe {
+        &*arch::vvar()
+            .add(vdsokit_random::page::OFFSET)
+            .cast::<Word>()
+    }
+}

@@ -2,7 +2,9 @@
 //!
 //! They are started by exec delivery, which puts the image in the place of the
 //! kernel's vDSO: once with a page that was never published, once with source
-//! `kernel`, and once with source `counter`, kept by this process meanwhile.
+//! `kernel`, once with source `counter`, kept by this process meanwhile, and the
+//! one of `getrandom` once with a generation in the page, so that ours makes the
+//! bytes.
 #![cfg(target_arch = "x86_64")]
 
 mod image;
@@ -16,6 +18,7 @@ use std::{env, fs, thread};
 use vdsokit_clock::{Clock, Record, Settings, Source};
 use vdsokit_deliver::{Delivery, Object};
 use vdsokit_lab::{Workshop, selftests};
+use vdsokit_random::{Parameters, Reseeds};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
@@ -36,8 +39,7 @@ fn main() -> ExitCode {
         Ok(programs) => programs,
         Err(why) => {
             println!("skipped: {why}");
-            let ci = env::var_os("CI").is_some_and(|value| value == "true");
-            return if ci {
+            return if ci() {
                 ExitCode::FAILURE
             } else {
                 ExitCode::SUCCESS
@@ -45,7 +47,13 @@ fn main() -> ExitCode {
         }
     };
     let mut failed = 0;
-    for source in ["never published", "kernel", "counter"] {
+    let droppable = has_droppable_memory();
+    if !droppable {
+        println!("skipped: {GENERATION}: this kernel has no MAP_DROPPABLE (Linux 6.11)");
+        failed += u32::from(ci());
+    }
+    let sources = ["never published", "kernel", "counter", GENERATION];
+    for source in &sources[..sources.len() - usize::from(!droppable)] {
         // A copy that this process publishes and the tests are started with.
         let path = image().with_file_name(format!("{}.so", source.replace(' ', "-")));
         fs::copy(image(), &path).expect("a copy of the image");
@@ -62,7 +70,7 @@ fn main() -> ExitCode {
                     }
                 });
             }
-            for program in &programs {
+            for program in programs.iter().filter(|program| concerns(source, program)) {
                 let tries = tries(source, program);
                 failed += u32::from(!(0..tries).any(|_| run(source, &path, program)));
             }
@@ -90,8 +98,34 @@ fn publish(source: &str, page: &Loaded) -> Option<Counter> {
             counter.update(page);
             Some(counter)
         }
+        GENERATION => {
+            Reseeds::new(page.generation()).reseeded();
+            None
+        }
         _ => None,
     }
+}
+
+/// The page has a generation, and no clock.
+const GENERATION: &str = "generation";
+
+/// Whether a source makes any difference to a test.
+fn concerns(source: &str, program: &Path) -> bool {
+    source != GENERATION || program.ends_with("vdso_test_getrandom")
+}
+
+fn ci() -> bool {
+    env::var_os("CI").is_some_and(|value| value == "true")
+}
+
+/// Whether a state can be had as the test asks for it.
+#[allow(unsafe_code, reason = "a flag that rustix doesn't know")]
+fn has_droppable_memory() -> bool {
+    let of = Parameters::STATE;
+    let (protection, flags) = (of.protection as i32, of.flags as i32);
+    // SAFETY: a new mapping, which nothing else uses.
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) };
+    at != libc::MAP_FAILED
 }
 
 /// How often a test may fail before it has failed.

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use vdsokit_clock::page::{READS, SIZE, VARIABLES};
+use vdsokit_clock::page::READS;
 use vdsokit_elf::Image;
+use vdsokit_random::page::{SIZE, VARIABLES};
 use vdsokit_vvar::header::Header;
 use vdsokit_vvar::layout::{Cursor, Hash};
 use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_LINKS, NOTE_NAME, directory};
@@ -58,7 +59,13 @@ pub(crate) const AARCH64: Architecture = Architecture {
     page: 0x10000,
     version: "LINUX_2.6.39",
     prefix: "__kernel_",
-    functions: &["clock_gettime", "clock_getres", "gettimeofday", "getrandom"],
+    functions: &[
+        "clock_gettime",
+        "clock_getres",
+        "gettimeofday",
+        "getrandom",
+        "rt_sigreturn",
+    ],
     plain: false,
     links: &["clock_gettime", "clock_getres", "getrandom"],
 };

@@ -11,7 +11,7 @@ use vdsokit_elf::Image;
 use vdsokit_elf::check::{Profile, check};
 
 /// What the image is built from, beside this script.
-const SOURCES: [&str; 3] = ["../image", "../clock", "../vvar"];
+const SOURCES: [&str; 4] = ["../image", "../clock", "../random", "../vvar"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build");

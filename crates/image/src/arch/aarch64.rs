@@ -13,6 +13,8 @@ use vdsokit_clock::{Line, NANOSECONDS, Record, Source};
 pub(crate) mod number {
     pub(crate) const CLOCK_GETTIME: usize = 113;
     pub(crate) const CLOCK_GETRES: usize = 114;
+    #[cfg(vdsokit_image)]
+    pub(super) const RT_SIGRETURN: usize = 139;
     pub(crate) const GETCPU: usize = 168;
     pub(crate) const GETTIMEOFDAY: usize = 169;
     pub(crate) const ADJTIMEX: usize = 171;
@@ -156,3 +158,24 @@ pub(crate) unsafe fn system_call(number: usize, arguments: [usize; 3]) -> isize 
 pub(crate) fn cpu_and_node() -> Option<(u32, u32)> {
     None
 }
+
+/// Where a signal handler returns to whose program named no place for that. Here alone: on
+/// x86-64 C libraries name one, always.
+///
+/// The two instructions are what unwinders know a signal frame by, and there is no unwind
+/// information, which would keep them from looking; the no-op is for those that look one
+/// instruction before a return address (arch/arm64/kernel/vdso/sigreturn.S).
+#[cfg(vdsokit_image)]
+core::arch::global_asm!(
+    ".pushsection .text.__kernel_rt_sigreturn, \"ax\", %progbits",
+    ".balign 4",
+    "nop",
+    ".globl __kernel_rt_sigreturn",
+    ".type __kernel_rt_sigreturn, %function",
+    "__kernel_rt_sigreturn:",
+    "mov x8, #{call}",
+    "svc #0",
+    ".size __kernel_rt_sigreturn, . - __kernel_rt_sigreturn",
+    ".popsection",
+    call = const number::RT_SIGRETURN,
+);

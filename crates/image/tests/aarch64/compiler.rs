@@ -16,7 +16,12 @@ pub(crate) fn image_and_guest(directory: &Path) -> Result<(PathBuf, PathBuf), St
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = here.join("../..");
     let compiler = Compiler::new(&root)?;
-    for (name, kind) in [("vvar", "rlib"), ("clock", "rlib"), ("image", "staticlib")] {
+    for (name, kind) in [
+        ("vvar", "rlib"),
+        ("clock", "rlib"),
+        ("random", "rlib"),
+        ("image", "staticlib"),
+    ] {
         compiler.compile(
             &format!("vdsokit_{name}"),
             &root.join("crates").join(name).join("src/lib.rs"),
@@ -129,7 +134,7 @@ impl Compiler {
             .arg(out)
             .arg("-L")
             .arg(&self.core);
-        for needed in ["vdsokit_vvar", "vdsokit_clock"] {
+        for needed in ["vdsokit_vvar", "vdsokit_clock", "vdsokit_random"] {
             if name.starts_with("vdsokit_") && out.join(format!("lib{needed}.rlib")).exists() {
                 rustc.args(["--extern", needed]);
             }

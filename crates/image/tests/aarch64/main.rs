@@ -50,10 +50,26 @@ impl Guest {
 
     fn ask<const N: usize>(&mut self, what: &str) -> [i128; N] {
         writeln!(self.ask, "{what}").expect("the guest listens");
+        self.numbers(what)
+    }
+
+    fn line(&mut self) -> String {
         let mut line = String::new();
         self.answers
             .read_line(&mut line)
             .expect("the guest answers");
+        line
+    }
+
+    /// A line of bytes in hexadecimal.
+    fn bytes(&mut self) -> Vec<u8> {
+        let line = self.line();
+        let byte = |at| u8::from_str_radix(&line[at..at + 2], 16).expect("a byte");
+        (0..line.trim_end().len()).step_by(2).map(byte).collect()
+    }
+
+    fn numbers<const N: usize>(&mut self, what: &str) -> [i128; N] {
+        let line = self.line();
         let numbers: Vec<_> = line
             .split_whitespace()
             .map(|number| i128::from_str(number).unwrap_or_else(|_| panic!("{what}: {line}")))
@@ -102,7 +118,31 @@ fn the_image_for_aarch64_is_sound_and_answers() {
     let mut guest = Guest::start(&program, &path);
     system_calls(&mut guest);
     published(&mut guest, &path, pages);
+    random(&mut guest, &path, pages);
     fs::remove_dir_all(&directory).unwrap();
+}
+
+/// A page with a generation: what NEON makes is what this machine makes of the same key.
+fn random(guest: &mut Guest, image: &Path, pages: u64) {
+    use std::os::unix::fs::FileExt;
+    use vdsokit_random::{Parameters, chacha, page};
+    let file = File::options().write(true).open(image).unwrap();
+    for generation in 2u64..6 {
+        let word = generation.to_le_bytes();
+        file.write_all_at(&word, pages + page::OFFSET as u64)
+            .unwrap();
+        let of = Parameters::STATE;
+        let expected = [0, of.size.into(), of.protection.into(), of.flags.into()];
+        assert_eq!(guest.ask("g"), expected);
+        let (state, bytes) = (guest.bytes(), guest.bytes());
+        assert_eq!(guest.numbers("g"), [160, 1000]);
+        // The batch was handed out, and the key behind it makes what comes next.
+        let (batch, key) = (&state[..160], &state[160..192]);
+        assert!(batch.iter().all(|byte| *byte == 0));
+        let mut blocks = [[0; chacha::BLOCK]; 16];
+        chacha::fill(&mut blocks, key.try_into().unwrap(), 0);
+        assert_eq!(bytes, blocks.concat()[..1000]);
+    }
 }
 
 /// A page that was never published: everything is the system call's.
@@ -141,6 +181,7 @@ fn system_calls(guest: &mut Guest) {
     }
     let [result, before, seen, after, zone] = guest.ask("d");
     assert!(result == 0 && before <= seen && seen <= after && zone == 0);
+    assert_eq!(guest.ask("s"), [1]);
     // 32 bytes, not all of them 0; no state.
     assert_eq!(guest.ask("n"), [32, 1, -38]);
 }

@@ -10,6 +10,7 @@ use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::path::Path;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 use vdsokit_clock::page::{RECORD_SIZE, record_offset, source_offset};
 use vdsokit_clock::{Clock, Record};
 use vdsokit_elf::Image;
@@ -205,6 +206,13 @@ impl Loaded {
 
     pub(crate) fn writer(&self, id: u32) -> LatchWriter<'static> {
         self.pages.latch(record_offset(id), RECORD_SIZE).unwrap()
+    }
+
+    /// The word of the generation of random bytes, as a kernel has it.
+    pub(crate) fn generation(&self) -> &'static AtomicU64 {
+        self.pages
+            .scalar::<u64>(vdsokit_random::page::OFFSET)
+            .unwrap()
     }
 
     pub(crate) fn clock_bound(&self, clock: u32) -> Result<(i128, i128), i32> {

@@ -1,0 +1,55 @@
+//! Where the generation lies in the vvar pages of a clock image, and what it is called.
+//!
+//! Only a kernel knows when its generator got a new seed. So publishers that are processes
+//! leave the word 0, and an image that Linux's own vDSO is linked to hands on to that.
+
+use vdsokit_clock::{Clock, page};
+use vdsokit_vvar::directory::Variable;
+use vdsokit_vvar::layout::{Shape, Type};
+use vdsokit_vvar::scalar::ScalarType;
+
+/// Where the [`Generation`](crate::Generation) lies: behind the clocks.
+pub const OFFSET: usize = 3856;
+
+/// Bytes in use, the header and the clocks included.
+pub const SIZE: usize = OFFSET + 8;
+
+/// The variables of an image that has clocks and random bytes, for its directory.
+pub const VARIABLES: [Variable<'static>; 2 * Clock::RECORDS + 1] = {
+    let mut variables = [GENERATION; 2 * Clock::RECORDS + 1];
+    let mut at = 0;
+    while at < page::VARIABLES.len() {
+        variables[at] = page::VARIABLES[at];
+        at += 1;
+    }
+    variables
+};
+
+const GENERATION: Variable<'static> = Variable {
+    name: "random_generation",
+    unit: "",
+    doc: "how often the kernel's random number generator got a new seed",
+    version: "",
+    shape: Shape::Plain(Type::Scalar(ScalarType::U64)),
+};
+
+const _: () = {
+    // Written down, because no offset that was ever given may change.
+    assert!(OFFSET == page::SIZE);
+    assert!(SIZE <= vdsokit_vvar::PAGE_SIZE);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vdsokit_vvar::layout::Cursor;
+
+    #[test]
+    fn the_generation_lies_where_a_directory_has_it() {
+        let mut cursor = Cursor::PAGES;
+        let offsets = VARIABLES.map(|variable| (variable.name, cursor.variable(&variable.shape)));
+        assert_eq!(offsets.last(), Some(&(GENERATION.name, OFFSET)));
+        assert_eq!(cursor.end(), SIZE);
+        assert_eq!(VARIABLES[0].name, page::VARIABLES[0].name);
+    }
+}
