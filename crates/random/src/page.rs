@@ -9,7 +9,7 @@ use vdsokit_vvar::layout::{Shape, Type};
 use vdsokit_vvar::scalar::ScalarType;
 
 /// Where the [`Generation`](crate::Generation) lies: behind the clocks.
-pub const OFFSET: usize = 3856;
+pub const OFFSET: usize = 3944;
 
 /// Bytes in use, the header and the clocks included.
 pub const SIZE: usize = OFFSET + 8;
