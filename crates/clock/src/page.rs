@@ -31,7 +31,7 @@ const fn place(nth: usize) -> usize {
 }
 
 /// Bytes from one clock's record to the next one's.
-const STRIDE: usize = place(1) - place(0);
+pub const STRIDE: usize = place(1) - place(0);
 
 /// Where the latch of a clock's record begins: the clock's number is its place.
 #[inline(always)]

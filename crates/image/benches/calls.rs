@@ -16,7 +16,6 @@ use figures::{Figures, Limit, each};
 use image::counter::{Counter, ticks};
 use image::{Calls, Loaded, image};
 use std::ffi::c_void;
-use std::hint::black_box;
 use std::ptr::null_mut;
 use vdsokit_clock::page::RECORD_SIZE;
 use vdsokit_clock::{Clock, Moment, Record, Settings, Source, Start, Timekeeper};
@@ -27,18 +26,20 @@ use vdsokit_vvar::latch::{self, Latch, LatchWriter, Word};
 /// Calls of a batch: some 10 µs, far below a time slice.
 const CALLS: u32 = 400;
 
-fn gettime(calls: Calls, clock: Clock) -> impl FnMut() {
-    let call = calls.clock_gettime;
+/// Asks a clock, as a program does: the clock's number and the function are known beforehand. From
+/// memory they would come later, and `rdtscp` waits for that.
+fn gettime<const CLOCK: u32>(calls: Calls) -> impl FnMut() {
     let mut time = Timespec::default();
     move || {
-        // Once, not at each call: it is stored and loaded again, and `rdtscp` waits for that.
-        let time = black_box(&raw mut time);
-        each(CALLS, || {
-            // SAFETY: a pointer to a variable of this closure's.
-            unsafe { call(clock.id(), time) }
-        })
+        let (call, time) = (calls.clock_gettime, &raw mut time);
+        // SAFETY: a pointer to a variable of this closure's.
+        each(CALLS, || unsafe { call(CLOCK, time) })
     }
 }
+
+const MONOTONIC: u32 = Clock::Monotonic.id();
+const COARSE: u32 = Clock::MonotonicCoarse.id();
+const BOOTTIME: u32 = Clock::Boottime.id();
 
 fn getcpu(calls: Calls) -> impl FnMut() {
     let call = calls.getcpu;
@@ -125,25 +126,25 @@ fn main() {
         source: Source::Kernel,
         ..Record::SYSTEM_CALL
     };
-    by_kernel.publish(Clock::Monotonic.id(), &record);
+    by_kernel.publish(MONOTONIC, &record);
     let fixed = Record::fixed(Moment::from_seconds(1));
-    by_kernel.publish(Clock::MonotonicCoarse.id(), &fixed);
+    by_kernel.publish(COARSE, &fixed);
     let by = Moment::from_timespec(86_400, 500_000_000).expect("half a second");
     let moved = Record::kernel_moved(by);
-    by_kernel.publish(Clock::Boottime.id(), &moved);
+    by_kernel.publish(BOOTTIME, &moved);
     let mut counter = Counter::new(Settings::default());
 
     let mut figures = Figures::new(CALLS);
     figures.add("rdtscp", || each(CALLS, ticks));
-    figures.add("monotonic, kernel's", gettime(kernel, Clock::Monotonic));
+    figures.add("monotonic, kernel's", gettime::<MONOTONIC>(kernel));
     let ours = by_counter.calls;
-    figures.add("monotonic, counter", gettime(ours, Clock::Monotonic));
+    figures.add("monotonic, counter", gettime::<MONOTONIC>(ours));
     let ours = by_kernel.calls;
-    figures.add("monotonic, kernel", gettime(ours, Clock::Monotonic));
-    figures.add("boottime, kernel's", gettime(kernel, Clock::Boottime));
-    figures.add("boottime, moved", gettime(ours, Clock::Boottime));
-    figures.add("coarse, kernel's", gettime(kernel, Clock::MonotonicCoarse));
-    figures.add("coarse", gettime(ours, Clock::MonotonicCoarse));
+    figures.add("monotonic, kernel", gettime::<MONOTONIC>(ours));
+    figures.add("boottime, kernel's", gettime::<BOOTTIME>(kernel));
+    figures.add("boottime, moved", gettime::<BOOTTIME>(ours));
+    figures.add("coarse, kernel's", gettime::<COARSE>(kernel));
+    figures.add("coarse", gettime::<COARSE>(ours));
     figures.add("getcpu, libc's", libc_getcpu());
     figures.add("getcpu, kernel's", getcpu(kernel));
     figures.add("getcpu", getcpu(ours));

@@ -5,7 +5,7 @@
 )]
 
 use crate::arch;
-use crate::gettime::{Timespec, quickly};
+use crate::gettime::{Timespec, clock_gettime};
 use crate::page::{Id, lines};
 use core::mem::MaybeUninit;
 use vdsokit_clock::{Clock, Line, NANOSECONDS, Rate, Record, Source, split};
@@ -91,7 +91,7 @@ fn error(copy: vdsokit_vvar::latch::Copy<'_>) -> Option<vdsokit_clock::ErrorBoun
 fn by_call(clock: Clock) -> Result<Timespec, i32> {
     let mut time = Timespec::default();
     // SAFETY: a pointer to a local variable.
-    match unsafe { quickly(clock, &raw mut time) } {
+    match unsafe { clock_gettime(clock.id(), &raw mut time) } {
         0 => Ok(time),
         error => Err(error),
     }

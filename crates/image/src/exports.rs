@@ -7,10 +7,13 @@
 use crate::arch::export;
 use crate::getcpu::getcpu;
 use crate::getrandom::getrandom;
-use crate::gettime::{Timespec, clock_getres, clock_gettime};
+#[cfg(not(target_arch = "x86_64"))]
+use crate::gettime::clock_gettime;
+use crate::gettime::{Timespec, clock_getres};
 use crate::wall::{Timeval, Timezone, gettimeofday};
 use core::ffi::c_void;
 
+#[cfg(not(target_arch = "x86_64"))]
 export!(fn clock_gettime(clock: u32, time: *mut Timespec) -> i32);
 export!(fn clock_getres(clock: u32, resolution: *mut Timespec) -> i32);
 export!(fn gettimeofday(time: *mut Timeval, zone: *mut Timezone) -> i32);

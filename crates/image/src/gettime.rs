@@ -7,7 +7,7 @@
 use crate::page::{Id, lines};
 use crate::{arch, link};
 use core::mem::MaybeUninit;
-use vdsokit_clock::{Clock, Line, NANOSECONDS, Record, Source, split};
+use vdsokit_clock::{Line, NANOSECONDS, Record, Source, split};
 
 /// C's `struct timespec` on 64-bit Linux.
 #[repr(C)]
@@ -39,54 +39,39 @@ impl Timespec {
     }
 }
 
+#[cfg(all(vdsokit_image, target_arch = "x86_64"))]
+pub(crate) use arch::clock_gettime;
+
 /// The time of a clock: 0 and `*time`, or a negative number of errno.h.
 ///
 /// # Safety
 /// `time` is what `clock_gettime(2)` takes. Where the page answers, a wrong
 /// pointer ends the program by a signal, as with Linux's own vDSO.
-#[inline(always)]
-pub unsafe fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
-    let Some(id) = Id::new(clock) else {
-        // SAFETY: the caller vouches for the pointer.
-        return unsafe { otherwise(clock, time) };
-    };
+#[cfg(not(all(vdsokit_image, target_arch = "x86_64")))]
+pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
+    let source = Id::new(clock).map_or(0, Id::source);
     // The hint: so that the counter is read before the record, for which there need be no
     // order between them (`vdsokit_clock`).
-    match id.source() as u8 {
-        Source::COUNTER => {
-            // SAFETY: the caller vouches for the pointer.
-            if unsafe { arch::by_counter(id.words(), time) } {
-                return 0;
-            }
-            // SAFETY: the caller vouches for the pointer.
-            return unsafe { again(clock, time) };
-        }
-        Source::FIXED => {
-            // SAFETY: the caller vouches for the pointer.
-            if unsafe { arch::fixed(id.words(), time) } {
-                return 0;
-            }
-        }
+    match source as u8 {
+        // SAFETY: the caller vouches for the pointer.
+        Source::COUNTER => return unsafe { again(clock, time) },
         Source::KERNEL => {
             if let Some(kernel) = link::clock_gettime() {
                 return kernel(clock, time);
             }
         }
-        // One more kind here, and the compiler makes a table of addresses, whose jump takes
-        // longer than the comparisons.
-        // SAFETY: the caller vouches for the pointer.
-        _ => return unsafe { on_kernel(clock, time) },
+        _ => {}
     }
     // SAFETY: the caller vouches for the pointer.
     unsafe { otherwise(clock, time) }
 }
 
-/// [`clock_gettime`] where the first line has no answer: mostly the second one has.
+/// [`clock_gettime`] by the counter.
 ///
 /// # Safety
 /// `time` is what `clock_gettime(2)` takes.
 #[inline(never)]
-unsafe extern "C" fn again(clock: u32, time: *mut Timespec) -> i32 {
+pub(crate) unsafe extern "C" fn again(clock: u32, time: *mut Timespec) -> i32 {
     let ticks = arch::counter();
     let seen = Id::new(clock).and_then(|id| {
         id.try_read(|copy| match Source::from_word(copy.word(Record::SOURCE)) {
@@ -97,30 +82,6 @@ unsafe extern "C" fn again(clock: u32, time: *mut Timespec) -> i32 {
     if let Some(seen) = seen {
         // SAFETY: the caller vouches for the pointer.
         unsafe { time.write(Timespec::new(seen)) };
-        return 0;
-    }
-    // SAFETY: the caller vouches for the pointer.
-    unsafe { otherwise(clock, time) }
-}
-
-/// [`clock_gettime`] of the kernel's clock, moved, if that is the source.
-///
-/// # Safety
-/// `time` is what `clock_gettime(2)` takes.
-#[inline(never)]
-unsafe extern "C" fn on_kernel(clock: u32, time: *mut Timespec) -> i32 {
-    let seen = Id::new(clock)
-        .filter(|id| id.source() as u8 == Source::KERNEL_MOVED)
-        .and_then(|id| {
-            let now = kernel_now(clock)?;
-            id.try_read(|copy| {
-                let is_moved = copy.word(Record::SOURCE) as u8 == Source::KERNEL_MOVED;
-                is_moved.then(|| moved(copy, now))
-            })
-        });
-    if let Some(seen) = seen {
-        // SAFETY: the caller vouches for the pointer.
-        unsafe { time.write(seen) };
         return 0;
     }
     // SAFETY: the caller vouches for the pointer.
@@ -152,17 +113,10 @@ fn moved(copy: vdsokit_vvar::latch::Copy<'_>, now: Timespec) -> Timespec {
     }
 }
 
-/// [`clock_gettime`], called and not copied, for the image's other functions.
-#[inline(never)]
-pub(crate) unsafe extern "C" fn quickly(clock: Clock, time: *mut Timespec) -> i32 {
-    // SAFETY: the caller vouches for the pointer.
-    unsafe { clock_gettime(clock.id(), time) }
-}
-
 /// A fixed record's time: its line, the first, starts at tick 0, so that the
 /// origin is the base.
 #[inline(always)]
-pub(crate) fn fixed(copy: vdsokit_vvar::latch::Copy<'_>) -> Timespec {
+fn fixed(copy: vdsokit_vvar::latch::Copy<'_>) -> Timespec {
     Timespec {
         seconds: copy.word(Record::FIRST + Line::SECONDS) as i64,
         nanoseconds: copy.word(Record::FIRST + Line::ORIGIN) as i64,
@@ -172,7 +126,7 @@ pub(crate) fn fixed(copy: vdsokit_vvar::latch::Copy<'_>) -> Timespec {
 /// `clock_gettime` where it isn't quick.
 #[cold]
 #[inline(never)]
-unsafe extern "C" fn otherwise(clock: u32, time: *mut Timespec) -> i32 {
+pub(crate) unsafe extern "C" fn otherwise(clock: u32, time: *mut Timespec) -> i32 {
     let least = match Id::new(clock).map(slowly) {
         Some(Page::Time(seen)) => {
             // SAFETY: the caller vouches for the pointer.

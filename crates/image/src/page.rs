@@ -5,14 +5,13 @@
 )]
 
 use crate::arch;
-use core::arch::asm;
 use core::sync::atomic::Ordering;
 use vdsokit_clock::page::{RECORD_SIZE, record_offset, source_offset};
 use vdsokit_clock::{Clock, Line, Record};
 use vdsokit_vvar::latch::{self, Copy, Latch, Word};
 
-/// The words of a record's latch.
-pub(crate) type Latched = [Word; latch::size_of(RECORD_SIZE) / 8];
+/// Words of a record's latch.
+const WORDS: usize = latch::size_of(RECORD_SIZE) / 8;
 
 /// The number of a clock that has a record.
 #[derive(Clone, Copy)]
@@ -49,47 +48,22 @@ impl Id {
     /// Reads the clock's record; none when it was published anew meanwhile.
     #[inline(always)]
     pub(crate) fn try_read<R>(self, decode: impl FnOnce(Copy<'static>) -> Option<R>) -> Option<R> {
-        try_read(self.words(), decode)
+        self.latch()?.try_read_some(decode)
     }
 
     /// There is one: the number of words is odd, and known to the compiler.
     #[inline(always)]
     fn latch(self) -> Option<Latch<'static>> {
-        Latch::new(self.words())
-    }
-
-    /// The words of the clock's latch.
-    #[inline(always)]
-    pub(crate) fn words(self) -> &'static Latched {
         // SAFETY: (1) the vvar pages are mapped behind the image, readable, for
         // as long as the image is; (2) a latch at `record_offset` is within the
         // first page for every number that `new` lets through, and a multiple of
         // 8; (3) its words are atomics, and the publisher stores them as such.
-        unsafe { &*arch::vvar().add(record_offset(self.0)).cast::<Latched>() }
-    }
-}
-
-/// Reads a latch; none when it was published anew meanwhile.
-#[inline(always)]
-pub(crate) fn try_read<R>(
-    words: &'static Latched,
-    decode: impl FnOnce(Copy<'static>) -> Option<R>,
-) -> Option<R> {
-    Latch::new(words)?.try_read_opaquely(opaque, decode)?
-}
-
-/// The same words: the compiler doesn't see that.
-#[allow(
-    clippy::pointers_in_nomem_asm_block,
-    reason = "nothing is read there or written: it hides where the pointer comes from"
-)]
-#[inline(always)]
-fn opaque(words: &[Word]) -> &[Word] {
-    let mut at = words.as_ptr();
-    // SAFETY: (1) the assembly is empty; (2) so these are the words that came in.
-    unsafe {
-        asm!("/* {0} */", inout(reg) at, options(nostack, preserves_flags, nomem));
-        core::slice::from_raw_parts(at, words.len())
+        let words = unsafe {
+            &*arch::vvar()
+                .add(record_offset(self.0))
+                .cast::<[Word; WORDS]>()
+        };
+        Latch::new(words)
     }
 }
 

@@ -5,7 +5,7 @@
 )]
 
 use crate::arch;
-use crate::gettime::{Timespec, quickly};
+use crate::gettime::{Timespec, clock_gettime};
 use vdsokit_clock::Clock;
 
 /// C's `struct timeval` on 64-bit Linux.
@@ -38,7 +38,7 @@ pub unsafe fn gettimeofday(time: *mut Timeval, zone: *mut Timezone) -> i32 {
     if !time.is_null() {
         let mut now = Timespec::default();
         // SAFETY: a pointer to a local variable.
-        let result = unsafe { quickly(Clock::Realtime, &raw mut now) };
+        let result = unsafe { clock_gettime(Clock::Realtime.id(), &raw mut now) };
         if result != 0 {
             return result;
         }
@@ -67,7 +67,7 @@ pub unsafe fn gettimeofday(time: *mut Timeval, zone: *mut Timezone) -> i32 {
 pub unsafe fn time(seconds: *mut i64) -> i64 {
     let mut now = Timespec::default();
     // SAFETY: a pointer to a local variable.
-    let result = unsafe { quickly(Clock::RealtimeCoarse, &raw mut now) };
+    let result = unsafe { clock_gettime(Clock::RealtimeCoarse.id(), &raw mut now) };
     if result != 0 {
         return i64::from(result);
     }

@@ -136,38 +136,8 @@ impl<'m> Latch<'m> {
     /// instead of two.
     #[inline(always)]
     pub fn try_read_some<R>(&self, decode: impl FnOnce(Copy<'m>) -> Option<R>) -> Option<R> {
-        self.finish_reading(|before| Copy(self.copy(before)), decode)
-    }
-
-    /// [`try_read`](Self::try_read) with a function that returns what it is given, but
-    /// in a way that the compiler can't see through. So each copy's address is
-    /// computed before it is known which one is needed, and the code that reads it is
-    /// there once: the least of instructions, where they count.
-    #[inline(always)]
-    pub fn try_read_opaquely<R>(
-        &self,
-        opaque: impl Fn(&'m [Word]) -> &'m [Word],
-        decode: impl FnOnce(Copy<'m>) -> R,
-    ) -> Option<R> {
-        let (first, second) = self.copies.split_at(self.copies.len() / 2);
-        let copy = |before: u64| {
-            let mut copy = opaque(first);
-            if before & 1 != 0 {
-                copy = opaque(second);
-            }
-            Copy(copy)
-        };
-        self.finish_reading(copy, |copy| Some(decode(copy)))
-    }
-
-    #[inline(always)]
-    fn finish_reading<R>(
-        &self,
-        copy: impl FnOnce(u64) -> Copy<'m>,
-        decode: impl FnOnce(Copy<'m>) -> Option<R>,
-    ) -> Option<R> {
         let before = self.sequence.load(Ordering::Acquire);
-        let value = decode(copy(before))?;
+        let value = decode(Copy(self.copy(before)))?;
         fence(Ordering::Acquire);
         (self.sequence.load(Ordering::Relaxed) == before).then_some(value)
     }
@@ -227,14 +197,6 @@ pub struct Copy<'m>(&'m [Word]);
 impl Copy<'_> {
     /// A copy of no words: every value that is decoded from it is zero.
     pub const EMPTY: Self = Self(&[]);
-
-    /// The words, for code that loads some of them with instructions of its own; each
-    /// is to be loaded whole and on its own, as by [`word`](Self::word).
-    #[inline(always)]
-    #[must_use]
-    pub fn words(&self) -> &[Word] {
-        self.0
-    }
 
     /// Loads word `index`; a word beyond the value reads as 0.
     #[inline(always)]

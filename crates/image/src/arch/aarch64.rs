@@ -4,10 +4,7 @@
     reason = "the counter, system calls and addresses need instructions of their own"
 )]
 
-use crate::gettime::{self, Timespec};
-use crate::page::{Latched, try_read};
 use core::arch::asm;
-use vdsokit_clock::{Line, NANOSECONDS, Record, Source};
 
 /// Numbers of system calls (include/uapi/asm-generic/unistd.h).
 pub(crate) mod number {
@@ -62,44 +59,6 @@ pub(crate) fn counter() -> u64 {
         asm!("isb", "mrs {}, cntvct_el0", out(reg) ticks, options(nostack, preserves_flags));
     }
     ticks
-}
-
-/// Writes the time that a counter's record says now, if its first line does, at a rate below one
-/// nanosecond a tick, within the second of its base. Whether it did.
-///
-/// # Safety
-/// `time` may be written, or a write there ends the program by a signal.
-#[inline(always)]
-pub(crate) unsafe fn by_counter(latch: &'static Latched, time: *mut Timespec) -> bool {
-    let ticks = counter();
-    let seen = try_read(latch, |copy| {
-        let first = |at| copy.word(Record::FIRST + at);
-        let (seconds, nanoseconds) = Line::extend_fast(first, ticks);
-        let answers = copy.word(Record::SOURCE) as u8 == Source::COUNTER
-            && first(Line::WHOLE) == 0
-            && ticks.wrapping_sub(first(Line::START)) < first(Line::LENGTH)
-            && nanoseconds < NANOSECONDS;
-        answers.then_some(Timespec {
-            seconds,
-            nanoseconds: nanoseconds as i64,
-        })
-    });
-    // SAFETY: the caller vouches for the pointer.
-    seen.map(|seen| unsafe { time.write(seen) }).is_some()
-}
-
-/// Writes the time that a fixed record says: its first line's base. Whether it is one.
-///
-/// # Safety
-/// As for [`by_counter`].
-#[inline(always)]
-pub(crate) unsafe fn fixed(latch: &'static Latched, time: *mut Timespec) -> bool {
-    let seen = try_read(latch, |copy| {
-        let is_fixed = copy.word(Record::SOURCE) as u8 == Source::FIXED;
-        is_fixed.then(|| gettime::fixed(copy))
-    });
-    // SAFETY: the caller vouches for the pointer.
-    seen.map(|seen| unsafe { time.write(seen) }).is_some()
 }
 
 /// Where the vvar pages are: the image's linker puts them behind the image.

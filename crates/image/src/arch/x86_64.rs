@@ -4,11 +4,13 @@
     reason = "the counter, system calls and addresses need instructions of their own"
 )]
 
+#[cfg(vdsokit_image)]
 mod quick;
 
 use core::arch::asm;
 
-pub(crate) use quick::{by_counter, fixed};
+#[cfg(vdsokit_image)]
+pub(crate) use quick::clock_gettime;
 
 /// Numbers of system calls (arch/x86/entry/syscalls/syscall_64.tbl).
 pub(crate) mod number {

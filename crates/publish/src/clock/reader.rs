@@ -98,7 +98,16 @@ impl Reader {
             }
             // Last of what has to be waited for, as in the image.
             let ticks = ticks();
-            let (seconds, nanoseconds) = Line::read(|at| copy.word(Record::FIRST + at), ticks)?;
+            let first = |at| copy.word(Record::FIRST + at);
+            let since = ticks.wrapping_sub(first(Line::START));
+            if since >= first(Line::LENGTH) {
+                return None;
+            }
+            let (seconds, nanoseconds) = if first(Line::WHOLE) == 0 {
+                Line::extend_fast(first, ticks)
+            } else {
+                Line::extend(first, ticks)
+            };
             Some(
                 (seconds as u64)
                     .wrapping_mul(NANOSECONDS)

@@ -1,135 +1,198 @@
-//! The two readings that take a few nanoseconds, by hand.
+//! `clock_gettime`, by hand: what it does in the few nanoseconds that it mostly takes.
 //!
-//! Each is [`Latch::try_read`](vdsokit_vvar::latch::Latch::try_read) of a record, and what to do
-//! with it. rustc makes half as many instructions again, since it never lets an instruction that
-//! computes load an atomic word; and it moves computations behind the counter's reading, where
-//! each of them counts.
-//!
-//! What the blocks below rest on: (1) they load words of a latch, each with one instruction, which
-//! is what a relaxed atomic load is on x86-64, and an acquiring one too; (2) loads are not
-//! reordered there, so the number is loaded before the words, and after them once more; (3) they
-//! write to `time` only, when all else is done.
+//! A call of a coarse clock is over after as many cycles as it has branches that are taken, and
+//! `rdtscp` waits for all that comes before it, as all that comes after waits for it, the next
+//! call too. So each instruction counts, and where it stands: what is asked for most falls
+//! through, nothing comes before the counter but what has to be known, and no load stands alone
+//! that could be part of an instruction that computes, which rustc never does with atomic words.
+//! What isn't answered here goes on in Rust, by a jump.
 
-use crate::gettime::Timespec;
-use crate::page::Latched;
-use core::arch::asm;
+use crate::gettime::{Timespec, again, otherwise};
+use core::arch::{global_asm, naked_asm};
 use core::mem::offset_of;
-use vdsokit_clock::page::RECORD_SIZE;
-use vdsokit_clock::{Line, NANOSECONDS, Record, Source};
+use vdsokit_clock::page::{RECORD_SIZE, STRIDE, record_offset, source_offset};
+use vdsokit_clock::{Clock, Line, NANOSECONDS, Record, Source};
 
-/// Bytes from a latch to the first copy.
-const COPY: usize = 8;
-/// Bytes from a copy to its first line.
-const FIRST: usize = Record::FIRST * 8;
-
-/// Writes the time that a counter's record says now, if its first line does, at a rate below one
-/// nanosecond a tick, within the second of its base. Whether it did.
-///
-/// It is [`Line::extend_fast`]. `rdtscp` waits for all that comes before it, and what comes after
-/// waits for it: the next reading too. So nothing comes before but the address, and nothing waits
-/// for the counter that needn't.
-///
-/// # Safety
-/// `time` may be written, or a write there ends the program by a signal.
-#[inline(always)]
-pub(crate) unsafe fn by_counter(latch: &Latched, time: *mut Timespec) -> bool {
-    // SAFETY: the facts above; the caller's; the counter: as in `counter`.
-    unsafe {
-        asm!(
-            "lea {copy}, [{latch} + {COPY}]",
-            "rdtscp",
-            "shl rdx, 32",
-            "or rax, rdx",
-            "mov rcx, rax",
-            "mov {number}, qword ptr [{latch}]",
-            "test {number:l}, 1",
-            "jz 2f",
-            "add {copy}, {SIZE}",
-            "2:",
-            "cmp byte ptr [{copy} + {SOURCE}], {COUNTER}",
-            "jne {otherwise}",
-            "sub rcx, qword ptr [{copy} + {START}]",
-            "mul qword ptr [{copy} + {FRACTION}]",
-            "add rax, qword ptr [{copy} + {ORIGIN_FRACTION}]",
-            "adc rdx, qword ptr [{copy} + {ORIGIN}]",
-            "cmp qword ptr [{copy} + {WHOLE}], 0",
-            "jne {otherwise}",
-            "cmp rcx, qword ptr [{copy} + {LENGTH}]",
-            "jae {otherwise}",
-            "mov rax, qword ptr [{copy} + {SECONDS}]",
-            "cmp rdx, {SECOND}",
-            "jae {otherwise}",
-            "cmp {number}, qword ptr [{latch}]",
-            "jne {otherwise}",
-            "mov qword ptr [{time} + {TV_SEC}], rax",
-            "mov qword ptr [{time} + {TV_NSEC}], rdx",
-            latch = in(reg) latch.as_ptr(),
-            time = in(reg) time,
-            copy = out(reg) _,
-            number = out(reg) _,
-            out("rax") _,
-            out("rcx") _,
-            out("rdx") _,
-            otherwise = label { return false },
-            COPY = const COPY,
-            SIZE = const RECORD_SIZE,
-            SOURCE = const Record::SOURCE * 8,
-            COUNTER = const Source::COUNTER,
-            START = const FIRST + Line::START * 8,
-            LENGTH = const FIRST + Line::LENGTH * 8,
-            WHOLE = const FIRST + Line::WHOLE * 8,
-            FRACTION = const FIRST + Line::FRACTION * 8,
-            SECONDS = const FIRST + Line::SECONDS * 8,
-            ORIGIN = const FIRST + Line::ORIGIN * 8,
-            ORIGIN_FRACTION = const FIRST + Line::ORIGIN_FRACTION * 8,
-            SECOND = const NANOSECONDS,
-            TV_SEC = const offset_of!(Timespec, seconds),
-            TV_NSEC = const offset_of!(Timespec, nanoseconds),
-            options(nostack)
-        );
-    }
-    true
+/// Bytes from a latch to the words at `word` of its first copy.
+const fn copied(word: usize) -> usize {
+    8 + word * 8
 }
 
-/// Writes the time that a fixed record says: its first line's base. Whether it is one.
+const fn first(word: usize) -> usize {
+    copied(Record::FIRST + word)
+}
+
+global_asm!(
+    ".globl __vdso_clock_gettime",
+    ".set __vdso_clock_gettime, {function}",
+    ".weak clock_gettime",
+    ".set clock_gettime, {function}",
+    function = sym clock_gettime,
+);
+
+/// As [`crate::gettime::clock_gettime`], of which it is the translation.
+///
+/// What its readings of a latch rest on: (1) each word is loaded by one instruction, which is what
+/// a relaxed atomic load is on x86-64, and an acquiring one too; (2) loads are not reordered
+/// there, so the number is loaded before the words, and after them once more; (3) `time` is
+/// written when all else is done. It calls nothing but the kernel's function, with the stack
+/// aligned as C has it.
 ///
 /// # Safety
-/// As for [`by_counter`].
-#[inline(always)]
-pub(crate) unsafe fn fixed(latch: &Latched, time: *mut Timespec) -> bool {
-    // SAFETY: the facts above; the caller's.
-    unsafe {
-        asm!(
-            "mov {number}, qword ptr [{latch}]",
-            "lea {copy}, [{latch} + {COPY}]",
-            "test {number:l}, 1",
-            "jz 2f",
-            "add {copy}, {SIZE}",
-            "2:",
-            "cmp byte ptr [{copy} + {SOURCE}], {FIXED}",
-            "jne {otherwise}",
-            "mov {seconds}, qword ptr [{copy} + {SECONDS}]",
-            "mov {copy}, qword ptr [{copy} + {ORIGIN}]",
-            "cmp {number}, qword ptr [{latch}]",
-            "jne {otherwise}",
-            "mov qword ptr [{time} + {TV_SEC}], {seconds}",
-            "mov qword ptr [{time} + {TV_NSEC}], {copy}",
-            latch = in(reg) latch.as_ptr(),
-            time = in(reg) time,
-            copy = out(reg) _,
-            number = out(reg) _,
-            seconds = out(reg) _,
-            otherwise = label { return false },
-            COPY = const COPY,
-            SIZE = const RECORD_SIZE,
-            SOURCE = const Record::SOURCE * 8,
-            FIXED = const Source::FIXED,
-            SECONDS = const FIRST + Line::SECONDS * 8,
-            ORIGIN = const FIRST + Line::ORIGIN * 8,
-            TV_SEC = const offset_of!(Timespec, seconds),
-            TV_NSEC = const offset_of!(Timespec, nanoseconds),
-            options(nostack)
-        );
-    }
-    true
+/// As there.
+#[unsafe(naked)]
+pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
+    naked_asm!(
+        ".hidden __vdsokit_vvar",
+        ".cfi_startproc",
+        "cmp edi, {CLOCKS}",
+        "jae 9f",
+        "mov eax, edi",
+        "lea r8, [rip + __vdsokit_vvar]",
+        "movzx ecx, byte ptr [r8 + rax * 8 + {SOURCES}]",
+        // r8: the record's latch, r9: the copy in use, r10: the number of writes.
+        "imul r9d, eax, {STRIDE}",
+        "lea r8, [r8 + r9 + {RECORDS}]",
+        "cmp ecx, {FIXED}",
+        "jne 2f",
+
+        // The base of the first line. A copy is found by arithmetic: there is no telling which
+        // one a branch should foretell, and nothing waits here.
+        "mov r10, qword ptr [r8]",
+        "mov r9d, r10d",
+        "and r9d, 1",
+        "imul r9d, r9d, {SIZE}",
+        "add r9, r8",
+        "cmp byte ptr [r9 + {SOURCE}], {FIXED}",
+        "jne 9f",
+        "mov rax, qword ptr [r9 + {SECONDS}]",
+        "mov rdx, qword ptr [r9 + {ORIGIN}]",
+        "cmp r10, qword ptr [r8]",
+        "jne 9f",
+        "mov qword ptr [rsi + {TV_SEC}], rax",
+        "mov qword ptr [rsi + {TV_NSEC}], rdx",
+        "xor eax, eax",
+        "ret",
+
+        "2:",
+        "cmp ecx, {COUNTER}",
+        "jne 4f",
+        // `Line::extend_fast` of the first line, if it answers, at a rate below one nanosecond a
+        // tick, within the second of its base.
+        "mov r9, r8",
+        "rdtscp",
+        "shl rdx, 32",
+        "or rax, rdx",
+        "mov rcx, rax",
+        "mov r10, qword ptr [r8]",
+        "test r10b, 1",
+        "jz 3f",
+        "add r9, {SIZE}",
+        "3:",
+        "cmp byte ptr [r9 + {SOURCE}], {COUNTER}",
+        "jne 8f",
+        "sub rcx, qword ptr [r9 + {START}]",
+        "mul qword ptr [r9 + {FRACTION}]",
+        "add rax, qword ptr [r9 + {ORIGIN_FRACTION}]",
+        "adc rdx, qword ptr [r9 + {ORIGIN}]",
+        "cmp qword ptr [r9 + {WHOLE}], 0",
+        "jne 8f",
+        "cmp rcx, qword ptr [r9 + {LENGTH}]",
+        "jae 8f",
+        "mov rax, qword ptr [r9 + {SECONDS}]",
+        "cmp rdx, {SECOND}",
+        "jae 8f",
+        "cmp r10, qword ptr [r8]",
+        "jne 8f",
+        "mov qword ptr [rsi + {TV_SEC}], rax",
+        "mov qword ptr [rsi + {TV_NSEC}], rdx",
+        "xor eax, eax",
+        "ret",
+
+        "4:",
+        "cmp ecx, {KERNEL}",
+        "mov rax, qword ptr [rip + \"vdsokit_link.__vdso_clock_gettime\"]",
+        "jne 5f",
+        "test rax, rax",
+        "jz 9f",
+        "jmp rax",
+
+        "5:",
+        "cmp ecx, {KERNEL_MOVED}",
+        "jne 9f",
+        "test rax, rax",
+        "jz 9f",
+        // The kernel's time goes onto the stack; then the first line's base is added.
+        "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        "push rsi",
+        ".cfi_adjust_cfa_offset 8",
+        "push r8",
+        ".cfi_adjust_cfa_offset 8",
+        "sub rsp, {TIMESPEC}",
+        ".cfi_adjust_cfa_offset {TIMESPEC}",
+        "mov rsi, rsp",
+        "call rax",
+        "mov rcx, qword ptr [rsp + {TV_SEC}]",
+        "mov rdx, qword ptr [rsp + {TV_NSEC}]",
+        "add rsp, {TIMESPEC}",
+        ".cfi_adjust_cfa_offset -{TIMESPEC}",
+        "pop r8",
+        ".cfi_adjust_cfa_offset -8",
+        "pop rsi",
+        ".cfi_adjust_cfa_offset -8",
+        "pop rdi",
+        ".cfi_adjust_cfa_offset -8",
+        "test eax, eax",
+        "jne 9f",
+        "mov r10, qword ptr [r8]",
+        "mov r9, r8",
+        "test r10b, 1",
+        "jz 6f",
+        "add r9, {SIZE}",
+        "6:",
+        "cmp byte ptr [r9 + {SOURCE}], {KERNEL_MOVED}",
+        "jne 9f",
+        "add rcx, qword ptr [r9 + {SECONDS}]",
+        "add rdx, qword ptr [r9 + {ORIGIN}]",
+        "cmp r10, qword ptr [r8]",
+        "jne 9f",
+        "cmp rdx, {SECOND}",
+        "jl 7f",
+        "sub rdx, {SECOND}",
+        "inc rcx",
+        "7:",
+        "mov qword ptr [rsi + {TV_SEC}], rcx",
+        "mov qword ptr [rsi + {TV_NSEC}], rdx",
+        "ret",
+
+        "8:",
+        "jmp {again}",
+        "9:",
+        "jmp {otherwise}",
+        ".cfi_endproc",
+        again = sym again,
+        otherwise = sym otherwise,
+        CLOCKS = const Clock::RECORDS,
+        SOURCES = const source_offset(0),
+        STRIDE = const STRIDE,
+        RECORDS = const record_offset(0),
+        SIZE = const RECORD_SIZE,
+        SOURCE = const copied(Record::SOURCE),
+        FIXED = const Source::FIXED,
+        COUNTER = const Source::COUNTER,
+        KERNEL = const Source::KERNEL,
+        KERNEL_MOVED = const Source::KERNEL_MOVED,
+        START = const first(Line::START),
+        LENGTH = const first(Line::LENGTH),
+        WHOLE = const first(Line::WHOLE),
+        FRACTION = const first(Line::FRACTION),
+        SECONDS = const first(Line::SECONDS),
+        ORIGIN = const first(Line::ORIGIN),
+        ORIGIN_FRACTION = const first(Line::ORIGIN_FRACTION),
+        SECOND = const NANOSECONDS,
+        TIMESPEC = const size_of::<Timespec>(),
+        TV_SEC = const offset_of!(Timespec, seconds),
+        TV_NSEC = const offset_of!(Timespec, nanoseconds),
+    )
 }
