@@ -153,6 +153,8 @@ pub struct VirtualTime {
     offset: i128,
     tai: i64,
     course: Course,
+    /// The course has come on all clocks.
+    settled: bool,
     tracks: Option<Tracks>,
 }
 
@@ -171,6 +173,7 @@ impl VirtualTime {
             offset: 0,
             tai: 0,
             course: Course::Rate(1, 1),
+            settled: false,
             tracks: None,
         }
     }
@@ -214,7 +217,19 @@ impl VirtualTime {
         self.tai = now.tai;
         self.tracks = Some(tracks);
         self.course = course;
+        self.settled = false;
         Ok(())
+    }
+
+    /// Says that the kernel's clocks show `now`: where the change of course has come on all of
+    /// them, records no longer need to say what was before, and readers of time that stands still
+    /// needn't ask a clock. The records after this say the same times as those before.
+    ///
+    /// Returns whether there is something new to publish.
+    pub fn settle(&mut self, now: &KernelTime) -> bool {
+        let before = self.settled;
+        self.settled = self.tracks.is_some_and(|tracks| tracks.have_turned(now));
+        self.settled != before && self.course == Course::Frozen
     }
 
     fn tracks_from(&self, now: &KernelTime) -> Tracks {
@@ -281,7 +296,11 @@ impl VirtualTime {
             let offset = Moment::from_nanoseconds(self.offset);
             return Record::kernel_moved(offset);
         };
-        tracks.of(clock, self.tai).record(self.course)
+        let track = tracks.of(clock, self.tai);
+        if self.settled && self.course == Course::Frozen {
+            return Record::fixed(track.current.base);
+        }
+        track.record(self.course)
     }
 }
 
@@ -292,6 +311,15 @@ impl Default for VirtualTime {
 }
 
 impl Tracks {
+    /// Whether all clocks are past their change of course.
+    fn have_turned(&self, now: &KernelTime) -> bool {
+        let has_turned = |track: &Track, kernel: u64| kernel >= track.current.start;
+        has_turned(&self.wall, now.boottime)
+            && has_turned(&self.monotonic, now.monotonic)
+            && has_turned(&self.raw, now.raw)
+            && has_turned(&self.boottime, now.boottime)
+    }
+
     fn of(&self, clock: Clock, tai: i64) -> Track {
         match clock {
             Clock::Monotonic => self.monotonic,

@@ -98,6 +98,42 @@ fn a_frozen_clock_stands_where_it_was_frozen() {
 }
 
 #[test]
+fn a_clock_that_stands_still_needs_no_other_once_all_have_stopped() {
+    let mut time = VirtualTime::new();
+    assert!(!time.settle(&kernel(0)));
+    time.run(&kernel(100), 50, Course::Frozen).unwrap();
+    // Not yet, and one of the kernel's clocks may be later than the others.
+    let late = KernelTime {
+        raw: kernel(149).raw,
+        ..kernel(150)
+    };
+    for early in [kernel(149), late] {
+        assert!(!time.settle(&early));
+        assert_ne!(time.record(Clock::MonotonicRaw).source, Source::Fixed);
+    }
+    let before = Clock::ALL.map(|clock| read(&time.record(clock), clock, 150));
+    assert!(time.settle(&kernel(150)));
+    assert!(!time.settle(&kernel(151)));
+    let stands = |time: &VirtualTime| {
+        Clock::ALL.map(|clock| {
+            let record = time.record(clock);
+            assert_eq!(record.source, Source::Fixed);
+            Some(record.current.base.as_nanoseconds())
+        })
+    };
+    assert_eq!(stands(&time), before);
+    // Steps are still steps.
+    time.step(5);
+    assert_eq!(
+        stands(&time)[0],
+        before[0].map(|at| at + i128::from(Clock::ALL[0].is_wall()) * 5)
+    );
+    // A new course is announced over the kernel's clocks again.
+    time.run(&kernel(200), 50, Course::Rate(1, 1)).unwrap();
+    assert_ne!(time.record(Clock::Monotonic).source, Source::Fixed);
+}
+
+#[test]
 fn reads_are_steps() {
     let mut time = VirtualTime::new();
     time.run(&kernel(0), 0, Course::EachRead(250)).unwrap();

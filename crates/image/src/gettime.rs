@@ -55,6 +55,8 @@ pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
     match source as u8 {
         // SAFETY: the caller vouches for the pointer.
         Source::COUNTER => return unsafe { again(clock, time) },
+        // SAFETY: the caller vouches for the pointer.
+        Source::KERNEL_CLOCK => return unsafe { on_kernel_clock(clock, time) },
         Source::KERNEL => {
             if let Some(kernel) = link::clock_gettime() {
                 return kernel(clock, time);
@@ -77,6 +79,32 @@ pub(crate) unsafe extern "C" fn again(clock: u32, time: *mut Timespec) -> i32 {
         id.try_read(|copy| match Source::from_word(copy.word(Record::SOURCE)) {
             Source::Counter { .. } => lines(copy, ticks),
             _ => None,
+        })
+    });
+    if let Some(seen) = seen {
+        // SAFETY: the caller vouches for the pointer.
+        unsafe { time.write(Timespec::new(seen)) };
+        return 0;
+    }
+    // SAFETY: the caller vouches for the pointer.
+    unsafe { otherwise(clock, time) }
+}
+
+/// [`clock_gettime`] on nanoseconds of one of the kernel's clocks.
+///
+/// # Safety
+/// `time` is what `clock_gettime(2)` takes.
+#[inline(never)]
+pub(crate) unsafe extern "C" fn on_kernel_clock(clock: u32, time: *mut Timespec) -> i32 {
+    let seen = Id::new(clock).and_then(|id| {
+        let source = id.source();
+        let Source::KernelClock(driver) = Source::from_word(source) else {
+            return None;
+        };
+        let now = kernel_now(u32::from(driver))?;
+        id.try_read(|copy| {
+            let is_it = copy.word(Record::SOURCE) & !Source::FORMER_FIRST == source;
+            is_it.then(|| lines(copy, now.as_nanoseconds()))?
         })
     });
     if let Some(seen) = seen {

@@ -151,6 +151,7 @@ pub(crate) fn read(mapping: &Mapping, clock: Clock) -> Option<Moment> {
             let driver = Clock::from_id(driver.into())?;
             record.at(kernel::read(driver).ok()?.try_into().ok()?)
         }
+        Source::Fixed => Some(record.current.base),
         Source::KernelMoved => Some(record.current.base.moved(kernel::read(clock).ok()?.into())),
         _ => None,
     }

@@ -118,6 +118,7 @@ impl Time {
         for change in changes {
             apply(&mut state, &now, 0, *change)?;
         }
+        state.time.settle(&now);
         let published = store.locked(|pages| pages.publish(&state));
         let published = published.map_err(system())?.transpose().map_err(system())?;
         published.ok_or_else(|| system()(std::io::ErrorKind::InvalidData.into()))?;
@@ -200,18 +201,24 @@ impl Time {
             // A publisher that was killed may have announced something.
             until(state.time.happens_at())?;
             let now = kernel::now().map_err(clocks())?;
+            state.time.settle(&now);
             let change = change(&Reading {
                 time: state.time,
                 kernel: now,
             })?;
             apply(&mut state, &now, LEAD, change)?;
-            pages
-                .publish(&state)
-                .map_err(Error::system("publish the change"))?;
+            let publish = |state: &State| {
+                let published = pages.publish(state);
+                published.map_err(Error::system("publish the change"))
+            };
+            publish(&state)?;
             let is_course = !matches!(change, Change::Step(_) | Change::Set(_));
             let happens_at = state.time.happens_at().filter(|_| is_course);
             let published_at = kernel::monotonic().map_err(clocks())?;
             until(happens_at)?;
+            if state.time.settle(&kernel::now().map_err(clocks())?) {
+                publish(&state)?;
+            }
             Ok(Some(happens_at.is_none_or(|at| published_at < at)))
         });
         match done.map_err(lock())? {

@@ -82,6 +82,7 @@ impl VirtualTime {
             offset: (i128::from(words[OFFSET + 1] as i64) << 64) | i128::from(words[OFFSET]),
             tai: words[TAI] as i64,
             course,
+            settled: false,
             tracks,
         })
     }

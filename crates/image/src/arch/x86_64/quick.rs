@@ -7,7 +7,7 @@
 //! that could be part of an instruction that computes, which rustc never does with atomic words.
 //! What isn't answered here goes on in Rust, by a jump.
 
-use crate::gettime::{Timespec, again, otherwise};
+use crate::gettime::{Timespec, again, on_kernel_clock, otherwise};
 use core::arch::{global_asm, naked_asm};
 use core::mem::offset_of;
 use vdsokit_clock::page::{RECORD_SIZE, STRIDE, record_offset, source_offset};
@@ -110,16 +110,9 @@ pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
         "ret",
 
         "4:",
-        "cmp ecx, {KERNEL}",
         "mov rax, qword ptr [rip + \"vdsokit_link.__vdso_clock_gettime\"]",
-        "jne 5f",
-        "test rax, rax",
-        "jz 9f",
-        "jmp rax",
-
-        "5:",
         "cmp ecx, {KERNEL_MOVED}",
-        "jne 9f",
+        "jne 5f",
         "test rax, rax",
         "jz 9f",
         // The kernel's time goes onto the stack; then the first line's base is added.
@@ -166,12 +159,21 @@ pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
         "mov qword ptr [rsi + {TV_NSEC}], rdx",
         "ret",
 
+        "5:",
+        "cmp ecx, {KERNEL_CLOCK}",
+        "je {on_kernel_clock}",
+        "cmp ecx, {KERNEL}",
+        "jne 9f",
+        "test rax, rax",
+        "jz 9f",
+        "jmp rax",
         "8:",
         "jmp {again}",
         "9:",
         "jmp {otherwise}",
         ".cfi_endproc",
         again = sym again,
+        on_kernel_clock = sym on_kernel_clock,
         otherwise = sym otherwise,
         CLOCKS = const Clock::RECORDS,
         SOURCES = const source_offset(0),
@@ -182,6 +184,7 @@ pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
         FIXED = const Source::FIXED,
         COUNTER = const Source::COUNTER,
         KERNEL = const Source::KERNEL,
+        KERNEL_CLOCK = const Source::KERNEL_CLOCK,
         KERNEL_MOVED = const Source::KERNEL_MOVED,
         START = const first(Line::START),
         LENGTH = const first(Line::LENGTH),
