@@ -2,7 +2,7 @@
 
 use crate::line::Line;
 use crate::moment::Moment;
-use crate::rate::NANOSECONDS;
+use crate::rate::{NANOSECONDS, Rate};
 
 /// Where a record's ticks come from.
 ///
@@ -27,8 +27,8 @@ pub enum Source {
     },
     /// Nanoseconds of one of the kernel's clocks, by its number.
     KernelClock(u8),
-    /// None: the kernel's clock of the same number, moved by the current line's base. That is
-    /// less to compute than a line.
+    /// Nanoseconds of the kernel's clock of the same number, on a line that starts at 0, for ever,
+    /// at the rate of that clock: so the line's base may be added instead.
     KernelMoved,
     /// None: the time is the current line's base.
     Fixed,
@@ -187,7 +187,13 @@ impl Record {
     pub const fn kernel_moved(by: Moment) -> Self {
         Self {
             source: Source::KernelMoved,
-            ..Self::fixed(by)
+            current: Line {
+                start: 0,
+                length: u64::MAX,
+                rate: Rate::NANOSECOND,
+                base: by,
+            },
+            ..Self::SYSTEM_CALL
         }
     }
 

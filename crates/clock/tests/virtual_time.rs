@@ -30,9 +30,7 @@ fn read(record: &Record, clock: Clock, since: u64) -> Option<i128> {
     match record.source {
         Source::Kernel => of(clock.id()).map(i128::from),
         Source::KernelClock(id) => record.at(of(u32::from(id))?).map(Moment::as_nanoseconds),
-        Source::KernelMoved => {
-            Some(i128::from(of(clock.id())?) + record.current.base.as_nanoseconds())
-        }
+        Source::KernelMoved => record.at(of(clock.id())?).map(Moment::as_nanoseconds),
         _ => None,
     }
 }

@@ -65,7 +65,7 @@ fn bounded(clock: Clock) -> Result<(Timespec, u64), i32> {
                     let rate = Rate::from_words(line(Line::WHOLE), line(Line::FRACTION));
                     let since = ticks.saturating_sub(line(Line::START));
                     let since = (rate.span(since)? >> 64) as u64;
-                    Some((Timespec::new(time), error(copy)?.after(since)))
+                    Some((time, error(copy)?.after(since)))
                 })
             }
             Source::SystemCall | Source::Kernel => None,

@@ -4,9 +4,8 @@
     reason = "C callers pass pointers; the last resort is a system call"
 )]
 
-use crate::page::{Id, lines};
+use crate::page::{Id, lines, on_line};
 use crate::{arch, link};
-use core::mem::MaybeUninit;
 use vdsokit_clock::{Line, NANOSECONDS, Record, Source, split};
 
 /// C's `struct timespec` on 64-bit Linux.
@@ -20,14 +19,6 @@ pub struct Timespec {
 }
 
 impl Timespec {
-    /// As one number; right for 584 years from the clock's zero.
-    #[inline(always)]
-    fn as_nanoseconds(self) -> u64 {
-        (self.seconds as u64)
-            .wrapping_mul(NANOSECONDS)
-            .wrapping_add(self.nanoseconds as u64)
-    }
-
     /// The time that is so many nanoseconds over a second.
     #[inline(always)]
     pub(crate) fn new((seconds, nanoseconds): (i64, u64)) -> Self {
@@ -49,96 +40,25 @@ pub(crate) use arch::clock_gettime;
 /// pointer ends the program by a signal, as with Linux's own vDSO.
 #[cfg(not(all(vdsokit_image, target_arch = "x86_64")))]
 pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
-    let source = Id::new(clock).map_or(0, Id::source);
-    // The hint: so that the counter is read before the record, for which there need be no
-    // order between them (`vdsokit_clock`).
-    match source as u8 {
-        // SAFETY: the caller vouches for the pointer.
-        Source::COUNTER => return unsafe { again(clock, time) },
-        // SAFETY: the caller vouches for the pointer.
-        Source::KERNEL_CLOCK => return unsafe { on_kernel_clock(clock, time) },
-        Source::KERNEL => {
-            if let Some(kernel) = link::clock_gettime() {
-                return kernel(clock, time);
-            }
-        }
-        _ => {}
+    if Id::new(clock).is_some_and(|id| id.source() as u8 == Source::KERNEL)
+        && let Some(kernel) = link::clock_gettime()
+    {
+        return kernel(clock, time);
     }
     // SAFETY: the caller vouches for the pointer.
     unsafe { otherwise(clock, time) }
 }
 
-/// [`clock_gettime`] by the counter.
-///
-/// # Safety
-/// `time` is what `clock_gettime(2)` takes.
-#[inline(never)]
-pub(crate) unsafe extern "C" fn again(clock: u32, time: *mut Timespec) -> i32 {
-    let ticks = arch::counter();
-    let seen = Id::new(clock).and_then(|id| {
-        id.try_read(|copy| match Source::from_word(copy.word(Record::SOURCE)) {
-            Source::Counter { .. } => lines(copy, ticks),
-            _ => None,
-        })
-    });
-    if let Some(seen) = seen {
-        // SAFETY: the caller vouches for the pointer.
-        unsafe { time.write(Timespec::new(seen)) };
-        return 0;
-    }
-    // SAFETY: the caller vouches for the pointer.
-    unsafe { otherwise(clock, time) }
-}
-
-/// [`clock_gettime`] on nanoseconds of one of the kernel's clocks.
-///
-/// # Safety
-/// `time` is what `clock_gettime(2)` takes.
-#[inline(never)]
-pub(crate) unsafe extern "C" fn on_kernel_clock(clock: u32, time: *mut Timespec) -> i32 {
-    let seen = Id::new(clock).and_then(|id| {
-        let source = id.source();
-        let Source::KernelClock(driver) = Source::from_word(source) else {
-            return None;
-        };
-        let now = kernel_now(u32::from(driver))?;
-        id.try_read(|copy| {
-            let is_it = copy.word(Record::SOURCE) & !Source::FORMER_FIRST == source;
-            is_it.then(|| lines(copy, now.as_nanoseconds()))?
-        })
-    });
-    if let Some(seen) = seen {
-        // SAFETY: the caller vouches for the pointer.
-        unsafe { time.write(Timespec::new(seen)) };
-        return 0;
-    }
-    // SAFETY: the caller vouches for the pointer.
-    unsafe { otherwise(clock, time) }
-}
-
-/// The time of one of the kernel's clocks.
-#[inline(always)]
-fn kernel_now(clock: u32) -> Option<Timespec> {
-    let mut now = MaybeUninit::uninit();
-    // SAFETY: (1) a pointer to a local variable; (2) the kernel has written there when it says 0.
-    unsafe { (kernel(clock, now.as_mut_ptr()) == 0).then(|| now.assume_init()) }
-}
-
-/// The kernel's time, moved by the first line's base, which starts at tick 0, so that the origin
-/// is the base.
-#[inline(always)]
-fn moved(copy: vdsokit_vvar::latch::Copy<'_>, now: Timespec) -> Timespec {
-    let by = fixed(copy);
-    let mut seconds = now.seconds.wrapping_add(by.seconds);
-    let mut nanoseconds = now.nanoseconds.wrapping_add(by.nanoseconds);
-    if nanoseconds >= NANOSECONDS as i64 {
-        nanoseconds -= NANOSECONDS as i64;
-        seconds = seconds.wrapping_add(1);
-    }
-    Timespec {
-        seconds,
-        nanoseconds,
-    }
+/// What one of the kernel's clocks says.
+fn kernel_nanoseconds(clock: u32) -> Option<u64> {
+    let mut now = Timespec::default();
+    // SAFETY: a pointer to a local variable.
+    let result = unsafe { kernel(clock, &raw mut now) };
+    (result == 0).then(|| {
+        (now.seconds as u64)
+            .wrapping_mul(NANOSECONDS)
+            .wrapping_add(now.nanoseconds as u64)
+    })
 }
 
 /// A fixed record's time: its line, the first, starts at tick 0, so that the
@@ -151,11 +71,13 @@ fn fixed(copy: vdsokit_vvar::latch::Copy<'_>) -> Timespec {
     }
 }
 
-/// `clock_gettime` where it isn't quick.
-#[cold]
+/// [`clock_gettime`] by whatever the page says.
+///
+/// # Safety
+/// As there.
 #[inline(never)]
 pub(crate) unsafe extern "C" fn otherwise(clock: u32, time: *mut Timespec) -> i32 {
-    let least = match Id::new(clock).map(slowly) {
+    let least = match Id::new(clock).map(by_page) {
         Some(Page::Time(seen)) => {
             // SAFETY: the caller vouches for the pointer.
             unsafe { time.write(seen) };
@@ -194,30 +116,35 @@ enum Page {
     Nothing,
 }
 
-/// What the page says of a clock, with all that it may say.
-fn slowly(id: Id) -> Page {
+/// What the page says of a clock.
+fn by_page(id: Id) -> Page {
     let mut page = Page::Nothing;
+    // The hint, at first: so that the counter is read before the record, for which there need be
+    // no order between them (`vdsokit_clock`). A publisher may have died before it gave it.
+    let mut source = id.source();
     // More tries than a publisher could spoil by publishing in between.
     for _ in 0..4 {
-        let source = id.read(|copy| copy.word(Record::SOURCE));
         let ticks = match Source::from_word(source) {
             Source::SystemCall | Source::Kernel => return Page::Nothing,
             Source::Fixed => 0,
             Source::Reads => link::count_read(),
             Source::Counter { .. } => arch::counter(),
-            Source::KernelClock(clock) => match kernel_now(u32::from(clock)) {
-                Some(now) => now.as_nanoseconds(),
-                None => return Page::Nothing,
-            },
-            Source::KernelMoved => match kernel_now(id.number()) {
-                Some(now) => now.as_nanoseconds(),
-                None => return Page::Nothing,
-            },
+            of_kernel @ (Source::KernelClock(_) | Source::KernelMoved) => {
+                let clock = match of_kernel {
+                    Source::KernelClock(clock) => u32::from(clock),
+                    _ => id.number(),
+                };
+                match kernel_nanoseconds(clock) {
+                    Some(nanoseconds) => nanoseconds,
+                    None => return Page::Nothing,
+                }
+            }
         };
         page = id.read(|copy| answer(copy, source, ticks));
         if let Page::Time(_) = page {
             break;
         }
+        source = id.read(|copy| copy.word(Record::SOURCE));
     }
     page
 }
@@ -231,15 +158,11 @@ fn answer(copy: vdsokit_vvar::latch::Copy<'_>, source: u64, ticks: u64) -> Page 
     if Source::from_word(copy.word(Record::SOURCE)) != kind {
         return Page::Nothing;
     }
-    match kind {
-        Source::Fixed => return Page::Time(fixed(copy)),
-        Source::KernelMoved => {
-            return Page::Time(moved(copy, Timespec::new((0, ticks))));
-        }
-        _ => {}
+    if kind == Source::Fixed {
+        return Page::Time(fixed(copy));
     }
     match (lines(copy, ticks), kind) {
-        (Some(seen), _) => Page::Time(Timespec::new(seen)),
+        (Some(seen), _) => Page::Time(seen),
         (None, Source::Counter { monotonic: true }) => Page::Promised(promised(copy, ticks)),
         _ => Page::Nothing,
     }
@@ -253,16 +176,15 @@ fn promised(copy: vdsokit_vvar::latch::Copy<'_>, ticks: u64) -> Timespec {
     } else {
         former
     };
-    let first = |at| copy.word(first + at);
-    let current = |at| copy.word(current + at);
-    let start = first(Line::START);
+    let start = copy.word(first + Line::START);
     if (ticks.wrapping_sub(start) as i64) < 0 {
         // The counter was read long ago, or has been reset: nobody can have been
         // told more than this without having read the counter later.
-        return Timespec::new(Line::extend(first, start));
+        return on_line(copy, first, start);
     }
-    let end = current(Line::START).wrapping_add(current(Line::LENGTH));
-    Timespec::new(Line::extend(current, end))
+    let word = |at| copy.word(current + at);
+    let end = word(Line::START).wrapping_add(word(Line::LENGTH));
+    on_line(copy, current, end)
 }
 
 /// The kernel's answer: from its own vDSO where that is linked, else by system

@@ -5,6 +5,7 @@
 )]
 
 use crate::arch;
+use crate::gettime::Timespec;
 use core::sync::atomic::Ordering;
 use vdsokit_clock::page::{RECORD_SIZE, record_offset, source_offset};
 use vdsokit_clock::{Clock, Line, Record};
@@ -45,12 +46,6 @@ impl Id {
             .unwrap_or_default()
     }
 
-    /// Reads the clock's record; none when it was published anew meanwhile.
-    #[inline(always)]
-    pub(crate) fn try_read<R>(self, decode: impl FnOnce(Copy<'static>) -> Option<R>) -> Option<R> {
-        self.latch()?.try_read_some(decode)
-    }
-
     /// There is one: the number of words is odd, and known to the compiler.
     #[inline(always)]
     fn latch(self) -> Option<Latch<'static>> {
@@ -69,9 +64,19 @@ impl Id {
 
 /// The time at `ticks` by a record's lines.
 #[inline(always)]
-pub(crate) fn lines(copy: Copy<'_>, ticks: u64) -> Option<(i64, u64)> {
-    let line = |first| Line::read(|at| copy.word(first + at), ticks);
-    line(Record::FIRST).or_else(|| line(Record::SECOND))
+pub(crate) fn lines(copy: Copy<'_>, ticks: u64) -> Option<Timespec> {
+    let answers = |line: &usize| {
+        let since = ticks.wrapping_sub(copy.word(line + Line::START));
+        since < copy.word(line + Line::LENGTH)
+    };
+    let line = [Record::FIRST, Record::SECOND].into_iter().find(answers)?;
+    Some(on_line(copy, line, ticks))
+}
+
+/// The time at `ticks` on the line that begins at a word of the record, whether it answers or not.
+#[inline(never)]
+pub(crate) fn on_line(copy: Copy<'_>, line: usize, ticks: u64) -> Timespec {
+    Timespec::new(Line::extend(|at| copy.word(line + at), ticks))
 }
 
 /// The word of the generation of random bytes.

@@ -154,7 +154,7 @@ SECTIONS {{
   .eh_frame_hdr : {{ *(.eh_frame_hdr) }} :text :frames
   .eh_frame : {{ KEEP(*(.eh_frame)) }} :text
   .rodata : {{ KEEP(*(.rodata.vdsokit.links)) *(.rodata* .got .got.plt) }} :text
-  .text : {{ *(.text*) }} :text
+  .text : ALIGN(64) {{ *(.text*) }} :text
   . = ALIGN({page});
   __vdsokit_vvar = .;
   .vvar : {{ {pages} . = {page}; }} :pages

@@ -45,7 +45,7 @@ fn library(out: &Path) -> PathBuf {
         "panic=\"abort\"",
         "lto=\"fat\"",
         "codegen-units=1",
-        "opt-level=3",
+        "opt-level=\"s\"",
         "overflow-checks=false",
         "debug=false",
     ];

@@ -7,7 +7,7 @@
 //! that could be part of an instruction that computes, which rustc never does with atomic words.
 //! What isn't answered here goes on in Rust, by a jump.
 
-use crate::gettime::{Timespec, again, on_kernel_clock, otherwise};
+use crate::gettime::{Timespec, otherwise};
 use core::arch::{global_asm, naked_asm};
 use core::mem::offset_of;
 use vdsokit_clock::page::{RECORD_SIZE, STRIDE, record_offset, source_offset};
@@ -90,20 +90,20 @@ pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
         "add r9, {SIZE}",
         "3:",
         "cmp byte ptr [r9 + {SOURCE}], {COUNTER}",
-        "jne 8f",
+        "jne 9f",
         "sub rcx, qword ptr [r9 + {START}]",
         "mul qword ptr [r9 + {FRACTION}]",
         "add rax, qword ptr [r9 + {ORIGIN_FRACTION}]",
         "adc rdx, qword ptr [r9 + {ORIGIN}]",
         "cmp qword ptr [r9 + {WHOLE}], 0",
-        "jne 8f",
+        "jne 9f",
         "cmp rcx, qword ptr [r9 + {LENGTH}]",
-        "jae 8f",
+        "jae 9f",
         "mov rax, qword ptr [r9 + {SECONDS}]",
         "cmp rdx, {SECOND}",
-        "jae 8f",
+        "jae 9f",
         "cmp r10, qword ptr [r8]",
-        "jne 8f",
+        "jne 9f",
         "mov qword ptr [rsi + {TV_SEC}], rax",
         "mov qword ptr [rsi + {TV_NSEC}], rdx",
         "xor eax, eax",
@@ -160,20 +160,14 @@ pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
         "ret",
 
         "5:",
-        "cmp ecx, {KERNEL_CLOCK}",
-        "je {on_kernel_clock}",
         "cmp ecx, {KERNEL}",
         "jne 9f",
         "test rax, rax",
         "jz 9f",
         "jmp rax",
-        "8:",
-        "jmp {again}",
         "9:",
         "jmp {otherwise}",
         ".cfi_endproc",
-        again = sym again,
-        on_kernel_clock = sym on_kernel_clock,
         otherwise = sym otherwise,
         CLOCKS = const Clock::RECORDS,
         SOURCES = const source_offset(0),
@@ -184,7 +178,6 @@ pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
         FIXED = const Source::FIXED,
         COUNTER = const Source::COUNTER,
         KERNEL = const Source::KERNEL,
-        KERNEL_CLOCK = const Source::KERNEL_CLOCK,
         KERNEL_MOVED = const Source::KERNEL_MOVED,
         START = const first(Line::START),
         LENGTH = const first(Line::LENGTH),
