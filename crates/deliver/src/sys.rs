@@ -241,7 +241,7 @@ pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
         exit_now(0)
     }
 
-    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+    if !has_one_thread()? {
         return Err(io::Error::other("this process has more than one thread"));
     }
     // A fork in the middle, and its copy of the page tables, would cost more than all the rest
@@ -296,6 +296,17 @@ pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
     }
 }
 
+/// Whether this process has one thread only.
+fn has_one_thread() -> io::Result<bool> {
+    // With this flag nothing is done, but for the question whether it could be (unshare(2)).
+    // SAFETY: takes a number and touches no memory.
+    if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
+        return Ok(true);
+    }
+    // It says no, or that it may not be asked, as in some containers.
+    Ok(std::fs::read_dir("/proc/self/task")?.count() == 1)
+}
+
 /// Ends the process at once, without running what `exit(3)` runs.
 fn exit_now(status: c_int) -> ! {
     // SAFETY: _exit(2) never returns and touches no memory.
@@ -303,10 +314,10 @@ fn exit_now(status: c_int) -> ! {
 }
 
 /// Lets `tracer` trace this process where Yama restricts tracing to ancestors
-/// (Documentation/admin-guide/LSM/Yama.rst). Without Yama there is nothing to allow.
-pub(crate) fn allow_tracer(tracer: Pid) {
+/// (Documentation/admin-guide/LSM/Yama.rst). Without Yama there is nothing to allow, and `false`.
+pub(crate) fn allow_tracer(tracer: Pid) -> bool {
     // SAFETY: PR_SET_PTRACER takes a number and touches no memory of this process.
-    let _ = unsafe { libc::prctl(libc::PR_SET_PTRACER, tracer as c_ulong, 0, 0, 0) };
+    unsafe { libc::prctl(libc::PR_SET_PTRACER, tracer as c_ulong, 0, 0, 0) == 0 }
 }
 
 /// `execvp(3)`: returns only when it failed.
