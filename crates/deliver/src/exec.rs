@@ -159,7 +159,8 @@ impl Delivery {
         let answers = listener.zip(self.strict).map(|(listener, strict)| {
             std::thread::spawn(move || strict::serve(&listener, strict.read))
         });
-        let injector = Injector::new(self.object);
+        let mut injector = Injector::new(self.object);
+        injector.prepare();
         let _ = Tracer::new(injector, options, report).run(|ended| {
             if ended == target {
                 let _ = null().map(rustix::stdio::dup2_stderr);

@@ -3,6 +3,8 @@
 use std::ffi::c_int;
 use std::io;
 
+use vdsokit_elf::own;
+
 use crate::arch::{self, Block, KERNEL_VDSO_IS_OPTIONAL, Word, number};
 use crate::error::Unserved;
 use crate::kernel::KernelVdso;
@@ -55,12 +57,24 @@ impl Injector {
         }
     }
 
+    /// Learns what it can of the kernel's vDSO before it is needed, from this process's own. That
+    /// may be none of the kernel's: then it is learned from the first target.
+    pub(crate) fn prepare(&mut self) {
+        let this = std::process::id() as Pid;
+        let own = own::address().map(|address| address.addr() as u64);
+        let memory = own.zip(Memory::open(this).ok());
+        self.kernel = memory.and_then(|(address, memory)| {
+            KernelVdso::read(this, &memory, address, &self.object.links).ok()
+        });
+    }
+
     /// Looks at `pid`, which is in its exec stop, and refuses what can't be served.
     pub(crate) fn look(&mut self, pid: Pid) -> Result<(Start, Memory), Failure> {
-        let (registers, length) = sys::registers(pid)?;
+        let (mut registers, length) = sys::registers(pid)?;
         if !arch::is_native(&registers, length) {
             return Err(Unserved::NotNative.into());
         }
+        arch::leave_exec(&mut registers);
         let memory = Memory::open(pid)?;
         let stack = arch::stack_pointer(&registers);
         let found = auxiliary(&memory, stack)?;

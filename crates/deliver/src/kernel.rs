@@ -11,8 +11,8 @@ use crate::memory::Memory;
 use crate::sys::Pid;
 
 /// What is the same for the kernel's vDSO in every 64-bit process of one boot: only its
-/// address differs (arch/x86/entry/vdso/vma.c, `vdso64_image`). It is read once, from the
-/// first target, as this process's own may have been replaced.
+/// address differs (arch/x86/entry/vdso/vma.c, `vdso64_image`). It is read once, where the kernel
+/// mapped it: this process's own may have been replaced.
 #[derive(Debug)]
 pub(crate) struct KernelVdso {
     bytes: Vec<u8>,

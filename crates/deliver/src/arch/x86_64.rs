@@ -375,6 +375,11 @@ pub(crate) fn leave_syscall(registers: &mut Registers) {
     registers.orig_rax = u64::MAX;
 }
 
+/// Of a thread in its exec stop: gives it the result of execve(2), which the kernel is yet to do.
+pub(crate) fn leave_exec(registers: &mut Registers) {
+    registers.rax = 0;
+}
+
 /// Of a thread that was interrupted in a system call which failed for that reason: makes it
 /// make the call again. Says whether it was such a thread.
 pub(crate) fn restart_interrupted(registers: &mut Registers) -> bool {
