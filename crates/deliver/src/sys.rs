@@ -252,8 +252,8 @@ pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
     };
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
     // SAFETY:
-    // 1. The mapping is new; its lower end is made inaccessible and the stack begins at its
-    //    upper end, which is aligned to a page.
+    // 1. The mapping is new and is never unmapped; its lower end is made inaccessible and the
+    //    stack begins at its upper end, which is aligned to a page.
     // 2. With CLONE_VFORK this thread goes on when the process between has ended, so the
     //    stack and `argument` outlive their use; the orphan has copies of both.
     unsafe {
@@ -281,7 +281,8 @@ pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
         } else {
             Ok(())
         };
-        libc::munmap(stack, GUARD + STACK);
+        // The stack stays until this process becomes the program, or ends as that failed: to unmap
+        // it would have to be told to the CPU on which the process between has run.
         outcome?;
         wait(pid)?;
     }
