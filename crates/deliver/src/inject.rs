@@ -284,10 +284,10 @@ mod tests {
     use crate::stop::Stop;
     use crate::sys::Resume;
 
-    /// A process in the exec stop of cat(1), whose tracer is this thread.
-    fn executed() -> Child {
+    /// A process in the exec stop of `program`, whose tracer is this thread.
+    fn executed(program: &str) -> Child {
         let mut child = Command::new("sh")
-            .args(["-c", "read line; exec cat"])
+            .args(["-c", &format!("read line; exec {program}")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -320,9 +320,27 @@ mod tests {
     }
 
     #[test]
+    fn a_launched_program_has_the_object_though_nobody_traces_it_any_more() {
+        let child = executed("cat - /proc/self/maps");
+        let pid = child.id() as Pid;
+        let mut injector = Injector::new(object(Some("__vdso_time")));
+        let (start, memory) = injector.look(pid).expect("a program that can be served");
+        let launched = injector.launch(pid, &start, &memory);
+        assert!(launched.expect("a launch"), "the kernel's vDSO has room");
+        sys::resume(pid, Resume::Detach, 0).expect("it goes on");
+        let output = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let (input, maps) = said.split_at("as it was".len());
+        assert!(output.status.success() && input == "as it was", "{said}");
+        let ours = |line: &&str| line.contains("/memfd:vdso") && line.contains(" r-xp ");
+        assert_eq!(maps.lines().filter(ours).count(), 1, "{maps}");
+        assert!(maps.contains("[vdso]"), "{maps}");
+    }
+
+    #[test]
     fn a_change_that_fails_at_its_end_leaves_the_program_as_it_was() {
         for link in [None, Some("__vdso_time")] {
-            let child = executed();
+            let child = executed("cat");
             let pid = child.id() as Pid;
             let object = object(link);
             let memory = Memory::open(pid).expect("its memory");
