@@ -189,6 +189,23 @@ fn a_name_belongs_to_one() {
 }
 
 #[test]
+fn a_name_is_found_though_another_copy_of_this_program_delivers() {
+    if !installed("python3") {
+        return;
+    }
+    let name = name("copy");
+    let directory = tempfile::tempdir().expect("a directory");
+    let copy = directory.path().join("vdso");
+    fs::copy(vdso(&[]).get_program(), &copy).expect("a copy");
+    let mut run = Command::new(copy);
+    run.args(["run", "--name", &name, "--time", "2030-06-01", "--"]);
+    let mut years = Talk::start(run.args(["python3", "-c", YEARS]));
+    assert_eq!(years.ask(""), "2030");
+    said(&["clock", &name, "set", "2040-06-01"]);
+    assert_eq!(years.ask(""), "2040");
+}
+
+#[test]
 fn sigkill_leaves_nothing_behind() {
     if !installed("python3") {
         return;

@@ -88,7 +88,7 @@ fn object(image: &Path, vvar: Option<PathBuf>, with: Option<PathBuf>) -> Result<
 
 fn describe(event: &Event) -> String {
     match event {
-        Event::Delivered { pid, .. } => format!("delivered to {pid}"),
+        Event::Delivered { pid } => format!("delivered to {pid}"),
         Event::Unserved { pid, reason, .. } => format!("{pid} runs without: {reason}"),
         Event::RightsWithheld { pid, .. } => format!("{pid} runs without its rights"),
         Event::TracesOthers { pid, .. } => format!("{pid} traces others"),

@@ -175,12 +175,11 @@ pub enum Unserved {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A new program has our vDSO.
+    /// A new program has our vDSO. Most are said to when they next show themselves: when they
+    /// start another, or end by themselves.
     Delivered {
         /// The process.
         pid: u32,
-        /// Where the image lies in it.
-        address: u64,
     },
     /// A new program runs without it, untouched.
     Unserved {

@@ -127,9 +127,12 @@ impl Delivery {
         });
         let tracer = tracer.map_err(system())?;
         drop(theirs);
-        sys::allow_tracer(tracer);
-        send(&mut ours, 0).map_err(system())?;
-        match receive(&mut ours).map_err(system())? {
+        let mut outcome = receive(&mut ours).map_err(system())?;
+        if outcome != 0 && sys::allow_tracer(tracer) {
+            send(&mut ours, 0).map_err(system())?;
+            outcome = receive(&mut ours).map_err(system())?;
+        }
+        match outcome {
             0 => {}
             error => {
                 let source = io::Error::from_raw_os_error(error);
@@ -156,7 +159,8 @@ impl Delivery {
         let answers = listener.zip(self.strict).map(|(listener, strict)| {
             std::thread::spawn(move || strict::serve(&listener, strict.read))
         });
-        let injector = Injector::new(self.object);
+        let mut injector = Injector::new(self.object);
+        injector.prepare();
         let _ = Tracer::new(injector, options, report).run(|ended| {
             if ended == target {
                 let _ = null().map(rustix::stdio::dup2_stderr);
@@ -173,11 +177,12 @@ impl Delivery {
         options: c_int,
         channel: &mut UnixStream,
     ) -> io::Result<Option<OwnedFd>> {
-        receive(channel)?;
-        let seized = sys::seize(target, options);
-        let refusal = seized.as_ref().err().and_then(io::Error::raw_os_error);
-        send(channel, refusal.unwrap_or(0))?;
-        seized?;
+        while let Err(refusal) = sys::seize(target, options) {
+            send(channel, refusal.raw_os_error().unwrap_or(libc::EPERM))?;
+            // It allows what it can, or ends.
+            receive(channel)?;
+        }
+        send(channel, 0)?;
         let mut listener = None;
         if self.strict.is_some() {
             let fd = receive(channel)?;

@@ -1,28 +1,45 @@
 //! Puts an object into a process that stands at the first instruction of a new program.
 
 use std::ffi::c_int;
+use std::io;
 
-use crate::arch::{self, KERNEL_VDSO_IS_OPTIONAL, number};
+use vdsokit_elf::own;
+
+use crate::arch::{self, Block, KERNEL_VDSO_IS_OPTIONAL, Word, number};
 use crate::error::Unserved;
 use crate::kernel::KernelVdso;
 use crate::memory::Memory;
 use crate::object::{Object, PAGE};
 use crate::stack::{self, Auxiliary, StackError};
-use crate::sys::{self, Pid};
-use crate::visit::{Failure, StubError, Visit};
+use crate::sys::{self, Pid, Registers, SignalSet};
+use crate::visit::{self, Failure, Handle, StubError, Visit};
 
 /// The longest stack that is searched for the auxiliary vector: the kernel's own limit on
 /// arguments and environment is a quarter of the stack's, and 6 MiB at most (fs/exec.c,
 /// `bprm_stack_limits`).
 const STACK_LIMIT: usize = 8 << 20;
 
-/// What a delivery ended with.
+/// A program at its first instruction, and what is known of it.
 #[derive(Debug)]
-pub(crate) struct Delivered {
-    /// Where the image lies.
-    pub(crate) address: u64,
-    /// A signal that came meanwhile and has to be delivered on resuming (0: none).
-    pub(crate) signal: c_int,
+pub(crate) struct Start {
+    registers: Registers,
+    /// The signals that it blocks.
+    blocked: SignalSet,
+    /// Where its auxiliary vector says the vDSO's address.
+    slot: u64,
+    /// That address: the kernel's vDSO.
+    vdso: u64,
+}
+
+impl Start {
+    /// Takes `pid` back to where it was, its memory as it is.
+    pub(crate) fn begin_again(&self, pid: Pid) -> Result<Memory, Failure> {
+        let mut registers = self.registers;
+        arch::leave_syscall(&mut registers);
+        sys::set_registers(pid, &registers)?;
+        sys::set_blocked(pid, self.blocked)?;
+        Ok(Memory::open(pid)?)
+    }
 }
 
 /// An object and what is known of the machine that it goes into.
@@ -40,29 +57,117 @@ impl Injector {
         }
     }
 
-    /// Puts the object into `pid`, which is in its exec stop and is traced with `options`.
-    ///
-    /// If the tracer dies while this runs, the kernel kills the process (PTRACE_O_EXITKILL):
-    /// the program has not begun, and half of a change is the one thing that it must not
-    /// begin with.
-    pub(crate) fn deliver(&mut self, pid: Pid, options: c_int) -> Result<Delivered, Failure> {
-        let (registers, length) = sys::registers(pid)?;
+    /// Learns what it can of the kernel's vDSO before it is needed, from this process's own. That
+    /// may be none of the kernel's: then it is learned from the first target.
+    pub(crate) fn prepare(&mut self) {
+        let this = std::process::id() as Pid;
+        let own = own::address().map(|address| address.addr() as u64);
+        let memory = own.zip(Memory::open(this).ok());
+        self.kernel = memory.and_then(|(address, memory)| {
+            KernelVdso::read(this, &memory, address, &self.object.links).ok()
+        });
+    }
+
+    /// Looks at `pid`, which is in its exec stop, and refuses what can't be served.
+    pub(crate) fn look(&mut self, pid: Pid) -> Result<(Start, Memory), Failure> {
+        let (mut registers, length) = sys::registers(pid)?;
         if !arch::is_native(&registers, length) {
             return Err(Unserved::NotNative.into());
         }
+        arch::leave_exec(&mut registers);
         let memory = Memory::open(pid)?;
-        let found = auxiliary(&memory, arch::stack_pointer(&registers))?;
+        let stack = arch::stack_pointer(&registers);
+        let found = auxiliary(&memory, stack)?;
         let Some((slot, vdso)) = found.vdso else {
             return Err(Unserved::NoVdso.into());
         };
         if found.secure {
             return Err(Unserved::Privileged.into());
         }
-        let kernel = match &mut self.kernel {
-            Some(kernel) => kernel,
-            none => none.insert(KernelVdso::read(pid, &memory, vdso, &self.object.links)?),
+        if self.kernel.is_none() {
+            self.kernel = Some(KernelVdso::read(pid, &memory, vdso, &self.object.links)?);
+        }
+        let start = Start {
+            registers,
+            blocked: sys::blocked(pid)?,
+            slot: stack + slot as u64,
+            vdso,
         };
-        let blocked = sys::blocked(pid)?;
+        Ok((start, memory))
+    }
+
+    /// Prepares `pid`, which is in its exec stop, to put the object into itself and begin: once
+    /// resumed it stops for that no more, unless it fails. `false`: it takes [`Injector::deliver`],
+    /// since the kernel's vDSO has no room for the stub, or is not to stay.
+    ///
+    /// Nothing that the program will ever look at is changed but its registers, and those last:
+    /// were the tracer to die here, the program would begin without the object, or go on alone.
+    /// It needs nobody but for the tracer's descriptors; where it finds none it stops.
+    pub(crate) fn launch(&self, pid: Pid, start: &Start, memory: &Memory) -> Result<bool, Failure> {
+        let (stub, vdso) = (arch::stub(), start.vdso);
+        let kernel = self.kernel.as_ref().filter(|_| keeps_kernel(&self.object));
+        let Some((kernel, spare)) = kernel.and_then(|kernel| Some((kernel, kernel.spare(stub)?)))
+        else {
+            return Ok(false);
+        };
+        let words: Vec<Word> = self.object.words(kernel.functions(vdso)).collect();
+        let places = self.object.places();
+        let paths = visit::paths(&places);
+        let frame = arch::stack_pointer(&start.registers) - arch::FRAME;
+        let block = Block {
+            count: places.len() as u64,
+            slot: start.slot,
+            frame,
+            ..Block::default()
+        };
+        let plan = |at| visit::plan(at, &block, &places, Handle::Paths(&paths), &words);
+        let at = (frame - plan(0).len() as u64) & !15;
+        let mut below = plan(at);
+        below.resize((frame - at) as usize, 0);
+        let registers = arch::frame(&start.registers);
+        below.extend(registers.iter().flat_map(|word| word.to_ne_bytes()));
+        memory.write(vdso + spare, stub)?;
+        memory.write(at, &below)?;
+        let mut registers = start.registers;
+        arch::enter_stub(&mut registers, vdso + spare, at);
+        sys::set_registers(pid, &registers)?;
+        Ok(true)
+    }
+
+    /// Whether `pid`, which was launched from `start` and has a trap, could not put the object
+    /// into itself.
+    pub(crate) fn has_failed(&self, pid: Pid, start: &Start) -> io::Result<bool> {
+        let Some(kernel) = &self.kernel else {
+            return Ok(false);
+        };
+        let home = kernel.spare(arch::stub()).map(|spare| start.vdso + spare);
+        let (registers, _) = sys::registers(pid)?;
+        Ok(home.is_some_and(|home| arch::is_done(&registers, home)))
+    }
+
+    /// Puts the object into `pid`, which is stopped and is to begin from `start`, and is traced
+    /// with `options`. Says a signal that came meanwhile and has to be delivered on resuming
+    /// (0: none).
+    ///
+    /// If the tracer dies while this runs, the kernel kills the process (PTRACE_O_EXITKILL):
+    /// the program has not begun, and half of a change is the one thing that it must not
+    /// begin with.
+    pub(crate) fn deliver(
+        &self,
+        pid: Pid,
+        start: &Start,
+        memory: Memory,
+        options: c_int,
+    ) -> Result<c_int, Failure> {
+        let &Start {
+            registers,
+            blocked,
+            slot,
+            vdso,
+        } = start;
+        let Some(kernel) = &self.kernel else {
+            return Err(Unserved::NoVdso.into());
+        };
         sys::set_options(pid, options | libc::PTRACE_O_EXITKILL)?;
         // All of them: the trap that ends the stub is forced on the thread all the same, and
         // no signal has a handler yet that the force could cost it (kernel/signal.c,
@@ -79,7 +184,6 @@ impl Injector {
             blocked,
             signal: 0,
         };
-        let slot = arch::stack_pointer(&registers) + slot as u64;
         let outcome = put(&mut visit, &self.object, kernel, slot);
         if matches!(outcome, Err(Failure::Ended)) {
             return Err(Failure::Ended);
@@ -87,10 +191,7 @@ impl Injector {
         arch::leave_syscall(&mut visit.registers);
         visit.restore()?;
         sys::set_options(pid, options)?;
-        outcome.map(|address| Delivered {
-            address,
-            signal: visit.signal,
-        })
+        outcome.map(|_| visit.signal)
     }
 }
 
@@ -183,10 +284,10 @@ mod tests {
     use crate::stop::Stop;
     use crate::sys::Resume;
 
-    /// A process in the exec stop of cat(1), whose tracer is this thread.
-    fn executed() -> Child {
+    /// A process in the exec stop of `program`, whose tracer is this thread.
+    fn executed(program: &str) -> Child {
         let mut child = Command::new("sh")
-            .args(["-c", "read line; exec cat"])
+            .args(["-c", &format!("read line; exec {program}")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -219,9 +320,27 @@ mod tests {
     }
 
     #[test]
+    fn a_launched_program_has_the_object_though_nobody_traces_it_any_more() {
+        let child = executed("cat - /proc/self/maps");
+        let pid = child.id() as Pid;
+        let mut injector = Injector::new(object(Some("__vdso_time")));
+        let (start, memory) = injector.look(pid).expect("a program that can be served");
+        let launched = injector.launch(pid, &start, &memory);
+        assert!(launched.expect("a launch"), "the kernel's vDSO has room");
+        sys::resume(pid, Resume::Detach, 0).expect("it goes on");
+        let output = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let (input, maps) = said.split_at("as it was".len());
+        assert!(output.status.success() && input == "as it was", "{said}");
+        let ours = |line: &&str| line.contains("/memfd:vdso") && line.contains(" r-xp ");
+        assert_eq!(maps.lines().filter(ours).count(), 1, "{maps}");
+        assert!(maps.contains("[vdso]"), "{maps}");
+    }
+
+    #[test]
     fn a_change_that_fails_at_its_end_leaves_the_program_as_it_was() {
         for link in [None, Some("__vdso_time")] {
-            let child = executed();
+            let child = executed("cat");
             let pid = child.id() as Pid;
             let object = object(link);
             let memory = Memory::open(pid).expect("its memory");

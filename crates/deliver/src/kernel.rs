@@ -11,13 +11,15 @@ use crate::memory::Memory;
 use crate::sys::Pid;
 
 /// What is the same for the kernel's vDSO in every 64-bit process of one boot: only its
-/// address differs (arch/x86/entry/vdso/vma.c, `vdso64_image`). It is read once, from the
-/// first target, as this process's own may have been replaced.
+/// address differs (arch/x86/entry/vdso/vma.c, `vdso64_image`). It is read once, where the kernel
+/// mapped it: this process's own may have been replaced.
 #[derive(Debug)]
 pub(crate) struct KernelVdso {
     bytes: Vec<u8>,
     /// Bytes of vvar pages mapped right below the image.
     vvar_length: u64,
+    /// Where memory begins behind all that the image is made of, in bytes from its start.
+    spare: usize,
     /// For each link: where its function is, in bytes from the image's start.
     functions: Vec<Option<u64>>,
 }
@@ -50,7 +52,10 @@ impl KernelVdso {
             Some(image.address_of(&symbol) - address)
         };
         let functions = links.iter().map(function).collect();
+        let loaded = image.segments().filter(|segment| segment.is_load());
+        let spare = spare(&bytes, loaded.map(|load| load.offset + load.filesz).max());
         Ok(KernelVdso {
+            spare,
             vvar_length,
             functions,
             bytes,
@@ -60,6 +65,12 @@ impl KernelVdso {
     /// The image's bytes, up to the end of its mapping.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Where the stub can lie without a byte of the image being changed, if there is such a place;
+    /// in bytes from the image's start.
+    pub(crate) fn spare(&self, stub: &[u8]) -> Option<u64> {
+        (self.bytes.len() - self.spare >= stub.len()).then_some(self.spare as u64)
     }
 
     /// Address and length of image and vvar pages together, the image being at `address`.
@@ -77,6 +88,18 @@ impl KernelVdso {
             .map(move |function| function.map_or(0, |offset| address + offset))
     }
 }
+
+/// Where the zeros begin that fill the last page behind an image of `bytes`, which is loaded up to
+/// `loaded`; not nearer to its last byte than a section header is long, as these may end in zeros.
+fn spare(bytes: &[u8], loaded: Option<u64>) -> usize {
+    let last = bytes.iter().rposition(|&byte| byte != 0);
+    let loaded = loaded.map_or(bytes.len(), |end| end as usize);
+    let end = last.map_or(0, |last| last + 1 + SECTION_HEADER);
+    end.max(loaded).next_multiple_of(16).min(bytes.len())
+}
+
+/// Bytes of a section header.
+const SECTION_HEADER: usize = 64;
 
 /// The mappings of the kernel's vDSO, in ascending order and without a gap: those of its
 /// vvar pages, then `[vdso]`; from the lines of `/proc/PID/maps`.
@@ -105,6 +128,19 @@ pub(crate) fn mappings(maps: &str) -> Option<Vec<Range<u64>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_spare_is_neither_loaded_nor_a_section_header() {
+        let mut bytes = vec![0; 4096];
+        assert_eq!(spare(&bytes, Some(100)), 112);
+        bytes[1000] = 1;
+        assert_eq!(spare(&bytes, Some(100)), 1072);
+        assert_eq!(spare(&bytes, Some(2000)), 2000);
+        assert_eq!(spare(&bytes, Some(1 << 20)), 4096);
+        assert_eq!(spare(&bytes, None), 4096);
+        bytes[4095] = 1;
+        assert_eq!(spare(&bytes, Some(100)), 4096);
+    }
 
     #[test]
     fn vvar_pages_of_every_kernel_are_found() {

@@ -38,8 +38,8 @@
 //! # What it promises
 //! 1. **All or nothing.** A program begins with our vDSO whole, or as the kernel made it; a live
 //!    process is changed whole, or is as it was. Should the tracer be killed within such a
-//!    change (well below a millisecond), the kernel kills that one process too
-//!    (PTRACE_O_EXITKILL): half-changed it would crash.
+//!    change (well below a millisecond), that one process may end too, by the kernel
+//!    (PTRACE_O_EXITKILL) or by SIGTRAP: half-changed it would crash.
 //! 2. **The program is not touched**: its text, its stack above the stack pointer but for the
 //!    one word AT_SYSINFO_EHDR, its descriptors and its signals are as without us.
 //! 3. **Nothing shared is writable.** Text is mapped private and executable, vvar pages shared
@@ -56,7 +56,10 @@
 //! - `/proc/PID/auxv` keeps the address of the kernel's vDSO, and `TracerPid` in
 //!   `/proc/PID/status` is not 0 while a program is followed.
 //! - A program whose sandbox, inherited through exec, kills it for `openat`, `fstat`, `mmap`,
-//!   `close` or `munmap` is killed at its start: these are made in its name.
+//!   `mprotect`, `close` or `munmap` is killed at its start: these are made in its name.
+//! - What traces others has to be known by `ptrace` among what it imports, or by the note that
+//!   this crate gives to all that use it; a debugger that is linked statically and makes the
+//!   system call itself, as those in Go do, can't trace in what is followed.
 //! - A signal handler that interrupted a vDSO function keeps `attach` and `detach` from their
 //!   work while it runs, if its frame can be seen on the thread's own stack. One on a stack
 //!   that the thread switched away from is not seen.

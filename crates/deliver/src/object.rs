@@ -11,7 +11,7 @@ use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 use vdsokit_elf::constants::{PF_W, PF_X};
 use vdsokit_elf::{Image, Kind, Segment};
 
-use crate::arch;
+use crate::arch::{self, Word};
 use crate::error::{Error, ImageError};
 use crate::join;
 use crate::link::{self, Link};
@@ -292,6 +292,18 @@ impl Object {
         Ok(self)
     }
 
+    /// What the links are to hold. `functions` are the kernel's, one for each link.
+    pub(crate) fn words(&self, functions: impl Iterator<Item = u64>) -> impl Iterator<Item = Word> {
+        self.links
+            .iter()
+            .zip(functions)
+            .map(|(link, function)| Word {
+                distance: link.word,
+                value: link.own.unwrap_or(function),
+                is_relative: if link.own.is_some() { u64::MAX } else { 0 },
+            })
+    }
+
     /// What the links of the object at `address` are to hold: pairs of a word's address and
     /// its value. `functions` are the kernel's, one for each link.
     pub(crate) fn linked(
@@ -299,13 +311,10 @@ impl Object {
         address: u64,
         functions: impl Iterator<Item = u64>,
     ) -> impl Iterator<Item = (u64, u64)> {
-        self.links
-            .iter()
-            .zip(functions)
-            .map(move |(link, function)| {
-                let value = link.own.map_or(function, |own| address + own);
-                (address + link.word, value)
-            })
+        self.words(functions).map(move |word| {
+            let value = word.value + (word.is_relative & address);
+            (address + word.distance, value)
+        })
     }
 
     /// Where the function is that does what the kernel's `name` does, in bytes from the image's

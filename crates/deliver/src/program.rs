@@ -12,8 +12,9 @@ use crate::sys::{Mapping, Pid};
 /// What the tracer wants to know of a program.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Program {
-    /// It imports ptrace(2), and so may trace others. A thread has one tracer: a debugger's
-    /// child says PTRACE_TRACEME and is refused while it is ours.
+    /// It imports ptrace(2), or says by a note that it has it built in, and so may trace others.
+    /// A thread has one tracer: a debugger's child says PTRACE_TRACEME and is refused while it
+    /// is ours.
     pub(crate) has_ptrace: bool,
     /// The user and the group that it is to run as, where its file says so.
     pub(crate) user: Option<u32>,
@@ -38,7 +39,7 @@ impl Programs {
         let key = (file.dev(), file.ino(), file.ctime(), file.ctime_nsec());
         *self.known.entry(key).or_insert_with(|| {
             let mapping = File::open(&path).and_then(|file| Mapping::of(&file));
-            let has_ptrace = mapping.is_ok_and(|mapping| imports_ptrace(mapping.bytes()));
+            let has_ptrace = mapping.is_ok_and(|mapping| has_ptrace(mapping.bytes()));
             let (user, group) = identity(&file);
             Program {
                 has_ptrace,
@@ -85,9 +86,9 @@ fn identity(file: &Metadata) -> (Option<u32>, Option<u32>) {
     )
 }
 
-/// Whether an ELF file's dynamic symbols name an undefined `ptrace`. Undefined symbols come
-/// before all that the hash table leads to, so the look ends at the first defined one.
-fn imports_ptrace(bytes: &[u8]) -> bool {
+/// Whether an ELF file's dynamic symbols name an undefined `ptrace`, or it has the [`NOTE`]. Undefined
+/// symbols come before all that the hash table leads to, so the look ends at the first defined one.
+fn has_ptrace(bytes: &[u8]) -> bool {
     let Ok(image) = Image::parse(bytes) else {
         return false;
     };
@@ -95,8 +96,33 @@ fn imports_ptrace(bytes: &[u8]) -> bool {
         .symbols()
         .skip(1)
         .take_while(|symbol| symbol.is_undefined());
-    undefined.any(|symbol| symbol.name() == "ptrace")
+    let has_note = || {
+        let mut notes = image.notes();
+        notes.any(|note| note.kind == TRACES_OTHERS && note.name == NOTE_NAME)
+    };
+    undefined.any(|symbol| symbol.name() == "ptrace") || has_note()
 }
+
+/// An ELF note without contents.
+#[repr(C, align(4))]
+#[derive(Debug)]
+pub(crate) struct Note {
+    name_size: u32,
+    contents_size: u32,
+    kind: u32,
+    name: [u8; 8],
+}
+
+/// The note that says of a program that it traces others: this crate gives it to all that use it, as
+/// one that is linked statically imports nothing.
+pub(crate) const NOTE: Note = Note {
+    name_size: 8,
+    contents_size: 0,
+    kind: TRACES_OTHERS,
+    name: *b"vdsokit\0",
+};
+const NOTE_NAME: &str = "vdsokit";
+const TRACES_OTHERS: u32 = 16;
 
 #[cfg(test)]
 mod tests {
@@ -104,12 +130,14 @@ mod tests {
 
     #[test]
     fn this_program_traces_and_a_shell_does_not() {
-        std::hint::black_box(crate::sys::listen as fn(Pid) -> std::io::Result<()>);
+        std::hint::black_box(crate::sys::seize as fn(Pid, i32) -> std::io::Result<()>);
         let own = fs::read("/proc/self/exe").expect("one's own executable");
-        assert!(imports_ptrace(&own));
+        assert!(has_ptrace(&own));
+        let image = Image::parse(&own).expect("an executable");
+        assert!(image.notes().any(|note| note.kind == TRACES_OTHERS));
         let shell = fs::read("/bin/sh").expect("a shell");
-        assert!(!imports_ptrace(&shell));
-        assert!(!imports_ptrace(b"#!/bin/sh\n"));
+        assert!(!has_ptrace(&shell));
+        assert!(!has_ptrace(b"#!/bin/sh\n"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The states of a tracee, and what the tracer answers to each.
 //!
 //! A traced thread runs until the kernel stops it and says why in a wait status. That
-//! status is all that the answer depends on; the tracer keeps no table of threads:
+//! status is all that the answer depends on; the tracer keeps no table of threads, but only of
+//! programs that are to put the object into themselves, in case one can't ([`crate::tracer`]):
 //!
 //! ```text
 //!                      ┌────────────────────── running ◄─────────────────────┐

@@ -11,6 +11,8 @@ use std::io;
 use std::ptr;
 use std::time::{Duration, Instant};
 
+use crate::program::{NOTE, Note};
+
 /// A thread id or a process id, as the kernel's ptrace interface mixes them.
 pub(crate) type Pid = libc::pid_t;
 
@@ -48,8 +50,15 @@ fn ptrace(request: libc::c_uint, pid: Pid, address: usize, data: usize) -> io::R
     }
 }
 
+// The section holds notes, and this is one, as long and as aligned as they are.
+#[unsafe(link_section = ".note.vdsokit")]
+#[used]
+static TRACES_OTHERS: Note = NOTE;
+
 /// Becomes the tracer of `pid` without stopping it.
 pub(crate) fn seize(pid: Pid, options: c_int) -> io::Result<()> {
+    // Whoever has this function has the note.
+    std::hint::black_box(&TRACES_OTHERS);
     ptrace(libc::PTRACE_SEIZE, pid, 0, options as usize).map(drop)
 }
 
@@ -232,7 +241,7 @@ pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
         exit_now(0)
     }
 
-    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+    if !has_one_thread()? {
         return Err(io::Error::other("this process has more than one thread"));
     }
     // A fork in the middle, and its copy of the page tables, would cost more than all the rest
@@ -243,8 +252,8 @@ pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
     };
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
     // SAFETY:
-    // 1. The mapping is new; its lower end is made inaccessible and the stack begins at its
-    //    upper end, which is aligned to a page.
+    // 1. The mapping is new and is never unmapped; its lower end is made inaccessible and the
+    //    stack begins at its upper end, which is aligned to a page.
     // 2. With CLONE_VFORK this thread goes on when the process between has ended, so the
     //    stack and `argument` outlive their use; the orphan has copies of both.
     unsafe {
@@ -272,7 +281,8 @@ pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
         } else {
             Ok(())
         };
-        libc::munmap(stack, GUARD + STACK);
+        // The stack stays until this process becomes the program, or ends as that failed: to unmap
+        // it would have to be told to the CPU on which the process between has run.
         outcome?;
         wait(pid)?;
     }
@@ -287,6 +297,17 @@ pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
     }
 }
 
+/// Whether this process has one thread only.
+fn has_one_thread() -> io::Result<bool> {
+    // With this flag nothing is done, but for the question whether it could be (unshare(2)).
+    // SAFETY: takes a number and touches no memory.
+    if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
+        return Ok(true);
+    }
+    // It says no, or that it may not be asked, as in some containers.
+    Ok(std::fs::read_dir("/proc/self/task")?.count() == 1)
+}
+
 /// Ends the process at once, without running what `exit(3)` runs.
 fn exit_now(status: c_int) -> ! {
     // SAFETY: _exit(2) never returns and touches no memory.
@@ -294,10 +315,10 @@ fn exit_now(status: c_int) -> ! {
 }
 
 /// Lets `tracer` trace this process where Yama restricts tracing to ancestors
-/// (Documentation/admin-guide/LSM/Yama.rst). Without Yama there is nothing to allow.
-pub(crate) fn allow_tracer(tracer: Pid) {
+/// (Documentation/admin-guide/LSM/Yama.rst). Without Yama there is nothing to allow, and `false`.
+pub(crate) fn allow_tracer(tracer: Pid) -> bool {
     // SAFETY: PR_SET_PTRACER takes a number and touches no memory of this process.
-    let _ = unsafe { libc::prctl(libc::PR_SET_PTRACER, tracer as c_ulong, 0, 0, 0) };
+    unsafe { libc::prctl(libc::PR_SET_PTRACER, tracer as c_ulong, 0, 0, 0) == 0 }
 }
 
 /// `execvp(3)`: returns only when it failed.

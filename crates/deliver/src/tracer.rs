@@ -1,12 +1,12 @@
 //! The tracer's loop: waits for a stop, gives the answer of [`crate::stop`].
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::c_int;
 use std::io;
 use std::path::PathBuf;
 
 use crate::error::Event;
-use crate::inject::Injector;
+use crate::inject::{Injector, Start};
 use crate::program::{self, Programs};
 use crate::stop::{Answer, Stop};
 use crate::sys::{self, Pid, Resume};
@@ -22,6 +22,8 @@ pub(crate) const ALONE: c_int = libc::PTRACE_O_TRACEEXEC;
 /// Delivers to every program that a traced tree of processes executes.
 pub(crate) struct Tracer<'a> {
     injector: Injector,
+    /// Programs that were set to put the object into themselves, and have not been seen since.
+    launched: HashMap<Pid, Start>,
     programs: Programs,
     /// What has been said, and of which executable.
     said: HashSet<(String, Option<PathBuf>)>,
@@ -38,6 +40,7 @@ impl<'a> Tracer<'a> {
     ) -> Self {
         Tracer {
             injector,
+            launched: HashMap::new(),
             programs: Programs::default(),
             said: HashSet::new(),
             options,
@@ -49,11 +52,17 @@ impl<'a> Tracer<'a> {
     /// ends.
     pub(crate) fn run(&mut self, mut ended: impl FnMut(Pid)) -> io::Result<()> {
         while let Some((pid, status)) = sys::wait(-1)? {
-            let outcome = match Stop::decode(status).answer() {
+            let stop = Stop::decode(status);
+            self.settle(pid, stop, status);
+            let outcome = match stop.answer() {
                 Answer::Forget => {
                     ended(pid);
                     Ok(())
                 }
+                Answer::Continue(libc::SIGTRAP) => self.trapped(pid).unwrap_or_else(|| {
+                    ended(pid);
+                    Ok(())
+                }),
                 Answer::Continue(signal) => sys::resume(pid, Resume::Continue, signal),
                 Answer::Listen => sys::listen(pid),
                 Answer::Deliver => match self.deliver(pid) {
@@ -73,37 +82,69 @@ impl<'a> Tracer<'a> {
         Ok(())
     }
 
+    /// Says of a launched program that it has the object, once its doings show that.
+    fn settle(&mut self, pid: Pid, stop: Stop, status: c_int) {
+        // The code that puts it in does neither, and a signal may come before it is done.
+        let has_begun = match stop {
+            Stop::Forked | Stop::Executed => true,
+            Stop::Ended => libc::WIFEXITED(status),
+            Stop::Group | Stop::Interrupted | Stop::Signal(_) => false,
+        };
+        let is_known = has_begun || stop == Stop::Ended;
+        if is_known && self.launched.remove(&pid).is_some() && has_begun {
+            (self.report)(Event::Delivered { pid: pid as u32 });
+        }
+    }
+
+    /// Answers a trap: the program's own, or that of a launched program which could not put the
+    /// object into itself. `None`: it ended.
+    fn trapped(&mut self, pid: Pid) -> Option<io::Result<()>> {
+        let failed = match self.launched.get(&pid) {
+            Some(start) => self.injector.has_failed(pid, start),
+            None => Ok(false),
+        };
+        let start = match failed {
+            Ok(true) => self.launched.remove(&pid)?,
+            Ok(false) => return Some(sys::resume(pid, Resume::Continue, libc::SIGTRAP)),
+            Err(error) => return Some(Err(error)),
+        };
+        let outcome = start
+            .begin_again(pid)
+            .and_then(|memory| self.injector.deliver(pid, &start, memory, self.options));
+        let signal = self.delivered(pid, outcome)?;
+        Some(sys::resume(pid, Resume::Continue, signal))
+    }
+
     /// Delivers to `pid` in its exec stop and says how it goes on, unless it ended.
     fn deliver(&mut self, pid: Pid) -> Option<(Resume, c_int)> {
-        let signal = match self.injector.deliver(pid, self.options) {
-            Ok(delivered) => {
-                (self.report)(Event::Delivered {
-                    pid: pid as u32,
-                    address: delivered.address,
-                });
-                delivered.signal
-            }
-            Err(Failure::Ended) => return None,
-            Err(Failure::Unserved(reason)) => {
-                let (text, process) = (reason.to_string(), pid as u32);
-                self.say(pid, text, |program| Event::Unserved {
-                    pid: process,
-                    program,
-                    reason,
-                });
-                0
-            }
+        let program = match self.options {
+            ALONE => None,
+            _ => Some(self.programs.of(pid)),
         };
-        if self.options == ALONE {
+        let traces = program.is_some_and(|program| program.has_ptrace);
+        // Who is let go needs nobody's descriptors from then on.
+        let goes_on = program.is_some() && !traces;
+        let outcome = self.injector.look(pid).and_then(|(start, memory)| {
+            if goes_on && self.injector.launch(pid, &start, &memory)? {
+                self.launched.insert(pid, start);
+                return Ok(None);
+            }
+            let signal = self.injector.deliver(pid, &start, memory, self.options);
+            signal.map(Some)
+        });
+        let signal = match outcome.transpose() {
+            None => 0,
+            Some(outcome) => self.delivered(pid, outcome)?,
+        };
+        let Some(program) = program else {
             return Some((Resume::Detach, signal));
-        }
-        let program = self.programs.of(pid);
+        };
         if !program::has_its_rights(pid, program) {
             let pid = pid as u32;
             let event = |program| Event::RightsWithheld { pid, program };
             self.say(pid as Pid, "rights withheld".to_owned(), event);
         }
-        if program.has_ptrace {
+        if traces {
             let event = |program| Event::TracesOthers {
                 pid: pid as u32,
                 program,
@@ -112,6 +153,26 @@ impl<'a> Tracer<'a> {
             return Some((Resume::Detach, signal));
         }
         Some((Resume::Continue, signal))
+    }
+
+    /// Reports what a delivery ended with, and says the signal to go on with, unless it ended.
+    fn delivered(&mut self, pid: Pid, outcome: Result<c_int, Failure>) -> Option<c_int> {
+        match outcome {
+            Ok(signal) => {
+                (self.report)(Event::Delivered { pid: pid as u32 });
+                Some(signal)
+            }
+            Err(Failure::Ended) => None,
+            Err(Failure::Unserved(reason)) => {
+                let (text, process) = (reason.to_string(), pid as u32);
+                self.say(pid, text, |program| Event::Unserved {
+                    pid: process,
+                    program,
+                    reason,
+                });
+                Some(0)
+            }
+        }
     }
 
     /// Reports `event`, unless the same `text` has been said of the same executable.

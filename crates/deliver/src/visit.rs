@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-use crate::arch::{self, Block, Entry};
+use crate::arch::{self, Block, Entry, Word};
 use crate::error::Unserved;
 use crate::memory::Memory;
 use crate::pass;
@@ -81,6 +81,71 @@ pub(crate) struct Place<'a> {
     pub(crate) flags: c_int,
 }
 
+/// The bytes that the stub works on, to lie at `at`: how it is to map `places` by `handle`,
+/// then write `words`, and where `block` says that it goes on.
+///
+/// Words lie in text, which is mapped writable until it has them.
+pub(crate) fn plan(
+    at: u64,
+    block: &Block,
+    places: &[Place<'_>],
+    handle: Handle<'_>,
+    words: &[Word],
+) -> Vec<u8> {
+    let head = size_of::<Block>() + size_of::<Entry>() * places.len();
+    let mut word = at + head as u64;
+    let mut string = word + size_of_val(words) as u64;
+    let (mut entries, mut sorted) = (Vec::new(), Vec::new());
+    let lies_in = |word: &Word| {
+        let before = |&(_, place): &(usize, &Place<'_>)| place.distance <= word.distance;
+        let places = places.iter().enumerate().filter(before);
+        Some(places.max_by_key(|(_, place)| place.distance)?.0)
+    };
+    for (index, place) in places.iter().enumerate() {
+        let source = match handle {
+            Handle::Paths(paths) => {
+                let here = string;
+                string += paths[index].len() as u64;
+                here
+            }
+            Handle::Descriptors(descriptors) => descriptors[index],
+        };
+        let before = sorted.len();
+        sorted.extend(words.iter().filter(|word| lies_in(word) == Some(index)));
+        let count = (sorted.len() - before) as u64;
+        let becomes = place.protection as u64;
+        let (text, writable) = (becomes & !(libc::PROT_EXEC as u64), libc::PROT_WRITE as u64);
+        entries.push(Entry {
+            source,
+            device: place.device,
+            inode: place.inode,
+            distance: place.distance,
+            length: place.length,
+            protection: if count == 0 { becomes } else { text | writable },
+            flags: place.flags as u64,
+            offset: place.offset,
+            words: count,
+            first_word: word,
+            becomes,
+        });
+        word += count * size_of::<Word>() as u64;
+    }
+    let mut bytes = arch::block_bytes(block, &entries, &sorted);
+    if let Handle::Paths(paths) = handle {
+        bytes.extend(paths.iter().flatten());
+    }
+    bytes
+}
+
+/// Where the files of `places` are to be found by a process, each path ended by a NUL.
+pub(crate) fn paths(places: &[Place<'_>]) -> Vec<Vec<u8>> {
+    let this = std::process::id();
+    places
+        .iter()
+        .map(|place| format!("/proc/{this}/fd/{}\0", place.file.as_raw_fd()).into_bytes())
+        .collect()
+}
+
 /// One stopped thread, and what it takes to run the stub in it.
 pub(crate) struct Visit {
     pub(crate) pid: Pid,
@@ -107,17 +172,7 @@ impl Visit {
 
     /// Maps `places`, and says where the first lies. On an error nothing has been mapped.
     pub(crate) fn map(&mut self, places: &[Place<'_>]) -> Result<u64, StubError> {
-        let paths: Vec<Vec<u8>> = places
-            .iter()
-            .map(|place| {
-                format!(
-                    "/proc/{}/fd/{}\0",
-                    std::process::id(),
-                    place.file.as_raw_fd()
-                )
-                .into_bytes()
-            })
-            .collect();
+        let paths = paths(places);
         match self.map_by(places, Handle::Paths(&paths)) {
             // No /proc there, another pid namespace's, or no permission to look into ours.
             Err(StubError::Refused(error)) if error != libc::ENOMEM => {
@@ -130,40 +185,14 @@ impl Visit {
     }
 
     fn map_by(&mut self, places: &[Place<'_>], handle: Handle<'_>) -> Result<u64, StubError> {
-        let strings: Vec<u8> = match handle {
-            Handle::Paths(paths) => paths.concat(),
-            Handle::Descriptors(_) => Vec::new(),
-        };
-        let length = size_of::<Block>() + size_of::<Entry>() * places.len();
-        let at = self.scratch(length + strings.len());
-        let mut string = at + length as u64;
         let block = Block {
             count: places.len() as u64,
             ..Block::default()
         };
-        let mut entries = Vec::new();
-        for (index, place) in places.iter().enumerate() {
-            let source = match handle {
-                Handle::Paths(paths) => {
-                    let here = string;
-                    string += paths[index].len() as u64;
-                    here
-                }
-                Handle::Descriptors(descriptors) => descriptors[index],
-            };
-            entries.push(Entry {
-                source,
-                device: place.device,
-                inode: place.inode,
-                distance: place.distance,
-                length: place.length,
-                protection: place.protection as u64,
-                flags: place.flags as u64,
-                offset: place.offset,
-            });
-        }
+        let length = plan(0, &block, places, handle, &[]).len();
+        let at = self.scratch(length);
         self.memory
-            .write(at, &[arch::block_bytes(&block, &entries), strings].concat())?;
+            .write(at, &plan(at, &block, places, handle, &[]))?;
         let mut registers = self.registers;
         arch::enter_stub(&mut registers, self.home, at);
         let after = self.run(&registers)?;
@@ -211,7 +240,7 @@ impl Visit {
 
 /// How the target comes to the files.
 #[derive(Debug, Clone, Copy)]
-enum Handle<'a> {
+pub(crate) enum Handle<'a> {
     /// It opens these, each ended by a NUL.
     Paths(&'a [Vec<u8>]),
     /// It has these descriptors.

@@ -8,7 +8,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use common::{SAID, finish, images, on, runner, scratch, status_field, succeed, text};
+use common::{SAID, compiled, finish, images, on, runner, scratch, status_field, succeed, text};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, waitpid};
 
@@ -56,9 +56,21 @@ fn wait_for_end(pid: i32) {
 }
 
 #[test]
+fn a_program_does_not_begin_with_enosys_in_a_register() {
+    // rax is -ENOSYS inside a system call, and was, when the program's registers were put back.
+    let program = compiled("registers", &["-nostdlib", "-static"]);
+    for image in images().each() {
+        let with = finish(&mut on(image, &[text(&program)])).stdout;
+        let without = finish(&mut Command::new(&program)).stdout;
+        assert_eq!(with.len(), 128);
+        assert_eq!(with, without);
+    }
+}
+
+#[test]
 fn every_exit_status_and_every_death() {
     let signals = [
-        "TERM", "KILL", "INT", "HUP", "USR1", "SEGV", "ABRT", "ALRM", "34", "64",
+        "TERM", "KILL", "INT", "HUP", "USR1", "SEGV", "ABRT", "ALRM", "TRAP", "34", "64",
     ];
     let deaths = signals.map(|signal| format!("ulimit -c 0; kill -{signal} $$"));
     let exits = [

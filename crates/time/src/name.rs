@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::error::{Error, What};
@@ -94,15 +94,27 @@ pub fn list() -> Result<Vec<Named>, Error> {
 
 /// The descriptors of who delivers: they have the pages read-only, who publishes them doesn't.
 fn delivered() -> Result<impl Iterator<Item = Descriptor>, Error> {
-    Ok(descriptors()?.filter(|one| one.is_read_only))
+    Ok(descriptors(processes()?).filter(|one| one.is_read_only))
 }
 
 /// The tree called `name`.
 pub(crate) fn find(name: &Name) -> Result<Named, Error> {
-    let found = delivered()?.find(|one| one.named.name == *name);
+    // To look at what a process has open takes far longer than at what it runs; and who delivers
+    // is likely to be this very program.
+    let this = executable(Path::new("/proc/self"));
+    let (likely, others): (Vec<_>, Vec<_>) =
+        processes()?.partition(|(_, process)| executable(process) == this);
+    let mut found = descriptors(likely.into_iter().chain(others)).filter(|one| one.is_read_only);
+    let found = found.find(|one| one.named.name == *name);
     found.map(|one| one.named).ok_or_else(|| Error::Unknown {
         name: name.to_string(),
     })
+}
+
+/// Device and inode of what the process with this directory in /proc runs.
+fn executable(process: &Path) -> Option<(u64, u64)> {
+    let file = fs::metadata(process.join("exe")).ok()?;
+    Some((file.dev(), file.ino()))
 }
 
 /// Refuses `name` if a tree other than that of `inode` has it.
@@ -110,7 +122,7 @@ pub(crate) fn find(name: &Name) -> Result<Named, Error> {
 /// Who makes a tree makes its memfd before it asks; so of two that want one name at the same
 /// time, at least one sees the other.
 pub(crate) fn check_free(name: &Name, inode: u64) -> Result<(), Error> {
-    let other = descriptors()?.find(|one| one.named.name == *name && one.inode != inode);
+    let other = descriptors(processes()?).find(|one| one.named.name == *name && one.inode != inode);
     match other {
         None => Ok(()),
         Some(other) => Err(Error::Taken {
@@ -126,9 +138,8 @@ struct Descriptor {
     is_read_only: bool,
 }
 
-/// Every descriptor of pages with a name that a process of this user has, looked for as far as
-/// is asked.
-fn descriptors() -> Result<impl Iterator<Item = Descriptor>, Error> {
+/// Every process of this user, with its directory in /proc.
+fn processes() -> Result<impl Iterator<Item = (u32, PathBuf)>, Error> {
     let processes =
         fs::read_dir("/proc").map_err(Error::system("look through /proc for the clock"));
     let user = rustix::process::geteuid().as_raw();
@@ -136,16 +147,21 @@ fn descriptors() -> Result<impl Iterator<Item = Descriptor>, Error> {
         let pid = process.file_name().to_str()?.parse().ok()?;
         // A process may end while it is looked at, and others may not be looked at.
         let is_own = process.metadata().ok()?.uid() == user;
-        is_own.then(|| (pid, process.path().join("fd")))
+        is_own.then(|| (pid, process.path()))
     };
-    let of_process = |(pid, directory)| {
-        let descriptors = fs::read_dir(directory).into_iter().flatten().flatten();
+    Ok(processes?.flatten().filter_map(of_user))
+}
+
+/// Every descriptor of pages with a name that these processes have, looked for as far as is
+/// asked.
+fn descriptors(
+    processes: impl Iterator<Item = (u32, PathBuf)>,
+) -> impl Iterator<Item = Descriptor> {
+    processes.flat_map(|(pid, process)| {
+        let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten();
+        let descriptors = descriptors.flatten();
         descriptors.filter_map(move |descriptor| examine(pid, descriptor.path()))
-    };
-    Ok(processes?
-        .flatten()
-        .filter_map(of_user)
-        .flat_map(of_process))
+    })
 }
 
 fn examine(pid: u32, descriptor: PathBuf) -> Option<Descriptor> {

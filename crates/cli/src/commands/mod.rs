@@ -30,6 +30,7 @@ use std::process::ExitCode;
 
 /// What `vdso` can be asked for.
 #[derive(Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     #[cfg(target_arch = "x86_64")]
     Attach(attach::Arguments),

@@ -1,16 +1,17 @@
 //! x86-64.
 //!
-//! [`STUB`] is the only code that a delivery executes inside the target. It is copied over
-//! the first bytes of the kernel's vDSO, in the private copy of that page which the write
-//! itself makes, because that is the one executable page which is surely there, is not the
-//! program's own and is about to be of no use: the program's text is never touched. The
-//! stub keeps everything in registers that system calls preserve and touches no memory but
-//! the [`Block`] that `rbx` points to.
+//! The [`stub`] is the only code that a delivery executes inside the target. It is copied into
+//! the pages of the kernel's vDSO, in the private copy which the write itself makes, because
+//! they are the one executable memory which is surely there and is not the program's own: the
+//! program's text is never touched. The stub keeps everything in registers that system calls
+//! preserve and touches no memory but the [`Block`] that `rbx` points to, what that says, and
+//! what it maps.
 #![allow(
     unsafe_code,
     reason = "the stub is assembler; its bytes are read through the two labels around it"
 )]
 
+use std::mem::offset_of;
 use std::slice;
 
 use crate::sys::Registers;
@@ -60,6 +61,23 @@ pub(crate) struct Entry {
     pub(crate) protection: u64,
     pub(crate) flags: u64,
     pub(crate) offset: u64,
+    /// How many words are to be written once it is mapped, and where they begin: [`Word`]s.
+    pub(crate) words: u64,
+    /// See `words`.
+    pub(crate) first_word: u64,
+    /// The protection that it gets when they are written; only asked for where there are any.
+    pub(crate) becomes: u64,
+}
+
+/// A word to be written into what has been mapped.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Word {
+    /// Where, counted from where the first entry came to lie.
+    pub(crate) distance: u64,
+    pub(crate) value: u64,
+    /// All ones: the value, too, is counted from there. Otherwise 0.
+    pub(crate) is_relative: u64,
 }
 
 /// What the stub works on, followed by the entries.
@@ -68,16 +86,25 @@ pub(crate) struct Entry {
 pub(crate) struct Block {
     /// How many entries follow.
     pub(crate) count: u64,
+    /// Where to write the address of the first entry when all is done, and then go on from
+    /// the registers in `frame`. 0: stop there.
+    pub(crate) slot: u64,
+    /// Where the registers lie ([`frame`]).
+    pub(crate) frame: u64,
     /// Room for a `struct stat` (144 bytes).
     pub(crate) stat: [u64; 18],
 }
 
-/// A block and its entries as they have to lie in the target.
-pub(crate) fn block_bytes(block: &Block, entries: &[Entry]) -> Vec<u8> {
-    let Block { count, stat } = block;
-    let head = std::iter::once(count).chain(stat);
-    let rest = entries.iter().flat_map(|entry| {
-        let Entry {
+/// A block, its entries and their words as they have to lie in the target.
+pub(crate) fn block_bytes(block: &Block, entries: &[Entry], words: &[Word]) -> Vec<u8> {
+    let &Block {
+        count,
+        slot,
+        frame,
+        stat,
+    } = block;
+    let entries = entries.iter().flat_map(|entry| {
+        let &Entry {
             source,
             device,
             inode,
@@ -86,18 +113,48 @@ pub(crate) fn block_bytes(block: &Block, entries: &[Entry]) -> Vec<u8> {
             protection,
             flags,
             offset,
+            words,
+            first_word,
+            becomes,
         } = entry;
         [
-            source, device, inode, distance, length, protection, flags, offset,
+            source, device, inode, distance, length, protection, flags, offset, words, first_word,
+            becomes,
         ]
     });
-    head.chain(rest)
-        .flat_map(|word| word.to_ne_bytes())
+    let words = words.iter().flat_map(|word| {
+        let &Word {
+            distance,
+            value,
+            is_relative,
+        } = word;
+        [distance, value, is_relative]
+    });
+    [count, slot, frame]
+        .into_iter()
+        .chain(stat)
+        .chain(entries)
+        .chain(words)
+        .flat_map(u64::to_ne_bytes)
         .collect()
 }
 
+/// Words of a [`frame`].
+const FRAME_WORDS: usize = 17;
+/// Bytes below the stack pointer that a [`frame`] takes.
+pub(crate) const FRAME: u64 = FRAME_WORDS as u64 * 8;
+
+/// The registers as the stub gives them back: they have to end where the stack does.
+pub(crate) fn frame(registers: &Registers) -> [u64; FRAME_WORDS] {
+    let r = registers;
+    [
+        r.r15, r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10, r.r9, r.r8, r.rax, r.rcx, r.rdx,
+        r.rsi, r.rdi, r.eflags, r.rip,
+    ]
+}
+
 const BLOCK_HEAD: usize = size_of::<Block>();
-const BLOCK_STAT: usize = std::mem::offset_of!(Block, stat);
+const BLOCK_STAT: usize = offset_of!(Block, stat);
 
 std::arch::global_asm!(
     // What differs from the C library's own wrappers: errors stay negative in rax.
@@ -151,10 +208,53 @@ std::arch::global_asm!(
     "   mov   rdi, r13",                // close(descriptor)
     "   mov   eax, 3",
     "   syscall",
-    "   add   r15, {entry}",
+    "   mov   rcx, [r15 + {words}]",
+    "   test  rcx, rcx",
+    "   jz    8f",
+    "   mov   rdx, [r15 + {first_word}]",
+    "7: mov   rax, [rdx + {is_relative}]", // write its words
+    "   and   rax, r12",
+    "   add   rax, [rdx + {value}]",
+    "   mov   rsi, [rdx + {distance}]",
+    "   mov   [r12 + rsi], rax",
+    "   add   rdx, {word}",
+    "   dec   rcx",
+    "   jnz   7b",
+    "   mov   rdi, [r15 + 24]",         // mprotect(base + distance, length, protection)
+    "   add   rdi, r12",
+    "   mov   rsi, [r15 + 32]",
+    "   mov   rdx, [r15 + {becomes}]",
+    "   mov   eax, 10",
+    "   syscall",
+    "   mov   r14, rax",
+    "   test  rax, rax",
+    "   js    6f",
+    "8: add   r15, {entry}",
     "   dec   rbp",
     "   jnz   2b",
     "   xor   r14d, r14d",
+    "   mov   rax, [rbx + {slot}]",
+    "   test  rax, rax",
+    "   jz    4f",
+    "   mov   [rax], r12",              // say where it is, and go on into the program
+    "   mov   rsp, [rbx + {frame}]",
+    "   pop   r15",
+    "   pop   r14",
+    "   pop   r13",
+    "   pop   r12",
+    "   pop   rbp",
+    "   pop   rbx",
+    "   pop   r11",
+    "   pop   r10",
+    "   pop   r9",
+    "   pop   r8",
+    "   pop   rax",
+    "   pop   rcx",
+    "   pop   rdx",
+    "   pop   rsi",
+    "   pop   rdi",
+    "   popfq",
+    "   ret",
     "4: int3",
     ".globl vdsokit_deliver_stub_done",
     ".hidden vdsokit_deliver_stub_done",
@@ -183,6 +283,15 @@ std::arch::global_asm!(
     ".popsection",
     head = const BLOCK_HEAD,
     stat = const BLOCK_STAT,
+    slot = const offset_of!(Block, slot),
+    frame = const offset_of!(Block, frame),
+    words = const offset_of!(Entry, words),
+    first_word = const offset_of!(Entry, first_word),
+    becomes = const offset_of!(Entry, becomes),
+    distance = const offset_of!(Word, distance),
+    value = const offset_of!(Word, value),
+    is_relative = const offset_of!(Word, is_relative),
+    word = const size_of::<Word>(),
     entry = const size_of::<Entry>(),
     at_fdcwd = const libc::AT_FDCWD,
     // Not blocking and not becoming a terminal, should the path name something else.
@@ -264,6 +373,11 @@ fn error_of(value: u64) -> Option<i32> {
 /// kernel doesn't restart one (arch/x86/kernel/signal.c, `handle_signal`).
 pub(crate) fn leave_syscall(registers: &mut Registers) {
     registers.orig_rax = u64::MAX;
+}
+
+/// Of a thread in its exec stop: gives it the result of execve(2), which the kernel is yet to do.
+pub(crate) fn leave_exec(registers: &mut Registers) {
+    registers.rax = 0;
 }
 
 /// Of a thread that was interrupted in a system call which failed for that reason: makes it
