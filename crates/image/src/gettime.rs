@@ -124,21 +124,21 @@ fn by_page(id: Id) -> Page {
     let mut source = id.source();
     // More tries than a publisher could spoil by publishing in between.
     for _ in 0..4 {
-        let ticks = match Source::from_word(source) {
-            Source::SystemCall | Source::Kernel => return Page::Nothing,
-            Source::Fixed => 0,
-            Source::Reads => link::count_read(),
-            Source::Counter { .. } => arch::counter(),
-            of_kernel @ (Source::KernelClock(_) | Source::KernelMoved) => {
-                let clock = match of_kernel {
-                    Source::KernelClock(clock) => u32::from(clock),
-                    _ => id.number(),
-                };
-                match kernel_nanoseconds(clock) {
-                    Some(nanoseconds) => nanoseconds,
-                    None => return Page::Nothing,
-                }
-            }
+        let of_kernel = match Source::from_word(source) {
+            Source::KernelClock(clock) => Some(u32::from(clock)),
+            Source::KernelMoved => Some(id.number()),
+            _ => None,
+        };
+        let ticks = match (of_kernel, source as u8) {
+            (Some(clock), _) => match kernel_nanoseconds(clock) {
+                Some(nanoseconds) => nanoseconds,
+                None => return Page::Nothing,
+            },
+            (_, Source::COUNTER) => arch::counter(),
+            (_, Source::READS) => link::count_read(),
+            (_, Source::FIXED) => 0,
+            // What is not known is the system call.
+            _ => return Page::Nothing,
         };
         page = id.read(|copy| answer(copy, source, ticks));
         if let Page::Time(_) = page {
@@ -152,20 +152,21 @@ fn by_page(id: Id) -> Page {
 /// What a record says at `ticks`, while its source is still this one.
 #[inline(always)]
 fn answer(copy: vdsokit_vvar::latch::Copy<'_>, source: u64, ticks: u64) -> Page {
-    // Not the words: which line comes first may have changed, and the promise that the
-    // record makes is still to be kept.
-    let kind = Source::from_word(source);
-    if Source::from_word(copy.word(Record::SOURCE)) != kind {
+    // Which line comes first may have changed, and the promise that the record makes is
+    // still to be kept.
+    if (copy.word(Record::SOURCE) ^ source) & !Source::FORMER_FIRST != 0 {
         return Page::Nothing;
     }
-    if kind == Source::Fixed {
+    if source as u8 == Source::FIXED {
         return Page::Time(fixed(copy));
     }
-    match (lines(copy, ticks), kind) {
-        (Some(seen), _) => Page::Time(seen),
-        (None, Source::Counter { monotonic: true }) => Page::Promised(promised(copy, ticks)),
-        _ => Page::Nothing,
+    if let Some(seen) = lines(copy, ticks) {
+        return Page::Time(seen);
     }
+    if source as u8 == Source::COUNTER && source & Source::ORDERED != 0 {
+        return Page::Promised(promised(copy, ticks));
+    }
+    Page::Nothing
 }
 
 /// What readers of a record that has no answer at `ticks` may have been told.
@@ -192,7 +193,7 @@ fn promised(copy: vdsokit_vvar::latch::Copy<'_>, ticks: u64) -> Timespec {
 ///
 /// # Safety
 /// `time` is what `clock_gettime(2)` takes.
-#[inline(always)]
+#[inline(never)]
 pub(crate) unsafe fn kernel(clock: u32, time: *mut Timespec) -> i32 {
     if let Some(kernel) = link::clock_gettime() {
         return kernel(clock, time);

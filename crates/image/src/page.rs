@@ -65,11 +65,17 @@ impl Id {
 /// The time at `ticks` by a record's lines.
 #[inline(always)]
 pub(crate) fn lines(copy: Copy<'_>, ticks: u64) -> Option<Timespec> {
-    let answers = |line: &usize| {
+    let answers = |line| {
         let since = ticks.wrapping_sub(copy.word(line + Line::START));
         since < copy.word(line + Line::LENGTH)
     };
-    let line = [Record::FIRST, Record::SECOND].into_iter().find(answers)?;
+    let line = if answers(Record::FIRST) {
+        Record::FIRST
+    } else if answers(Record::SECOND) {
+        Record::SECOND
+    } else {
+        return None;
+    };
     Some(on_line(copy, line, ticks))
 }
 
