@@ -38,7 +38,7 @@ use crate::Error;
 use crate::asm::{Assembler, Helper, Label, Operation, Register, When, Width};
 use crate::btf::TypeId;
 use crate::hook::Hook;
-use crate::kernel::{Base, Fetch, Guard, Value};
+use crate::kernel::{Base, BootTime, Fetch, Guard, TypeCast, Value};
 use Register::{R0, R1, R2, R3, R6, R7, R8, R9, R10};
 use vdsokit_vvar::header::{self, State};
 use vdsokit_vvar::latch;
@@ -104,7 +104,7 @@ impl Variable {
     /// Whether an argument of the hook is needed to read it.
     pub(crate) fn needs_argument(&self) -> bool {
         let argument = |fetch: &Fetch| match fetch {
-            Fetch::Memory { base, .. } => matches!(base, Base::Argument(_)),
+            Fetch::Memory { base, .. } => matches!(base, Base::Argument { .. }),
             Fetch::Sum { .. } | Fetch::Uptime => false,
         };
         self.values().any(|value| argument(&value.fetch))
@@ -180,6 +180,11 @@ pub(crate) struct Setting {
     /// An upper bound of the CPUs' numbers.
     pub(crate) cpus: i32,
     pub(crate) machine: Machine,
+    /// How variables of the kernel's are loaded that have been read safely before; none is
+    /// always to read them so.
+    pub(crate) cast: Option<TypeCast>,
+    /// How the tick knows the time without reading a clock.
+    pub(crate) boot_time: Option<BootTime>,
 }
 
 /// What surrounds the copying.
@@ -251,10 +256,7 @@ impl Writer {
         self.asm
             .jump_if(R2, When::Equal, State::Retired as i32, end);
         if duty == Duty::Tick || variables.iter().any(|(_, variable)| variable.is_clock()) {
-            // Once for all: on a machine without a fast clock it costs as much as
-            // everything else together.
-            self.asm.call(Helper::KtimeGetBootNs);
-            self.asm.store(Width::W8, R10, frame::NOW, R0);
+            self.now(duty);
         }
         match duty {
             Duty::Prime => self.copy(variables),
@@ -266,6 +268,27 @@ impl Writer {
         }
         self.asm.place(end);
         self.asm.exit();
+    }
+
+    /// Leaves CLOCK_BOOTTIME in the frame, once for all variables.
+    fn now(&mut self, duty: Duty) {
+        match self.setting.boot_time {
+            Some(time) if duty == Duty::Tick => {
+                let asm = &mut self.asm;
+                asm.load(Width::W8, R1, R10, frame::CONTEXT);
+                asm.load(Width::W8, R1, R1, 0);
+                asm.load(Width::W4, R3, R1, time.shift);
+                asm.load(Width::W8, R0, R1, time.shifted);
+                asm.register(Operation::ShiftRight, R0, R3);
+                for offset in [time.base, time.boot] {
+                    asm.load(Width::W8, R2, R1, offset);
+                    asm.register(Operation::Add, R0, R2);
+                }
+            }
+            // On a machine without a fast clock it costs as much as everything else together.
+            _ => self.asm.call(Helper::KtimeGetBootNs),
+        }
+        self.asm.store(Width::W8, R10, frame::NOW, R0);
     }
 
     fn copy(&mut self, variables: &[(usize, &Variable)]) {
@@ -416,13 +439,20 @@ impl Writer {
         };
         let widens = signed && value.ty.size() > size;
         match &value.fetch {
-            Fetch::Memory { .. } => {
-                self.address(value, fail);
-                self.asm.register(Operation::Move, R1, R10);
-                self.asm
-                    .immediate(Operation::Add, R1, frame::SCRATCH.into());
-                self.read(size as i32, 0, fail);
-                self.asm.load(width(size), R1, R10, frame::SCRATCH);
+            Fetch::Memory { base, offsets } => {
+                match offsets.as_slice() {
+                    [offset] if self.pointer(*base, *offset) => {
+                        self.asm.load(width(size), R1, R0, 0);
+                    }
+                    _ => {
+                        self.address(value, fail);
+                        self.asm.register(Operation::Move, R1, R10);
+                        self.asm
+                            .immediate(Operation::Add, R1, frame::SCRATCH.into());
+                        self.read(size as i32, 0, fail);
+                        self.asm.load(width(size), R1, R10, frame::SCRATCH);
+                    }
+                }
                 self.widen(R1, size, widens);
                 if matches!(value.found, Type::Scalar(found) if is_guarded(value, found)) {
                     self.guard(fail);
@@ -430,6 +460,28 @@ impl Writer {
             }
             Fetch::Sum { variable, offset } => self.sum(*variable, *offset, size, widens),
             Fetch::Uptime => self.asm.load(Width::W8, R1, R10, frame::NOW),
+        }
+    }
+
+    /// Leaves a pointer in R0 through which the program may load a number; false when it may
+    /// not, and has changed nothing.
+    fn pointer(&mut self, base: Base, offset: i32) -> bool {
+        match (base, self.setting.cast) {
+            (Base::Address(address), Some(cast)) => {
+                let address = address.wrapping_add_signed(offset.into());
+                self.asm.constant(R1, address);
+                self.asm
+                    .immediate(Operation::Move, R2, cast.word.cast_signed());
+                self.asm.call_function(cast.function);
+                true
+            }
+            (Base::Argument { number, typed }, _) if typed => {
+                self.asm.load(Width::W8, R0, R10, frame::CONTEXT);
+                self.asm.load(Width::W8, R0, R0, 8 * number);
+                self.asm.immediate(Operation::Add, R0, offset);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -441,12 +493,16 @@ impl Writer {
         let (last, pointers) = offsets.split_last().unwrap_or((&0, &[]));
         match base {
             Base::Address(address) => self.asm.constant(R9, *address),
-            Base::Argument(number) => {
+            Base::Argument { number, .. } => {
                 self.asm.load(Width::W8, R9, R10, frame::CONTEXT);
                 self.asm.load(Width::W8, R9, R9, 8 * number);
             }
         }
-        for offset in pointers {
+        for (n, offset) in pointers.iter().enumerate() {
+            if n == 0 && self.pointer(*base, *offset) {
+                self.asm.load(Width::W8, R9, R0, 0);
+                continue;
+            }
             self.asm.register(Operation::Move, R1, R10);
             self.asm
                 .immediate(Operation::Add, R1, frame::POINTER.into());
