@@ -312,7 +312,7 @@ pub const CHECKS: &[Check] = &[
     kernel(
         "kernel-soak",
         "nothing is torn and nothing lost under load",
-        kernel_test!("values::nothing_is_torn_and_nothing_lost_under_load"),
+        kernel_test!("soak::nothing_is_torn_and_nothing_lost_under_load"),
     ),
     kernel(
         "kernel-leak",

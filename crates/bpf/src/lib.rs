@@ -46,8 +46,7 @@
 //! While any CPU runs anything, one of them has the tick. While every CPU is idle no tick comes
 //! and the pages stand still, for seconds perhaps; the first CPU that wakes up brings them up to
 //! date before it runs anything else, since Linux updates its own clocks then
-//! (`tick_nohz_irq_enter`). So no program ever finds them older by that, except one that reads
-//! them on another machine's behalf: through a debugger or from a dump.
+//! (`tick_nohz_irq_enter`): no program on it sees how long they stood.
 //!
 //! # What it costs
 //! The tick's program, with all that Linux does around it, takes some 180 instructions without
