@@ -139,9 +139,9 @@ fn figures() {
     let mapping = publisher.mapping().unwrap();
     let pages = mapping.pages().unwrap();
     until_live(pages);
-    let place = layout.variables[1].offset;
+    let forks = pages.scalar::<u64>(layout.variables[1].offset).unwrap();
     let read = best(20, 10_000, || {
-        std::hint::black_box(load::<u64>(pages, std::hint::black_box(place)));
+        std::hint::black_box(u64::load(std::hint::black_box(forks)));
     });
     let sysinfo = best(20, 500, || {
         std::hint::black_box(rustix::system::sysinfo());
