@@ -10,7 +10,7 @@ use crate::hook::Hook;
 use crate::kallsyms::Symbols;
 use crate::named::{self, UPTIME};
 use reached::Reached;
-pub(crate) use shortcut::{BootTime, Cast as TypeCast};
+pub(crate) use shortcut::{BootTime, TypeCast};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use vdsokit_vvar::layout::Type;

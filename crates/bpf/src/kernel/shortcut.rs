@@ -1,5 +1,5 @@
 //! Where a program can load a value with one instruction, instead of asking the kernel to read
-//! it safely: a twentieth of the work.
+//! it safely, which takes some eighty.
 
 use super::{Base, Expression, Fetch, Kernel, Reached};
 use crate::btf::{Kind, TypeId};
@@ -13,7 +13,7 @@ use crate::hook::Hook;
 /// kernel/bpf/verifier.c). So it is for addresses that have been read the safe way before, and
 /// don't go: the kernel's own variables.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Cast {
+pub(crate) struct TypeCast {
     /// `bpf_rdonly_cast`.
     pub(crate) function: TypeId,
     /// A structure of one 8-byte number, of which a program may also load a part.
@@ -43,12 +43,12 @@ const BOOT_TIME: [&str; 4] = [
 
 impl Kernel {
     /// Nothing before Linux 6.2.
-    pub(crate) fn cast_for_programs(&self) -> Option<Cast> {
+    pub(crate) fn cast_for_programs(&self) -> Option<TypeCast> {
         let is_function = |kind| matches!(kind, Kind::Function(_));
         let word = self
             .btf
             .find("atomic64_t", |kind| matches!(kind, Kind::Alias(_)))?;
-        Some(Cast {
+        Some(TypeCast {
             function: self.btf.find("bpf_rdonly_cast", is_function)?,
             word: self.btf.plain(word),
         })
