@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
@@ -361,6 +361,10 @@ fn detached_the_kernel_goes_on() {
     assert!(published["variables"][0]["value"].as_u64() > Some(0));
     let shown = good(vdso().arg("ls").arg(&path));
     assert!(shown.contains("nobody copies them to the file"), "{shown}");
+    // As distributions mount it.
+    let bpf = Path::new("/sys/fs/bpf");
+    let usual = fs::metadata(bpf).unwrap().permissions();
+    fs::set_permissions(bpf, fs::Permissions::from_mode(0o700)).unwrap();
     let output = vdso().arg("get").arg(&path).uid(NOBODY).output().unwrap();
     let said = text(&output.stderr);
     println!("{said}");
@@ -378,6 +382,7 @@ fn detached_the_kernel_goes_on() {
     assert_eq!(published["kernel"]["map"], Value::Null);
     let shown = good(vdso().arg("ls").arg(&path).uid(NOBODY));
     assert!(shown.contains("nobody copies its values"), "{shown}");
+    fs::set_permissions(bpf, usual).unwrap();
 
     // Somebody relays, and is killed: the kernel doesn't notice.
     let mut relay = Server::start(&["--every", "2ms"], &path);
