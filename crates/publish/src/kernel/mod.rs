@@ -15,6 +15,10 @@
 //! | --- | --- | --- |
 //! | [`Vdso::of_kernel`](crate::Vdso::of_kernel), a program with the vDSO delivered at exec | the map | a tick at most; exact after the events that a variable names |
 //! | whoever loads the file | the file's own pages, to which a [`Relay`] copies the map's | the time between two copies more |
+//! | whoever loads a [clock's](start_clock) file | the kernel's own vDSO, where it is sent | not at all |
+//!
+//! After [`Started::detach`] nobody copies: the file says *never published* until somebody
+//! relays, and [`describe`] says who publishes all the same.
 //!
 //! To open the map takes permission to reach its directory; Linux mounts the BPF file system
 //! for root alone. To read what others have mapped takes nothing.
