@@ -100,7 +100,7 @@ const BOOTS: usize = 3;
 struct Boot<'table> {
     kernel: Kernel,
     command_line: &'table str,
-    processor: &'table str,
+    processor: checks::Processor,
     checks: Vec<&'table Check>,
 }
 

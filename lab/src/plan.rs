@@ -19,6 +19,10 @@ pub const PORT: &str = "/dev/ttyS1";
 /// (Documentation/admin-guide/kernel-parameters.rst).
 pub const VARIABLES: &[&str] = &["SOAK_SECONDS", "ROUNDS"];
 
+/// The variable that says how many nanoseconds an instruction takes, on a processor whose time
+/// is the number of instructions.
+pub const PACE: &str = "INSTRUCTION_NS";
+
 /// A check as the guest runs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {

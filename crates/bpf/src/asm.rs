@@ -90,6 +90,9 @@ mod pseudo {
     pub(super) const BTF_ID: u8 = 3;
 }
 
+/// The "source register" of a call that BTF names, instead of a helper's number.
+const BY_TYPE: u8 = 2;
+
 /// Atomic operations, in the immediate.
 mod atomic {
     pub(super) const ADD: i32 = 0;
@@ -189,6 +192,12 @@ impl Assembler {
 
     pub(crate) fn call(&mut self, helper: Helper) {
         self.emit(class::CALL, Register::R0, 0, 0, helper as i32);
+    }
+
+    /// Calls a function of the kernel's that is open to programs, by its number in BTF.
+    pub(crate) fn call_function(&mut self, function: TypeId) {
+        let number = function.cast_signed();
+        self.emit(class::CALL, Register::R0, BY_TYPE, 0, number);
     }
 
     /// Returns 0, the only thing that these programs may return.

@@ -1,6 +1,7 @@
 //! The running kernel: its types, its symbols, and what an expression means in it.
 
 mod reached;
+mod shortcut;
 
 use crate::Error;
 use crate::btf::{Btf, Kind, TypeId};
@@ -9,6 +10,7 @@ use crate::hook::Hook;
 use crate::kallsyms::Symbols;
 use crate::named::{self, UPTIME};
 use reached::Reached;
+pub(crate) use shortcut::{BootTime, TypeCast};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use vdsokit_vvar::layout::Type;
@@ -70,7 +72,12 @@ pub(crate) enum Fetch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Base {
     Address(u64),
-    Argument(i16),
+    /// An argument of the hook's. When it is `typed`, the one offset leads to a number that the
+    /// kernel's own type of it has there, so that the verifier lets a program load it.
+    Argument {
+        number: i16,
+        typed: bool,
+    },
 }
 
 /// A variable that the kernel has, for a list.
@@ -367,8 +374,9 @@ impl Kernel {
         hook: &Hook,
     ) -> Result<Value, Error> {
         let root = self.parameter(expression, number, hook)?;
-        let slot = i16::try_from(number).map_err(|_| fewer(expression, hook))?;
-        self.memory(expression, Base::Argument(slot), root)
+        let number = i16::try_from(number).map_err(|_| fewer(expression, hook))?;
+        let typed = expression.cast.is_none() && self.is_number_within(expression, &root);
+        self.memory(expression, Base::Argument { number, typed }, root)
     }
 
     /// What an argument of the hook's points to.

@@ -102,7 +102,7 @@ pub const NAMED: &[Named] = &[
         name: "uptime",
         expression: UPTIME,
         unit: "ns",
-        doc: "CLOCK_BOOTTIME at the tick: the first number in /proc/uptime",
+        doc: "CLOCK_BOOTTIME as the tick finds it: the first number in /proc/uptime",
     },
     Named {
         name: "release",

@@ -9,6 +9,8 @@
 //!   then the sequence number.
 //! - A value that can't be read whole is not stored; the old one stays, and a count
 //!   of failures goes up.
+//! - Numbers at fixed addresses are read so once, before anything is attached, and loaded by one
+//!   instruction from then on, where the kernel has [a way](crate::kernel) to that.
 //! - A number of 8 bytes that looks like an address of the kernel's is not stored.
 //!
 //! # Order
@@ -30,20 +32,20 @@
 //! BPF itself skip a run, because the program was interrupted by its own event on that
 //! CPU, the next event or tick makes up for it.
 
+mod fetch;
 mod timeline;
 
 pub use timeline::Timeline;
 
 use crate::Error;
 use crate::asm::{Assembler, Helper, Label, Operation, Register, When, Width};
-use crate::btf::TypeId;
 use crate::hook::Hook;
-use crate::kernel::{Base, Fetch, Guard, Value};
-use Register::{R0, R1, R2, R3, R6, R7, R8, R9, R10};
+use crate::kernel::{Base, BootTime, Fetch, TypeCast, Value};
+use Register::{R0, R1, R2, R3, R6, R7, R10};
+use fetch::{is_guarded, width};
 use vdsokit_vvar::header::{self, State};
 use vdsokit_vvar::latch;
 use vdsokit_vvar::layout::Type;
-use vdsokit_vvar::scalar::ScalarType;
 
 /// A variable in the pages, and what the kernel has for it.
 #[derive(Debug, Clone)]
@@ -104,7 +106,7 @@ impl Variable {
     /// Whether an argument of the hook is needed to read it.
     pub(crate) fn needs_argument(&self) -> bool {
         let argument = |fetch: &Fetch| match fetch {
-            Fetch::Memory { base, .. } => matches!(base, Base::Argument(_)),
+            Fetch::Memory { base, .. } => matches!(base, Base::Argument { .. }),
             Fetch::Sum { .. } | Fetch::Uptime => false,
         };
         self.values().any(|value| argument(&value.fetch))
@@ -180,6 +182,11 @@ pub(crate) struct Setting {
     /// An upper bound of the CPUs' numbers.
     pub(crate) cpus: i32,
     pub(crate) machine: Machine,
+    /// How variables of the kernel's are loaded that have been read safely before; none is
+    /// always to read them so.
+    pub(crate) cast: Option<TypeCast>,
+    /// How the tick knows the time without reading a clock.
+    pub(crate) boot_time: Option<BootTime>,
 }
 
 /// What surrounds the copying.
@@ -251,10 +258,7 @@ impl Writer {
         self.asm
             .jump_if(R2, When::Equal, State::Retired as i32, end);
         if duty == Duty::Tick || variables.iter().any(|(_, variable)| variable.is_clock()) {
-            // Once for all: on a machine without a fast clock it costs as much as
-            // everything else together.
-            self.asm.call(Helper::KtimeGetBootNs);
-            self.asm.store(Width::W8, R10, frame::NOW, R0);
+            self.now(duty);
         }
         match duty {
             Duty::Prime => self.copy(variables),
@@ -266,6 +270,27 @@ impl Writer {
         }
         self.asm.place(end);
         self.asm.exit();
+    }
+
+    /// Leaves CLOCK_BOOTTIME in the frame, once for all variables.
+    fn now(&mut self, duty: Duty) {
+        match self.setting.boot_time {
+            Some(time) if duty == Duty::Tick => {
+                let asm = &mut self.asm;
+                asm.load(Width::W8, R1, R10, frame::CONTEXT);
+                asm.load(Width::W8, R1, R1, 0);
+                asm.load(Width::W4, R3, R1, time.shift);
+                asm.load(Width::W8, R0, R1, time.shifted);
+                asm.register(Operation::ShiftRight, R0, R3);
+                for offset in [time.base, time.boot] {
+                    asm.load(Width::W8, R2, R1, offset);
+                    asm.register(Operation::Add, R0, R2);
+                }
+            }
+            // On a machine without a fast clock it costs as much as everything else together.
+            _ => self.asm.call(Helper::KtimeGetBootNs),
+        }
+        self.asm.store(Width::W8, R10, frame::NOW, R0);
     }
 
     fn copy(&mut self, variables: &[(usize, &Variable)]) {
@@ -407,104 +432,6 @@ impl Writer {
         }
     }
 
-    /// Leaves a scalar's bits, as wide as it is in the pages, in R1.
-    fn number(&mut self, value: &Value, fail: Label) {
-        let (size, signed) = match value.found {
-            Type::Scalar(scalar) => (scalar.size(), scalar.is_signed()),
-            // Only a scalar agrees with a scalar.
-            Type::Array(..) | Type::Text(_) => (8, false),
-        };
-        let widens = signed && value.ty.size() > size;
-        match &value.fetch {
-            Fetch::Memory { .. } => {
-                self.address(value, fail);
-                self.asm.register(Operation::Move, R1, R10);
-                self.asm
-                    .immediate(Operation::Add, R1, frame::SCRATCH.into());
-                self.read(size as i32, 0, fail);
-                self.asm.load(width(size), R1, R10, frame::SCRATCH);
-                self.widen(R1, size, widens);
-                if matches!(value.found, Type::Scalar(found) if is_guarded(value, found)) {
-                    self.guard(fail);
-                }
-            }
-            Fetch::Sum { variable, offset } => self.sum(*variable, *offset, size, widens),
-            Fetch::Uptime => self.asm.load(Width::W8, R1, R10, frame::NOW),
-        }
-    }
-
-    /// Leaves a value's address in R9.
-    fn address(&mut self, value: &Value, fail: Label) {
-        let Fetch::Memory { base, offsets } = &value.fetch else {
-            return;
-        };
-        let (last, pointers) = offsets.split_last().unwrap_or((&0, &[]));
-        match base {
-            Base::Address(address) => self.asm.constant(R9, *address),
-            Base::Argument(number) => {
-                self.asm.load(Width::W8, R9, R10, frame::CONTEXT);
-                self.asm.load(Width::W8, R9, R9, 8 * number);
-            }
-        }
-        for offset in pointers {
-            self.asm.register(Operation::Move, R1, R10);
-            self.asm
-                .immediate(Operation::Add, R1, frame::POINTER.into());
-            self.read(8, *offset, fail);
-            self.asm.load(Width::W8, R9, R10, frame::POINTER);
-        }
-        self.asm.immediate(Operation::Add, R9, *last);
-    }
-
-    /// Reads `size` bytes at R9 + `offset` to where R1 points.
-    fn read(&mut self, size: i32, offset: i32, fail: Label) {
-        self.asm.immediate(Operation::Move, R2, size);
-        self.asm.register(Operation::Move, R3, R9);
-        self.asm.immediate(Operation::Add, R3, offset);
-        self.asm.call(Helper::ProbeReadKernel);
-        self.asm.jump_if(R0, When::NotEqual, 0, fail);
-    }
-
-    /// Adds up what all CPUs have, modulo 2^64: a number that one CPU counts up and
-    /// another down is right only as a sum.
-    fn sum(&mut self, variable: TypeId, offset: i16, size: usize, widens: bool) {
-        let (turn, done) = (self.asm.label(), self.asm.label());
-        self.asm.immediate(Operation::Move, R8, 0);
-        self.asm.immediate(Operation::Move, R9, 0);
-        self.asm.place(turn);
-        self.asm.variable(R1, variable);
-        self.asm.register(Operation::Move, R2, R9);
-        self.asm.call(Helper::PerCpuPtr);
-        // Null: there is no such CPU.
-        self.asm.jump_if(R0, When::Equal, 0, done);
-        self.asm.load(width(size), R1, R0, offset);
-        self.widen(R1, size, widens);
-        self.asm.register(Operation::Add, R8, R1);
-        self.asm.immediate(Operation::Add, R9, 1);
-        self.asm.jump_if(R9, When::Below, self.setting.cpus, turn);
-        self.asm.place(done);
-        self.asm.register(Operation::Move, R1, R8);
-    }
-
-    fn widen(&mut self, register: Register, size: usize, signed: bool) {
-        if signed {
-            let bits = 64 - 8 * size as i32;
-            self.asm.immediate(Operation::ShiftLeft, register, bits);
-            self.asm
-                .immediate(Operation::ShiftRightSigned, register, bits);
-        }
-    }
-
-    /// Fails when R1 is in the kernel's half of the address space: no count of
-    /// anything comes near 2^64. With five levels of page tables an address has 57
-    /// bits, so its upper 8 are all ones; with four, its upper 17 are
-    /// (Documentation/arch/x86/x86_64/mm.rst).
-    fn guard(&mut self, fail: Label) {
-        self.asm.register(Operation::Move, R2, R1);
-        self.asm.immediate(Operation::ShiftRightSigned, R2, 56);
-        self.asm.jump_if(R2, When::Equal, -1, fail);
-    }
-
     /// Orders all stores before against all after, where the machine doesn't.
     /// Changes R2.
     fn barrier(&mut self) {
@@ -518,24 +445,5 @@ impl Writer {
     fn pages(&mut self, to: Register, offset: usize) {
         // `Variable::fits` has seen to it that offsets are those of a map.
         self.asm.map_value(to, self.setting.pages, offset as u32);
-    }
-}
-
-/// Whether numbers of this type might be addresses.
-fn is_guarded(value: &Value, scalar: ScalarType) -> bool {
-    let number = scalar.size() == 8 && !scalar.is_float();
-    match value.guard {
-        Guard::Off => false,
-        Guard::Unsigned => number && !scalar.is_signed(),
-        Guard::All => number,
-    }
-}
-
-fn width(size: usize) -> Width {
-    match size {
-        1 => Width::W1,
-        2 => Width::W2,
-        4 => Width::W4,
-        _ => Width::W8,
     }
 }

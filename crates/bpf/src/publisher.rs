@@ -90,7 +90,8 @@ impl Publisher {
         let locks = 8 * variables.len();
         let control_size = locks + LOCK_SIZE as usize * groups.len();
         let pages = create(image.len().next_multiple_of(PAGE_SIZE))?;
-        let control = create(control_size.next_multiple_of(PAGE_SIZE))?;
+        // Nobody's counts have a page too.
+        let control = create(control_size.max(1).next_multiple_of(PAGE_SIZE))?;
         let ending = load(&program::retire(pages.as_raw_fd())?, Attach::ByHand)?;
         let mut publisher = Self {
             pages,
@@ -108,8 +109,14 @@ impl Publisher {
             control: publisher.control.as_raw_fd(),
             cpus: possible_cpus()?,
             machine,
+            cast: None,
+            boot_time: kernel.boot_time(),
         };
         publisher.prime(setting, variables)?;
+        let setting = Setting {
+            cast: kernel.cast_for_programs(),
+            ..setting
+        };
         for (n, group) in groups.iter().enumerate() {
             let events = group.events;
             let lock = u32::try_from(locks).map_err(|_| Error::TooMuch)? + LOCK_SIZE * n as u32;

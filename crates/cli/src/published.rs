@@ -7,7 +7,9 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use vdsokit_build::{Architecture, Declaration, image};
-use vdsokit_publish::{Dynamic, Number, Status, Vdso, clock, place, system};
+use vdsokit_deliver::Object;
+use vdsokit_publish::kernel::{self, Description};
+use vdsokit_publish::{Condition, Dynamic, Number, Status, Vdso, clock, place, system};
 
 /// The name of the built-in declaration.
 pub(crate) const SYSTEM: &str = "system";
@@ -57,6 +59,39 @@ pub(crate) fn open(path: &Path) -> Result<Vdso> {
     match Vdso::of_kernel(path)? {
         Some(vdso) => Ok(vdso),
         None => Ok(Vdso::open(path)?),
+    }
+}
+
+/// For delivery: the vDSO at a path; with the pages that the kernel fills, where it does and
+/// they can be reached.
+pub(crate) fn object(path: &Path) -> Result<Object> {
+    let object = Object::open(path)?;
+    let Some(map) = kernel::open(path) else {
+        return Ok(object);
+    };
+    let fd = map.map().try_clone_to_owned().into_diagnostic()?;
+    Ok(object.with_map(fd, map.size() as u64)?)
+}
+
+/// The kernel as a publisher, as JSON.
+pub(crate) fn kernel(kernel: &Description) -> Value {
+    json!({"directory": kernel.directory, "map": kernel.map, "hooks": kernel.hooks})
+}
+
+/// What a reader has to know of a vDSO that is not live; none when it is.
+pub(crate) fn warning(vdso: &Vdso) -> Option<String> {
+    let status = vdso.status();
+    let path = vdso.path().display();
+    let kernel = kernel::describe(vdso.path());
+    match (status.condition, kernel) {
+        (Condition::Live, _) => None,
+        // Were the map in reach, these would be its pages.
+        (_, Some(kernel)) if kernel.map.is_none() => Some(format!(
+            "{path}: {status} in this file. The kernel publishes in {}, which this process can't \
+             reach: `vdso serve {path}` copies from there to the file, for everybody",
+            kernel.directory.display()
+        )),
+        _ => Some(format!("{path}: {status}")),
     }
 }
 
@@ -151,11 +186,15 @@ pub(crate) fn snapshot(vdso: &Vdso, names: &[String]) -> Result<Value> {
     for (name, found) in values_of(vdso, names)? {
         values.insert(name, value(&found));
     }
-    Ok(json!({
+    let mut all = json!({
         "file": vdso.path(),
         "status": status(&vdso.status()),
         "values": values,
-    }))
+    });
+    if let Some(description) = kernel::describe(vdso.path()) {
+        all["kernel"] = kernel(&description);
+    }
+    Ok(all)
 }
 
 /// The variables and fields named, or all variables, with their values.

@@ -8,7 +8,6 @@ use vdsokit_clock::Clock;
 use vdsokit_clock::page::READS;
 use vdsokit_deliver::{Event, Object};
 use vdsokit_publish::clock::{Reader, is_machine_time};
-use vdsokit_publish::{Condition, Vdso};
 use vdsokit_time::{Change, IMAGE, Name, Reading, Time, text};
 
 use crate::published::{self, CLOCK};
@@ -122,17 +121,13 @@ fn published_clock(file: &Path) -> Result<Object> {
         ));
     }
     let path = published::path(file)?;
-    let vdso = Vdso::open(&path)?;
+    let vdso = published::open(&path)?;
     // Whether it is a clock's.
     Reader::new(&vdso, Clock::Monotonic)?;
-    let status = vdso.status();
-    if status.condition != Condition::Live {
-        eprintln!(
-            "vdso: {}: {status}: programs ask the kernel until somebody publishes it",
-            path.display()
-        );
+    if let Some(warning) = published::warning(&vdso) {
+        eprintln!("vdso: {warning}. Programs ask the kernel until then");
     }
-    Ok(Object::open(&path)?)
+    published::object(&path)
 }
 
 /// What is worth a line on standard error.

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
@@ -19,7 +19,7 @@ use vdsokit_bpf::btf::{Btf, Kind, TypeId};
 use vdsokit_bpf::sys;
 use vdsokit_clock::page::{record_name, source_name};
 use vdsokit_clock::{Clock, Record, Source};
-use vdsokit_publish::{Condition, Publisher, Vdso, kernel};
+use vdsokit_publish::{Condition, Publisher, Vdso};
 
 const NOBODY: u32 = 65_534;
 
@@ -45,6 +45,11 @@ fn complaint(output: &Output) -> String {
     println!("{said}");
     assert_eq!(output.status.code(), Some(1));
     said.replace(|c: char| c.is_whitespace() || c == '│', "")
+}
+
+/// A text in one line, however it is wrapped.
+fn one_line(shown: &str) -> String {
+    shown.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn good(command: &mut Command) -> String {
@@ -94,11 +99,11 @@ impl Server {
             true => command.arg("--at").arg(path),
             false => command.arg(path),
         };
-        let mut child = command
-            .arg("--json")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::of(command.arg("--json"))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let events = BufReader::new(child.stdout.take().unwrap());
         let mut server = Self {
             child,
@@ -351,8 +356,44 @@ fn detached_the_kernel_goes_on() {
         assert_eq!(status.condition, Condition::Live);
     };
     moves();
-    // Nobody has put a value into the file.
+    // Nobody has put a value into the file, and everybody is told where they are.
     assert_eq!(file(&path).status().condition, Condition::NeverPublished);
+    let shown = json(vdso().arg("ls").arg(&path).arg("--json"));
+    let published = &shown["images"][0]["published"];
+    assert_eq!(published["state"], "live", "{published}");
+    assert_eq!(published["kernel"]["direct"], true, "{published}");
+    assert_eq!(published["kernel"]["relayed"], false, "{published}");
+    assert!(published["variables"][0]["value"].as_u64() > Some(0));
+    let shown = good(vdso().arg("ls").arg(&path));
+    assert!(
+        one_line(&shown).contains("nobody copies them to the file"),
+        "{shown}"
+    );
+    // As distributions mount it.
+    let bpf = Path::new("/sys/fs/bpf");
+    let usual = fs::metadata(bpf).unwrap().permissions();
+    fs::set_permissions(bpf, fs::Permissions::from_mode(0o700)).unwrap();
+    let output = vdso().arg("get").arg(&path).uid(NOBODY).output().unwrap();
+    let said = text(&output.stderr);
+    println!("{said}");
+    for what in [
+        "never published in this file",
+        "/sys/fs/bpf/",
+        "`vdso serve",
+    ] {
+        assert!(said.contains(what), "{what}: {said}");
+    }
+    let mut list = vdso();
+    let shown = json(list.arg("ls").arg(&path).arg("--json").uid(NOBODY));
+    let published = &shown["images"][0]["published"];
+    assert_eq!(published["state"], "never published", "{published}");
+    assert_eq!(published["kernel"]["map"], Value::Null);
+    let shown = good(vdso().arg("ls").arg(&path).uid(NOBODY));
+    assert!(
+        one_line(&shown).contains("nobody copies its values to the file"),
+        "{shown}"
+    );
+    fs::set_permissions(bpf, usual).unwrap();
 
     // Somebody relays, and is killed: the kernel doesn't notice.
     let mut relay = Server::start(&["--every", "2ms"], &path);
@@ -619,10 +660,20 @@ fn as_linux_does([last, mult, shift, sec, nsec]: [u64; 5], ticks: u64) -> i128 {
 #[test]
 #[ignore = "runs in the lab: cargo xtask vm kernel-clock"]
 fn the_clock_is_the_kernels_to_the_nanosecond() {
-    let kernel = kernel::Kernel::running().unwrap();
+    let before = sys::objects().unwrap();
     let path = place("clock").join("libclock.so.1");
-    let started = kernel::start_clock(&kernel, vdsokit_time::IMAGE).unwrap();
-    started.detach(&path).unwrap();
+    let clock = |more: &[&str]| {
+        let mut command = vdso();
+        command.args(["serve", "clock", "--source", "timekeeper", "--json"]);
+        command.args(more).arg("--at").arg(&path);
+        command
+    };
+    let said = complaint(&clock(&[]).uid(NOBODY).output().unwrap());
+    for what in ["CAP_BPF", "CAP_PERFMON"] {
+        assert!(said.contains(what), "{what}: {said}");
+    }
+    let mut server = Server::of(&mut clock(&[]));
+    assert_eq!(server.live["source"], "timekeeper");
     let map = Vdso::of_kernel(&path).unwrap().unwrap();
     until(|| map.status().condition == Condition::Live);
     let own = OwnVdso::new();
@@ -702,16 +753,87 @@ fn the_clock_is_the_kernels_to_the_nanosecond() {
     }
     println!("{answered} of 10000 readings lie between two of the kernel's");
     assert!(answered > 9_000);
-    // A program on it, by exec.
-    let date = good(
-        vdso()
-            .arg("run")
-            .arg("--object")
-            .arg(&path)
-            .args(["--", "date", "+%s"]),
+
+    // A program on it, and who loads the file.
+    let mut inside = vdso();
+    let given = format!("--clock={}", path.display());
+    inside.args(["run", &given, "--"]).arg("/bin/kernel_lab");
+    inside.args([
+        "--ignored",
+        "--exact",
+        "--nocapture",
+        "on_the_kernels_clock",
+    ]);
+    print!("{}", good(&mut inside));
+    let shown = json(vdso().arg("ls").arg(&path).arg("--json"));
+    let published = &shown["images"][0]["published"];
+    assert_eq!(published["kernel"]["map"], server.live["kernel"]["map"]);
+    assert_eq!(published["clocks"][0]["source"], "kernel");
+    let shown = good(vdso().arg("ls").arg(&path));
+    assert!(
+        one_line(&shown).contains("source: the kernel's timekeeper"),
+        "{shown}"
     );
-    assert!(date.trim_end().parse::<u64>().unwrap() > 0);
+
+    assert_eq!(server.stop(Signal::TERM), Some(0));
+    assert_eq!(server.event()["why"], "stopped");
+    assert_eq!(map.status().condition, Condition::Retired);
+    // And left to the kernel.
+    let detached = json(&mut clock(&["--detach"]));
+    assert_eq!(detached["event"], "detached");
+    print!("{}", good(&mut inside));
     good(vdso().arg("retire").arg(&path));
+    drop((map, words));
+    until_freed(before);
+}
+
+/// A program under `vdso run --clock`: what the image in the kernel's place says lies between
+/// two readings of the kernel's own vDSO, which is in the process still, to the nanosecond.
+#[test]
+#[ignore = "run by another test, under `vdso run --clock`"]
+fn on_the_kernels_clock() {
+    assert!(vdsokit_publish::clock::is_delivered());
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    assert!(maps.contains("bpf-map"), "{maps}");
+    let own = OwnVdso::new();
+    let now = || {
+        // SAFETY: every x86-64 CPU has a counter, and this one may be read: the kernel's own
+        // vDSO does. The fences keep it between what comes before and after.
+        unsafe {
+            std::arch::x86_64::_mm_lfence();
+            let ticks = std::arch::x86_64::_rdtsc();
+            std::arch::x86_64::_mm_lfence();
+            ticks
+        }
+    };
+    let ids = [
+        (Clock::Monotonic, rustix::time::ClockId::Monotonic),
+        (Clock::Realtime, rustix::time::ClockId::Realtime),
+        (Clock::Boottime, rustix::time::ClockId::Boottime),
+        (Clock::MonotonicRaw, rustix::time::ClockId::MonotonicRaw),
+    ];
+    for (clock, id) in ids {
+        let (mut compared, mut turns) = (0_u32, 0_u32);
+        while compared < 1_000 {
+            turns += 1;
+            let first = own.coefficients(clock);
+            let before = now();
+            let time = rustix::time::clock_gettime(id);
+            let after = now();
+            // An update in between is another clock.
+            if first != own.coefficients(clock) {
+                continue;
+            }
+            let ours = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
+            let (before, after) = (as_linux_does(first, before), as_linux_does(first, after));
+            assert!(
+                before <= ours && ours <= after,
+                "{clock:?}: {before} {ours} {after}"
+            );
+            compared += 1;
+        }
+        println!("{clock:?}: {compared} readings in {turns} turns lie between two of the kernel's");
+    }
 }
 
 /// The least time of a call in several rounds.
@@ -746,8 +868,8 @@ fn what_a_read_costs_and_how_late_a_relay_is() {
         file(&theirs).var::<u64>("forks").unwrap(),
     );
     let relayed = file(&path).var::<u64>("forks").unwrap();
-    let (turns, mut kernel, mut other) = (20_000, f64::INFINITY, f64::INFINITY);
-    // In turns, so that whatever the host does meanwhile befalls both.
+    // Short enough for most of them to lie between two ticks.
+    let (turns, mut kernel, mut other) = (5_000, f64::INFINITY, f64::INFINITY);
     for _ in 0..20 {
         let read = |var: &vdsokit_publish::Var<u64>| {
             best(1, turns, || {
@@ -757,11 +879,11 @@ fn what_a_read_costs_and_how_late_a_relay_is() {
         kernel = kernel.min(read(&of_kernel));
         other = other.min(read(&of_process));
     }
-    let sysinfo = best(5, 1_000, || {
+    let sysinfo = best(20, 100, || {
         std::hint::black_box(rustix::system::sysinfo());
     });
     let read = |path: &'static str| {
-        best(5, 50, || {
+        best(20, 10, || {
             std::hint::black_box(fs::read(path).unwrap());
         })
     };
@@ -778,7 +900,8 @@ fn what_a_read_costs_and_how_late_a_relay_is() {
         thread.join().unwrap();
     }
     late.sort();
-    println!("| what | ns | in reads of a kernel variable |");
+    let pace: f64 = std::env::var("INSTRUCTION_NS").unwrap().parse().unwrap();
+    println!("| what | instructions | in reads of a kernel variable |");
     println!("| --- | ---: | ---: |");
     for (what, time) in [
         ("read of a kernel variable", kernel),
@@ -787,7 +910,7 @@ fn what_a_read_costs_and_how_late_a_relay_is() {
         ("read of /proc/loadavg", loadavg),
         ("read of /proc/stat", stat),
     ] {
-        println!("| {what} | {time:.1} | {:.1} |", time / kernel);
+        println!("| {what} | {:.1} | {:.1} |", time / pace, time / kernel);
     }
     println!(
         "relay every {every:?}: a value is in the file after {:?} (median), {:?} (99 %), {:?} (max)",
@@ -795,8 +918,8 @@ fn what_a_read_costs_and_how_late_a_relay_is() {
         late[late.len() * 99 / 100],
         late[late.len() - 1],
     );
-    // The same instruction on the same kind of memory.
-    assert!(kernel < 2.0 * other, "{kernel} {other}");
+    // The same instructions on the same kind of memory, and here they are counted.
+    assert!(kernel <= other, "{kernel} {other}");
     drop(server);
     good(vdso().arg("retire").arg(&path));
 }

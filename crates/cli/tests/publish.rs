@@ -384,6 +384,9 @@ fn variables_of_the_kernel_that_cannot_be_are_refused() {
     let (status, said) = serve(&["--detach", declaration.to_str().unwrap()]);
     assert_eq!(status, Some(1));
     assert!(said.contains("onlythekernelgoeson"), "{said}");
+    let (status, said) = serve(&["clock", "--detach", "--at", at]);
+    assert_eq!(status, Some(1));
+    assert!(said.contains("`--sourcetimekeeper`"), "{said}");
     for usage in [
         &[][..],
         &["--on", "sched_process_fork", "x.toml"],

@@ -104,7 +104,10 @@ fn run(task: &Task, port: &Port) -> io::Result<Verdict> {
         .args(&task.command[1..])
         .env_clear()
         .envs([("PATH", "/bin"), ("HOME", "/tmp"), ("RUST_BACKTRACE", "1")])
-        .envs(std::env::vars().filter(|(name, _)| plan::VARIABLES.contains(&name.as_str())))
+        .envs(
+            std::env::vars()
+                .filter(|(name, _)| name == plan::PACE || plan::VARIABLES.contains(&name.as_str())),
+        )
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer);

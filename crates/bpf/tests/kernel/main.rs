@@ -2,13 +2,15 @@
 //! The table of checks in lab/src/checks.rs names each of these tests.
 #![allow(
     unsafe_code,
-    reason = "the tests try what must be refused: mapping the pages for writing"
+    reason = "the tests try what must be refused, mapping the pages for writing, and call what \
+              has no safe wrapper"
 )]
 
 mod access;
 mod figures;
 mod life;
 mod refusals;
+mod soak;
 mod values;
 
 use std::sync::OnceLock;

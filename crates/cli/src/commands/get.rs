@@ -4,7 +4,6 @@ use crate::published;
 use miette::Result;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use vdsokit_publish::Condition;
 
 /// Print values of a published vDSO
 ///
@@ -39,9 +38,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
     }
-    let status = vdso.status();
-    if status.condition != Condition::Live {
-        eprintln!("vdso: {}: {status}", vdso.path().display());
+    if let Some(warning) = published::warning(&vdso) {
+        eprintln!("vdso: {warning}");
     }
     Ok(ExitCode::SUCCESS)
 }

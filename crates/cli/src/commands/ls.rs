@@ -181,7 +181,8 @@ fn variables(published: &Published) -> String {
     let mut state = output::paragraph(&format!("vvar pages: {state}"), 2);
     if let Some(kernel) = &published.kernel {
         state.push('\n');
-        state.push_str(&output::paragraph(&source(kernel), 2));
+        let is_clock = !published.clocks.is_empty();
+        state.push_str(&output::paragraph(&source(kernel, is_clock), 2));
     }
     if !published.clocks.is_empty() {
         return format!("{state}\n\n{}", clocks(&published.clocks));
@@ -224,7 +225,7 @@ fn length(nanoseconds: u64) -> String {
 }
 
 /// Where values come from that the kernel publishes.
-fn source(kernel: &KernelView) -> String {
+fn source(kernel: &KernelView, is_clock: bool) -> String {
     let map = match kernel.map {
         Some(map) => format!("BPF map {map}"),
         None => "a BPF map out of reach".to_owned(),
@@ -234,8 +235,22 @@ fn source(kernel: &KernelView) -> String {
         hooks => format!(", filled at {}", hooks.join(", ")),
     };
     let kernel_itself = format!("{map}, {}{hooks}", kernel.directory.display());
+    let pages = format!("source: the kernel's own pages ({kernel_itself})");
     match (kernel.direct, kernel.behind) {
-        (true, _) => format!("source: the kernel's own pages ({kernel_itself})"),
+        // A clock's own pages, unpublished, send who loads the file to the kernel.
+        (true, _) if kernel.relayed || is_clock => pages,
+        (true, _) => format!(
+            "{pages}; nobody copies them to the file, whose own pages were never published: `vdso \
+             serve FILE` does"
+        ),
+        (false, _) if is_clock && kernel.relayed => format!(
+            "source: the kernel's timekeeper ({kernel_itself}) under `vdso run --clock`; who loads \
+             the file calls the kernel's own vDSO"
+        ),
+        (false, _) if !kernel.relayed => format!(
+            "source: the kernel ({kernel_itself}); nobody copies its values to the file: `vdso \
+             serve FILE` does"
+        ),
         (false, Some(behind)) => format!(
             "source: relayed from the kernel ({kernel_itself}), {:.1} ms behind",
             behind * 1e3

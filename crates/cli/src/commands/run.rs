@@ -1,13 +1,14 @@
 //! `vdso run`: a program, unchanged, on a vDSO of ours.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use miette::{IntoDiagnostic, Result};
+use miette::Result;
 use vdsokit_clock::Clock;
 use vdsokit_deliver::{Delivery, Object, Timestamp};
 
+use crate::published::object;
 use crate::virtual_time::{CLOCKS, Options, say};
 
 /// Run a program, unchanged, at another time
@@ -65,17 +66,6 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     ExitCode::from(status)
 }
 
-/// The vDSO at a path; with the pages that the kernel fills, where it does and they can be
-/// reached.
-fn object_of(path: &Path) -> Result<Object> {
-    let object = Object::open(path)?;
-    let Some(map) = vdsokit_publish::kernel::open(path) else {
-        return Ok(object);
-    };
-    let fd = map.map().try_clone_to_owned().into_diagnostic()?;
-    Ok(object.with_map(fd, map.size() as u64)?)
-}
-
 fn delivery(arguments: &Arguments) -> Result<Delivery> {
     let (time, clock) = arguments.time.make(arguments.name.as_deref())?;
     let object = match arguments.object.is_empty() {
@@ -83,7 +73,7 @@ fn delivery(arguments: &Arguments) -> Result<Delivery> {
         false => {
             let others = arguments.object.iter().map(|path| {
                 let why = || format!("{} can't be put into the program", path.display());
-                object_of(path).map_err(|error| error.wrap_err(why()))
+                object(path).map_err(|error| error.wrap_err(why()))
             });
             let all: Result<Vec<Object>> = std::iter::once(Ok(clock)).chain(others).collect();
             Object::join(all?)?

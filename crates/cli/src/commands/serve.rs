@@ -97,13 +97,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     #[cfg(target_arch = "x86_64")]
     if arguments.file.as_deref().is_some_and(serve_clock::is_clock) {
-        if arguments.stdin || arguments.detach {
-            return Err(miette!(
-                "the clock takes no values, and somebody has to keep it: no `--stdin`, no \
-                 `--detach`"
-            ));
+        if arguments.stdin {
+            return Err(miette!("the clock takes no values: no `--stdin`"));
         }
-        return serve_clock::run(arguments.source, arguments.at.as_deref(), arguments.json);
+        let at = arguments.at.as_deref();
+        return serve_clock::run(arguments.source, at, arguments.detach, arguments.json);
     }
     if let Some(status) = kernel::run(arguments)? {
         return Ok(status);

@@ -1,16 +1,18 @@
 //! `vdso serve clock`: the machine's clock, published.
 
+use std::fmt::Write;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use miette::{Result, miette};
+use miette::{IntoDiagnostic, Result, miette};
 use serde_json::json;
 use vdsokit_look::call::Callee;
 use vdsokit_look::function::{Clock, Function, Route};
 use vdsokit_look::probe::{Served, probe};
 use vdsokit_publish::clock::{Counter, Kept, Untrusted, is_delivered, is_machine_time, serve};
+use vdsokit_publish::kernel::{self, Kernel, start_clock};
 use vdsokit_publish::serve::End;
 use vdsokit_publish::{Publisher, clock, place};
 
@@ -29,6 +31,9 @@ pub(crate) enum Source {
     Counter,
     /// System calls
     SystemCall,
+    /// The running kernel's own timekeeper, at each tick: with `vdso run --clock` programs tell
+    /// the same time as the kernel's vDSO, to the nanosecond. Privileged, as `vdso serve --kernel`
+    Timekeeper,
 }
 
 impl Source {
@@ -37,13 +42,23 @@ impl Source {
             Kept::Kernel => "kernel",
             Kept::SystemCall => "system-call",
             Kept::Counter(_) => "counter",
+            Kept::Timekeeper(_) => "timekeeper",
         }
     }
 
-    /// What this comes to on this machine, and why not the counter where it was tried.
-    fn choose(self) -> Result<(Kept, Option<Untrusted>)> {
+    /// What this comes to on this machine, and why not the counter where it was tried; all but
+    /// the timekeeper, which needs a file first.
+    fn choose(self, file: &Path) -> Result<(Publisher, Kept, Option<Untrusted>)> {
         let counter = || Counter::new(Default::default()).map(|one| Kept::Counter(Box::new(one)));
-        Ok(match self {
+        let (kept, why_not) = match self {
+            Self::Timekeeper => {
+                let started = start_clock(&Kernel::running()?, vdsokit_time::IMAGE)?;
+                let publisher = Publisher::create(file, vdsokit_time::IMAGE)?;
+                let kept = Kept::Timekeeper(Box::new(started.beside(&publisher)?));
+                // From here on nothing is done that only a privileged process may do.
+                kernel::drop_privileges().into_diagnostic()?;
+                return Ok((publisher, kept, None));
+            }
             Self::Kernel => (Kept::Kernel, None),
             Self::SystemCall => (Kept::SystemCall, None),
             Self::Counter => (counter()?, None),
@@ -52,7 +67,9 @@ impl Source {
                 Ok(kept) => (kept, None),
                 Err(why) => (Kept::Kernel, Some(why)),
             },
-        })
+        };
+        let publisher = Publisher::create(file, vdsokit_time::IMAGE)?;
+        Ok((publisher, kept, why_not))
     }
 }
 
@@ -67,41 +84,70 @@ pub(crate) fn is_clock(file: &Path) -> bool {
     file == Path::new(CLOCK) && !file.exists()
 }
 
-/// Publishes the clock in the file `at`, or in a place of this user's.
-pub(crate) fn run(source: Source, at: Option<&Path>, json: bool) -> Result<ExitCode> {
+/// Publishes the clock in the file `at`, or in a place of this user's; or leaves that to the
+/// kernel.
+pub(crate) fn run(source: Source, at: Option<&Path>, detach: bool, json: bool) -> Result<ExitCode> {
     if !is_machine_time() {
         return Err(miette!(
             help = "publish it outside; programs in here have the kernel's own clock",
             "this process lives in a time namespace of its own: its clocks are not the machine's"
         ));
     }
-    let stop = published::stop()?;
-    let (kept, why_not) = source.choose()?;
-    if let Some(why) = &why_not {
-        untrusted(json, why);
+    if detach && source != Source::Timekeeper {
+        return Err(miette!(
+            help = "with `--source timekeeper` the kernel does",
+            "somebody has to keep the clock: no `--detach`"
+        ));
     }
-    let path = match at {
+    let file = match at {
         Some(at) => at.to_owned(),
         None => place::make()?.join(clock::FILE),
     };
-    let publisher = Publisher::create(path, vdsokit_time::IMAGE)?;
+    if detach {
+        let started = start_clock(&Kernel::running()?, vdsokit_time::IMAGE)?;
+        let path = started.detach(&file)?;
+        say(event(json, "detached", &path, "timekeeper", None));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let stop = published::stop()?;
+    let (publisher, kept, why_not) = source.choose(&file)?;
+    if let Some(why) = &why_not {
+        untrusted(json, why);
+    }
     let path = publisher.path().to_owned();
-    let (pid, name) = (std::process::id(), Source::name(&kept));
-    say(match json {
-        true => {
-            json!({"event": "live", "file": path, "publisher": pid, "source": name}).to_string()
-        }
-        false => format!("live: {}, source {name}, publisher {pid}", path.display()),
-    });
+    let pid = std::process::id();
+    say(event(json, "live", &path, Source::name(&kept), Some(pid)));
     let end = serve(publisher, kept, stop.as_fd(), |why| untrusted(json, why))?;
     say(match json {
         true => json!({"event": "retired", "file": path, "why": end.to_string()}).to_string(),
         false => format!("retired: {}, {end}", path.display()),
     });
     Ok(match end {
-        End::Stopped | End::EndOfInput => ExitCode::SUCCESS,
-        End::Displaced | End::Retired => ExitCode::FAILURE,
+        End::Stopped | End::EndOfInput | End::Retired => ExitCode::SUCCESS,
+        End::Displaced => ExitCode::FAILURE,
     })
+}
+
+/// What is told of a clock, and of who publishes it.
+fn event(json: bool, what: &str, path: &Path, source: &str, publisher: Option<u32>) -> String {
+    let kernel = kernel::describe(path);
+    if json {
+        let mut event =
+            json!({"event": what, "file": path, "publisher": publisher, "source": source});
+        if let Some(kernel) = &kernel {
+            event["kernel"] = published::kernel(kernel);
+        }
+        return event.to_string();
+    }
+    let mut text = format!("{what}: {}, source {source}", path.display());
+    if let Some((map, directory)) = kernel.and_then(|kernel| Some((kernel.map?, kernel.directory)))
+    {
+        let _ = write!(text, " (BPF map {map}, {})", directory.display());
+    }
+    if let Some(publisher) = publisher {
+        let _ = write!(text, ", publisher {publisher}");
+    }
+    text
 }
 
 /// Readers get the kernel's time instead of the counter's.

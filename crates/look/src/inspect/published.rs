@@ -6,7 +6,7 @@ use std::time::Duration;
 use vdsokit_clock::Source;
 use vdsokit_elf::Image;
 use vdsokit_publish::clock::{self, View};
-use vdsokit_publish::{Dynamic, Status, Vdso, kernel, type_of};
+use vdsokit_publish::{Condition, Dynamic, Status, Vdso, kernel, type_of};
 use vdsokit_vvar::directory::Directory;
 use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_NAME};
 
@@ -44,8 +44,11 @@ pub struct KernelView {
     pub map: Option<u32>,
     /// When it copies values.
     pub hooks: Vec<String>,
-    /// Whether these are the map's own pages, and not a file to which they are relayed.
+    /// Whether these are the map's own pages, and not those of a file.
     pub direct: bool,
+    /// Whether somebody publishes in the file as well: copies of the map's values, or for a clock
+    /// that its readers are to call the kernel.
+    pub relayed: bool,
     /// How many seconds a file is behind the map now; `None` where that can't be told.
     pub behind: Option<f64>,
 }
@@ -136,17 +139,25 @@ impl Published {
         if file.directory().layout() != self.layout {
             return;
         }
-        self.read_kernel(path, Some(&file));
+        // What nobody has put into the file, the map may have.
+        if file.status().condition == Condition::NeverPublished
+            && let Ok(Some(map)) = Vdso::of_kernel(path)
+        {
+            self.read_pages(&map);
+            self.read_kernel(path, None);
+            return;
+        }
         self.read_pages(&file);
+        self.read_kernel(path, Some(&file));
     }
 
     /// Adds what the map says that the kernel fills for the vDSO at `path`: that of a process
     /// which has the map's own pages.
     pub(super) fn read_map(&mut self, path: &Path) {
-        self.read_kernel(path, None);
         if let Ok(Some(map)) = Vdso::of_kernel(path) {
             self.read_pages(&map);
         }
+        self.read_kernel(path, None);
     }
 
     fn read_pages(&mut self, vdso: &Vdso) {
@@ -184,7 +195,8 @@ impl Published {
             map: kernel.map,
             hooks: kernel.hooks,
             direct: file.is_none(),
-            behind: relayed.and_then(behind),
+            relayed: Vdso::open(path).is_ok_and(|file| file.status().condition == Condition::Live),
+            behind: relayed.filter(|_| self.clocks.is_empty()).and_then(behind),
         });
     }
 }

@@ -6,8 +6,9 @@
 //! | [`ClockPage::virtual_time`] | the same, and move or scale its answer | whoever changes it |
 //! | [`Counter`] | read the CPU's counter | this process, several times a promise |
 //! | [`ClockPage::system_call`] | make the system call | nobody |
+//! | [`Timekeeper`](crate::kernel::Timekeeper) | read the CPU's counter, with the kernel's own coefficients | the kernel, at each tick |
 //!
-//! [`serve`] is a publisher's main loop for the first, third and fourth; [`Reader`] reads
+//! [`serve`] is a publisher's main loop for all but the second; [`Reader`] reads
 //! one clock in Rust, as the image does in every language.
 
 mod counter;

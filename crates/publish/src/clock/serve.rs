@@ -1,6 +1,7 @@
 //! A clock's publisher: its main loop.
 
 use super::{ClockPage, Counter, Untrusted};
+use crate::kernel::Timekeeper;
 use crate::serve::{End, Serve, is_stopped};
 use crate::{Error, Publisher};
 use std::io;
@@ -15,13 +16,15 @@ pub enum Kept {
     SystemCall,
     /// The CPU's counter, kept here.
     Counter(Box<Counter>),
+    /// The kernel's timekeeper, by a map that the kernel keeps.
+    Timekeeper(Box<Timekeeper>),
 }
 
 impl Kept {
     /// Time between two signs of life.
     fn period(&self) -> Duration {
         match self {
-            Self::Kernel | Self::SystemCall => Duration::from_secs(1),
+            Self::Kernel | Self::SystemCall | Self::Timekeeper(_) => Duration::from_secs(1),
             Self::Counter(counter) => counter.period(),
         }
     }
@@ -50,7 +53,7 @@ pub fn serve(
     let mut page = ClockPage::new(&publisher)?;
     publisher.stale_after(Serve::patience(kept.period()));
     match &kept {
-        Kept::Kernel => page.kernel(),
+        Kept::Kernel | Kept::Timekeeper(_) => page.kernel(),
         Kept::SystemCall => page.system_call(),
         // A predecessor that was killed may have promised more than the kernel has come to.
         Kept::Counter(_) => page.settle(),
@@ -69,6 +72,9 @@ pub fn serve(
             }
         }
         publisher.beat();
+        if matches!(&kept, Kept::Timekeeper(kernel) if kernel.is_retired()) {
+            break End::Retired;
+        }
         if looks && publisher.is_displaced() {
             break End::Displaced;
         }
@@ -78,8 +84,10 @@ pub fn serve(
         }
         round += 1;
     };
-    if let Kept::Counter(_) = kept {
-        page.kernel();
+    match kept {
+        Kept::Counter(_) => page.kernel(),
+        Kept::Timekeeper(kernel) => kernel.conclude(end, publisher.path())?,
+        Kept::Kernel | Kept::SystemCall => {}
     }
     Ok(end)
 }

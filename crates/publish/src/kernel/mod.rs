@@ -15,12 +15,18 @@
 //! | --- | --- | --- |
 //! | [`Vdso::of_kernel`](crate::Vdso::of_kernel), a program with the vDSO delivered at exec | the map | a tick at most; exact after the events that a variable names |
 //! | whoever loads the file | the file's own pages, to which a [`Relay`] copies the map's | the time between two copies more |
+//! | whoever loads a [clock's](start_clock) file | the kernel's own vDSO, where it is sent | not at all |
+//!
+//! After [`Started::detach`] nobody copies: the file says *never published* until somebody
+//! relays, and [`describe`] says who publishes all the same.
 //!
 //! To open the map takes permission to reach its directory; Linux mounts the BPF file system
 //! for root alone. To read what others have mapped takes nothing.
 
+mod clock;
 mod relay;
 
+pub use clock::{Timekeeper, start_clock};
 pub use relay::Relay;
 pub use vdsokit_bpf::named::named;
 pub use vdsokit_bpf::{Error as Refused, Hook, Kernel, Listed, plain_name};
@@ -31,6 +37,7 @@ use crate::lock::beside;
 use crate::publisher::Publisher;
 use crate::reader::Vdso;
 use crate::replace;
+use crate::serve::End;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -38,8 +45,6 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vdsokit_bpf::{Content, Machine, Mapping, Variable, pages_of};
-use vdsokit_clock::Clock;
-use vdsokit_clock::page::{record_name, source_name};
 use vdsokit_vvar::directory::{Directory, Entry, Kind};
 use vdsokit_vvar::header::{self, Header};
 use vdsokit_vvar::layout::Type;
@@ -104,33 +109,6 @@ fn start_with(
     Ok(Started {
         publisher: vdsokit_bpf::Publisher::start(kernel, &pages, &variables, Machine::THIS)?,
         image: image.to_vec(),
-    })
-}
-
-/// Lets `kernel` publish its clocks in a clock `image`: at each tick, the same coefficients
-/// that it gives its own vDSO, so that both tell the same time to the nanosecond. Where its
-/// own vDSO can't read the CPU's counter, readers are sent to the kernel.
-///
-/// # Errors
-/// As [`start`]; [`Error::Unbound`] when it is no clock image.
-pub fn start_clock(kernel: &Kernel, image: &[u8]) -> Result<Started, Error> {
-    start_with(kernel, image, |directory| {
-        let place = |name: &'static str| {
-            let entry = directory.find(name);
-            let entry = entry.ok_or_else(|| Error::Unbound { name: name.into() })?;
-            Ok::<_, Error>(entry.offset)
-        };
-        let clock = |clock: Clock| {
-            let name = record_name(clock.id());
-            let source = place(source_name(clock.id()))?;
-            Ok(Variable {
-                name: name.to_owned(),
-                offset: place(name)?,
-                content: Content::Clock(Box::new(kernel.timeline(clock, source)?)),
-                events: Vec::new(),
-            })
-        };
-        Clock::ALL.into_iter().map(clock).collect()
     })
 }
 
@@ -215,7 +193,7 @@ impl Started {
 
     /// Publishes at `path`, and leaves it to the kernel. The file has the image and no
     /// values: whoever reads it finds that nobody publishes in it, until somebody
-    /// [relays](Relay::open). Returns the file's path without symbolic links.
+    /// [relays](Relay::open); [`describe`] says who does. Returns the file's path without symbolic links.
     ///
     /// # Errors
     /// As [`Started::serve`].
@@ -307,6 +285,17 @@ pub fn retire(path: &Path) -> Result<bool, Error> {
     };
     unlink(path)?;
     Ok(ended)
+}
+
+/// Ends what this process has set up, when its part has come to this end.
+fn conclude(kernel: vdsokit_bpf::Publisher, end: End, path: &Path) -> Result<(), Error> {
+    if end != End::Retired {
+        kernel.retire()?;
+        if end != End::Displaced {
+            unlink(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes the link beside the vDSO.

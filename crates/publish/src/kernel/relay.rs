@@ -1,6 +1,6 @@
 //! From the map that the kernel fills to the pages of the vDSO's file.
 
-use super::{PATIENCE, open, unlink};
+use super::{PATIENCE, conclude, open};
 use crate::error::Error;
 use crate::publisher::Publisher;
 use crate::raw;
@@ -111,13 +111,8 @@ impl Relay {
                 break End::Stopped;
             }
         };
-        if let Some(kernel) = self.kernel
-            && end != End::Retired
-        {
-            kernel.retire()?;
-            if end != End::Displaced {
-                unlink(self.file.path())?;
-            }
+        if let Some(kernel) = self.kernel {
+            conclude(kernel, end, self.file.path())?;
         }
         self.file.retire();
         Ok(end)

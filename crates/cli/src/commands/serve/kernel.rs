@@ -82,19 +82,17 @@ fn serve(relay: Relay, stop: &UnixStream, arguments: &Arguments) -> Result<ExitC
 /// What is told of a kernel that publishes; `every` is the relay's.
 fn event(json: bool, what: &str, path: &Path, every: Option<Duration>) -> String {
     let kernel = kernel::describe(path);
-    let directory = kernel.as_ref().map(|kernel| &kernel.directory);
-    let map = kernel.as_ref().and_then(|kernel| kernel.map);
     if json {
-        let hooks = kernel.as_ref().map(|kernel| &kernel.hooks);
         return json!({
             "event": what, "file": path, "publisher": every.map(|_| std::process::id()),
-            "kernel": {"directory": directory, "map": map, "hooks": hooks},
+            "kernel": kernel.as_ref().map(published::kernel),
             "every": every.map(|every| every.as_secs_f64()),
         })
         .to_string();
     }
     let mut text = format!("{what}: {}, by the kernel", path.display());
-    if let (Some(directory), Some(map)) = (directory, map) {
+    if let Some((map, directory)) = kernel.and_then(|kernel| Some((kernel.map?, kernel.directory)))
+    {
         let _ = write!(text, " (BPF map {map}, {})", directory.display());
     }
     if let Some(every) = every {

@@ -1,0 +1,78 @@
+//! The kernel's own clocks, to the nanosecond.
+
+use super::{Kernel, Started, conclude, start_with};
+use crate::error::Error;
+use crate::publisher::Publisher;
+use crate::serve::End;
+use std::path::Path;
+use vdsokit_bpf::{Content, Mapping, Variable};
+use vdsokit_clock::Clock;
+use vdsokit_clock::page::{record_name, source_name};
+use vdsokit_vvar::header::State;
+
+/// Lets `kernel` publish its clocks in a clock `image`: at each tick, the same coefficients
+/// that it gives its own vDSO, so that both tell the same time to the nanosecond. Where its
+/// own vDSO can't read the CPU's counter, readers are sent to the kernel.
+///
+/// # Errors
+/// As [`start`](super::start); [`Error::Unbound`] when it is no clock image.
+pub fn start_clock(kernel: &Kernel, image: &[u8]) -> Result<Started, Error> {
+    start_with(kernel, image, |directory| {
+        let place = |name: &'static str| {
+            let entry = directory.find(name);
+            let entry = entry.ok_or_else(|| Error::Unbound { name: name.into() })?;
+            Ok::<_, Error>(entry.offset)
+        };
+        let clock = |clock: Clock| {
+            let name = record_name(clock.id());
+            let source = place(source_name(clock.id()))?;
+            Ok(Variable {
+                name: name.to_owned(),
+                offset: place(name)?,
+                content: Content::Clock(Box::new(kernel.timeline(clock, source)?)),
+                events: Vec::new(),
+            })
+        };
+        Clock::ALL.into_iter().map(clock).collect()
+    })
+}
+
+/// The kernel's timekeeper, publishing under the name of a clock's file.
+///
+/// The map is for programs that have it delivered at exec. The file's own pages have no copy of
+/// it: whoever loads the file is sent to the kernel's own vDSO in the same process, which says
+/// the same, and no copy that is some milliseconds late could.
+#[derive(Debug)]
+pub struct Timekeeper {
+    kernel: vdsokit_bpf::Publisher,
+    pages: Mapping,
+}
+
+impl Started {
+    /// Gives the map a name by `file`, in which this process publishes that readers are to call
+    /// the kernel. A kernel that publishes there already is retired.
+    ///
+    /// # Errors
+    /// As [`Started::serve`].
+    pub fn beside(mut self, file: &Publisher) -> Result<Timekeeper, Error> {
+        self.name(file.path())?;
+        let pages = self.publisher.mapping()?;
+        Ok(Timekeeper {
+            kernel: self.publisher,
+            pages,
+        })
+    }
+}
+
+impl Timekeeper {
+    /// Whether somebody has retired the kernel.
+    pub(crate) fn is_retired(&self) -> bool {
+        let state = self.pages.pages().map(|pages| pages.header().state());
+        matches!(state, Ok(State::Retired))
+    }
+
+    /// Ends with the publisher of the file at `path`.
+    pub(crate) fn conclude(self, end: End, path: &Path) -> Result<(), Error> {
+        conclude(self.kernel, end, path)
+    }
+}
