@@ -6,16 +6,19 @@
               reads what the kernel's own vDSO reads"
 )]
 
-use rustix::process::{Pid, Signal, kill_process};
+mod own_vdso;
+mod serve_kernel;
+
+use own_vdso::{OwnVdso, as_linux_does};
+use rustix::process::Signal;
 use serde_json::Value;
+use serve_kernel::{Reader, Server, forks};
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
-use vdsokit_bpf::btf::{Btf, Kind, TypeId};
 use vdsokit_bpf::sys;
 use vdsokit_clock::page::{record_name, source_name};
 use vdsokit_clock::{Clock, Record, Source};
@@ -72,123 +75,6 @@ fn json(command: &mut Command) -> Value {
 fn until(mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         std::thread::yield_now();
-    }
-}
-
-/// Forks since boot, as /proc/stat has them.
-fn forks() -> u64 {
-    let stat = fs::read_to_string("/proc/stat").unwrap();
-    let line = stat
-        .lines()
-        .find_map(|line| line.strip_prefix("processes "));
-    line.unwrap().parse().unwrap()
-}
-
-/// `vdso serve`, live.
-struct Server {
-    child: Child,
-    events: BufReader<ChildStdout>,
-    live: Value,
-}
-
-impl Server {
-    fn start(arguments: &[&str], path: &Path) -> Self {
-        let mut command = vdso();
-        command.arg("serve").args(arguments);
-        match arguments.contains(&"--kernel") {
-            true => command.arg("--at").arg(path),
-            false => command.arg(path),
-        };
-        Self::of(command.arg("--json"))
-    }
-
-    fn of(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let events = BufReader::new(child.stdout.take().unwrap());
-        let mut server = Self {
-            child,
-            events,
-            live: Value::Null,
-        };
-        server.live = server.event();
-        assert_eq!(server.live["event"], "live", "{}", server.live);
-        println!("{}", server.live);
-        server
-    }
-
-    fn event(&mut self) -> Value {
-        let mut line = String::new();
-        self.events.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap()
-    }
-
-    fn stop(&mut self, signal: Signal) -> Option<i32> {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The static C program that reads a variable for each line.
-struct Reader {
-    child: Child,
-    stdin: ChildStdin,
-    values: BufReader<ChildStdout>,
-}
-
-impl Reader {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Self {
-            stdin: child.stdin.take().unwrap(),
-            values: BufReader::new(child.stdout.take().unwrap()),
-            child,
-        }
-    }
-
-    /// Loads the file itself, as any loader does.
-    fn of_file(path: &Path) -> Self {
-        let mut command = Command::new("kernel-reader");
-        Self::start(command.arg("file").arg(path).arg("kernel_forks"))
-    }
-
-    /// Has the vDSO from `vdso run`.
-    fn at_exec(path: &Path) -> Self {
-        let mut command = vdso();
-        command.arg("run").arg("--object").arg(path);
-        Self::start(command.args(["--", "kernel-reader", "own", "kernel_forks"]))
-    }
-
-    fn read(&mut self) -> u64 {
-        self.stdin.write_all(b"\n").unwrap();
-        let mut line = String::new();
-        self.values.read_line(&mut line).unwrap();
-        line.trim_end().parse().unwrap()
-    }
-
-    /// Waits until it reads what /proc shows before and after.
-    fn agrees(&mut self) {
-        until(|| {
-            let before = forks();
-            before == self.read() && before == forks()
-        });
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -562,99 +448,6 @@ fn what_stands_in_the_way_is_said() {
     let flags = rustix::mount::UnmountFlags::empty();
     rustix::mount::unmount("/sys/kernel/btf", flags).unwrap();
     assert_eq!(fs::read_dir("/tmp/place-refused").unwrap().count(), 0);
-}
-
-/// What the kernel's own vDSO has in this process's memory, as its BTF describes it.
-struct OwnVdso {
-    btf: Btf,
-    base: *const u8,
-    data: TypeId,
-}
-
-impl OwnVdso {
-    /// Where `vdso_data` lies behind the start of the vvar pages
-    /// (arch/x86/include/asm/vvar.h, Linux 5.6 to 6.12).
-    const PLACE: usize = 128;
-
-    fn new() -> Self {
-        let btf = Btf::of_kernel().unwrap();
-        let data = btf.find("vdso_data", |kind| matches!(kind, Kind::Composite(_)));
-        let maps = fs::read_to_string("/proc/self/maps").unwrap();
-        let line = maps.lines().find(|line| line.ends_with("[vvar]")).unwrap();
-        let start = usize::from_str_radix(line.split_once('-').unwrap().0, 16).unwrap();
-        Self {
-            base: std::ptr::with_exposed_provenance(start + Self::PLACE),
-            data: data.unwrap(),
-            btf,
-        }
-    }
-
-    /// Offset and type of a member, in anonymous unions too.
-    fn member(&self, of: TypeId, name: &str) -> Option<(usize, TypeId)> {
-        self.btf.members(of).find_map(|member| {
-            let at = member.bit as usize / 8;
-            if member.name == name {
-                return Some((at, member.ty));
-            }
-            let inner = self.btf.plain(member.ty);
-            let found = member.name.is_empty().then(|| self.member(inner, name))??;
-            Some((at + found.0, found.1))
-        })
-    }
-
-    /// A number of the `row`th `vdso_data`; of a clock's base, when one is named.
-    fn number(&self, row: usize, clock: Option<Clock>, name: &str) -> u64 {
-        let mut at = row * self.btf.size(self.data).unwrap() as usize;
-        let mut of = self.data;
-        if let Some(clock) = clock {
-            let (bases, array) = self.member(of, "basetime").unwrap();
-            let Kind::Array(element, _) = self.btf.kind(self.btf.plain(array)) else {
-                panic!("no array");
-            };
-            at += bases + clock.id() as usize * self.btf.size(element).unwrap() as usize;
-            of = self.btf.plain(element);
-        }
-        let (offset, ty) = self.member(of, name).unwrap();
-        let place = self.base.wrapping_add(at + offset);
-        // SAFETY: the vvar pages are mapped readable in every process and hold this structure,
-        // whose numbers are aligned.
-        unsafe {
-            match self.btf.size(ty) {
-                Some(4) => u64::from(place.cast::<u32>().read_volatile()),
-                _ => place.cast::<u64>().read_volatile(),
-            }
-        }
-    }
-
-    /// All that a clock's time is computed from, between two updates.
-    fn coefficients(&self, clock: Clock) -> [u64; 5] {
-        let row = usize::from(clock == Clock::MonotonicRaw);
-        loop {
-            let before = self.number(row, None, "seq");
-            std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
-            let all = [
-                self.number(row, None, "cycle_last"),
-                self.number(row, None, "mult"),
-                self.number(row, None, "shift"),
-                self.number(row, Some(clock), "sec"),
-                self.number(row, Some(clock), "nsec"),
-            ];
-            std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
-            if before.is_multiple_of(2) && before == self.number(row, None, "seq") {
-                return all;
-            }
-        }
-    }
-}
-
-/// The time as lib/vdso/gettimeofday.c computes it, in nanoseconds.
-fn as_linux_does([last, mult, shift, sec, nsec]: [u64; 5], ticks: u64) -> i128 {
-    let nanoseconds = ticks
-        .wrapping_sub(last)
-        .wrapping_mul(mult)
-        .wrapping_add(nsec)
-        >> shift;
-    i128::from(sec) * 1_000_000_000 + i128::from(nanoseconds)
 }
 
 #[test]
