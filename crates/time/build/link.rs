@@ -86,7 +86,8 @@ pub(crate) fn image(of: &Architecture, library: &Path, out: &Path) -> Vec<u8> {
     fs::write(&script, linker_script(of)).expect("the script can be written");
     fs::write(&versions, version_script(of)).expect("the script can be written");
     let options = "-shared -soname linux-vdso.so.1 --hash-style=both --gc-sections \
-                   --eh-frame-hdr --build-id -Bsymbolic --no-undefined -z noexecstack";
+                   --eh-frame-hdr --build-id -Bsymbolic --no-undefined -z noexecstack \
+                   --spare-dynamic-tags=0";
     let mut linker = Command::new(of.linker);
     linker
         .args(options.split_whitespace())
