@@ -100,9 +100,14 @@ fn a_check_that_goes_wrong_is_told_and_the_next_one_runs() {
 fn a_guest_that_panics_fails_the_checks_it_did_not_finish() {
     let checks = [
         check("before", &["true"]),
+        // More than a pipe holds: when it has been written, the line before has been handed on.
         check(
             "panics",
-            &["sh", "-c", "echo last words; echo c > /proc/sysrq-trigger"],
+            &[
+                "sh",
+                "-c",
+                "echo last words; head -c 200000 /dev/zero; echo c > /proc/sysrq-trigger",
+            ],
         ),
         check("after", &["true"]),
     ];
