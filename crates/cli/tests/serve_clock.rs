@@ -179,7 +179,9 @@ fn ls_shows_source_age_and_bound() {
         let listed: Value =
             serde_json::from_slice(&output(&["ls", text, "--json"]).stdout).unwrap();
         let published = listed["images"][0]["published"].clone();
-        (published["clocks"][1]["answers"] == true).then_some(published)
+        let clock = &published["clocks"][1];
+        let is_up = clock["source"] == "counter" && clock["answers"] == true;
+        is_up.then_some(published)
     });
     let shown = shown.expect("a record that answers");
     assert_eq!(shown["publisher"], publisher.child.id());
