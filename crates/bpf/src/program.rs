@@ -408,7 +408,7 @@ impl Writer {
         self.asm.immediate(Operation::And, R1, 1);
         self.asm.immediate(Operation::Multiply, R1, stride as i32);
         self.asm.register(Operation::Add, R6, R1);
-        self.asm.immediate(Operation::Add, R6, 8);
+        self.asm.immediate(Operation::Add, R6, latch::COPIES as i32);
         // The words below must not be seen before the number of the last write.
         self.barrier();
     }

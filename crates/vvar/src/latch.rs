@@ -41,10 +41,13 @@ pub use core::sync::atomic::AtomicU64 as Word;
 #[cfg(not(loom))]
 use core::sync::atomic::{Ordering, fence};
 
+/// Bytes from a latch to its first copy: the sequence number's.
+pub const COPIES: usize = 8;
+
 /// Bytes that a latch takes for a value of `size` bytes.
 #[must_use]
 pub const fn size_of(size: usize) -> usize {
-    8 + 2 * stride(size)
+    COPIES + 2 * stride(size)
 }
 
 /// Bytes from one copy to the next: the size rounded up to whole words.

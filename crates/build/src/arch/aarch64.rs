@@ -110,7 +110,7 @@ impl Text<'_> {
         self.put(0x72a0_0000 | (stride >> 16) << 5 | WORD); // movk w13, #high, lsl #16
         // madd x12, x12, x13, x8
         self.put(0x9b00_0000 | WORD << 16 | LATCH << 10 | COPY << 5 | COPY);
-        self.put(0x9100_0000 | 8 << 10 | COPY << 5 | COPY); // add x12, x12, #8
+        self.put(0x9100_0000 | (latch::COPIES as u32) << 10 | COPY << 5 | COPY); // add x12, x12, #copies
         self.copy_words(size / 8);
         self.copy_tail(size);
         self.put(0xd503_39bf); // dmb ishld

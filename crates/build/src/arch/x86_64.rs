@@ -94,7 +94,7 @@ impl Text<'_> {
         self.bytes(&[0x83, 0xe6, 0x01]); // and esi, 1
         self.bytes(&[0x69, 0xf6]); // imul esi, esi, stride
         self.bytes(&(latch::stride(size) as u32).to_le_bytes());
-        self.bytes(&[0x49, 0x8d, 0x74, 0x30, 0x08]); // lea rsi, [r8+rsi+8]
+        self.bytes(&[0x49, 0x8d, 0x74, 0x30, latch::COPIES as u8]); // lea rsi, [r8+rsi+copies]
         self.copy_words(size / 8);
         self.copy_tail(size);
         self.bytes(&[0x4d, 0x39, 0x08]); // cmp [r8], r9

@@ -12,10 +12,11 @@ use core::arch::{global_asm, naked_asm};
 use core::mem::offset_of;
 use vdsokit_clock::page::{RECORD_SIZE, STRIDE, record_offset, source_offset};
 use vdsokit_clock::{Clock, Line, NANOSECONDS, Record, Source};
+use vdsokit_vvar::latch;
 
 /// Bytes from a latch to the words at `word` of its first copy.
 const fn copied(word: usize) -> usize {
-    8 + word * 8
+    latch::COPIES + word * 8
 }
 
 const fn first(word: usize) -> usize {
@@ -173,7 +174,7 @@ pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
         SOURCES = const source_offset(0),
         STRIDE = const STRIDE,
         RECORDS = const record_offset(0),
-        SIZE = const RECORD_SIZE,
+        SIZE = const latch::stride(RECORD_SIZE),
         SOURCE = const copied(Record::SOURCE),
         FIXED = const Source::FIXED,
         COUNTER = const Source::COUNTER,
