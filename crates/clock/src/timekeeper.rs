@@ -360,10 +360,9 @@ impl Timekeeper {
     pub fn record(&self, clock: Clock) -> Record {
         let offset = self.offset(clock);
         match clock {
-            Clock::MonotonicCoarse | Clock::RealtimeCoarse => Record {
-                error: self.error,
-                ..Record::fixed(self.at(self.updated).moved(offset))
-            },
+            Clock::MonotonicCoarse | Clock::RealtimeCoarse => {
+                self.coarse(self.at(self.updated).moved(offset))
+            }
             Clock::MonotonicRaw => self.lines(self.raw_former, self.raw, true),
             Clock::Monotonic | Clock::Boottime | Clock::BoottimeAlarm | Clock::Tai => self.lines(
                 self.former.moved(offset),
@@ -371,6 +370,14 @@ impl Timekeeper {
                 !clock.is_wall(),
             ),
             Clock::Realtime | Clock::RealtimeAlarm => self.wall_lines(),
+        }
+    }
+
+    /// The record of a clock that shows this until the next update.
+    fn coarse(&self, time: Moment) -> Record {
+        Record {
+            error: self.error,
+            ..Record::fixed(time)
         }
     }
 

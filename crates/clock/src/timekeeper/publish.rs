@@ -14,7 +14,7 @@ impl Timekeeper {
     /// and so many seconds.
     #[inline]
     pub fn publish(&self, mut set: impl FnMut(Clock, &Words)) {
-        let monotonic = self.lines(self.former, self.current, true).to_words();
+        let monotonic = self.record(Clock::Monotonic).to_words();
         set(Clock::Monotonic, &monotonic);
         let boot = self.moved(&monotonic, self.boot, true);
         set(Clock::Boottime, &boot);
@@ -27,18 +27,12 @@ impl Timekeeper {
         set(Clock::RealtimeAlarm, &wall);
         let tai = self.moved(&monotonic, self.offset(Clock::Tai), false);
         set(Clock::Tai, &tai);
-        set(
-            Clock::MonotonicRaw,
-            &self.lines(self.raw_former, self.raw, true).to_words(),
-        );
+        let raw = self.record(Clock::MonotonicRaw);
+        set(Clock::MonotonicRaw, &raw.to_words());
         let now = self.at(self.updated);
-        let coarse = |by| {
-            let error = self.error;
-            let record = Record::fixed(now.moved(by));
-            Record { error, ..record }.to_words()
-        };
-        set(Clock::MonotonicCoarse, &coarse(0));
-        set(Clock::RealtimeCoarse, &coarse(self.wall));
+        set(Clock::MonotonicCoarse, &self.coarse(now).to_words());
+        let wall = self.coarse(now.moved(self.wall));
+        set(Clock::RealtimeCoarse, &wall.to_words());
     }
 
     /// The words of a clock that is ahead of monotonic time, whose words these are.
