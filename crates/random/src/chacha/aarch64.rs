@@ -88,12 +88,9 @@ macro_rules! store {
 /// See [`super::blocks`].
 ///
 /// # Safety
-/// As there.
+/// As there; and `count` is not 0.
 #[inline(never)]
 pub(super) unsafe fn blocks(out: *mut u8, key: *const u8, counter: u64, count: usize) {
-    if count == 0 {
-        return;
-    }
     // SAFETY: (1) it reads the key and writes the blocks, which the caller vouches for, and
     // no other memory; (2) the key is read before anything is written.
     unsafe {

@@ -51,7 +51,10 @@ pub const PASS: usize = 3;
 /// alignment. Where they overlap, the key is within the last block.
 #[inline(always)]
 pub unsafe fn blocks(out: *mut u8, key: *const u8, counter: u64, count: usize) {
-    // SAFETY: the caller vouches for both.
+    if count == 0 {
+        return;
+    }
+    // SAFETY: the caller vouches for both, and there is a block to write.
     unsafe { native::blocks(out, key, counter, count) };
 }
 

@@ -92,12 +92,9 @@ macro_rules! store {
 /// See [`super::blocks`].
 ///
 /// # Safety
-/// As there.
+/// As there; and `count` is not 0.
 #[inline(never)]
 pub(super) unsafe fn blocks(out: *mut u8, key: *const u8, counter: u64, count: usize) {
-    if count == 0 {
-        return;
-    }
     // SAFETY: (1) it reads the key and writes the blocks, which the caller vouches for, and
     // no other memory; (2) a pass reads the key for the last time before it writes its first
     // block, so a key within the last block of all is whole when it is read.
