@@ -78,6 +78,15 @@ pub(crate) fn kernel(kernel: &Description) -> Value {
     json!({"directory": kernel.directory, "map": kernel.map, "hooks": kernel.hooks})
 }
 
+/// The map that the kernel fills and where it has its name, in brackets; nothing where there is
+/// none in reach.
+pub(crate) fn map(kernel: Option<&Description>) -> String {
+    kernel
+        .and_then(|kernel| Some((kernel.map?, kernel.directory.display())))
+        .map(|(map, directory)| format!(" (BPF map {map}, {directory})"))
+        .unwrap_or_default()
+}
+
 /// What a reader has to know of a vDSO that is not live; none when it is.
 pub(crate) fn warning(vdso: &Vdso) -> Option<String> {
     let status = vdso.status();

@@ -140,10 +140,7 @@ fn event(json: bool, what: &str, path: &Path, source: &str, publisher: Option<u3
         return event.to_string();
     }
     let mut text = format!("{what}: {}, source {source}", path.display());
-    if let Some((map, directory)) = kernel.and_then(|kernel| Some((kernel.map?, kernel.directory)))
-    {
-        let _ = write!(text, " (BPF map {map}, {})", directory.display());
-    }
+    text += &published::map(kernel.as_ref());
     if let Some(publisher) = publisher {
         let _ = write!(text, ", publisher {publisher}");
     }

@@ -91,10 +91,7 @@ fn event(json: bool, what: &str, path: &Path, every: Option<Duration>) -> String
         .to_string();
     }
     let mut text = format!("{what}: {}, by the kernel", path.display());
-    if let Some((map, directory)) = kernel.and_then(|kernel| Some((kernel.map?, kernel.directory)))
-    {
-        let _ = write!(text, " (BPF map {map}, {})", directory.display());
-    }
+    text += &published::map(kernel.as_ref());
     if let Some(every) = every {
         let _ = write!(text, ", relayed every {every:?} by {}", std::process::id());
     }
