@@ -1,7 +1,7 @@
 //! The short way to a function of this process's own vDSO, for 64-bit processes.
 //!
 //! What a first look-up costs is not its instructions but the cache lines of code that nobody has
-//! run yet: the parser for all images, hostile ones too, takes five times as many as this, which
+//! run yet: the parser for all images, hostile ones too, takes three times as many as this, which
 //! knows class and byte order, overlays the format's own records and reads only what it needs.
 //! It says `None` wherever it isn't sure, and the parser has the last word then.
 
@@ -31,8 +31,7 @@ const IDENT: [u8; 6] = [
 unsafe trait Record: Copy {}
 
 macro_rules! records {
-    ($($(#[$about:meta])* $name:ident { $($field:ident: $of:ty),* })*) => {$(
-        $(#[$about])*
+    ($($name:ident { $($field:ident: $of:ty),* })*) => {$(
         #[repr(C)]
         #[derive(Clone, Copy)]
         #[allow(dead_code, reason = "the format has more fields than are asked for")]
