@@ -288,6 +288,7 @@ fn a_crate_with_everything() {
         #[virtual_syscall(version = "CASE_2")]
         pub unsafe fn sum(add: u32, speed: *mut f64) -> i64 {
             let wind = WIND.get();
+            // SAFETY: the caller vouches for a pointer that isn't null.
             if !speed.is_null() { unsafe { speed.write(wind.speed) } }
             let loads: u32 = LOADS.get().iter().fold(0, |sum, load| sum.wrapping_add(*load));
             i64::from(loads.wrapping_add(add)) + i64::from(wind.from)
@@ -299,6 +300,7 @@ fn a_crate_with_everything() {
         #[virtual_syscall]
         pub fn process() -> isize {
             let getpid = if cfg!(target_arch = "x86_64") { 39 } else { 172 };
+            // SAFETY: getpid(2) takes nothing and touches no memory.
             unsafe { vdsokit_rt::system_call(getpid, [0; 6]) }
         }
 
