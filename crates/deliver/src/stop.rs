@@ -2,13 +2,15 @@
 //!
 //! A traced thread runs until the kernel stops it and says why in a wait status. That
 //! status is all that the answer depends on; the tracer keeps no table of threads, but only of
-//! programs that are to put the object into themselves, in case one can't ([`crate::tracer`]):
+//! programs that are to put the object into themselves, in case one can't, and of threads that
+//! wait for a child of theirs to begin ([`crate::tracer`]):
 //!
 //! ```text
 //!                      ┌────────────────────── running ◄─────────────────────┐
 //!   auto-attached      │ fork, vfork, clone, exec, a signal                  │
 //!   child ──► stopped ─┤                                                     │
 //!   (Interrupted)      ├─ Forked, Interrupted, Signal(s) ── Continue(s) ─────┤
+//!                      ├─ Vforked ───────────────────────── Hold ────────────┤
 //!                      ├─ Executed ──────────────────────── Deliver ─────────┤
 //!                      ├─ Group ── Listen ──► stopped, hears SIGCONT: ───────┘
 //!                      │                      reports Interrupted
@@ -31,6 +33,8 @@ pub(crate) enum Stop {
     Executed,
     /// It just made a child or a thread, which the kernel has attached to us.
     Forked,
+    /// The same by vfork(2): it waits until that child has executed a program or ended.
+    Vforked,
     /// Group-stop: its whole process stopped, as after `SIGSTOP` or `SIGTSTP`.
     Group,
     /// The first stop of a child attached by the kernel, the answer to `PTRACE_INTERRUPT`,
@@ -47,6 +51,8 @@ pub(crate) enum Answer {
     Continue(c_int),
     /// Leave it stopped but attentive to `SIGCONT`.
     Listen,
+    /// Leave it stopped until its child has begun: it would only wake to wait for that.
+    Hold,
     /// Put the vDSO into the new program, then resume.
     Deliver,
     /// Forget it.
@@ -62,9 +68,8 @@ impl Stop {
         let signal = libc::WSTOPSIG(status);
         match status >> 16 {
             libc::PTRACE_EVENT_EXEC => Stop::Executed,
-            libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
-                Stop::Forked
-            }
+            libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_CLONE => Stop::Forked,
+            libc::PTRACE_EVENT_VFORK => Stop::Vforked,
             libc::PTRACE_EVENT_STOP => match signal {
                 libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => Stop::Group,
                 _ => Stop::Interrupted,
@@ -78,6 +83,7 @@ impl Stop {
             Stop::Ended => Answer::Forget,
             Stop::Executed => Answer::Deliver,
             Stop::Group => Answer::Listen,
+            Stop::Vforked => Answer::Hold,
             Stop::Forked | Stop::Interrupted => Answer::Continue(0),
             Stop::Signal(signal) => Answer::Continue(signal),
         }
@@ -110,7 +116,7 @@ mod tests {
             ),
             (
                 stopped(libc::SIGTRAP, libc::PTRACE_EVENT_VFORK),
-                Answer::Continue(0),
+                Answer::Hold,
             ),
             (
                 stopped(libc::SIGTRAP, libc::PTRACE_EVENT_CLONE),

@@ -62,6 +62,22 @@ pub(crate) fn seize(pid: Pid, options: c_int) -> io::Result<()> {
     ptrace(libc::PTRACE_SEIZE, pid, 0, options as usize).map(drop)
 }
 
+/// The child that a thread in the stop which reports one has made.
+pub(crate) fn child_of(pid: Pid) -> io::Result<Pid> {
+    let mut message: c_ulong = 0;
+    let request = libc::PTRACE_GETEVENTMSG;
+    ptrace(request, pid, 0, ptr::from_mut(&mut message) as usize)?;
+    Ok(message as Pid)
+}
+
+/// Whether two processes are known to have one memory (kcmp(2)).
+pub(crate) fn share_memory(first: Pid, second: Pid) -> bool {
+    /// include/uapi/linux/kcmp.h
+    const KCMP_VM: c_int = 1;
+    // SAFETY: takes numbers and touches no memory.
+    unsafe { libc::syscall(libc::SYS_kcmp, first, second, KCMP_VM, 0, 0) == 0 }
+}
+
 pub(crate) fn set_options(pid: Pid, options: c_int) -> io::Result<()> {
     ptrace(libc::PTRACE_SETOPTIONS, pid, 0, options as usize).map(drop)
 }
@@ -163,39 +179,39 @@ pub(crate) fn set_blocked(pid: Pid, set: SignalSet) -> io::Result<()> {
 /// `None`: there is no such child or tracee any more.
 pub(crate) fn wait(pid: Pid) -> io::Result<Option<(Pid, c_int)>> {
     loop {
-        let mut status = 0;
-        // SAFETY: `status` lives and is an int, as waitpid(2) asks.
-        let got = unsafe { libc::waitpid(pid, &mut status, libc::__WALL | libc::__WNOTHREAD) };
-        if got > 0 {
-            return Ok(Some((got, status)));
+        match look(pid, 0) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(None),
+            other => return other,
         }
-        let error = io::Error::last_os_error();
-        match error.raw_os_error() {
-            Some(libc::EINTR) => {}
-            Some(libc::ECHILD) => return Ok(None),
-            _ => return Err(error),
-        }
+    }
+}
+
+/// A state change of `pid`, or with `-1` of any child or tracee of this thread, that is there to
+/// be taken now.
+pub(crate) fn poll(pid: Pid) -> io::Result<Option<(Pid, c_int)>> {
+    look(pid, libc::WNOHANG)
+}
+
+fn look(pid: Pid, flags: c_int) -> io::Result<Option<(Pid, c_int)>> {
+    let mut status = 0;
+    let flags = flags | libc::__WALL | libc::__WNOTHREAD;
+    // SAFETY: `status` lives and is an int, as waitpid(2) asks.
+    match unsafe { libc::waitpid(pid, &mut status, flags) } {
+        0 => Ok(None),
+        -1 => Err(io::Error::last_os_error()),
+        got => Ok(Some((got, status))),
     }
 }
 
 /// Waits for a state change of `pid` until `deadline`. `None`: there was none.
 pub(crate) fn wait_until(pid: Pid, deadline: Instant) -> io::Result<Option<c_int>> {
     loop {
-        let mut status = 0;
-        // SAFETY: as in `wait`.
-        let got = unsafe {
-            libc::waitpid(
-                pid,
-                &mut status,
-                libc::__WALL | libc::__WNOTHREAD | libc::WNOHANG,
-            )
-        };
-        match got {
-            0 if Instant::now() >= deadline => return Ok(None),
+        match poll(pid)? {
+            Some((_, status)) => return Ok(Some(status)),
+            None if Instant::now() >= deadline => return Ok(None),
             // Nothing wakes a thread both at a stop of a tracee and at a time: look often.
-            0 => std::thread::sleep(Duration::from_micros(50)),
-            -1 => return Err(io::Error::last_os_error()),
-            _ => return Ok(Some(status)),
+            None => std::thread::sleep(Duration::from_micros(50)),
         }
     }
 }

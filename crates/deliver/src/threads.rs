@@ -177,7 +177,7 @@ fn interrupt(thread: Pid) -> Result<bool, Unserved> {
             Stop::Signal(signal) => {
                 sys::resume(thread, Resume::Continue, signal).map_err(access)?
             }
-            Stop::Forked | Stop::Executed => {
+            Stop::Forked | Stop::Vforked | Stop::Executed => {
                 sys::resume(thread, Resume::Continue, 0).map_err(access)?
             }
         }

@@ -19,11 +19,74 @@ pub(crate) const FOLLOW: c_int =
 /// What a tracer of one program wants to hear of.
 pub(crate) const ALONE: c_int = libc::PTRACE_O_TRACEEXEC;
 
+/// Threads in vfork(2), whose call returns when their child has executed a program or ended.
+///
+/// They are held at the call's stop for as long. Let go at once, such a thread would wake to sleep
+/// again, be woken by its child, and run just when the child reports its program, on the CPU where
+/// the tracer is to answer that: half of all that following costs `make -j2` on two CPUs.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// By child.
+    held: HashMap<Pid, Pid>,
+    /// Those whose child has begun.
+    released: Vec<Pid>,
+}
+
+impl Waiting {
+    /// The next that a tracee reports. `None`: there is no tracee any more.
+    ///
+    /// Who is released goes on when nobody else has anything to report: its child was let go
+    /// before, and is to have found a CPU by then.
+    fn next(&mut self) -> io::Result<Option<(Pid, c_int)>> {
+        if !self.released.is_empty() {
+            if let Ok(Some(report)) = sys::poll(-1) {
+                return Ok(Some(report));
+            }
+            for parent in self.released.drain(..) {
+                go_on(parent, 0)?;
+            }
+        }
+        sys::wait(-1)
+    }
+
+    /// Holds `parent`, which reports a child by vfork(2).
+    fn hold(&mut self, parent: Pid) -> io::Result<()> {
+        let child = sys::child_of(parent)?;
+        // The kernel doesn't say in which order it reports a fork, and what the child did since.
+        // Who has begun has a memory of its own, or none; so has, harmlessly, who never shared it.
+        if sys::share_memory(parent, child) {
+            self.held.insert(child, parent);
+            return Ok(());
+        }
+        go_on(parent, 0)
+    }
+
+    /// Notes that `pid` reports `stop`.
+    fn hear(&mut self, pid: Pid, stop: Stop) {
+        // Who reports is held no more: it was killed, or another thread's exec took its id.
+        self.held.retain(|_, parent| *parent != pid);
+        self.released.retain(|parent| *parent != pid);
+        // Anything but its first stop says that a child needs longer than to begin, or has begun.
+        if stop != Stop::Interrupted {
+            self.released.extend(self.held.remove(&pid));
+        }
+    }
+}
+
+/// Resumes `pid`, unless it was killed meanwhile: then its end is reported next.
+fn go_on(pid: Pid, signal: c_int) -> io::Result<()> {
+    match sys::resume(pid, Resume::Continue, signal) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        other => other,
+    }
+}
+
 /// Delivers to every program that a traced tree of processes executes.
 pub(crate) struct Tracer<'a> {
     injector: Injector,
     /// Programs that were set to put the object into themselves, and have not been seen since.
     launched: HashMap<Pid, Start>,
+    waiting: Waiting,
     programs: Programs,
     /// What has been said, and of which executable.
     said: HashSet<(String, Option<PathBuf>)>,
@@ -41,6 +104,7 @@ impl<'a> Tracer<'a> {
         Tracer {
             injector,
             launched: HashMap::new(),
+            waiting: Waiting::default(),
             programs: Programs::default(),
             said: HashSet::new(),
             options,
@@ -51,9 +115,10 @@ impl<'a> Tracer<'a> {
     /// Serves every tracee of this thread until none is left, and calls `ended` for each that
     /// ends.
     pub(crate) fn run(&mut self, mut ended: impl FnMut(Pid)) -> io::Result<()> {
-        while let Some((pid, status)) = sys::wait(-1)? {
+        while let Some((pid, status)) = self.waiting.next()? {
             let stop = Stop::decode(status);
             self.settle(pid, stop, status);
+            self.waiting.hear(pid, stop);
             let outcome = match stop.answer() {
                 Answer::Forget => {
                     ended(pid);
@@ -65,6 +130,7 @@ impl<'a> Tracer<'a> {
                 }),
                 Answer::Continue(signal) => sys::resume(pid, Resume::Continue, signal),
                 Answer::Listen => sys::listen(pid),
+                Answer::Hold => self.waiting.hold(pid),
                 Answer::Deliver => match self.deliver(pid) {
                     Some((how, signal)) => sys::resume(pid, how, signal),
                     None => {
@@ -86,7 +152,7 @@ impl<'a> Tracer<'a> {
     fn settle(&mut self, pid: Pid, stop: Stop, status: c_int) {
         // The code that puts it in does neither, and a signal may come before it is done.
         let has_begun = match stop {
-            Stop::Forked | Stop::Executed => true,
+            Stop::Forked | Stop::Vforked | Stop::Executed => true,
             Stop::Ended => libc::WIFEXITED(status),
             Stop::Group | Stop::Interrupted | Stop::Signal(_) => false,
         };

@@ -274,6 +274,38 @@ fn programs_run_on_when_the_tracer_is_killed() {
 }
 
 #[test]
+fn a_vfork_goes_on_when_the_tracer_is_killed() {
+    let program = compiled("vforks", &["-pthread"]);
+    let script = format!("exec {} waits /bin/date +%s", text(&program));
+    let (mut child, mut output) = started(&script, &images().links);
+    assert_eq!(line(&mut output), "waits");
+    let tracer = tracer_of(child.id());
+    let pid = Pid::from_raw(tracer).expect("a tracer");
+    rustix::process::kill_process(pid, Signal::KILL).expect("kill");
+    wait_for_end(tracer);
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(b"g").expect("written");
+    assert_ne!(line(&mut output), SAID, "nobody is there to deliver");
+    assert_eq!(line(&mut output), "0", "its parent goes on");
+    assert!(child.wait().expect("an end").success());
+}
+
+#[test]
+fn a_program_that_waits_in_a_vfork_can_be_killed() {
+    let program = compiled("vforks", &["-pthread"]);
+    let script = format!("exec {} waits /bin/date +%s", text(&program));
+    let (mut child, mut output) = started(&script, &images().links);
+    assert_eq!(line(&mut output), "waits");
+    // Waiting for it would close the pipe.
+    let mut input = child.stdin.take().expect("a pipe");
+    rustix::process::kill_process(pid_of(&child), Signal::KILL).expect("kill");
+    let status = child.wait().expect("an end");
+    assert_eq!(status.signal(), Some(Signal::KILL.as_raw()));
+    input.write_all(b"g").expect("written");
+    assert_eq!(line(&mut output), SAID, "the child goes on, and is served");
+}
+
+#[test]
 fn a_daemon_keeps_no_pipe_of_its_parent_open() {
     // `output` returns when nobody holds the pipes: not the tracer, which follows the daemon.
     let script = "sleep 1000 </dev/null >/dev/null 2>&1 & echo $!";

@@ -120,6 +120,20 @@ fn every_way_to_make_a_process() {
 }
 
 #[test]
+fn a_vfork_goes_on_however_its_child_begins() {
+    let program = compiled("vforks", &["-pthread"]);
+    let date = ["/bin/date", "+%s"];
+    let says = |way: &str, expect: &str| {
+        says(&[&[text(&program), way], &date[..]].concat(), expect);
+    };
+    says("ends", &format!("5 6 7 8 9\n{SAID}"));
+    says("signal", &format!("9 1\n{SAID}"));
+    says("threads", &format!("joined\n{SAID}"));
+    // The thread in vfork(2) is the leader, whose id the other thread's program takes over.
+    says("replaced", SAID);
+}
+
+#[test]
 fn exec_by_a_thread_that_is_not_the_leader() {
     let program = compiled("leader", &["-pthread"]);
     says(&[text(&program), "/bin/sh", "-c", "date +%s"], SAID);
