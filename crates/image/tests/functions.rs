@@ -248,15 +248,16 @@ fn the_kernels_time_is_moved_and_scaled() {
         if linked {
             loaded.link_kernel();
         }
-        // 1.7 s back.
-        let by = Moment::from_timespec(-2, 300_000_000).unwrap();
-        loaded.publish(0, &Record::kernel_moved(by));
-        let moved = || kernel.nanoseconds(Clock::Realtime) - 1_700_000_000;
-        // Some are before, some behind the full second.
-        for _ in 0..1000 {
-            let before = moved();
-            let seen = loaded.calls.nanoseconds(Clock::Realtime);
-            assert!((before..=moved()).contains(&seen));
+        // 1.7 s back, so that some are before and some behind the full second; a day ahead.
+        for (seconds, nanoseconds) in [(-2, 300_000_000), (86_400, 0)] {
+            let by = Moment::from_timespec(seconds, nanoseconds).unwrap();
+            loaded.publish(0, &Record::kernel_moved(by));
+            let moved = || kernel.nanoseconds(Clock::Realtime) + by.as_nanoseconds();
+            for _ in 0..1000 {
+                let before = moved();
+                let seen = loaded.calls.nanoseconds(Clock::Realtime);
+                assert!((before..=moved()).contains(&seen));
+            }
         }
 
         loaded.publish(0, &record);
