@@ -1,13 +1,16 @@
 //! The program `vdso`: one module a command under `commands`.
+#![cfg_attr(not(test), no_main)]
 
 mod commands;
 mod output;
 mod published;
+mod start;
 #[cfg(target_arch = "x86_64")]
 mod virtual_time;
 
 use clap::{CommandFactory, Parser};
-use std::process::ExitCode;
+use start::ExitCode;
+use std::ffi::OsString;
 
 /// Build, publish, deliver, call and look into vDSOs
 #[derive(Parser)]
@@ -22,12 +25,14 @@ fn definition() -> clap::Command {
     Arguments::command()
 }
 
-fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => return usage(&error),
+/// Does what these arguments ask for; the first is the program's name.
+#[cfg_attr(test, allow(dead_code, reason = "tests begin elsewhere"))]
+fn command(arguments: &[OsString]) -> ExitCode {
+    let parsed = match Arguments::try_parse_from(arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => return usage(&error, arguments),
     };
-    match arguments.command.run() {
+    match parsed.command.run() {
         Ok(status) => status,
         Err(report) => {
             eprintln!("{report:?}");
@@ -37,11 +42,11 @@ fn main() -> ExitCode {
 }
 
 /// Says what is wrong with the arguments, or what was asked for: help or version.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     // Nobody is there to be told that nobody reads it.
     let _ = error.print();
     match error.use_stderr() {
-        true => ExitCode::from(commands::usage_status()),
+        true => ExitCode::from(commands::usage_status(arguments)),
         false => ExitCode::SUCCESS,
     }
 }

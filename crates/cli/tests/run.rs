@@ -363,6 +363,33 @@ fn without_following_the_first_program_alone_has_it() {
 }
 
 #[test]
+fn a_program_inherits_whether_sigpipe_is_ignored() {
+    for before in ["trap '' PIPE;", "trap - PIPE;"] {
+        let ignored = |prefix: &str| {
+            let script = format!("{before} exec {prefix} grep SigIgn: /proc/self/status");
+            // Rust's own processes are started with the signal at its default.
+            let said = Command::new("bash").args(["-c", &script]).output();
+            String::from_utf8(said.expect("a shell").stdout).expect("text")
+        };
+        let with = ignored(&format!("{} run --", env!("CARGO_BIN_EXE_vdso")));
+        assert_eq!(with, ignored("env"), "{before}");
+    }
+}
+
+#[test]
+fn a_program_without_standard_descriptors_is_served() {
+    let said = scratch("closed").join("said");
+    let vdso = env!("CARGO_BIN_EXE_vdso");
+    let script = format!(
+        "exec <&- >&- 2>&-; {vdso} run --time {DATE} -- sh -c 'date +%Y >{}'",
+        said.display()
+    );
+    let status = Command::new("bash").args(["-c", &script]).status();
+    assert!(status.expect("a shell").success());
+    assert_eq!(fs::read_to_string(said).expect("a file").trim(), YEAR);
+}
+
+#[test]
 fn one_run_inside_another() {
     let own = env!("CARGO_BIN_EXE_vdso");
     let inner = [own, "run", "--time", "2001-06-01", "--", "date", "+%Y"];

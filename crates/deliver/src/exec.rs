@@ -27,6 +27,7 @@ use crate::tracer::{ALONE, FOLLOW, Tracer};
 pub struct Delivery {
     object: Object,
     follow: bool,
+    ignores_sigpipe: bool,
     strict: Option<Strict>,
 }
 
@@ -36,6 +37,7 @@ impl Delivery {
         Delivery {
             object,
             follow: true,
+            ignores_sigpipe: false,
             strict: None,
         }
     }
@@ -44,6 +46,13 @@ impl Delivery {
     /// otherwise). The tracer of a program that isn't followed ends when that has begun.
     pub fn follow(mut self, follow: bool) -> Delivery {
         self.follow = follow;
+        self
+    }
+
+    /// Whether the program begins with SIGPIPE ignored. It doesn't unless told otherwise: Rust's
+    /// runtime ignores that signal before `main`, and doesn't say whether it was ignored before.
+    pub fn ignores_sigpipe(mut self, ignores: bool) -> Delivery {
+        self.ignores_sigpipe = ignores;
         self
     }
 
@@ -95,11 +104,12 @@ impl Delivery {
                 return Error::system("pass on an argument with a NUL in it")(error.into());
             }
         };
+        let ignores_sigpipe = self.ignores_sigpipe;
         let tracer = match self.start_tracer(&mut report) {
             Ok(tracer) => tracer,
             Err(error) => return error,
         };
-        let source = sys::execute(&strings[0], &strings);
+        let source = sys::execute(&strings[0], &strings, ignores_sigpipe);
         // It traces this process and nothing else: without it we are what we were.
         let _ = rustix::process::kill_process(tracer, Signal::KILL);
         let program = program.to_owned();

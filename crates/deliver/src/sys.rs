@@ -339,17 +339,25 @@ pub(crate) fn allow_tracer(tracer: Pid) -> bool {
 
 /// `execvp(3)`: returns only when it failed.
 ///
-/// The program starts with `SIGPIPE` at its default, which Rust's runtime had changed
-/// before `main`; signal mask and all else stay as this process got them.
-pub(crate) fn execute(program: &CString, arguments: &[CString]) -> io::Error {
+/// The program starts with `SIGPIPE` ignored or at its default; signal mask and all else stay as
+/// this process has them.
+pub(crate) fn execute(
+    program: &CString,
+    arguments: &[CString],
+    ignores_sigpipe: bool,
+) -> io::Error {
     let mut pointers: Vec<_> = arguments.iter().map(|argument| argument.as_ptr()).collect();
     pointers.push(ptr::null());
+    let handler = match ignores_sigpipe {
+        true => libc::SIG_IGN,
+        false => libc::SIG_DFL,
+    };
     // SAFETY:
-    // 1. SIG_DFL and the handler that signal(2) returned before are valid handlers.
+    // 1. Both of these and the handler that signal(2) returned before are valid handlers.
     // 2. `pointers` is an array of NUL-terminated strings ended by a null pointer, and
     //    both it and the strings live until execvp returns.
     unsafe {
-        let before = libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        let before = libc::signal(libc::SIGPIPE, handler);
         libc::execvp(program.as_ptr(), pointers.as_ptr());
         let error = io::Error::last_os_error();
         libc::signal(libc::SIGPIPE, before);

@@ -1,6 +1,6 @@
 //! `vdso attach` and `vdso detach`: a program that runs already.
 
-use std::process::ExitCode;
+use crate::start::ExitCode;
 
 use miette::Result;
 

@@ -1,9 +1,9 @@
 //! `vdso bench`: what every function costs by every route.
 
 use crate::output::{self, BOLD, Cell, DIM, Side, styled};
+use crate::start::ExitCode;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use vdsokit_look::benchmark::{self, Benchmark};
 use vdsokit_look::call::Library;
 use vdsokit_look::function::{Function, Route};

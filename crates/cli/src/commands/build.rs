@@ -1,9 +1,9 @@
 //! `vdso build`: a declaration or a Rust package becomes an image, a C header and a
 //! pkg-config file.
 
+use crate::start::ExitCode;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use vdsokit_build::{Architecture, Declaration, Outputs, build_crate};
 use vdsokit_publish::install;
 

@@ -1,9 +1,9 @@
 //! `vdso check`: what would keep an image from being a vDSO everywhere.
 
+use crate::start::ExitCode;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use vdsokit_build::directory;
 use vdsokit_elf::Image;
 use vdsokit_elf::check::{Profile, check};

@@ -1,6 +1,6 @@
 //! `vdso clock`: the time of a program that runs under a name.
 
-use std::process::ExitCode;
+use crate::start::ExitCode;
 
 use clap::Subcommand;
 use miette::{Result, miette};

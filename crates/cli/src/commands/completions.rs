@@ -1,9 +1,9 @@
 //! `vdso completions`: what a shell needs to complete this program's command line.
 
 use crate::output;
+use crate::start::ExitCode;
 use clap_complete::Shell;
 use miette::{IntoDiagnostic, Result};
-use std::process::ExitCode;
 
 /// Print completions for a shell
 ///

@@ -1,8 +1,8 @@
 //! `vdso doctor`: is every clock and function served without a system call, and why not?
 
 use crate::output::{self, BAD, BOLD, Cell, DIM, GOOD, NOTE, Side, styled};
+use crate::start::ExitCode;
 use miette::{IntoDiagnostic, Report, Result, WrapErr};
-use std::process::ExitCode;
 use vdsokit_look::doctor::{Call, Diagnosis, Finding, Grade, Verdict, collect};
 use vdsokit_look::function::Function;
 use vdsokit_look::measure::Plan;

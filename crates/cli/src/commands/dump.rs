@@ -1,9 +1,9 @@
 //! `vdso dump`: a process's vDSO as a file.
 
+use crate::start::ExitCode;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use vdsokit_look::inspect::{Target, dump};
 
 /// Write the vDSO of a process or a core dump to a file

@@ -1,9 +1,9 @@
 //! `vdso get`: the values of a published vDSO now.
 
 use crate::published;
+use crate::start::ExitCode;
 use miette::Result;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// Print values of a published vDSO
 ///

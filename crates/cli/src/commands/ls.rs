@@ -3,9 +3,9 @@
 use super::dump::target;
 use crate::output::{self, BOLD, Cell, DIM, Side, styled};
 use crate::published;
+use crate::start::ExitCode;
 use miette::{IntoDiagnostic, Result, miette};
 use serde_json::{Value, json};
-use std::process::ExitCode;
 use vdsokit_elf::arch::{self, Abi};
 use vdsokit_look::inspect::{ClockView, ImageView, KernelView, Published, Target, inspect};
 

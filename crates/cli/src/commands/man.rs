@@ -1,8 +1,8 @@
 //! `vdso man`: the manual, made of the same definitions as `--help`.
 
+use crate::start::ExitCode;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// Write the manual pages
 ///

@@ -26,7 +26,9 @@ mod watch;
 
 use clap::Subcommand;
 use miette::Result;
-use std::process::ExitCode;
+use std::ffi::OsString;
+
+use crate::start::ExitCode;
 
 /// What `vdso` can be asked for.
 #[derive(Subcommand)]
@@ -94,12 +96,9 @@ impl Command {
 
 /// The exit status for arguments that can't be understood: 2 as shells have it, but for
 /// `vdso run`, whose other statuses are the program's.
-pub(crate) fn usage_status() -> u8 {
+pub(crate) fn usage_status(arguments: &[OsString]) -> u8 {
     #[cfg(target_arch = "x86_64")]
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|command| command == "run")
-    {
+    if arguments.get(1).is_some_and(|command| command == "run") {
         return run::NOT_TRIED;
     }
     2

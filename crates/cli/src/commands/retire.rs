@@ -1,9 +1,9 @@
 //! `vdso retire`: the orderly end that a crashed publisher did not make.
 
 use crate::published;
+use crate::start::ExitCode;
 use miette::Result;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use vdsokit_publish::{Condition, Error, Publisher, Vdso, kernel};
 
 /// Retire a vDSO whose publisher crashed, or is the kernel

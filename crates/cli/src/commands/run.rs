@@ -1,8 +1,8 @@
 //! `vdso run`: a program, unchanged, on a vDSO of ours.
 
+use crate::start::{ExitCode, sigpipe_was_ignored};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use miette::Result;
 use vdsokit_clock::Clock;
@@ -79,7 +79,9 @@ fn delivery(arguments: &Arguments) -> Result<Delivery> {
             Object::join(all?)?
         }
     };
-    let delivery = Delivery::new(object).follow(!arguments.no_follow);
+    let delivery = Delivery::new(object)
+        .follow(!arguments.no_follow)
+        .ignores_sigpipe(sigpipe_was_ignored());
     let Some(time) = time.filter(|_| arguments.strict) else {
         return Ok(delivery);
     };

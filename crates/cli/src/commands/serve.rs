@@ -5,13 +5,13 @@ mod kernel;
 #[cfg(target_arch = "x86_64")]
 use super::serve_clock::{self, Source};
 use crate::published::{self, SYSTEM};
+use crate::start::ExitCode;
 use miette::Result;
 #[cfg(target_arch = "x86_64")]
 use miette::miette;
 use serde_json::json;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 use vdsokit_publish::serve::{End, Serve};
 use vdsokit_publish::system::System;

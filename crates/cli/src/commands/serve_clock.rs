@@ -1,9 +1,9 @@
 //! `vdso serve clock`: the machine's clock, published.
 
+use crate::start::ExitCode;
 use std::fmt::Write;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::ExitCode;
 
 use clap::ValueEnum;
 use miette::{IntoDiagnostic, Result, miette};

@@ -1,9 +1,9 @@
 //! `vdso set`: be the publisher for a moment.
 
 use crate::published;
+use crate::start::ExitCode;
 use miette::Result;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use vdsokit_publish::{Publisher, assign};
 
 /// Write values into a vDSO that nobody publishes at present

@@ -2,11 +2,11 @@
 
 use super::serve::duration;
 use crate::published;
+use crate::start::ExitCode;
 use miette::Result;
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 use vdsokit_publish::{Condition, Vdso, type_of};
 

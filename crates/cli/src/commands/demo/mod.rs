@@ -4,13 +4,14 @@ mod proc;
 pub(crate) mod reader;
 
 use crate::published::{self, SYSTEM};
+use crate::start::ExitCode;
 use miette::{Context, IntoDiagnostic, Result, miette};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Stdio};
 use vdsokit_build::{Architecture, Outputs};
 use vdsokit_publish::place;
 

@@ -1,10 +1,10 @@
 //! The reader in Rust: this program again, as another process.
 
 use crate::published;
+use crate::start::ExitCode;
 use miette::Result;
 use std::hint::black_box;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Instant;
 use vdsokit_publish::system::Load;
 use vdsokit_publish::{Dynamic, Vdso};

@@ -1,9 +1,9 @@
 //! `vdso kernel add` and `remove`: editing a Linux source tree.
 
+use crate::start::ExitCode;
 use miette::Result;
 use serde_json::json;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use vdsokit_build::{Architecture, build_crate};
 use vdsokit_kernel::{Package, Plan, Tree};
 

@@ -3,9 +3,9 @@
 mod change;
 mod vars;
 
+use crate::start::ExitCode;
 use clap::Subcommand;
 use miette::Result;
-use std::process::ExitCode;
 
 /// Put virtual system calls into Linux's own vDSO; list the running kernel's variables
 #[derive(clap::Args)]

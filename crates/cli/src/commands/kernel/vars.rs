@@ -1,9 +1,9 @@
 //! `vdso kernel vars`: what the running kernel can publish.
 
 use crate::output;
+use crate::start::ExitCode;
 use miette::Result;
 use serde_json::{Value, json};
-use std::process::ExitCode;
 use vdsokit_publish::kernel::{Kernel, Listed};
 
 /// List variables of the running kernel that `vdso serve --kernel` can publish

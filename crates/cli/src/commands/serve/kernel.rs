@@ -3,13 +3,13 @@
 
 use super::{Arguments, say};
 use crate::published;
+use crate::start::ExitCode;
 use miette::{IntoDiagnostic, Result, miette};
 use serde_json::json;
 use std::fmt::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 use vdsokit_build::declaration::{Kind, Variable};
 use vdsokit_build::{Declaration, header, write_file};
