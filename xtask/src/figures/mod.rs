@@ -64,14 +64,14 @@ fn measure(vdso: Option<PathBuf>) -> Result<(), String> {
     Ok(())
 }
 
-/// The program, in the release profile.
+/// The program, as it is to be installed.
 fn program() -> Result<PathBuf, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--release", "--package", "vdsokit-cli"]);
+    cargo.args(["build", "--profile", "dist", "--package", "vdsokit-cli"]);
     succeed(cargo.current_dir(&root))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
-    Ok(target.join("release/vdso"))
+    Ok(target.join("dist/vdso"))
 }
 
 fn tables(vdso: &Path, scratch: &Path) -> Result<Vec<Line>, String> {
