@@ -120,12 +120,12 @@ impl Injector {
             frame,
             ..Block::default()
         };
-        let plan = |at| visit::plan(at, &block, &places, Handle::Paths(&paths), &words);
-        let at = (frame - plan(0).len() as u64) & !15;
-        let mut below = plan(at);
+        let handle = Handle::Paths(&paths);
+        let length = visit::plan_length(&places, handle, words.len());
+        let at = (frame - length as u64) & !15;
+        let mut below = visit::plan(at, &block, &places, handle, &words);
         below.resize((frame - at) as usize, 0);
-        let registers = arch::frame(&start.registers);
-        below.extend(registers.iter().flat_map(|word| word.to_ne_bytes()));
+        below.extend(arch::frame(&start.registers));
         memory.write(vdso + spare, stub)?;
         memory.write(at, &below)?;
         let mut registers = start.registers;

@@ -134,7 +134,17 @@ pub(crate) fn plan(
     if let Handle::Paths(paths) = handle {
         bytes.extend(paths.iter().flatten());
     }
+    debug_assert_eq!(bytes.len(), plan_length(places, handle, words.len()));
     bytes
+}
+
+/// How many bytes a [`plan`] has.
+pub(crate) fn plan_length(places: &[Place<'_>], handle: Handle<'_>, words: usize) -> usize {
+    let strings = match handle {
+        Handle::Paths(paths) => paths.iter().map(Vec::len).sum(),
+        Handle::Descriptors(_) => 0,
+    };
+    size_of::<Block>() + size_of::<Entry>() * places.len() + size_of::<Word>() * words + strings
 }
 
 /// Where the files of `places` are to be found by a process, each path ended by a NUL.
@@ -189,8 +199,7 @@ impl Visit {
             count: places.len() as u64,
             ..Block::default()
         };
-        let length = plan(0, &block, places, handle, &[]).len();
-        let at = self.scratch(length);
+        let at = self.scratch(plan_length(places, handle, 0));
         self.memory
             .write(at, &plan(at, &block, places, handle, &[]))?;
         let mut registers = self.registers;

@@ -130,13 +130,20 @@ pub(crate) fn block_bytes(block: &Block, entries: &[Entry], words: &[Word]) -> V
         } = word;
         [distance, value, is_relative]
     });
-    [count, slot, frame]
-        .into_iter()
-        .chain(stat)
-        .chain(entries)
-        .chain(words)
-        .flat_map(u64::to_ne_bytes)
-        .collect()
+    bytes(
+        [count, slot, frame]
+            .into_iter()
+            .chain(stat)
+            .chain(entries)
+            .chain(words),
+    )
+}
+
+/// Words as they lie in memory.
+fn bytes(words: impl Iterator<Item = u64>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1 << 10);
+    words.for_each(|word| bytes.extend_from_slice(&word.to_ne_bytes()));
+    bytes
 }
 
 /// Words of a [`frame`].
@@ -145,12 +152,13 @@ const FRAME_WORDS: usize = 17;
 pub(crate) const FRAME: u64 = FRAME_WORDS as u64 * 8;
 
 /// The registers as the stub gives them back: they have to end where the stack does.
-pub(crate) fn frame(registers: &Registers) -> [u64; FRAME_WORDS] {
+pub(crate) fn frame(registers: &Registers) -> Vec<u8> {
     let r = registers;
-    [
+    let words: [u64; FRAME_WORDS] = [
         r.r15, r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10, r.r9, r.r8, r.rax, r.rcx, r.rdx,
         r.rsi, r.rdi, r.eflags, r.rip,
-    ]
+    ];
+    bytes(words.into_iter())
 }
 
 const BLOCK_HEAD: usize = size_of::<Block>();
