@@ -276,7 +276,7 @@ fn auxiliary(memory: &Memory, stack_pointer: u64) -> Result<Auxiliary, Failure> 
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::process::{Child, Command, Stdio};
 
     use super::*;
@@ -287,11 +287,14 @@ mod tests {
     /// A process in the exec stop of `program`, whose tracer is this thread.
     fn executed(program: &str) -> Child {
         let mut child = Command::new("sh")
-            .args(["-c", &format!("read line; exec {program}")])
+            .args(["-c", &format!("echo ready; read line; exec {program}")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("a shell");
+        // Its own exec is over then, and not what will be reported.
+        let output = child.stdout.as_mut().expect("a pipe");
+        output.read_exact(&mut [0; 6]).expect("it is ready");
         let pid = child.id() as Pid;
         sys::seize(pid, libc::PTRACE_O_TRACEEXEC).expect("a child may be traced");
         let mut input = child.stdin.take().expect("a pipe");
