@@ -30,21 +30,26 @@ struct Waiting {
     held: HashMap<Pid, Pid>,
     /// Those whose child has begun.
     released: Vec<Pid>,
+    /// Whether they have let another report go first.
+    gave_way: bool,
 }
 
 impl Waiting {
     /// The next that a tracee reports. `None`: there is no tracee any more.
     ///
-    /// Who is released goes on when nobody else has anything to report: its child was let go
-    /// before, and is to have found a CPU by then.
+    /// Who is released gives way to one report, if there is any: its child was let go before, and is
+    /// to have found a CPU by then.
     fn next(&mut self) -> io::Result<Option<(Pid, c_int)>> {
-        if !self.released.is_empty() {
-            if let Ok(Some(report)) = sys::poll(-1) {
-                return Ok(Some(report));
-            }
-            for parent in self.released.drain(..) {
-                go_on(parent, 0)?;
-            }
+        if !self.released.is_empty()
+            && !self.gave_way
+            && let Ok(Some(report)) = sys::poll(-1)
+        {
+            self.gave_way = true;
+            return Ok(Some(report));
+        }
+        self.gave_way = false;
+        for parent in self.released.drain(..) {
+            go_on(parent, 0)?;
         }
         sys::wait(-1)
     }
