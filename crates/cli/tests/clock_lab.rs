@@ -76,8 +76,8 @@ fn inside() {
 }
 
 /// How often a comparison is made before a read outside the bound is taken for the clock's fault: counter
-/// and clocksource are the emulator's, and one read of a million was outside once, with a busy host. Where
-/// the hardware is real (`serve_clock`) none may be.
+/// and clocksource are the emulator's, and one read of 20,000 was outside once, nobody knows why. Where the
+/// hardware is real (`serve_clock`) none may be.
 const ROUNDS: u32 = 3;
 
 /// Compares a clock with the kernel: it never steps back, and in one of the rounds keeps its bound.

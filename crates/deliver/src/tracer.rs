@@ -49,7 +49,7 @@ impl Waiting {
         }
         self.gave_way = false;
         for parent in self.released.drain(..) {
-            go_on(parent, 0)?;
+            go_on(parent)?;
         }
         sys::wait(-1)
     }
@@ -63,7 +63,7 @@ impl Waiting {
             self.held.insert(child, parent);
             return Ok(());
         }
-        go_on(parent, 0)
+        sys::resume(parent, Resume::Continue, 0)
     }
 
     /// Notes that `pid` reports `stop`.
@@ -79,8 +79,8 @@ impl Waiting {
 }
 
 /// Resumes `pid`, unless it was killed meanwhile: then its end is reported next.
-fn go_on(pid: Pid, signal: c_int) -> io::Result<()> {
-    match sys::resume(pid, Resume::Continue, signal) {
+fn go_on(pid: Pid) -> io::Result<()> {
+    match sys::resume(pid, Resume::Continue, 0) {
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
         other => other,
     }

@@ -23,6 +23,24 @@ const fn first(word: usize) -> usize {
     copied(Record::FIRST + word)
 }
 
+// One comparison tells them apart.
+const _: () = assert!(Source::COUNTER < Source::FIXED);
+const _: () = assert!(Source::FIXED < Source::KERNEL && Source::FIXED < Source::KERNEL_MOVED);
+
+/// Takes back from the stack what was kept there while the kernel's function ran.
+macro_rules! pop_kept {
+    () => {
+        "pop rbp
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore rbp
+        pop rbx
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore rbx
+        pop rdi
+        .cfi_adjust_cfa_offset -8"
+    };
+}
+
 global_asm!(
     ".globl __vdso_clock_gettime",
     ".set __vdso_clock_gettime, {function}",
@@ -36,7 +54,8 @@ global_asm!(
 /// What its readings of a latch rest on: (1) each word is loaded by one instruction, which is what
 /// a relaxed atomic load is on x86-64, and an acquiring one too; (2) loads are not reordered
 /// there, so the number is loaded before the words, and after them once more; (3) `time` is
-/// written when all else is done. It calls nothing but the kernel's function, with the stack
+/// written when all else is done, but for a moved clock: there the kernel's function writes first,
+/// and what doesn't hold is written over. It calls nothing but the kernel's function, with the stack
 /// aligned as C has it.
 ///
 /// # Safety
@@ -157,26 +176,12 @@ pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
         "7:",
         "add qword ptr [rbp + {TV_SEC}], rcx",
         ".cfi_remember_state",
-        "pop rbp",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_restore rbp",
-        "pop rbx",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_restore rbx",
-        "pop rdi",
-        ".cfi_adjust_cfa_offset -8",
+        pop_kept!(),
         "ret",
         "8:",
         ".cfi_restore_state",
         "mov rsi, rbp",
-        "pop rbp",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_restore rbp",
-        "pop rbx",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_restore rbx",
-        "pop rdi",
-        ".cfi_adjust_cfa_offset -8",
+        pop_kept!(),
         "jmp 9f",
 
         "5:",
