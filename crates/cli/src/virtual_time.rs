@@ -8,7 +8,7 @@ use vdsokit_clock::Clock;
 use vdsokit_clock::page::READS;
 use vdsokit_deliver::{Event, Object};
 use vdsokit_publish::clock::{Reader, is_machine_time};
-use vdsokit_time::{Change, IMAGE, Name, Reading, Time, text};
+use vdsokit_virtual_time::{Change, IMAGE, Name, Reading, Time, text};
 
 use crate::published::{self, CLOCK};
 
@@ -75,7 +75,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    fn changes(&self) -> Result<Vec<Change>, vdsokit_time::Error> {
+    fn changes(&self) -> Result<Vec<Change>, vdsokit_virtual_time::Error> {
         let now = Reading::of_kernel()?.at(Clock::Realtime);
         let mut changes = Vec::new();
         if let Some(time) = &self.time {

@@ -10,9 +10,9 @@ use serde_json::Value;
 use std::process::Command;
 use std::time::Duration;
 use vdsokit::Clock;
-use vdsokit_look::call::Callee;
-use vdsokit_look::function::{self, Function, Route};
-use vdsokit_look::probe::{Served, probe};
+use vdsokit_inspect::call::Callee;
+use vdsokit_inspect::function::{self, Function, Route};
+use vdsokit_inspect::probe::{Served, probe};
 use vdsokit_publish::clock::is_delivered;
 
 /// A clock whose publisher may be held up for a moment by the emulator is tried so often: each

@@ -7,7 +7,7 @@
 //! # How it comes into a kernel
 //! `vdso kernel add --clock` writes these very files into the kernel's tree, whose make
 //! compiles them by `rustc` alone: no cargo, no dependency, nothing but `core`. Which is why
-//! the few lines that `vdsokit-image` has as well, such as `timespec`, stand here again.
+//! the few lines that `vdsokit-clock-image` has as well, such as `timespec`, stand here again.
 //!
 //! No offset, clock number, mode or number of a system call of Linux's is written down here.
 //! The kernel's compiler tells them, from the kernel's own headers, each time the kernel is

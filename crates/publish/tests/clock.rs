@@ -11,7 +11,7 @@ use vdsokit_publish::clock::{
 };
 use vdsokit_publish::serve::End;
 use vdsokit_publish::{Error, Publisher, Vdso};
-use vdsokit_time::IMAGE;
+use vdsokit_virtual_time::IMAGE;
 
 /// A place that readers and publisher share, and that the kernel may map.
 fn place() -> tempfile::TempDir {

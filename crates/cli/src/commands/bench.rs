@@ -4,11 +4,11 @@ use crate::output::{self, BOLD, Cell, DIM, Side, styled};
 use crate::start::ExitCode;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use std::path::PathBuf;
-use vdsokit_look::benchmark::{self, Benchmark};
-use vdsokit_look::call::Library;
-use vdsokit_look::function::{Function, Route};
-use vdsokit_look::measure::Plan;
-use vdsokit_look::report;
+use vdsokit_inspect::benchmark::{self, Benchmark};
+use vdsokit_inspect::call::Library;
+use vdsokit_inspect::function::{Function, Route};
+use vdsokit_inspect::measure::Plan;
+use vdsokit_inspect::report;
 
 /// Measure what every function costs: by the vDSO, by libc, by system call
 ///

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use miette::{Result, miette};
 use serde_json::{Map, Value, json};
 use vdsokit_clock::{Clock, Course};
-use vdsokit_time::{Change, Name, Reading, Time, list, text};
+use vdsokit_virtual_time::{Change, Name, Reading, Time, list, text};
 
 use crate::published;
 

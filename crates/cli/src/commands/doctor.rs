@@ -3,10 +3,10 @@
 use crate::output::{self, BAD, BOLD, Cell, DIM, GOOD, NOTE, Side, styled};
 use crate::start::ExitCode;
 use miette::{IntoDiagnostic, Report, Result, WrapErr};
-use vdsokit_look::doctor::{Call, Diagnosis, Finding, Grade, Verdict, collect};
-use vdsokit_look::function::Function;
-use vdsokit_look::measure::Plan;
-use vdsokit_look::probe::Served;
+use vdsokit_inspect::doctor::{Call, Diagnosis, Finding, Grade, Verdict, collect};
+use vdsokit_inspect::function::Function;
+use vdsokit_inspect::measure::Plan;
+use vdsokit_inspect::probe::Served;
 
 /// Say whether every clock and function is fast here, and if not, why
 ///

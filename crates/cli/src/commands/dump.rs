@@ -4,7 +4,7 @@ use crate::start::ExitCode;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use std::convert::Infallible;
 use std::path::PathBuf;
-use vdsokit_look::inspect::{Target, dump};
+use vdsokit_inspect::inspect::{Target, dump};
 
 /// Write the vDSO of a process or a core dump to a file
 ///

@@ -7,7 +7,7 @@ use crate::start::ExitCode;
 use miette::{IntoDiagnostic, Result, miette};
 use serde_json::{Value, json};
 use vdsokit_elf::arch::{self, Abi};
-use vdsokit_look::inspect::{ClockView, ImageView, KernelView, Published, Target, inspect};
+use vdsokit_inspect::inspect::{ClockView, ImageView, KernelView, Published, Target, inspect};
 
 /// Show the vDSOs of a process, a file or a core dump
 ///

@@ -8,9 +8,9 @@ use std::path::Path;
 use clap::ValueEnum;
 use miette::{IntoDiagnostic, Result, miette};
 use serde_json::json;
-use vdsokit_look::call::Callee;
-use vdsokit_look::function::{Clock, Function, Route};
-use vdsokit_look::probe::{Served, probe};
+use vdsokit_inspect::call::Callee;
+use vdsokit_inspect::function::{Clock, Function, Route};
+use vdsokit_inspect::probe::{Served, probe};
 use vdsokit_publish::clock::{Counter, Kept, Untrusted, is_delivered, is_machine_time, serve};
 use vdsokit_publish::kernel::{self, Kernel, start_clock};
 use vdsokit_publish::serve::End;
@@ -52,8 +52,8 @@ impl Source {
         let counter = || Counter::new(Default::default()).map(|one| Kept::Counter(Box::new(one)));
         let (kept, why_not) = match self {
             Self::Timekeeper => {
-                let started = start_clock(&Kernel::running()?, vdsokit_time::IMAGE)?;
-                let publisher = Publisher::create(file, vdsokit_time::IMAGE)?;
+                let started = start_clock(&Kernel::running()?, vdsokit_virtual_time::IMAGE)?;
+                let publisher = Publisher::create(file, vdsokit_virtual_time::IMAGE)?;
                 let kept = Kept::Timekeeper(Box::new(started.beside(&publisher)?));
                 // From here on nothing is done that only a privileged process may do.
                 kernel::drop_privileges().into_diagnostic()?;
@@ -68,7 +68,7 @@ impl Source {
                 Err(why) => (Kept::Kernel, Some(why)),
             },
         };
-        let publisher = Publisher::create(file, vdsokit_time::IMAGE)?;
+        let publisher = Publisher::create(file, vdsokit_virtual_time::IMAGE)?;
         Ok((publisher, kept, why_not))
     }
 }
@@ -104,7 +104,7 @@ pub(crate) fn run(source: Source, at: Option<&Path>, detach: bool, json: bool) -
         None => place::make()?.join(clock::FILE),
     };
     if detach {
-        let started = start_clock(&Kernel::running()?, vdsokit_time::IMAGE)?;
+        let started = start_clock(&Kernel::running()?, vdsokit_virtual_time::IMAGE)?;
         let path = started.detach(&file)?;
         say(event(json, "detached", &path, "timekeeper", None));
         return Ok(ExitCode::SUCCESS);

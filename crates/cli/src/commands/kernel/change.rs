@@ -5,7 +5,7 @@ use miette::Result;
 use serde_json::json;
 use std::path::PathBuf;
 use vdsokit_build::{Architecture, build_crate};
-use vdsokit_kernel::{Package, Plan, Tree};
+use vdsokit_linux_tree::{Package, Plan, Tree};
 
 /// Add a crate's virtual system calls to a Linux source tree
 ///
@@ -54,12 +54,12 @@ pub(super) fn add(arguments: &Add) -> Result<ExitCode> {
     let Add { source, how, .. } = arguments;
     let tree = Tree::open(&how.tree)?;
     let Some(source) = source else {
-        let plan = vdsokit_kernel::add_clock(&tree)?;
+        let plan = vdsokit_linux_tree::add_clock(&tree)?;
         return carry_out(how, &tree, &plan, "the clock is in");
     };
     let built = build_crate(source, Architecture::X86_64)?;
     let package = Package::new(source, &built.image)?;
-    let plan = vdsokit_kernel::add(&tree, &package)?;
+    let plan = vdsokit_linux_tree::add(&tree, &package)?;
     carry_out(how, &tree, &plan, &format!("{} is in", package.name()))
 }
 
@@ -67,9 +67,9 @@ pub(super) fn remove(arguments: &Remove) -> Result<ExitCode> {
     let Remove { name, clock, how } = arguments;
     let tree = Tree::open(&how.tree)?;
     let (plan, what) = match name {
-        _ if *clock => (vdsokit_kernel::remove_clock(&tree)?, "the clock"),
-        Some(name) => (vdsokit_kernel::remove(&tree, name)?, name.as_str()),
-        None => (vdsokit_kernel::remove_all(&tree)?, "everything"),
+        _ if *clock => (vdsokit_linux_tree::remove_clock(&tree)?, "the clock"),
+        Some(name) => (vdsokit_linux_tree::remove(&tree, name)?, name.as_str()),
+        None => (vdsokit_linux_tree::remove_all(&tree)?, "everything"),
     };
     carry_out(how, &tree, &plan, &format!("{what} is out of"))
 }

@@ -1,0 +1,272 @@
+//! The steps of `cargo xtask test`: each is a name, a reason and a function.
+//!
+//! A step ends well, is skipped with a reason, or fails with what went wrong; the others
+//! still run, so that one look at the output shows everything there is to mend. Under
+//! `CI=true` a skip is a failure, but for the steps that README.md lists.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::OnceLock;
+use std::time::Instant;
+
+/// How a step ended, unless it failed: `Err` says in one line what went wrong.
+pub(crate) type Outcome = Result<End, String>;
+
+/// How a step that did not fail ended.
+pub(crate) enum End {
+    /// It ran, and all was well.
+    Passed,
+    /// It could not run here, for this reason.
+    Skipped(String),
+}
+
+struct Step {
+    name: &'static str,
+    why: &'static str,
+    /// May it be skipped under CI? README.md lists those that may.
+    optional: bool,
+    run: fn() -> Outcome,
+}
+
+impl Step {
+    const fn new(name: &'static str, why: &'static str, run: fn() -> Outcome) -> Self {
+        Self {
+            name,
+            why,
+            optional: false,
+            run,
+        }
+    }
+
+    const fn optional(self) -> Self {
+        Self {
+            optional: true,
+            ..self
+        }
+    }
+}
+
+/// In the order in which they run: the cheapest first.
+const STEPS: &[Step] = &[
+    Step::new("fmt", "the source is formatted", || {
+        cargo(&["fmt", "--all", "--check"], &[])
+    }),
+    Step::new("clippy", "no warning in any target", || {
+        cargo(
+            &[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ],
+            &[],
+        )
+    }),
+    Step::new("doc", "the documentation builds without a warning", || {
+        cargo(
+            &["doc", "--workspace", "--no-deps"],
+            &[("RUSTDOCFLAGS", "-D warnings")],
+        )
+    }),
+    Step::new(
+        "tools",
+        "the programs that tests run are there",
+        crate::tools::step,
+    ),
+    Step::new(
+        "unit",
+        "the crates' own tests, and the examples in their documentation",
+        || cargo(&["test", "--workspace", "--no-fail-fast"], &[]),
+    ),
+    Step::new(
+        "loom",
+        "the latch under every interleaving and reordering that the memory model allows",
+        || {
+            cargo(
+                &[
+                    "test",
+                    "--package",
+                    "vdsokit-vvar",
+                    "--release",
+                    "--lib",
+                    "--target-dir",
+                    "target/loom",
+                    "model",
+                ],
+                &[("RUSTFLAGS", "--cfg loom")],
+            )
+        },
+    ),
+    Step::new(
+        "miri",
+        "the data page's unsafe code under Rust's own rules",
+        miri,
+    )
+    .optional(),
+    Step::new(
+        "html",
+        "the page of `vdso bench` in a real browser, light and dark",
+        crate::html::step,
+    ),
+    Step::new(
+        "clock",
+        "Linux's own tests of its vDSO against ours, and half a minute of readers on all CPUs",
+        || {
+            let seconds = std::env::var("VDSOKIT_SOAK").unwrap_or_else(|_| "15".to_owned());
+            cargo(
+                &[
+                    "test",
+                    "--package",
+                    "vdsokit-clock-image",
+                    "--release",
+                    "--test",
+                    "soak",
+                    "--test",
+                    "selftests",
+                    "--",
+                    "--nocapture",
+                ],
+                &[("VDSOKIT_SOAK", seconds.as_str())],
+            )
+        },
+    ),
+    Step::new(
+        "lab",
+        "what needs a kernel of its own, in emulated machines",
+        crate::vm::step,
+    ),
+    Step::new(
+        "kernel",
+        "the page about adding functions to Linux, its kernel, and what that kernel does",
+        crate::kernel::step,
+    )
+    .optional(),
+];
+
+/// Prints the steps.
+pub(crate) fn list() {
+    for step in STEPS {
+        println!("{:10} {}", step.name, step.why);
+    }
+}
+
+static ALL: OnceLock<bool> = OnceLock::new();
+
+/// May a step take all the time that it takes?
+pub(crate) fn all() -> bool {
+    ALL.get().copied().unwrap_or(false)
+}
+
+/// Runs the steps named, or all; tells which failed.
+pub(crate) fn run(names: &[String], take_time: bool) -> ExitCode {
+    ALL.get_or_init(|| take_time);
+    let find = |name: &String| STEPS.iter().find(|step| step.name == *name);
+    if let Some(unknown) = names.iter().find(|name| find(name).is_none()) {
+        eprintln!("xtask: no step is called `{unknown}`; `cargo xtask test --list` shows them");
+        return ExitCode::from(2);
+    }
+    let chosen: Vec<&Step> = if names.is_empty() {
+        STEPS.iter().collect()
+    } else {
+        names.iter().flat_map(find).collect()
+    };
+    let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    let (mut passed, mut failed, mut skipped) = (0, Vec::new(), Vec::new());
+    for step in chosen {
+        println!("==> {}: {}", step.name, step.why);
+        let start = Instant::now();
+        match (step.run)() {
+            Ok(End::Passed) => {
+                println!("==> {} ok, {:.0?}", step.name, start.elapsed());
+                passed += 1;
+            }
+            Ok(End::Skipped(why)) if step.optional || !ci => {
+                println!("==> {} SKIPPED: {why}", step.name);
+                skipped.push(step.name);
+            }
+            Ok(End::Skipped(why)) => {
+                eprintln!("==> {} FAILED: skipped under CI: {why}", step.name);
+                failed.push(step.name);
+            }
+            Err(what) => {
+                eprintln!("==> {} FAILED: {what}", step.name);
+                failed.push(step.name);
+            }
+        }
+    }
+    if !skipped.is_empty() {
+        println!("==> skipped: {}", skipped.join(", "));
+    }
+    if !failed.is_empty() {
+        println!("==> failed: {}", failed.join(", "));
+    }
+    println!(
+        "steps: {passed} passed, {} failed, {} skipped",
+        failed.len(),
+        skipped.len()
+    );
+    if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Runs what of the data page Miri can run: all but the property tests, which would
+/// take it hours.
+fn miri() -> Outcome {
+    let rustup = |arguments: &[&str]| {
+        Command::new("rustup")
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    if !rustup(&[
+        "component",
+        "add",
+        "miri",
+        "rust-src",
+        "--toolchain",
+        "nightly",
+    ]) {
+        return Ok(End::Skipped(
+            "no nightly toolchain with the components miri and rust-src is to be had".into(),
+        ));
+    }
+    let mut command = Command::new("rustup");
+    command
+        .args(["run", "nightly", "cargo", "miri", "test"])
+        .args(["--package", "vdsokit-vvar", "--lib"])
+        .args(["--target-dir", "target/miri", "--"])
+        .args(["latch::", "pages::", "header::"])
+        .current_dir(root());
+    check(&mut command)
+}
+
+/// The root of the checkout.
+pub(crate) fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Runs cargo at the root of the checkout.
+pub(crate) fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .current_dir(root());
+    check(&mut command)
+}
+
+/// Runs a command to its end; an unhappy end is an error that shows the command.
+pub(crate) fn check(command: &mut Command) -> Outcome {
+    match command.status() {
+        Ok(status) if status.success() => Ok(End::Passed),
+        Ok(status) => Err(format!("{command:?}: {status}")),
+        Err(error) => Err(format!("{command:?}: {error}")),
+    }
+}
