@@ -1,4 +1,4 @@
-//! What C and C++ programs are compiled with: the header and the pkg-config file.
+//! The C header and the pkg-config file.
 
 use crate::declaration::{Declaration, Field, Function, Kind, Variable};
 use std::fmt::Write;
@@ -14,7 +14,7 @@ pub fn header(declaration: &Declaration) -> String {
     text
 }
 
-/// The pkg-config file of `declaration`: its library lies where the file itself does.
+/// The pkg-config file of `declaration`: the library is in the directory of the file.
 #[must_use]
 pub fn pkg_config(declaration: &Declaration) -> String {
     let library = if declaration.soname.starts_with("lib") {
@@ -61,7 +61,7 @@ fn write_header(text: &mut String, declaration: &Declaration) -> std::fmt::Resul
     writeln!(text, "\n#ifdef __cplusplus\n}}\n#endif\n\n#endif")
 }
 
-/// Of a crate's image: what the crate exports.
+/// The functions that a crate exports.
 fn write_functions(text: &mut String, functions: &[Function]) -> std::fmt::Result {
     for (index, function) in functions.iter().enumerate() {
         if index > 0 {
@@ -77,7 +77,7 @@ fn write_functions(text: &mut String, functions: &[Function]) -> std::fmt::Resul
     Ok(())
 }
 
-/// Of an image of variables alone: a function for each, and the two of every image.
+/// One function for each variable, and those that every image has.
 fn write_getters(text: &mut String, declaration: &Declaration) -> std::fmt::Result {
     let prefix = &declaration.prefix;
     comment(
@@ -150,7 +150,7 @@ fn write_field(text: &mut String, field: &Field) -> std::fmt::Result {
     }
 }
 
-/// Records lie in the pages as this header's compiler has them, or it says so.
+/// Assertions that the C compiler lays records out as the pages do.
 fn write_asserts(text: &mut String, declaration: &Declaration) -> std::fmt::Result {
     let mut asserts = String::new();
     for variable in &declaration.variables {
@@ -202,7 +202,7 @@ fn c_type(scalar: ScalarType) -> &'static str {
     }
 }
 
-/// Documentation and unit in one.
+/// Documentation and unit in one sentence.
 fn about(doc: &str, unit: &str) -> String {
     let doc = doc.trim();
     match (doc, unit) {

@@ -1,10 +1,10 @@
 //! From a declaration to a vDSO image.
 //!
-//! A [`Declaration`] names variables; [`image()`] makes of it the ELF shared object whose
-//! functions read them, for any [`Architecture`], without a compiler or a linker on the
-//! machine; [`header()`] and [`pkg_config`] write what C programs are compiled with.
+//! A [`Declaration`] names variables. [`image()`] builds the ELF shared object whose
+//! functions read them, for any [`Architecture`], without a compiler or a linker;
+//! [`header()`] and [`pkg_config`] write the C header and the pkg-config file.
 //!
-//! # What every image is
+//! # The shape of every image
 //!
 //! | segment | holds |
 //! | --- | --- |

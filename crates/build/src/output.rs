@@ -1,4 +1,4 @@
-//! Writing what was built, so that no program ever sees half of a file.
+//! Writing the generated files atomically.
 
 use crate::arch::Architecture;
 use crate::declaration::Declaration;
@@ -34,12 +34,12 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// Everything that is made of a declaration.
+/// All files generated from a declaration.
 #[derive(Clone, Debug)]
 pub struct Outputs {
-    /// The image; its file is called like its soname.
+    /// The image; the file's name is its soname.
     pub image: Vec<u8>,
-    /// The name of the link that `cc -l` looks for, where the soname isn't that name.
+    /// The name of the symbolic link for `cc -l`, if it differs from the soname.
     pub link: Option<String>,
     /// The C header's name and text.
     pub header: (String, String),
@@ -49,7 +49,7 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Of a declaration without functions of its own.
+    /// The files of a declaration of variables.
     ///
     /// # Errors
     /// As [`image`].
@@ -57,7 +57,7 @@ impl Outputs {
         Ok(Self::of_image(declaration, image(declaration, arch)?))
     }
 
-    /// Around an image.
+    /// The files of an image that was already built.
     pub(crate) fn of_image(declaration: &Declaration, image: Vec<u8>) -> Self {
         let soname = declaration.soname().to_owned();
         let library = declaration.library();
@@ -75,13 +75,13 @@ impl Outputs {
         }
     }
 
-    /// Where the image belongs in `directory`.
+    /// The image's path in `directory`.
     #[must_use]
     pub fn image_path(&self, directory: &Path) -> PathBuf {
         directory.join(&self.soname)
     }
 
-    /// Writes everything but the image; returns the files' paths.
+    /// Writes all files but the image and returns their paths.
     ///
     /// # Errors
     /// [`OutputError`] names the file.
@@ -104,11 +104,11 @@ impl Outputs {
     }
 }
 
-/// Writes a file of mode 0644, or replaces one, in one step: whoever opens `path` sees
-/// the old file or the new one, and whoever has the old one open or mapped keeps it.
+/// Creates or replaces a file of mode 0644 by rename: `open` of `path` finds the old file or
+/// the new one, and descriptors and mappings of the old file stay valid.
 ///
 /// # Errors
-/// [`OutputError`]; the old file, if any, is then still there.
+/// [`OutputError`]; an old file is then unchanged.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
     let write = || {
         let mut file = tempfile::Builder::new()
@@ -116,7 +116,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
             .permissions(Permissions::from_mode(0o644))
             .tempfile_in(parent(path))?;
         file.write_all(bytes)?;
-        // Whatever the umask: a vDSO that others can't read is none.
+        // Independent of the umask: other users read the vDSO.
         file.as_file()
             .set_permissions(Permissions::from_mode(0o644))?;
         file.persist(path)?;

@@ -1,4 +1,4 @@
-//! The post-link check: nothing leaves this crate that would be no vDSO everywhere.
+//! The post-link check: every image passes it before it leaves this crate.
 
 use miette::Diagnostic;
 use std::fmt;
@@ -8,24 +8,24 @@ use vdsokit_elf::{Image, ParseError};
 use vdsokit_vvar::directory::{Directory, Malformed};
 use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_NAME};
 
-/// Why bytes are no image that vdsokit would publish or deliver.
+/// Why a file is not an image that vdsokit publishes or delivers.
 #[derive(Debug, Error, Diagnostic)]
 #[non_exhaustive]
 pub enum Unsound {
-    /// They can't be read at all.
-    #[error("this is no vDSO: {0}")]
+    /// It is not an ELF image.
+    #[error("this is not a vDSO: {0}")]
     #[diagnostic(help("name the image itself, a file such as libweather.so.1"))]
     Parse(#[from] ParseError),
-    /// They break rules of an image's shape.
+    /// It breaks rules for the shape of an image.
     #[error("the image breaks {}", count(.0))]
     #[diagnostic(help("{}", list(.0)))]
     Shape(Vec<Finding>),
-    /// The directory doesn't hold together.
+    /// The directory is malformed.
     #[error("the image's note cannot be read: {0}")]
     #[diagnostic(help("build the image again with this version of vdso"))]
     Directory(#[from] Malformed),
-    /// There is no directory.
-    #[error("the image has no directory: nobody could tell which variables it has")]
+    /// It has no directory.
+    #[error("the image has no directory, so its variables are unknown")]
     #[diagnostic(help("build it with `vdso build`"))]
     NoDirectory,
 }

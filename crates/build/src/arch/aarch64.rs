@@ -35,7 +35,7 @@ fn emit(code: &mut Vec<u8>, address: u64, pages: u64, getter: &Getter) {
     }
 }
 
-/// The registers used are all the caller's to lose (AAPCS64, "General-purpose registers").
+/// All registers used are caller-saved (AAPCS64, "General-purpose registers").
 const OUT: u32 = 0;
 const LATCH: u32 = 8;
 const PLACE: u32 = 9;
@@ -47,7 +47,7 @@ const INDEX: u32 = 14;
 
 const RET: u32 = 0xd65f_03c0;
 
-/// A function as it grows.
+/// A function that is being assembled.
 struct Text<'c> {
     code: &'c mut Vec<u8>,
     start: usize,
@@ -83,7 +83,7 @@ impl Text<'_> {
         };
         self.put(0x08df_fc00 | size << 30 | PLACE << 5 | OUT); // ldar{b,h,} {w,x}0, [x9]
         match ty {
-            // Whatever is there, a C bool is 0 or 1.
+            // A C bool is 0 or 1 whatever byte the page holds.
             ScalarType::Bool => {
                 self.put(0x7100_001f | OUT << 5); // cmp w0, #0
                 self.put(0x1a9f_07e0 | OUT); // cset w0, ne

@@ -1,5 +1,5 @@
-//! What differs between architectures: the ELF header's numbers and the getters' machine
-//! code. Another architecture is one more file like [`x86_64`] and one more line in
+//! The architectures: each has its numbers of the ELF header and the machine code of the
+//! getters. To add one, write a file like [`x86_64`] and add it to [`Architecture`] and to
 //! [`Architecture::target`].
 
 mod aarch64;
@@ -23,7 +23,7 @@ impl Architecture {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::X86_64, Self::Aarch64];
 
-    /// The one that this program was compiled for, if images can be built for it.
+    /// The architecture that this program was compiled for, if images can be built for it.
     #[must_use]
     pub fn host() -> Option<Self> {
         Self::ALL
@@ -72,15 +72,15 @@ impl Architecture {
     }
 }
 
-/// What an architecture's file defines.
+/// The definition of an architecture.
 pub(crate) struct Target {
     /// `e_machine`.
     pub(crate) machine: elf::Machine,
     /// See [`Architecture::page`].
     pub(crate) page: usize,
-    /// Where functions begin: multiples of this.
+    /// Functions begin at multiples of this.
     pub(crate) function_align: usize,
-    /// What fills the gaps between functions: bytes that trap.
+    /// Bytes that trap, for the gaps between functions.
     pub(crate) filler: &'static [u8],
     /// The unwind rules that hold at every instruction of a function that moves no stack
     /// pointer and saves no register.
@@ -90,7 +90,7 @@ pub(crate) struct Target {
     pub(crate) emit: fn(code: &mut Vec<u8>, address: u64, pages: u64, getter: &Getter),
 }
 
-/// The Common Information Entry's share of an architecture, as DWARF numbers it.
+/// The architecture's part of the Common Information Entry, in DWARF's numbers.
 pub(crate) struct Unwind {
     /// The column of the return address.
     pub(crate) return_address: u8,
@@ -142,12 +142,13 @@ impl Getter {
     }
 }
 
-/// Up to so many words a latched value is copied by straight-line code, above it by a loop.
+/// The most words of a latched value that straight-line code copies; longer values are
+/// copied by a loop.
 const UNROLLED: usize = 16;
 
-/// The pieces of a copy's last, partial word as it is stored: widths in bytes, widest
-/// first. The word is loaded whole, as everything in a latch is, and stored in pieces so
-/// that not a byte behind the caller's value is touched.
+/// The widths in bytes, widest first, of the stores of a copy's last, partial word. The word
+/// is loaded whole, as everything in a latch is, and stored in pieces so that no byte after
+/// the caller's value is written.
 fn tail(size: usize) -> impl Iterator<Item = usize> {
     [4, 2, 1].into_iter().filter(move |piece| size & piece != 0)
 }

@@ -35,7 +35,7 @@ fn emit(code: &mut Vec<u8>, address: u64, pages: u64, getter: &Getter) {
     }
 }
 
-/// A function as it grows.
+/// A function that is being assembled.
 struct Text<'c> {
     code: &'c mut Vec<u8>,
     start: usize,
@@ -62,7 +62,7 @@ impl Text<'_> {
 
     fn scalar(&mut self, ty: ScalarType, offset: usize) {
         let opcode: &[u8] = match ty {
-            // Whatever is there, a C bool is 0 or 1.
+            // A C bool is 0 or 1 whatever byte the page holds.
             ScalarType::Bool => {
                 self.bytes(&[0x31, 0xc0]); // xor eax, eax
                 self.at_pages(&[0x80, 0x3d], offset, &[0]); // cmp byte [rip+d], 0

@@ -1,4 +1,4 @@
-//! Stable cargo, and what it leaves.
+//! Compiling the crate with stable cargo, and reading what its macros declared.
 
 use super::CrateError;
 use crate::arch::Architecture;
@@ -8,20 +8,20 @@ use object::{Endianness, Object, ObjectSection};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Where the macros of `vdsokit-rt` put what they declare.
+/// The section into which the macros of `vdsokit-rt` write their declarations.
 pub const DECLARATION: &str = ".vdsokit.declaration";
 
-/// What every crate of an image is compiled with.
+/// The compiler's flags for every crate of an image.
 pub const FLAGS: [&str; 4] = [
     "--cfg=vdsokit_image",
     "--check-cfg=cfg(vdsokit_image)",
     "-Crelocation-model=pic",
-    // Unwind tables, which an abort on panic would leave out.
+    // With panic=abort the compiler would write no unwind tables.
     "-Cforce-unwind-tables=yes",
 ];
 
-/// How, as cargo's `--config`: whole-program, since every function of an image is an entry, and no more of the
-/// core library shall come along than is called.
+/// The profile, as arguments of cargo's `--config`. Fat LTO removes the parts of the core
+/// library that no exported function calls.
 pub const PROFILE: [&str; 6] = [
     "profile.release.panic=\"abort\"",
     "profile.release.lto=\"fat\"",
@@ -31,7 +31,7 @@ pub const PROFILE: [&str; 6] = [
     "profile.release.debug=false",
 ];
 
-/// Compiles the package in `directory`; the path of its static library.
+/// Compiles the package in `directory` and returns the path of its static library.
 pub(super) fn static_library(directory: &Path, arch: Architecture) -> Result<PathBuf, CrateError> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let target = target(arch)?;
@@ -42,7 +42,7 @@ pub(super) fn static_library(directory: &Path, arch: Architecture) -> Result<Pat
         .args(["--target", &target])
         .args(["--target-dir", "target/vdso"])
         .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"))
-        // What the caller's own build was told must not reach this one.
+        // Settings of a build that runs this program must not apply to the image.
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_BUILD_TARGET")
         .env_remove("CARGO_TARGET_DIR")
@@ -74,7 +74,7 @@ pub(super) fn static_library(directory: &Path, arch: Architecture) -> Result<Pat
         .ok_or(CrateError::NoLibrary)
 }
 
-/// The target triple: the compiler's own where it compiles for this architecture anyway.
+/// The target triple: the compiler's host triple if its architecture is `arch`.
 fn target(arch: Architecture) -> Result<String, CrateError> {
     let output = Command::new("rustc")
         .arg("-vV")
@@ -86,20 +86,20 @@ fn target(arch: Architecture) -> Result<String, CrateError> {
         })?;
     let about = String::from_utf8_lossy(&output.stdout);
     let host = about.lines().find_map(|line| line.strip_prefix("host: "));
-    let ours = |host: &&str| host.split('-').next() == Some(arch.rust_name());
-    Ok(match host.filter(ours) {
+    let same_arch = |host: &&str| host.split('-').next() == Some(arch.rust_name());
+    Ok(match host.filter(same_arch) {
         Some(host) => host.to_owned(),
         None => format!("{}-unknown-linux-gnu", arch.rust_name()),
     })
 }
 
-/// What the macros declared: the text in every object of the archive.
+/// The declarations of the macros: the text in every object of the archive.
 pub(super) fn declared(archive: &[u8]) -> Result<String, CrateError> {
     let mut declared = String::new();
     let parsed = ArchiveFile::parse(archive)?;
     for member in parsed.members() {
         let bytes = member?.data(archive)?;
-        // What is no object, such as a symbol table, declares nothing.
+        // Members such as the symbol table are not objects and declare nothing.
         let Ok(file) = ElfFile64::<Endianness>::parse(bytes) else {
             continue;
         };
@@ -110,13 +110,14 @@ pub(super) fn declared(archive: &[u8]) -> Result<String, CrateError> {
     Ok(in_order(&declared))
 }
 
-/// Variables as they are declared, then functions by name. The compiler puts what several
-/// macros have declared in any order, and an image is to depend on the source alone.
+/// Sorts the declarations: variables in their order, then functions by name. The compiler
+/// emits the items of several macros in any order, and the image must depend on the source
+/// alone.
 fn in_order(declared: &str) -> String {
     let mut variables = String::new();
     let mut functions: Vec<String> = Vec::new();
     let mut in_function = false;
-    // A table begins with a line of its own; text of the user's stands quoted behind a key.
+    // A table's header is a line of its own; the user's texts are quoted after a key.
     for line in declared.split_inclusive('\n') {
         if line.starts_with('[') {
             in_function = line.starts_with("[function.");

@@ -1,4 +1,4 @@
-//! The system's linker, which puts code at an address.
+//! Calling the system's linker to place code at an address.
 
 use super::{CrateError, script, survey};
 use crate::arch::Architecture;
@@ -8,14 +8,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// The symbol that the panic handler of `vdsokit-rt` calls, and that nobody defines.
+/// The symbol that the panic handler of `vdsokit-rt` calls. It is defined nowhere, so a
+/// reachable panic is a link error.
 const PANIC: &str = "vdsokit_a_panic_is_left_in_the_image";
 
-/// What is linked, and with what.
+/// A linker and its inputs.
 pub(super) struct Linker<'a> {
     library: &'a Path,
     declaration: &'a Declaration,
-    /// The functions that are there to stay.
+    /// The functions that garbage collection keeps.
     functions: &'a [&'a str],
     program: String,
     directory: TempDir,
@@ -53,8 +54,8 @@ impl<'a> Linker<'a> {
         let text = script::script(self.declaration, address, pages);
         std::fs::write(&script, text).map_err(file("written"))?;
         let mut command = Command::new(&self.program);
-        // As a position-independent program, so that the linker refuses undefined symbols
-        // and makes a relocation of every address that would be one in the image.
+        // Linked as a position-independent executable: the linker then refuses undefined
+        // symbols, and every absolute address becomes a relocation that `survey` finds.
         command
             .args(["-pie", "--no-dynamic-linker", "-z", "text", "-z", "norelro"])
             .args(["-z", "noexecstack", "--gc-sections", "--eh-frame-hdr"])
@@ -83,8 +84,7 @@ impl<'a> Linker<'a> {
     }
 }
 
-/// What the linker printed, but for its warnings about the program that it makes, which
-/// nobody will run.
+/// The linker's messages without its warnings about the executable, which is never run.
 fn errors(printed: &[u8]) -> String {
     let printed = String::from_utf8_lossy(printed);
     let lines = printed.lines().filter(|line| !line.contains(": warning: "));
@@ -100,7 +100,7 @@ fn missing(program: &str, source: std::io::Error) -> CrateError {
     }
 }
 
-/// The first linker there is for the architecture.
+/// The first linker for the architecture that can be run.
 fn program(arch: Architecture) -> Result<String, CrateError> {
     let own = match Architecture::host() == Some(arch) {
         true => "ld".to_owned(),

@@ -1,18 +1,17 @@
-//! A Rust crate becomes an image.
+//! Building an image from a Rust crate.
 //!
-//! Stable `cargo` compiles it into a static library; what its macros declared is read
-//! back out of that; the system's linker puts its code at the place that it has in the
-//! image, and everything around the code is written as for any other image. So the
-//! linker never makes a dynamic symbol, a version or a segment, and it does not matter
-//! which linker it is.
+//! Stable `cargo` compiles the crate into a static library, from which the declarations of
+//! its macros are read. The system's linker places the code at its address in the image,
+//! and everything around the code is written as for any other image. The linker therefore
+//! writes no dynamic symbol, version or segment of the image, and any linker will do.
 
 mod compile;
 mod linker;
 mod script;
 mod survey;
 
-/// What a crate's code is compiled with, and by which names it knows functions and
-/// variables: for those who link it into something else than an image of its own.
+/// The flags with which a crate's code is compiled, and the names of its functions and
+/// variables: for code that links the crate into something else than an image of its own.
 pub mod code {
     pub use super::compile::{DECLARATION, FLAGS, PROFILE};
     pub use super::script::{PAGES, VARIABLE};
@@ -29,7 +28,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Why a crate has no image.
+/// Why no image could be built from a crate.
 #[derive(Debug, Error, Diagnostic)]
 #[non_exhaustive]
 pub enum CrateError {
@@ -44,11 +43,11 @@ pub enum CrateError {
         /// Why not.
         source: io::Error,
     },
-    /// Manifest or macros declare something that no image can be built of.
+    /// The manifest or the macros have a mistake.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Declaration(#[from] Invalid),
-    /// A program that is needed did not start.
+    /// A program could not be started.
     #[error("{program} could not be run")]
     #[diagnostic(help("{advice}"))]
     Program {
@@ -73,7 +72,7 @@ pub enum CrateError {
     #[error("cargo made no static library of this package")]
     #[diagnostic(help("the package needs a library target: src/lib.rs"))]
     NoLibrary,
-    /// The library is none that this program can read.
+    /// The static library could not be read.
     #[error("the compiled crate could not be read: {0}")]
     #[diagnostic(help("build it again, after `cargo clean` in its directory"))]
     Object(#[from] object::read::Error),
@@ -82,7 +81,7 @@ pub enum CrateError {
     #[diagnostic(help("mark at least one with #[virtual_syscall]"))]
     NoFunctions,
     /// A panic can be reached.
-    #[error("a panic can be reached in the image, and nobody could handle it there")]
+    #[error("a panic can be reached in the image, where it cannot be handled")]
     #[diagnostic(help(
         "use what does not panic: get() for indexing and slicing, checked_, wrapping_ or \
          saturating_ arithmetic, if let for unwrap and expect; the linker says:\n{linker}"
@@ -114,7 +113,7 @@ pub enum CrateError {
 /// Builds the Rust package in `directory` into an image.
 ///
 /// # Errors
-/// [`CrateError`]; what cargo itself has to say goes to standard error.
+/// [`CrateError`]. cargo's own messages go to standard error.
 pub fn build_crate(directory: &Path, arch: Architecture) -> Result<Outputs, CrateError> {
     let manifest_path = directory.join("Cargo.toml");
     let manifest = std::fs::read_to_string(&manifest_path).map_err(|source| CrateError::File {
@@ -138,7 +137,7 @@ pub fn build_crate(directory: &Path, arch: Architecture) -> Result<Outputs, Crat
         .map(|export| export.name.as_str())
         .collect();
     let linker = linker::Linker::new(&library, arch, &declaration, &strong)?;
-    // Each function's weak name is another name of the strong one's place.
+    // A function's weak name has the same address as its strong one.
     let image = assemble(&declaration, arch.target(), &exports, |address, pages| {
         let mut code = linker.link(address, pages)?;
         code.places = code.places.iter().flat_map(|place| [*place; 2]).collect();
@@ -147,7 +146,7 @@ pub fn build_crate(directory: &Path, arch: Architecture) -> Result<Outputs, Crat
     Ok(Outputs::of_image(&declaration, image))
 }
 
-/// Every function's strong name, and behind it its weak one.
+/// Every function's strong name, followed by its weak one.
 fn exports(declaration: &Declaration) -> Result<Vec<Export>, CrateError> {
     let versions = declaration.versions();
     let functions = declaration.functions().unwrap_or_default();

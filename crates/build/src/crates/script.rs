@@ -1,5 +1,4 @@
-//! The linker script: the code's sections at their places in the image, the variables'
-//! symbols at theirs, and nothing else.
+//! The linker script: the addresses of the code's sections and of the variables' symbols.
 
 use super::compile::DECLARATION;
 use crate::declaration::Declaration;
@@ -9,7 +8,7 @@ use vdsokit_vvar::layout::Cursor;
 
 /// The symbol at which the vvar pages begin.
 pub const PAGES: &str = "__vdsokit_vvar";
-/// What stands before a variable's name in the name of its symbol.
+/// The prefix of a variable's symbol.
 pub const VARIABLE: &str = "__vvar_";
 
 /// The script for code at `address` and vvar pages at `pages`.

@@ -1,5 +1,5 @@
-//! What the linker made: taken over where it is code, refused where an image can't have
-//! it.
+//! Reading the linker's output: code is taken over, anything that an image cannot have is
+//! an error.
 
 use super::CrateError;
 use crate::image::code::{CONSTANTS, Code, Section, TEXT, UNWIND, UNWIND_HEADER};
@@ -7,7 +7,7 @@ use object::elf;
 use object::read::elf::{ElfFile64, FileHeader, Rela, SectionHeader};
 use object::{Endianness, Object, ObjectSection, ObjectSymbol, SymbolKind};
 
-/// Sections that the linker needs for a program of its own and that don't come along.
+/// Sections of the linked executable that the image does not take over.
 const LEFT_BEHIND: [&str; 6] = [
     ".dynamic",
     ".dynsym",
@@ -57,7 +57,7 @@ pub(super) fn code(bytes: &[u8], address: u64, functions: &[&str]) -> Result<Cod
     })
 }
 
-/// Whatever is loaded and is neither code nor left behind, in words.
+/// A description of each loaded section that an image cannot have.
 fn forbidden(file: &File<'_>, bytes: &[u8]) -> Result<Vec<String>, CrateError> {
     let endian = file.endian();
     let mut found = Vec::new();
@@ -65,12 +65,12 @@ fn forbidden(file: &File<'_>, bytes: &[u8]) -> Result<Vec<String>, CrateError> {
         let header = section.elf_section_header();
         let name = section.name()?;
         let loaded = header.sh_flags(endian).contains(elf::SHF_ALLOC);
-        let ours = [UNWIND_HEADER, UNWIND, CONSTANTS, TEXT].contains(&name);
-        if !loaded || ours || section.size() == 0 || LEFT_BEHIND.contains(&name) {
+        let is_code = [UNWIND_HEADER, UNWIND, CONSTANTS, TEXT].contains(&name);
+        if !loaded || is_code || section.size() == 0 || LEFT_BEHIND.contains(&name) {
             continue;
         }
-        // Reserved for a dynamic linker, and empty: three words on x86-64, AArch64's
-        // .got.plt too, and the address of .dynamic in AArch64's .got.
+        // The words that a dynamic linker would use: three in .got.plt, and on AArch64 the
+        // address of .dynamic in .got.
         let reserved = match name {
             ".got.plt" => 24,
             ".got" if file.elf_header().e_machine(endian) == elf::EM_AARCH64 => 8,
@@ -84,7 +84,7 @@ fn forbidden(file: &File<'_>, bytes: &[u8]) -> Result<Vec<String>, CrateError> {
                 let at = relocation.r_offset(endian);
                 let held = holder(file, at);
                 found.push(format!(
-                    "a relocation at {at:#x}, in {held}: nobody would apply it"
+                    "a relocation at {at:#x}, in {held}: an image is never relocated"
                 ));
             }
             continue;
@@ -112,12 +112,12 @@ fn forbidden(file: &File<'_>, bytes: &[u8]) -> Result<Vec<String>, CrateError> {
     Ok(found)
 }
 
-/// A name as it stands in the source.
+/// The name in the source.
 fn demangled(name: &str) -> String {
     format!("{:#}", rustc_demangle::demangle(name))
 }
 
-/// What an address lies in: a symbol, or at least a section.
+/// The symbol or the section that contains an address.
 fn holder(file: &File<'_>, address: u64) -> String {
     let holds = |start: u64, size: u64| address >= start && address - start < size;
     let symbol = file

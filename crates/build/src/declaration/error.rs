@@ -1,4 +1,4 @@
-//! What can be wrong with a declaration, where, and what to do about it.
+//! The errors of a declaration: what is wrong, where, and how to correct it.
 
 use super::names::FUNCTIONS;
 use miette::{Diagnostic, NamedSource, SourceSpan};
@@ -7,11 +7,11 @@ use vdsokit_vvar::directory::MAX_STRING;
 use vdsokit_vvar::layout::{MAX_VALUE, Type};
 use vdsokit_vvar::scalar::ScalarType;
 
-/// A declaration from which no image can be built: every mistake in it.
+/// A declaration from which no image can be built, with every mistake in it.
 #[derive(Debug, Error, Diagnostic)]
 #[error("{} cannot be built: {}", self.path, self.count())]
 pub struct Invalid {
-    /// What the declaration is called.
+    /// The declaration's name in messages.
     pub path: String,
     #[source_code]
     text: NamedSource<String>,
@@ -54,8 +54,8 @@ pub struct Mistake {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// The text is no TOML.
-    #[error("this is no TOML: {0}")]
+    /// The text is not TOML.
+    #[error("this is not TOML: {0}")]
     Toml(String),
     /// A table lacks a key.
     #[error("{table} has no `{key}`")]
@@ -65,17 +65,17 @@ pub enum Problem {
         /// The key.
         key: &'static str,
     },
-    /// A crate's manifest that says nothing of a vDSO.
+    /// A manifest without the table of the vDSO.
     #[error("the package has no [package.metadata.vdso]")]
     NoMetadata,
-    /// A key that means nothing here.
-    #[error("`{key}` means nothing in {table}")]
+    /// A key that is not known in this table.
+    #[error("`{key}` is not a key of {table}")]
     Unknown {
         /// The key.
         key: String,
-        /// Where it stands.
+        /// The table that has it.
         table: String,
-        /// The keys that mean something there.
+        /// The keys of such a table.
         known: &'static [&'static str],
     },
     /// A value of another kind than the key takes.
@@ -83,30 +83,30 @@ pub enum Problem {
     Kind {
         /// The key.
         key: String,
-        /// What there is.
+        /// The kind of the value.
         found: &'static str,
-        /// What there has to be.
+        /// The kind that the key takes.
         wanted: &'static str,
     },
-    /// A name that every image's own function has.
+    /// The name of a function that every image has.
     #[error("no variable can be called `{0}`: every vDSO has a function of that name")]
     Reserved(String),
-    /// A word of C or C++.
-    #[error("`{0}` is a word of C or C++")]
+    /// A keyword of C or C++, or a name that they reserve.
+    #[error("`{0}` is a keyword or a reserved name in C or C++")]
     Keyword(String),
-    /// No C identifier.
-    #[error("`{0}` is no C identifier")]
+    /// Not a C identifier.
+    #[error("`{0}` is not a C identifier")]
     Identifier(String),
-    /// No name for a shared object.
-    #[error("`{0}` is no soname")]
+    /// Not the name of a shared object.
+    #[error("`{0}` is not a soname")]
     Soname(String),
-    /// No prefix of a C identifier.
-    #[error("no function's name can begin with `{0}`")]
+    /// Not the start of a C identifier.
+    #[error("a function's name cannot begin with `{0}`")]
     Prefix(String),
-    /// No version node.
-    #[error("`{0}` is no version node")]
+    /// Not the name of a version node.
+    #[error("`{0}` is not the name of a version node")]
     Version(String),
-    /// No type.
+    /// An unknown type.
     #[error("there is no type `{0}`")]
     Type(String),
     /// A type whose values have no bytes.
@@ -123,10 +123,10 @@ pub enum Problem {
     /// A record without fields.
     #[error("the record `{0}` has no fields")]
     NoFields(String),
-    /// A variable that is both.
+    /// A variable with both a type and fields.
     #[error("`{0}` has both a type and fields")]
     TypeAndFields(String),
-    /// A variable that is neither.
+    /// A variable with neither a type nor fields.
     #[error("`{0}` has neither a type nor fields")]
     NeitherTypeNorFields(String),
     /// A unit, doc or name that the directory can't hold.
@@ -137,11 +137,11 @@ pub enum Problem {
         /// Its bytes.
         bytes: usize,
     },
-    /// A NUL.
+    /// A text with a NUL in it.
     #[error("`{0}` holds a NUL, which would end it early")]
     Nul(String),
     /// A value of another kind than the type has.
-    #[error("{found} is no initial value of type `{ty}`")]
+    #[error("{found} is not a value of type `{ty}`")]
     Init {
         /// What there is.
         found: String,
@@ -163,7 +163,7 @@ pub enum Problem {
         bytes: usize,
         /// The type.
         ty: Type,
-        /// What there is room for.
+        /// The bytes that fit.
         most: usize,
     },
     /// An array of another length.
@@ -174,13 +174,13 @@ pub enum Problem {
         /// How many there have to be.
         wanted: u32,
     },
-    /// All variables together.
+    /// A set of variables that the directory cannot hold.
     #[error("{0}")]
     Directory(String),
 }
 
 impl Problem {
-    /// What to do about it.
+    /// How to correct it.
     #[must_use]
     pub fn help(&self) -> String {
         match self {
@@ -199,9 +199,11 @@ impl Problem {
                 [package.metadata.vdso], soname = \"libNAME.so.1\", version = \"NAME_1.0\""
                 .into(),
             Self::Unknown { known, .. } => format!("known here: {}", known.join(", ")),
-            Self::Kind { key, wanted, .. } => format!("write {wanted} behind `{key} =`"),
+            Self::Kind { key, wanted, .. } => format!("write {wanted} after `{key} =`"),
             Self::Reserved(_) => format!("choose a name that is none of: {}", FUNCTIONS.join(", ")),
-            Self::Keyword(_) => "choose another name: the generated header is read by both".into(),
+            Self::Keyword(_) => {
+                "choose another name: compilers of both read the generated header".into()
+            }
             Self::Identifier(_) => {
                 "use letters (A to Z, a to z), digits and underscores, and begin with no digit"
                     .into()

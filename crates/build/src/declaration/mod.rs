@@ -1,9 +1,9 @@
-//! What an image is built from: names, types, units, initial values.
+//! Declarations: the names, types, units and initial values from which an image is built.
 //!
 //! ```toml
 //! [vdso]
 //! soname  = "libweather.so.1"
-//! version = "WEATHER_1.0"      # version node of every function that names no other
+//! version = "WEATHER_1.0"      # version node of the functions without one of their own
 //! prefix  = "weather_"         # optional: this is what the soname gives
 //! doc     = "The weather outside"
 //!
@@ -30,8 +30,8 @@
 //! unit = "deg"
 //! ```
 //!
-//! A variable of the running kernel's names it; then the kernel itself is the publisher, of
-//! all variables of the vDSO:
+//! With `kernel`, a variable names a variable of the running kernel. The kernel is then the
+//! publisher of all variables of the vDSO:
 //!
 //! ```toml
 //! [var.threads]
@@ -40,13 +40,13 @@
 //! after  = "sched_process_fork"        # exact at once after this event, or a list of them
 //! ```
 //!
-//! Variables come to lie in the order in which they are declared, so one that is added
-//! belongs at the end.
+//! Variables are laid out in the order of their declaration, so a new one belongs at the
+//! end.
 
+mod check;
 mod error;
 mod names;
 mod parse;
-mod value;
 
 pub use error::{Invalid, Mistake, Problem};
 pub use names::{FUNCTIONS, default_prefix};
@@ -54,7 +54,7 @@ pub use names::{FUNCTIONS, default_prefix};
 use vdsokit_vvar::directory;
 use vdsokit_vvar::layout::{self, Shape, Type};
 
-/// A declaration in which everything has been checked.
+/// A declaration that has been checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Declaration {
     pub(crate) soname: String,
@@ -70,15 +70,15 @@ pub struct Declaration {
 pub struct Function {
     /// A C identifier: the weak name. The strong one has [`STRONG`] before it.
     pub name: String,
-    /// What it is, or nothing.
+    /// Its documentation, or nothing.
     pub doc: String,
     /// Its version node.
     pub version: String,
-    /// Its declaration in C, or nothing where it has types that C doesn't know.
+    /// Its declaration in C; empty if it has types that C does not have.
     pub prototype: String,
 }
 
-/// What stands before a function's name in its strong one, as in Linux's own vDSO.
+/// The prefix of a function's strong name, as in Linux's own vDSO.
 pub const STRONG: &str = "__vdso_";
 
 /// A variable.
@@ -88,18 +88,18 @@ pub struct Variable {
     pub name: String,
     /// Its unit, or nothing.
     pub unit: String,
-    /// What it is, or nothing.
+    /// Its documentation, or nothing.
     pub doc: String,
     /// The version node of its function.
     pub version: String,
     /// What it consists of.
     pub kind: Kind,
-    /// What the running kernel has for it, or nothing; a record's fields say it each.
+    /// The expression for its value in the running kernel, or nothing; of a record, each
+    /// field has one.
     pub kernel: String,
-    /// Events of the kernel's after which it is exact at once.
+    /// Kernel events right after which the kernel updates it.
     pub after: Vec<String>,
-    /// The value until somebody publishes one: its bytes, little-endian, as they lie in
-    /// the pages.
+    /// The value before the first publication: its bytes in the pages, little-endian.
     pub init: Vec<u8>,
 }
 
@@ -119,18 +119,18 @@ pub struct Field {
     pub name: String,
     /// Its type.
     pub ty: Type,
-    /// Bytes from the start of the record, as C has it.
+    /// Bytes from the start of the record, by C's rules of layout.
     pub offset: usize,
     /// Its unit, or nothing.
     pub unit: String,
-    /// What it is, or nothing.
+    /// Its documentation, or nothing.
     pub doc: String,
-    /// What the running kernel has for it, or nothing.
+    /// The expression for its value in the running kernel, or nothing.
     pub kernel: String,
 }
 
 impl Declaration {
-    /// Reads a declaration in TOML; `path` is what errors call it.
+    /// Reads a declaration in TOML; `path` is its name in messages.
     ///
     /// # Errors
     /// [`Invalid`] lists every mistake with its place and what to do about it.
@@ -153,19 +153,19 @@ impl Declaration {
         &self.soname
     }
 
-    /// The version node of every function that names no other.
+    /// The version node of the functions without one of their own.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// What stands before a variable's name in its function's name.
+    /// The start of every function's name, before the variable's name.
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// What it is, or nothing.
+    /// Its documentation, or nothing.
     #[must_use]
     pub fn doc(&self) -> &str {
         &self.doc
@@ -177,8 +177,8 @@ impl Declaration {
         &self.variables
     }
 
-    /// The functions that a crate's image exports, by name; none where the image is
-    /// built of variables alone and exports one function for each.
+    /// The functions that a crate's image exports, by name; `None` for an image of
+    /// variables alone, which exports one function for each.
     #[must_use]
     pub fn functions(&self) -> Option<&[Function]> {
         self.functions.as_deref()
@@ -191,14 +191,15 @@ impl Declaration {
         names::library(&self.soname)
     }
 
-    /// The version nodes: the declaration's own, then the others as they first appear.
+    /// The version nodes: the declaration's own first, then the others in the order of their
+    /// first use.
     #[must_use]
     pub fn versions(&self) -> Vec<&str> {
         let mut versions = vec![self.version.as_str()];
         let of_variables = self.variables.iter().map(|variable| &variable.version);
         let of_functions = self.functions.iter().flatten().map(|one| &one.version);
         for version in of_variables.chain(of_functions) {
-            // There are few versions however many variables there are.
+            // A linear search: there are few versions however many variables there are.
             if !versions.contains(&version.as_str()) {
                 versions.push(version);
             }
@@ -235,6 +236,16 @@ impl Declaration {
         let mut note = vec![0; directory::encoded_len(&self.prefix, &variables)?];
         directory::encode(&self.prefix, &variables, &mut note)?;
         Ok(note)
+    }
+}
+
+impl Variable {
+    /// Whether the running kernel has a value for all of it.
+    pub(crate) fn has_source(&self) -> bool {
+        match &self.kind {
+            Kind::Plain(_) => !self.kernel.is_empty(),
+            Kind::Record(fields) => fields.iter().all(|field| !field.kernel.is_empty()),
+        }
     }
 }
 

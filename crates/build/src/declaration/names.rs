@@ -1,11 +1,16 @@
-//! Names: which a variable can have, and those that follow from the soname.
+//! Names: those that a variable or a type can have, and those derived from the soname.
+
+use super::check;
+use super::error::Problem;
+use vdsokit_vvar::layout::Type;
+use vdsokit_vvar::scalar::ScalarType;
 
 /// The functions that every image has beside those of its variables: no variable can
 /// have one of these names.
 pub const FUNCTIONS: [&str; 2] = ["state", "updated"];
 
-/// Words that C (C23, 6.4.1) or C++ (C++23, [lex.key]) keeps for itself: the generated
-/// header is read by both.
+/// Keywords of C (C23, 6.4.1) and C++ (C++23, [lex.key]): compilers of both read the
+/// generated header.
 const KEYWORDS: &[&str] = &[
     "alignas",
     "alignof",
@@ -104,8 +109,8 @@ const KEYWORDS: &[&str] = &[
     "xor_eq",
 ];
 
-/// A word that C or C++ keeps for itself, or a name that either reserves everywhere (C23,
-/// 7.1.3: an underscore and a capital, or two underscores)?
+/// Whether `name` is a keyword of C or C++, or a name that either reserves everywhere (C23,
+/// 7.1.3: an underscore and a capital, or two underscores).
 pub(super) fn is_keyword(name: &str) -> bool {
     let mut letters = name.chars();
     let reserved = letters.next() == Some('_')
@@ -115,26 +120,48 @@ pub(super) fn is_keyword(name: &str) -> bool {
     reserved || KEYWORDS.binary_search(&name).is_ok()
 }
 
-/// A C identifier, in ASCII?
+/// Whether `name` is a C identifier in ASCII.
 pub(super) fn is_identifier(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && is_identifier_part(name)
 }
 
-/// What an identifier can go on with?
+/// Whether an identifier can continue with `name`.
 pub(super) fn is_identifier_part(name: &str) -> bool {
     name.chars()
         .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
 }
 
-/// What a version node can be called in a linker's version script and in `NAME@VERSION`?
+/// `f64`, `f64[3]`, `str[16]`.
+pub(super) fn parse_type(text: &str) -> Result<Type, Problem> {
+    let unknown = || Problem::Type(text.to_owned());
+    let Some((name, count)) = text.split_once('[') else {
+        return ScalarType::from_name(text)
+            .map(Type::Scalar)
+            .ok_or_else(unknown);
+    };
+    let digits = count.strip_suffix(']').ok_or_else(unknown)?;
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(unknown());
+    }
+    let count: u32 = digits.parse().unwrap_or(u32::MAX);
+    let ty = match name {
+        "str" => Type::Text(count),
+        _ => Type::Array(ScalarType::from_name(name).ok_or_else(unknown)?, count),
+    };
+    check::ty(text, ty)?;
+    Ok(ty)
+}
+
+/// Whether a version node can have this name in a linker's version script and in
+/// `NAME@VERSION`.
 pub(super) fn is_version(name: &str) -> bool {
     let letter = |letter: char| letter.is_ascii_alphanumeric() || "_.".contains(letter);
     name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && name.chars().all(letter)
 }
 
-/// A file's name that ends in `.so` or `.so.VERSION`?
+/// Whether `name` is a file name that ends in `.so` or `.so.VERSION`.
 pub(super) fn is_soname(name: &str) -> bool {
     let letter = |letter: char| letter.is_ascii_alphanumeric() || "_.+-".contains(letter);
     let stem = stem(name);
@@ -157,8 +184,7 @@ pub(super) fn library(soname: &str) -> &str {
         .unwrap_or(stem)
 }
 
-/// What stands before variables' names in the names of their functions, when a
-/// declaration does not say: `weather_` for `libweather.so.1`.
+/// The prefix of the functions' names where a declaration gives none: `weather_` for `libweather.so.1`.
 #[must_use]
 pub fn default_prefix(soname: &str) -> String {
     let letter = |letter: char| {

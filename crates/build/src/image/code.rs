@@ -1,4 +1,4 @@
-//! Code as it comes into an image: whoever made it.
+//! The code of an image, assembled here or compiled from a crate.
 
 /// A name that the image exports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -6,11 +6,12 @@ pub(crate) struct Export {
     pub(crate) name: String,
     /// Which of the declaration's version nodes.
     pub(crate) version: usize,
-    /// A weak name gives way to a program's own function of that name.
+    /// A weak symbol: a program's own function of that name takes precedence in static
+    /// linking.
     pub(crate) weak: bool,
 }
 
-/// Code and what belongs to it, at an address.
+/// Code with its unwind tables and constants, at an address.
 #[derive(Debug)]
 pub(crate) struct Code {
     /// In the order of their addresses, the first at the address itself.
@@ -19,7 +20,7 @@ pub(crate) struct Code {
     pub(crate) places: Vec<(u64, u64)>,
 }
 
-/// A part of it.
+/// A section of the code.
 #[derive(Debug)]
 pub(crate) struct Section {
     pub(crate) name: &'static str,
@@ -28,13 +29,13 @@ pub(crate) struct Section {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The sections that code may have, in their order.
+/// The names of the sections that code may have, in their order.
 pub(crate) const UNWIND_HEADER: &str = ".eh_frame_hdr";
 pub(crate) const UNWIND: &str = ".eh_frame";
 pub(crate) const CONSTANTS: &str = ".rodata";
 pub(crate) const TEXT: &str = ".text";
 
-/// Where code begins: a multiple of this, which is at least what any section asks for.
+/// The alignment of the code: at least that of each of its sections.
 pub(crate) const ALIGN: u64 = 64;
 
 impl Code {

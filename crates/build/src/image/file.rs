@@ -1,5 +1,5 @@
-//! The ELF file. [`object`]'s writer works in two phases: everything is first given its
-//! place, in [`File::new`] and [`File::place_code`], then written, in that order.
+//! The ELF file. [`object`]'s writer works in two phases: [`File::new`] and
+//! [`File::place_code`] reserve the place of everything, then all is written in that order.
 
 use super::code::{ALIGN, Code, Export, TEXT, UNWIND_HEADER};
 use super::{ImageError, MAX_IMAGE, hash, notes};
@@ -9,7 +9,7 @@ use object::elf;
 use object::write::StringId;
 use object::write::elf::{FileHeader, ProgramHeader, SectionHeader, Sym, Verdef, Writer};
 
-/// What goes into the image's tables.
+/// The contents of the image's tables.
 pub(super) struct Tables<'a> {
     pub(super) soname: &'a str,
     pub(super) versions: &'a [&'a str],
@@ -33,7 +33,8 @@ pub(super) fn write<E: From<ImageError>>(
     let writer = Writer::new(Endianness::Little, true, &mut bytes);
     let mut file = File::new(writer, tables).map_err(ImageError::from)?;
     let address = file.address(file.code);
-    // Once for the length, with the pages where they could be, and once in earnest.
+    // The code is generated twice: first for its length, with an assumed address of the
+    // pages, then with the final one.
     let size = link(address, file.address(MAX_IMAGE / 2))?;
     let pages_at = file.place_code(&size, address, pages.len() as u64)?;
     let code = link(address, file.address(pages_at))?;
@@ -42,7 +43,7 @@ pub(super) fn write<E: From<ImageError>>(
     Ok(bytes)
 }
 
-/// The places of everything, and what is needed to write it there.
+/// The offsets of all parts, and the data to write there.
 struct File<'a> {
     writer: Writer<'a>,
     tables: &'a Tables<'a>,
@@ -136,12 +137,12 @@ impl<'a> File<'a> {
         })
     }
 
-    /// The address of what lies at `offset` of the file.
+    /// The address at which the byte at `offset` of the file is mapped.
     fn address(&self, offset: u64) -> u64 {
         self.tables.target.page as u64 + offset
     }
 
-    /// Makes room for code of this length; returns where the vvar pages begin.
+    /// Reserves room for code of this length and returns the offset of the vvar pages.
     fn place_code(&mut self, code: &Code, address: u64, pages: u64) -> Result<u64, ImageError> {
         self.writer.reserve(code.size(address), 1);
         for section in &code.sections {
@@ -369,7 +370,7 @@ impl<'a> File<'a> {
         self.writer.write_shstrtab_section_header();
     }
 
-    /// A section of bytes that are loaded.
+    /// The header of a loaded section.
     fn section(&self, name: StringId, offset: u64, size: u64, align: u64) -> SectionHeader {
         SectionHeader {
             sh_name: self.writer.section_name_offset(Some(name)),

@@ -1,4 +1,4 @@
-//! The getters: names, versions, and code.
+//! The getters: names, versions and code.
 
 use super::code::{ALIGN, Code, Export, Section, TEXT, UNWIND, UNWIND_HEADER};
 use super::unwind;
@@ -9,8 +9,7 @@ use vdsokit_vvar::layout::Cursor;
 /// The functions of an image that has only variables.
 pub(super) struct Functions {
     pub(super) exports: Vec<Export>,
-    /// For each, in the order in which the code lies: what it does, where it lies from
-    /// the start of the text, and its size.
+    /// Each getter in the order of the code, with its offset in the text and its size.
     list: Vec<(Getter, usize, usize)>,
     /// Bytes of the text.
     size: usize,
@@ -45,7 +44,7 @@ impl Functions {
         functions
     }
 
-    /// Gives a function its place: code has the same length wherever it lies.
+    /// Places a function: the length of its code does not depend on its address.
     fn add(&mut self, name: String, version: usize, getter: Getter) {
         let mut code = Vec::new();
         (self.target.emit)(&mut code, 0, 0, &getter);
@@ -59,7 +58,7 @@ impl Functions {
         });
     }
 
-    /// All of it, lying at `address`, with the vvar pages at `pages`.
+    /// The code at `address`, with the vvar pages at `pages`.
     pub(super) fn code(&self, address: u64, pages: u64) -> Code {
         let unwind_at = (address + unwind::HEADER_SIZE as u64).next_multiple_of(8);
         let unwind_size = unwind::size(&self.target.unwind) as u64;

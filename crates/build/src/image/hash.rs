@@ -35,7 +35,7 @@ impl Buckets {
         }
     }
 
-    /// The hash of the symbol so many in the order.
+    /// The hash of the symbol at `index` of the order.
     pub(super) fn gnu_hash(&self, index: usize) -> u32 {
         self.hashes[self.order[index]]
     }

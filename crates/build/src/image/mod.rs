@@ -1,8 +1,7 @@
 //! Writing images: headers, notes, tables and vvar pages around code.
 //!
-//! The code comes from getters that are written here or from a Rust crate; everything
-//! else is the same for both, so an image is one kind of thing wherever its functions
-//! come from. [`file`] does the writing.
+//! The code comes from the getters assembled here or from a Rust crate; everything else is
+//! the same for both. [`file`] writes the file.
 
 pub(crate) mod code;
 mod file;
@@ -22,23 +21,23 @@ use pages::pages;
 use thiserror::Error;
 use vdsokit_vvar::directory::Unencodable;
 
-/// Why a declaration has no image.
+/// Why no image could be built from a declaration.
 #[derive(Debug, Error, Diagnostic)]
 #[non_exhaustive]
 pub enum ImageError {
-    /// The directory can't name all variables.
-    #[error("the variables have no directory: {0}")]
+    /// The directory cannot describe all variables.
+    #[error("the directory cannot describe the variables: {0}")]
     #[diagnostic(help("declare fewer or smaller variables, or several vDSOs"))]
     Directory(#[from] Unencodable),
-    /// Code reaches the vvar pages by a signed 32-bit distance.
+    /// The image is too large: code reaches the vvar pages by a signed 32-bit distance.
     #[error("the image would have {0} bytes, and can have at most 1 GiB")]
     #[diagnostic(help("declare fewer or smaller variables, or several vDSOs"))]
     TooLarge(u64),
-    /// More version nodes than a symbol's version index can tell apart.
+    /// More version nodes than a symbol's version index can number.
     #[error("there are {0} version nodes, and can be at most {MAX_VERSIONS}")]
     #[diagnostic(help("use fewer different `version`s"))]
     Versions(usize),
-    /// The ELF writer refused.
+    /// The ELF writer failed.
     #[error("the image could not be written as ELF")]
     #[diagnostic(help("declare fewer variables, or several vDSOs"))]
     Writer(#[from] object::write::Error),

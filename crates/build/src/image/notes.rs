@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_NAME};
 
-/// Bytes of a build id, as GNU ld's SHA-1 has them: some tools expect that many.
+/// Bytes of a build id: the length of GNU ld's SHA-1, which some tools expect.
 const BUILD_ID: usize = 20;
 /// `NT_GNU_BUILD_ID`.
 const TYPE_BUILD_ID: u32 = 3;
@@ -15,7 +15,7 @@ pub(super) fn notes(directory: &[u8]) -> Vec<u8> {
     notes
 }
 
-/// A note as it lies in the image: gABI, "Note Section", with 4-byte alignment as every
+/// The bytes of a note: gABI, "Note Section", with 4-byte alignment as every
 /// Linux toolchain has it.
 fn note(owner: &str, kind: u32, description: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(12 + owner.len() + 4 + description.len() + 3);

@@ -22,8 +22,8 @@ pub(super) fn pages(declaration: &Declaration, note: &[u8], page: usize) -> Vec<
         let init = &variable.init;
         let mut put = |at: usize| bytes[at..at + init.len()].copy_from_slice(init);
         if entry.is_latched() {
-            // Sequence number 0 makes the first copy the one in use. The second holds
-            // the same, so that no reader ever finds bytes that are no declared value.
+            // Sequence number 0 makes the first copy the current one. The second holds the
+            // same value, so that a reader never finds bytes that were not declared.
             let first = entry.offset + latch::size_of(0);
             put(first);
             put(first + latch::stride(init.len()));

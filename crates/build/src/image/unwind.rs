@@ -1,5 +1,5 @@
-//! Unwind tables: what a debugger, a profiler or an exception that a signal handler
-//! throws needs to get out of a function. DWARF 5, 6.4, in the form of the LSB's
+//! Unwind tables, by which debuggers, profilers and exceptions thrown in a signal handler
+//! unwind through a function. DWARF 5, 6.4, in the form of the LSB's
 //! `.eh_frame` and `.eh_frame_hdr`.
 //!
 //! Functions written here move no stack pointer and save no register, so one entry
@@ -17,7 +17,7 @@ const HEADER_RELATIVE: u8 = 0x3b;
 /// Bytes of the header.
 pub(super) const HEADER_SIZE: usize = 20;
 
-/// Where everything lies.
+/// The addresses of the tables, and the code that they cover.
 pub(super) struct Tables {
     pub(super) header: u64,
     pub(super) frames: u64,

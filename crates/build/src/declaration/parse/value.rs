@@ -1,6 +1,6 @@
 //! Initial values: from TOML to the bytes that lie in the pages.
 
-use super::error::Problem;
+use super::super::error::Problem;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -8,10 +8,10 @@ use vdsokit_vvar::layout::Type;
 use vdsokit_vvar::scalar::ScalarType;
 
 /// A problem and its place in the text.
-pub(super) type Placed = (Problem, Range<usize>);
+pub(in super::super) type Placed = (Problem, Range<usize>);
 
 /// The bytes of `value`, little-endian, as many as the type has.
-pub(super) fn bytes(value: &Spanned<DeValue<'_>>, ty: Type) -> Result<Vec<u8>, Placed> {
+pub(in super::super) fn bytes(value: &Spanned<DeValue<'_>>, ty: Type) -> Result<Vec<u8>, Placed> {
     let wrong = || {
         let found = describe(value.get_ref());
         Err((Problem::Init { found, ty }, value.span()))
