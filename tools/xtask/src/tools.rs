@@ -18,6 +18,13 @@ const PACKAGES: &[(&str, &str)] = &[
     ("strace", "a program that traces others"),
     ("make", "many short processes"),
     ("python3", "a reader by ctypes"),
+    ("golang-go", "programs in Go"),
+    ("nodejs", "programs in JavaScript"),
+    (
+        "npm",
+        "the foreign function interface that programs in JavaScript use",
+    ),
+    ("pkg-config", "the flags of the C library"),
     ("musl-tools", "static programs of another libc"),
     ("chromium", "the page of the benchmark"),
     ("faketime", "the peer that virtual time is compared with"),

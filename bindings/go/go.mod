@@ -1,0 +1,3 @@
+module github.com/vdsokit/vdsokit/bindings/go
+
+go 1.19

@@ -1,0 +1,44 @@
+/** What the library refused: `errno` and a sentence that says what to do. */
+export class VdsokitError extends Error {
+  readonly errno: number;
+}
+
+/** A scalar variable: {@link set} is one store. */
+export class Scalar {
+  private constructor();
+  /**
+   * Writes the value; readers see it at their next load. Numbers beyond 2^53 are given as bigint.
+   * @throws VdsokitError `ERANGE` when the type does not hold the value, `EINVAL` when it is of
+   * another kind than the variable. Nothing is written then.
+   */
+  set(value: boolean | number | bigint): void;
+}
+
+/** The one publisher of a vDSO. */
+export class Publisher {
+  private constructor();
+  /**
+   * Builds the declaration's image and publishes it at `path`, or beside the declaration.
+   * @throws VdsokitError `EBUSY` when another process publishes there, `EPERM` when nothing can be
+   * published in that directory, `EINVAL` for a declaration with errors.
+   */
+  static create(declaration: string, path?: string | null): Publisher;
+  /** Publishes the vDSO in the file `path`, with the values that are there. */
+  static open(path: string): Publisher;
+  /** The handle that writes a scalar with one store; it is closed with the publisher. */
+  scalar(name: string): Scalar;
+  /** Writes a variable, or a field `wind.speed` of a record. */
+  set(name: string, value: boolean | number | bigint | string): void;
+  /** Writes several variables, or none if one is refused; fields of a record are written together. */
+  assign(values: Record<string, boolean | number | bigint | string>): void;
+  /** The value now, as text. */
+  get(name: string): string;
+  /** Sends a heartbeat: all values are up to date now. */
+  beat(): void;
+  /** Promises a heartbeat at least this often; 0 promises nothing. */
+  staleAfter(milliseconds: number): void;
+  /** Tells readers that no value will change again; writes are refused from then on. */
+  retire(): void;
+  /** Retires the vDSO and frees the publisher; further calls do nothing. */
+  close(): void;
+}

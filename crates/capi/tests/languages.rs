@@ -1,0 +1,181 @@
+//! The C library and the packages over it, each used by a program in its language.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+use vdsokit_publish::{Condition, Vdso, place};
+
+/// The crate's directory.
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The directory that holds `libvdsokit.so` and `libvdsokit.a`: cargo makes neither for an
+/// integration test, so the test makes them.
+static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("library");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "vdsokit-capi",
+            "--target-dir",
+        ])
+        .arg(&target)
+        .current_dir(HERE);
+    succeed(&mut cargo);
+    target.join("debug")
+});
+
+fn succeed(command: &mut Command) {
+    let status = command.status();
+    let status = status.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(status.success(), "{command:?}: {status}");
+}
+
+/// Runs a program that publishes the weather until it reads a line, and compares what this process
+/// reads in the meantime and afterwards.
+fn publishes(mut program: Command) {
+    let base = place::base().expect("a place to publish in");
+    let directory = tempfile::tempdir_in(base).expect("a directory");
+    let file = directory.path().join("libweather.so.1");
+    let declaration = Path::new(HERE).join("tests/programs/weather.toml");
+    let mut child = program
+        .args([&declaration, &file])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program:?}: {error}"));
+    let mut line = String::new();
+    let output = child.stdout.take().expect("a pipe");
+    BufReader::new(output).read_line(&mut line).expect("a line");
+    assert_eq!(line, "published\n", "{program:?}");
+
+    let weather = Vdso::open(&file).expect("a vDSO");
+    assert_eq!(weather.status().condition, Condition::Live);
+    for (name, value) in [
+        ("temperature", "21.5"),
+        ("visitors", "18446744073709551615"),
+        ("small", "-128"),
+        ("open", "true"),
+        ("region", r#""north \"and\" west""#),
+        ("wind", r#"speed=3 from="north west""#),
+    ] {
+        let found = weather.get(name).expect("a value").to_string();
+        assert_eq!(found, value, "{name}");
+    }
+
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(b"\n").expect("the program reads");
+    drop(input);
+    let status = child.wait().expect("it ends");
+    assert!(status.success(), "{program:?}: {status}");
+    assert_eq!(weather.status().condition, Condition::Retired);
+}
+
+fn compiled(name: &str, arguments: &[&str]) -> Command {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let mut compiler = Command::new("cc");
+    compiler
+        .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-I"])
+        .arg(Path::new(HERE).join("include"))
+        .arg(Path::new(HERE).join("tests/programs/publish.c"))
+        .arg("-o")
+        .arg(&program)
+        .arg("-L")
+        .arg(&*LIBRARY)
+        .args(arguments);
+    succeed(&mut compiler);
+    Command::new(program)
+}
+
+#[test]
+fn a_c_program_publishes_with_the_shared_library() {
+    // The loader looks for the soname, under which the library is installed.
+    let installed = Path::new(env!("CARGO_TARGET_TMPDIR")).join("installed");
+    std::fs::create_dir_all(&installed).expect("a directory");
+    std::fs::copy(
+        LIBRARY.join("libvdsokit.so"),
+        installed.join("libvdsokit.so.0"),
+    )
+    .expect("the library");
+    let mut program = compiled("publish-shared", &["-lvdsokit"]);
+    program.env("LD_LIBRARY_PATH", installed);
+    publishes(program);
+}
+
+#[test]
+fn a_c_program_publishes_with_the_static_library() {
+    let archive = LIBRARY.join("libvdsokit.a");
+    let archive = archive.to_str().expect("a path in UTF-8");
+    publishes(compiled(
+        "publish-static",
+        &[archive, "-lm", "-lpthread", "-ldl"],
+    ));
+}
+
+#[test]
+fn a_python_program_publishes() {
+    let root = Path::new(HERE).join("../..");
+    let mut program = Command::new("python3");
+    program
+        .arg(Path::new(HERE).join("tests/programs/publish.py"))
+        .env("PYTHONPATH", root.join("bindings/python/src"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("VDSOKIT_LIBRARY", LIBRARY.join("libvdsokit.so"));
+    publishes(program);
+}
+
+#[test]
+fn a_node_program_publishes() {
+    let root = Path::new(HERE).join("../..");
+    let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("node");
+    std::fs::create_dir_all(&package).expect("a directory");
+    for file in ["package.json", "index.js"] {
+        let source = root.join("bindings/node").join(file);
+        std::fs::copy(source, package.join(file)).expect("the package");
+    }
+    if !package.join("node_modules/koffi").exists() {
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--silent"]);
+        succeed(npm.current_dir(&package));
+    }
+    let mut program = Command::new("node");
+    program
+        .arg(Path::new(HERE).join("tests/programs/publish.js"))
+        .env("VDSOKIT_PACKAGE", &package)
+        .env("VDSOKIT_LIBRARY", LIBRARY.join("libvdsokit.so"));
+    publishes(program);
+}
+
+#[test]
+fn a_go_program_publishes() {
+    let root = Path::new(HERE).join("../..");
+    let scratch = tempfile::tempdir().expect("a directory");
+    let program = scratch.path().join("publish");
+    let library = LIBRARY.to_str().expect("a path in UTF-8");
+    let description = include_str!("../vdsokit.pc.in")
+        .replace("@version@", env!("CARGO_PKG_VERSION"))
+        .replace("@includedir@", &format!("{HERE}/include"))
+        .replace("@libdir@", library);
+    std::fs::write(scratch.path().join("vdsokit.pc"), description).expect("a file");
+    std::fs::copy(
+        LIBRARY.join("libvdsokit.so"),
+        scratch.path().join("libvdsokit.so.0"),
+    )
+    .expect("the library");
+    let mut go = Command::new("go");
+    go.args(["build", "-o"])
+        .arg(&program)
+        .arg("./publish")
+        .current_dir(root.join("bindings/go"))
+        .env("PKG_CONFIG_PATH", scratch.path())
+        .env("GOFLAGS", "-mod=mod")
+        .env("GOPROXY", "off");
+    succeed(&mut go);
+    let mut program = Command::new(program);
+    program.env("LD_LIBRARY_PATH", scratch.path());
+    publishes(program);
+}
