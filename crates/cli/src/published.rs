@@ -8,8 +8,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use vdsokit_build::{Architecture, Declaration, image};
 use vdsokit_deliver::Object;
-use vdsokit_publish::kernel::{self, Description};
-use vdsokit_publish::{Condition, Dynamic, Number, Status, Vdso, clock, place, system};
+use vdsokit_publish::{Condition, Dynamic, Number, Status, Vdso, place};
+use vdsokit_sources::kernel::{self, Description};
+use vdsokit_sources::{clock, system};
 
 /// The name of the built-in declaration.
 pub(crate) const SYSTEM: &str = "system";
@@ -56,7 +57,7 @@ pub(crate) fn path(given: &Path) -> Result<PathBuf> {
 /// The vDSO at a path: the pages that the kernel fills, where it does and they can be reached;
 /// otherwise the file's.
 pub(crate) fn open(path: &Path) -> Result<Vdso> {
-    match Vdso::of_kernel(path)? {
+    match kernel::open_vdso(path)? {
         Some(vdso) => Ok(vdso),
         None => Ok(Vdso::open(path)?),
     }

@@ -7,7 +7,7 @@ use miette::{Result, miette};
 use vdsokit_clock::Clock;
 use vdsokit_clock::page::READS;
 use vdsokit_deliver::{Event, Object};
-use vdsokit_publish::clock::{Reader, is_machine_time};
+use vdsokit_sources::clock::{Reader, is_machine_time};
 use vdsokit_virtual_time::{Change, IMAGE, Name, Reading, Time, text};
 
 use crate::published::{self, CLOCK};

@@ -13,7 +13,7 @@ use vdsokit::Clock;
 use vdsokit_inspect::call::Callee;
 use vdsokit_inspect::function::{self, Function, Route};
 use vdsokit_inspect::probe::{Served, probe};
-use vdsokit_publish::clock::is_delivered;
+use vdsokit_sources::clock::is_delivered;
 
 /// A clock whose publisher may be held up for a moment by the emulator is tried so often: each
 /// try is a process of its own.

@@ -23,6 +23,7 @@ use vdsokit_bpf::sys;
 use vdsokit_clock::page::{record_name, source_name};
 use vdsokit_clock::{Clock, Record, Source};
 use vdsokit_publish::{Condition, Publisher, Vdso};
+use vdsokit_sources::kernel::open_vdso;
 
 const NOBODY: u32 = 65_534;
 
@@ -182,13 +183,13 @@ fn served_by_file_and_at_exec() {
         .gid(NOBODY);
     good(&mut nobody);
 
-    let pages = Vdso::of_kernel(&path).unwrap().unwrap();
+    let pages = open_vdso(&path).unwrap().unwrap();
     assert_eq!(server.stop(Signal::TERM), Some(0));
     assert_eq!(server.event()["why"], "stopped");
     for vdso in [&pages, &file(&path)] {
         assert_eq!(vdso.status().condition, Condition::Retired);
     }
-    assert!(Vdso::of_kernel(&path).unwrap().is_none());
+    assert!(open_vdso(&path).unwrap().is_none());
     // Who reads keeps the last values.
     assert!(at_exec.read() > 0);
     drop((at_exec, of_file, pages));
@@ -200,7 +201,7 @@ fn served_by_file_and_at_exec() {
 fn reads_as_nobody() {
     assert_eq!(rustix::process::geteuid().as_raw(), NOBODY);
     let path = PathBuf::from(std::env::var_os("FILE").unwrap());
-    let map = Vdso::of_kernel(&path).unwrap().unwrap();
+    let map = open_vdso(&path).unwrap().unwrap();
     for vdso in [&map, &file(&path)] {
         assert_eq!(vdso.status().condition, Condition::Live);
         assert!(vdso.var::<u64>("forks").unwrap().get() > 0);
@@ -238,7 +239,7 @@ fn detached_the_kernel_goes_on() {
         let first = forks();
         std::thread::spawn(|| {}).join().unwrap();
         until(|| get(&path, "forks").parse::<u64>().unwrap() > first);
-        let status = Vdso::of_kernel(&path).unwrap().unwrap().status();
+        let status = open_vdso(&path).unwrap().unwrap().status();
         assert_eq!(status.condition, Condition::Live);
     };
     moves();
@@ -310,7 +311,7 @@ fn killed_the_publisher_leaves_the_kernel_publishing() {
     let before = sys::objects().unwrap();
     let path = place("killed").join("libkernel.so.1");
     let mut server = Server::start(&["--kernel", "forks"], &path);
-    let map = Vdso::of_kernel(&path).unwrap().unwrap();
+    let map = open_vdso(&path).unwrap().unwrap();
     assert_eq!(server.stop(Signal::KILL), None);
     let first = map.header().updated();
     until(|| map.header().updated() > first);
@@ -467,7 +468,7 @@ fn the_clock_is_the_kernels_to_the_nanosecond() {
     }
     let mut server = Server::of(&mut clock(&[]));
     assert_eq!(server.live["source"], "timekeeper");
-    let map = Vdso::of_kernel(&path).unwrap().unwrap();
+    let map = open_vdso(&path).unwrap().unwrap();
     until(|| map.status().condition == Condition::Live);
     let own = OwnVdso::new();
     let mut compared = 0_u64;
@@ -585,7 +586,7 @@ fn the_clock_is_the_kernels_to_the_nanosecond() {
 #[test]
 #[ignore = "run by another test, under `vdso run --clock`"]
 fn on_the_kernels_clock() {
-    assert!(vdsokit_publish::clock::is_delivered());
+    assert!(vdsokit_sources::clock::is_delivered());
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     assert!(maps.contains("bpf-map"), "{maps}");
     let own = OwnVdso::new();
@@ -655,7 +656,7 @@ fn what_a_read_costs_and_how_late_a_relay_is() {
     let process = Publisher::create(&theirs, &bytes).unwrap();
     process.beat();
 
-    let map = Vdso::of_kernel(&path).unwrap().unwrap();
+    let map = open_vdso(&path).unwrap().unwrap();
     let (of_kernel, of_process) = (
         map.var::<u64>("forks").unwrap(),
         file(&theirs).var::<u64>("forks").unwrap(),

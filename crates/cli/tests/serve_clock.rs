@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use vdsokit::{Clock, Condition, Vdso};
 use vdsokit_clock::Source;
-use vdsokit_publish::{clock, place};
+use vdsokit_publish::place;
+use vdsokit_sources::clock;
 
 /// A directory of our own, and the file in it.
 fn place() -> (TempDir, PathBuf) {

@@ -46,27 +46,6 @@ pub enum Error {
         bytes: u64,
     },
 
-    /// The kernel doesn't publish its variables.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Kernel(#[from] vdsokit_bpf::Error),
-
-    /// A variable for which the kernel has nothing.
-    #[error("`{name}` is no variable of the kernel's, and the kernel publishes the others")]
-    #[diagnostic(help(
-        "name one: `kernel = \"nr_threads\"`; a vDSO has one publisher, so what others publish \
-         belongs in another"
-    ))]
-    Unbound {
-        /// The variable, or `variable.field`.
-        name: String,
-    },
-
-    /// Nothing to name a map in.
-    #[error("no BPF file system is mounted at /sys/fs/bpf")]
-    #[diagnostic(help("`mount -t bpf bpf /sys/fs/bpf`"))]
-    NoBpfFs,
-
     /// Any other answer of the kernel.
     #[error("{}: cannot {doing} it", path.display())]
     Io {
@@ -230,16 +209,6 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
-
-    /// Something this machine does not tell.
-    #[error("cannot read {what} from /proc")]
-    Proc {
-        /// The file, or what it tells.
-        what: &'static str,
-        /// Why not.
-        #[source]
-        source: procfs::ProcError,
-    },
 }
 
 fn who(pid: Option<u32>, name: Option<&str>) -> String {
@@ -251,8 +220,11 @@ fn who(pid: Option<u32>, name: Option<&str>) -> String {
 }
 
 impl Error {
-    /// What the kernel said, as the variant that has the most help to give.
-    pub(crate) fn io(doing: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+    /// The error for a system call on `path` that failed: [`Error::Missing`] or
+    /// [`Error::Denied`] where they apply, otherwise [`Error::Io`]. `doing` is a verb, as in
+    /// "cannot read it".
+    #[must_use]
+    pub fn io(doing: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
         let source = source.into();
         let path = path.to_owned();
         match source.kind() {

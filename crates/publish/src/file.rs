@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use vdsokit_elf::constants::{PF_R, PF_W, PF_X};
 use vdsokit_elf::{Image, Segment};
+use vdsokit_vvar::directory::Directory;
 use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_NAME, PAGE_SIZE};
 
 /// The largest file that is read: a declaration of a million variables fits.
@@ -62,6 +63,31 @@ pub(crate) fn bytes(mut file: &File, path: &Path) -> Result<Vec<u8>, Error> {
 
 /// Finds pages and directory in the bytes of a file.
 pub(crate) fn examine(path: &Path, bytes: &[u8]) -> Result<Contents, Error> {
+    let (extent, note) = find(path, bytes)?;
+    Ok(Contents {
+        extent,
+        note: note.into(),
+    })
+}
+
+/// The directory of an image that was built, and its vvar pages with their initial values.
+/// `path` names the image in errors.
+///
+/// # Errors
+/// [`Error::Foreign`], [`Error::Truncated`] and [`Error::Directory`].
+pub fn image_parts<'i>(path: &Path, image: &'i [u8]) -> Result<(Directory<'i>, &'i [u8]), Error> {
+    let (Extent { offset, len }, note) = find(path, image)?;
+    let directory = Directory::parse(note).map_err(|source| Error::Directory {
+        path: path.to_owned(),
+        source,
+    })?;
+    // `find` has compared the extent with the image's length.
+    let start = offset as usize;
+    Ok((directory, &image[start..start + len]))
+}
+
+/// Where the pages lie, and the description of the directory's note.
+fn find<'b>(path: &Path, bytes: &'b [u8]) -> Result<(Extent, &'b [u8]), Error> {
     let image = Image::parse(bytes).map_err(|e| foreign(path, e))?;
     let segment = image.segments().filter(Segment::is_load).last();
     let segment = segment
@@ -81,13 +107,11 @@ pub(crate) fn examine(path: &Path, bytes: &[u8]) -> Result<Contents, Error> {
         .notes()
         .find(|note| note.name == *NOTE_NAME && note.kind == NOTE_DIRECTORY)
         .ok_or_else(|| foreign(path, "it has no directory"))?;
-    Ok(Contents {
-        extent: Extent {
-            offset: segment.offset,
-            len: segment.filesz as usize,
-        },
-        note: note.desc.into(),
-    })
+    let extent = Extent {
+        offset: segment.offset,
+        len: segment.filesz as usize,
+    };
+    Ok((extent, note.desc))
 }
 
 pub(crate) fn foreign(path: &Path, why: impl ToString) -> Error {

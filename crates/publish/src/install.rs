@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::file;
 use crate::lock::Lock;
 use crate::mapping::{Access, Mapping};
-use crate::replace;
+use crate::{place, replace};
 use std::path::Path;
 
 /// Puts `image` at `path` as it was built, in one step. An image that is there is
@@ -15,7 +15,7 @@ use std::path::Path;
 /// [`crate::Publisher::create`], which keeps the values instead; a file at `path` that
 /// is no vDSO is left alone.
 pub fn install(path: impl AsRef<Path>, image: &[u8]) -> Result<(), Error> {
-    let path = replace::resolve(path.as_ref())?;
+    let path = place::resolve(path.as_ref())?;
     file::examine(&path, image)?;
     let lock = Lock::take(&path)?;
     let result = replace(&path, image);

@@ -10,9 +10,7 @@
 //! | --- | --- |
 //! | [`place`] | where publishing works, and why not elsewhere |
 //! | [`assign`] | assignments in text, `wind.speed=3` |
-//! | [`serve`] | a publisher's main loop |
-//! | [`system`] | this machine's own numbers, from /proc |
-//! | [`kernel`] | the running kernel as the publisher of its variables |
+//! | [`serve`] | a publisher's main loop, over any [`Source`](serve::Source) of values |
 //!
 //! # What it promises
 //!
@@ -48,14 +46,12 @@ mod replace;
 mod time;
 
 pub mod assign;
-pub mod clock;
-pub mod kernel;
 pub mod place;
 pub mod serve;
-pub mod system;
 
 pub use dynamic::{Dynamic, Number, type_of};
 pub use error::Error;
+pub use file::image_parts;
 pub use install::install;
 pub use publisher::{LatchedWriter, Publisher, VarWriter};
 pub use reader::{Condition, Latched, Status, Var, Vdso};

@@ -10,6 +10,7 @@
 //! orderly end, and one that a crash left behind stands in nobody's way.
 
 use crate::error::Error;
+use crate::place::beside;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -66,15 +67,6 @@ impl Lock {
         // A file that cannot be removed stands in nobody's way.
         let _ = fs::remove_file(&self.path);
     }
-}
-
-/// A file for our own use beside `target`, hidden.
-pub(crate) fn beside(target: &Path, suffix: &str) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(target.file_name().unwrap_or_default());
-    name.push(".");
-    name.push(suffix);
-    target.with_file_name(name)
 }
 
 fn busy(target: &Path, mut file: File) -> Error {

@@ -132,6 +132,35 @@ pub fn check(directory: &Path) -> Result<(), Error> {
     }
 }
 
+/// `path` without symbolic links. The file need not exist; its directory must.
+///
+/// # Errors
+/// [`Error::Missing`], [`Error::Denied`] and [`Error::Io`].
+pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
+    if let Ok(path) = fs::canonicalize(path) {
+        return Ok(path);
+    }
+    let io = |error| Error::io("publish", path, error);
+    let name = path
+        .file_name()
+        .ok_or_else(|| io(std::io::ErrorKind::IsADirectory.into()))?;
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    Ok(fs::canonicalize(directory).map_err(io)?.join(name))
+}
+
+/// The hidden file `.NAME.SUFFIX` beside the vDSO `target`.
+#[must_use]
+pub fn beside(target: &Path, suffix: &str) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(target.file_name().unwrap_or_default());
+    name.push(".");
+    name.push(suffix);
+    target.with_file_name(name)
+}
+
 /// The file that is to be published must be this user's or root's, and for nobody else
 /// to write: it is made so where it is not.
 pub(crate) fn check_file(file: &File, path: &Path) -> Result<(), Error> {

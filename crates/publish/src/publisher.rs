@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use vdsokit_vvar::directory::{Directory, Entry};
 use vdsokit_vvar::header::{Header, State};
+use vdsokit_vvar::pages::Pages;
 use vdsokit_vvar::scalar::Scalar;
 use vdsokit_vvar::value::Value;
 
@@ -77,7 +78,7 @@ impl Publisher {
     /// # Errors
     /// As [`Publisher::open`]; a file at `path` that is no vDSO is left alone.
     pub fn create(path: impl AsRef<Path>, image: &[u8]) -> Result<Self, Error> {
-        let path = replace::resolve(path.as_ref())?;
+        let path = place::resolve(path.as_ref())?;
         place::check(directory_of(&path))?;
         let contents = file::examine(&path, image)?;
         let lock = Lock::take(&path)?;
@@ -233,13 +234,31 @@ impl Publisher {
         Ok(())
     }
 
-    /// Writes the bytes of a whole value, when they are not what is there already. The
-    /// caller writes all values, and has given nobody a handle.
-    pub(crate) fn store(&self, entry: &Entry<'_>, bytes: &[u8]) {
-        if raw::read(self.inner.mapping.pages(), entry).is_none_or(|old| old != bytes) {
-            // A directory was checked against its pages when they were mapped.
-            let _ = raw::write(&self.inner.mapping.writer(), entry, bytes);
+    /// Copies every value that differs from `pages`, which have the layout of these. Each
+    /// value is copied whole; the caller has made no handle that writes one.
+    ///
+    /// # Errors
+    /// [`Error::Torn`] when the layouts differ; then nothing was written.
+    pub fn copy_from(&self, pages: Pages<'_>) -> Result<(), Error> {
+        let (found, layout) = (pages.header().layout(), self.directory().layout());
+        if found != layout {
+            return Err(Error::Torn {
+                path: self.inner.path.clone(),
+                pages: found,
+                directory: layout,
+            });
         }
+        let writer = self.inner.mapping.writer();
+        for entry in self.directory().iter() {
+            let Some(bytes) = raw::read(pages, &entry) else {
+                return Err(find::outside(&self.inner.path, entry.name));
+            };
+            if raw::read(self.inner.mapping.pages(), &entry).is_none_or(|old| old != bytes) {
+                // The directory was checked against these pages when they were mapped.
+                let _ = raw::write(&writer, &entry, &bytes);
+            }
+        }
+        Ok(())
     }
 
     /// Does the path name another file by now, or none? Then new readers don't find
@@ -367,6 +386,18 @@ impl<T: Value> LatchedWriter<T> {
     #[must_use]
     pub fn get(&self) -> T {
         self.place.read()
+    }
+}
+
+impl<T: Scalar + fmt::Debug> fmt::Debug for VarWriter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("VarWriter").field(&self.get()).finish()
+    }
+}
+
+impl<T: Value + fmt::Debug> fmt::Debug for LatchedWriter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LatchedWriter").field(&self.get()).finish()
     }
 }
 

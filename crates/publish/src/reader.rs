@@ -8,6 +8,7 @@ use crate::mapping::{Access, LatchPlace, Mapping, Place};
 use crate::raw;
 use crate::time;
 use std::fmt;
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -50,34 +51,24 @@ impl Vdso {
         })
     }
 
-    /// Opens the pages that the kernel itself fills for the vDSO at `path`: see
-    /// [`crate::kernel`]. `None` when there are none that this process can reach; then
-    /// [`Vdso::open`] has what is relayed to the file.
+    /// Opens the vDSO at `path` over pages that lie elsewhere: in the first `len` bytes of
+    /// `pages`, which can be mapped and have the layout of the file at `path`.
     ///
     /// # Errors
-    /// As [`Vdso::open`].
-    pub fn of_kernel(path: impl AsRef<Path>) -> Result<Option<Self>, Error> {
+    /// As [`Vdso::open`]; [`Error::Torn`] when the layouts differ.
+    pub fn with_pages(path: impl AsRef<Path>, pages: &File, len: usize) -> Result<Self, Error> {
         let path = path.as_ref();
-        let Some(map) = crate::kernel::open(path) else {
-            return Ok(None);
-        };
-        let told = |e| Error::io("read", path, e);
         let file = file::open(path, false)?;
-        let meta = file.metadata().map_err(told)?;
-        let contents = file::examine(path, &file::bytes(&file, path)?)?;
+        let meta = file.metadata().map_err(|e| Error::io("read", path, e))?;
         let contents = Contents {
-            extent: Extent {
-                offset: 0,
-                len: map.size(),
-            },
-            ..contents
+            extent: Extent { offset: 0, len },
+            ..file::examine(path, &file::bytes(&file, path)?)?
         };
-        let map = map.map().try_clone_to_owned().map_err(told)?;
-        Ok(Some(Self {
-            mapping: Arc::new(Mapping::new(&map.into(), path, &contents, Access::Read)?),
+        Ok(Self {
+            mapping: Arc::new(Mapping::new(pages, path, &contents, Access::Read)?),
             path: path.into(),
             inode: (meta.dev(), meta.ino()),
-        }))
+        })
     }
 
     /// The path it was opened by.

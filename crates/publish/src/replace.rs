@@ -2,8 +2,8 @@
 
 use crate::error::Error;
 use crate::file::{Contents, Extent};
-use crate::lock::beside;
 use crate::mapping::Mapping;
+use crate::place::beside;
 use crate::raw;
 use rustix::fs::FallocateFlags;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -12,22 +12,6 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use vdsokit_vvar::directory::{Entry, Kind};
 use vdsokit_vvar::header::State;
-
-/// `path` without symbolic links, also when nothing is there yet.
-pub(crate) fn resolve(path: &Path) -> Result<PathBuf, Error> {
-    if let Ok(path) = fs::canonicalize(path) {
-        return Ok(path);
-    }
-    let io = |error| Error::io("publish", path, error);
-    let name = path
-        .file_name()
-        .ok_or_else(|| io(std::io::ErrorKind::IsADirectory.into()))?;
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    Ok(fs::canonicalize(directory).map_err(io)?.join(name))
-}
 
 /// Are two files one image, whatever their pages hold now?
 pub(crate) fn is_same(one: &[u8], found: &Contents, other: &[u8], contents: &Contents) -> bool {

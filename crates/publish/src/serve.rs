@@ -1,10 +1,9 @@
-//! A publisher's main loop: signs of life at a steady rate, a source of values, and an
-//! orderly end.
+//! A publisher's main loop: a source of values, a heartbeat in each period, and an orderly
+//! end.
 
 use crate::assign;
 use crate::error::Error;
 use crate::publisher::Publisher;
-use crate::system::System;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::fmt;
@@ -15,30 +14,87 @@ use std::time::{Duration, Instant};
 /// The longest line that is read.
 const MAX_LINE: usize = 1 << 20;
 
-/// How a publisher's values come, and what it promises its readers.
+/// A source of values, run by [`Serve::run`].
+pub trait Source {
+    /// Why the source fails.
+    type Error: From<Error>;
+
+    /// Time from one update to the next. The loop asks again after each update.
+    fn period(&self) -> Duration;
+
+    /// Writes the values as they are now, through handles that the source has made of the
+    /// publisher or through `publisher` itself.
+    ///
+    /// # Errors
+    /// Any error ends the loop, and the vDSO is retired.
+    fn update(&mut self, publisher: &Publisher) -> Result<Update, Self::Error>;
+
+    /// Undoes what the source has set up outside the vDSO. Called once, after the last
+    /// update and before the vDSO is retired; not after an error.
+    ///
+    /// # Errors
+    /// The vDSO is retired all the same.
+    fn finish(&mut self, publisher: &Publisher, end: End) -> Result<(), Self::Error> {
+        let _ = (publisher, end);
+        Ok(())
+    }
+}
+
+/// The result of one update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Update {
+    /// All values are up to date now.
+    Current,
+    /// All values were up to date at this time, in nanoseconds of `CLOCK_BOOTTIME`. It
+    /// becomes the time of the last heartbeat.
+    AsOf(u64),
+    /// The source was retired and has no more values.
+    Retired,
+}
+
+/// The source of a publisher whose values come from lines, or from handles in another
+/// thread: heartbeats with this period, and no values.
+#[derive(Clone, Copy, Debug)]
+pub struct Heartbeat(pub Duration);
+
+impl Source for Heartbeat {
+    type Error = Error;
+
+    fn period(&self) -> Duration {
+        self.0
+    }
+
+    fn update(&mut self, _: &Publisher) -> Result<Update, Error> {
+        Ok(Update::Current)
+    }
+}
+
+/// A publisher's main loop.
+#[derive(Clone, Copy, Debug)]
 pub struct Serve<'s> {
-    /// Lines of assignments, as [`assign::parse`] reads them; their end is the end.
+    /// Lines of assignments, as [`assign::parse`] reads them. The loop ends at their end.
     pub lines: Option<BorrowedFd<'s>>,
     /// Becomes readable when the publisher is to end: a signal's pipe.
     pub stop: BorrowedFd<'s>,
-    /// This machine's numbers, sampled at each sign of life.
-    pub system: Option<System>,
-    /// Time between signs of life.
-    pub every: Duration,
 }
 
 /// Why a publisher ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum End {
-    /// It was told to.
+    /// [`Serve::stop`] became readable.
     Stopped,
-    /// Its source has no more values.
+    /// The last line was read.
     EndOfInput,
-    /// Its file is no longer the one that readers find.
+    /// The path names another file by now, or none.
     Displaced,
-    /// The kernel whose values it relayed was retired.
+    /// The source was retired: [`Update::Retired`].
     Retired,
 }
+
+/// Least time between two checks that the path still names the publisher's file.
+const DISPLACED_CHECK: Duration = Duration::from_millis(100);
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,48 +108,77 @@ impl fmt::Display for End {
 }
 
 impl Serve<'_> {
-    /// For how long readers take a publisher's silence with this rate: ten signs of life,
-    /// and never less than five seconds, which a loaded machine may need for one.
+    /// After how long without a heartbeat readers of a publisher with this period take its
+    /// values for stale: ten periods, and at least five seconds, because a loaded machine
+    /// may delay one heartbeat by seconds.
     #[must_use]
-    pub fn patience(every: Duration) -> Duration {
-        every.saturating_mul(10).max(Duration::from_secs(5))
+    pub fn patience(period: Duration) -> Duration {
+        period.saturating_mul(10).max(Duration::from_secs(5))
     }
 
-    /// Publishes until the end, then retires the vDSO. A line that is wrong is told to
-    /// `refused` with its number, and nothing of it is written.
+    /// Publishes the values of `source` and of the lines until the end, then retires the
+    /// vDSO. `refused` gets each line that assigns nothing, with its number from 1 on;
+    /// nothing of such a line is written.
     ///
     /// # Errors
-    /// When a source fails; the vDSO is then retired too.
-    pub fn run(
-        mut self,
+    /// The source's, and [`Error::Io`] when waiting or reading fails; the vDSO is then
+    /// retired too.
+    pub fn run<S: Source>(
+        self,
         publisher: Publisher,
+        mut source: S,
+        refused: impl FnMut(u64, Error),
+    ) -> Result<End, S::Error> {
+        let result = self.publish(&publisher, &mut source, refused);
+        let result = result.and_then(|end| {
+            source.finish(&publisher, end)?;
+            Ok(end)
+        });
+        publisher.retire();
+        result
+    }
+
+    fn publish<S: Source>(
+        self,
+        publisher: &Publisher,
+        source: &mut S,
         mut refused: impl FnMut(u64, Error),
-    ) -> Result<End, Error> {
-        publisher.stale_after(Self::patience(self.every));
+    ) -> Result<End, S::Error> {
+        let mut period = source.period();
+        publisher.stale_after(Self::patience(period));
         let mut input = Lines::default();
         let mut next = Instant::now();
+        let mut check = next;
         loop {
             let now = Instant::now();
             if now >= next {
-                if let Some(system) = &mut self.system {
-                    system.sample()?;
+                match source.update(publisher)? {
+                    Update::Current => publisher.beat(),
+                    Update::AsOf(boottime) => publisher.header().beat(boottime),
+                    Update::Retired => return Ok(End::Retired),
                 }
-                publisher.beat();
+                if source.period() != period {
+                    period = source.period();
+                    publisher.stale_after(Self::patience(period));
+                }
+                // Periods that were missed are not made up for.
+                next = (next + period).max(now);
+            }
+            if now >= check {
                 if publisher.is_displaced() {
                     return Ok(End::Displaced);
                 }
-                // What has been missed is not made up for.
-                next = (next + self.every).max(now);
+                check = now + DISPLACED_CHECK;
             }
             let wait = next.saturating_duration_since(Instant::now());
-            let [stop, lines] = self.wait(wait).map_err(|e| failed(&publisher, e))?;
+            let [stop, lines] = self.wait(wait).map_err(|e| failed(publisher, e))?;
             if stop {
                 return Ok(End::Stopped);
             }
             let Some(fd) = self.lines.filter(|_| lines) else {
                 continue;
             };
-            let more = input.read(fd).map_err(|e| failed(&publisher, e))?;
+            let more = input.read(fd).map_err(|e| failed(publisher, e))?;
             while let Some((number, line)) = input.next(!more) {
                 let assigned = line.and_then(|line| publisher.assign(&assign::parse(&line)?));
                 if let Err(error) = assigned {
@@ -107,36 +192,26 @@ impl Serve<'_> {
         }
     }
 
-    /// Waits for the stop, for lines, or for so long; tells which.
-    fn wait(&self, wait: Duration) -> Result<[bool; 2], Errno> {
+    /// Waits until `stop` or `lines` is readable, but not longer than `time`: which of
+    /// them is.
+    fn wait(&self, time: Duration) -> Result<[bool; 2], Errno> {
         let mut fds = vec![PollFd::from_borrowed_fd(self.stop, PollFlags::IN)];
         fds.extend(
             self.lines
                 .map(|lines| PollFd::from_borrowed_fd(lines, PollFlags::IN)),
         );
-        wait_for(&mut fds, wait)?;
-        // A pipe whose writer is gone is told as HUP, not as IN.
+        let time = Timespec {
+            tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: time.subsec_nanos().into(),
+        };
+        match poll(&mut fds, Some(&time)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+        // The end of a pipe without a writer is reported as HUP, not as IN.
         let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
         Ok([ready(0), ready(1)])
     }
-}
-
-/// Waits until one of them is ready, a signal comes, or so long; tells whether one is ready.
-pub(crate) fn wait_for(fds: &mut [PollFd<'_>], time: Duration) -> Result<bool, Errno> {
-    let time = Timespec {
-        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: time.subsec_nanos().into(),
-    };
-    match poll(fds, Some(&time)) {
-        Ok(ready) => Ok(ready > 0),
-        Err(Errno::INTR) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Waits for the stop, or for so long; tells whether it is the stop.
-pub(crate) fn is_stopped(stop: BorrowedFd<'_>, time: Duration) -> Result<bool, Errno> {
-    wait_for(&mut [PollFd::from_borrowed_fd(stop, PollFlags::IN)], time)
 }
 
 fn failed(publisher: &Publisher, error: Errno) -> Error {

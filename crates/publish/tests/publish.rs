@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 use vdsokit_build::{Architecture, Declaration, image};
 use vdsokit_publish::place::{self, Unfit};
-use vdsokit_publish::{Condition, Error, Publisher, Vdso, assign, system};
+use vdsokit_publish::{Condition, Error, Publisher, Vdso, assign};
 
 const WEATHER: &str = r#"
 [vdso]
@@ -331,20 +331,4 @@ fn silence_is_staleness() {
     publisher.beat();
     publisher.retire();
     assert_eq!(vdso.status().condition, Condition::Retired);
-}
-
-#[test]
-fn the_built_in_declaration_is_what_its_source_writes() {
-    let (_directory, path) = place();
-    let publisher = Publisher::create(&path, &built(system::DECLARATION)).unwrap();
-    let mut source = system::System::new(&publisher).unwrap();
-    source.sample().unwrap();
-    source.sample().unwrap();
-    let vdso = Vdso::open(&path).unwrap();
-    assert_eq!(vdso.var::<u64>("samples").unwrap().get(), 2);
-    assert!(vdso.var::<u32>("processes").unwrap().get() > 0);
-    assert!(vdso.var::<u32>("threads").unwrap().get() > 0);
-    assert!(vdso.var::<u64>("memory_total").unwrap().get() > 1 << 20);
-    assert!(vdso.var::<f64>("uptime").unwrap().get() > 0.0);
-    assert!(vdso.var::<u64>("forks").unwrap().get() > 0);
 }

@@ -4,7 +4,7 @@ use crate::{Error, Instant, Vdso, place};
 use std::path::Path;
 use std::time::Duration;
 use vdsokit_clock::Clock as Id;
-use vdsokit_publish::clock::{FILE, Reader, is_delivered, is_machine_time, monotonic_now};
+use vdsokit_sources::clock::{FILE, Reader, is_delivered, is_machine_time, monotonic_now};
 
 /// Monotonic time: the machine's published clock where there is one, else the kernel's.
 ///

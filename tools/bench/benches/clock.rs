@@ -26,7 +26,8 @@ mod x86_64 {
     use std::os::unix::net::UnixStream;
     use vdsokit::{Clock, Instant, Publisher, place};
     use vdsokit_bench::thread_time;
-    use vdsokit_publish::clock::{Counter, FILE, Kept, serve};
+    use vdsokit_publish::serve::Serve;
+    use vdsokit_sources::clock::{ClockSource, Counter, FILE, Kept};
 
     const ROUNDS: usize = 2000;
     const BATCH: u32 = 500;
@@ -92,7 +93,14 @@ mod x86_64 {
         let clock = Clock::open(&file).expect("a clock");
         let (stop, stopped) = UnixStream::pair().expect("a pair of sockets");
         std::thread::scope(|scope| {
-            scope.spawn(|| serve(publisher, counter, stopped.as_fd(), |_| {}).expect("served"));
+            scope.spawn(|| {
+                let source = ClockSource::new(&publisher, counter, |_| {}).expect("a clock image");
+                let serve = Serve {
+                    lines: None,
+                    stop: stopped.as_fd(),
+                };
+                serve.run(publisher, source, |_, _| {}).expect("served")
+            });
             while !clock.is_counter() {
                 std::thread::yield_now();
             }

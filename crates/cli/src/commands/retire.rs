@@ -4,7 +4,8 @@ use crate::published;
 use crate::start::ExitCode;
 use miette::Result;
 use std::path::PathBuf;
-use vdsokit_publish::{Condition, Error, Publisher, Vdso, kernel};
+use vdsokit_publish::{Condition, Error, Publisher, Vdso};
+use vdsokit_sources::kernel;
 
 /// Retire a vDSO whose publisher crashed, or is the kernel
 ///

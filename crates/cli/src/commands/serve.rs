@@ -13,9 +13,9 @@ use serde_json::json;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use vdsokit_publish::serve::{End, Serve};
-use vdsokit_publish::system::System;
+use vdsokit_publish::serve::{End, Heartbeat, Serve};
 use vdsokit_publish::{Error, Publisher, place};
+use vdsokit_sources::system::System;
 
 /// Publish a vDSO until the input ends or a signal comes
 ///
@@ -110,8 +110,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     // Without --kernel clap asks for a file.
     let file = arguments.file.as_deref().unwrap_or(Path::new(SYSTEM));
     let publisher = publisher(file, arguments.at.as_deref())?;
+    let every = arguments.every.unwrap_or(EVERY);
     let system = match is_system(file) {
-        true => Some(System::new(&publisher)?),
+        true => Some(System::new(&publisher, every)?),
         false => None,
     };
     let path = publisher.path().to_owned();
@@ -120,8 +121,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let serve = Serve {
         lines: arguments.stdin.then(|| stdin.as_fd()),
         stop: stop.as_fd(),
-        system,
-        every: arguments.every.unwrap_or(EVERY),
     };
     let layout = format!("{:#018x}", publisher.directory().layout());
     let pid = std::process::id();
@@ -136,16 +135,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             path.display()
         ),
     });
-    let end = serve.run(publisher, |number, error| {
-        refused(arguments.json, number, error);
-    })?;
+    let refused = |number, error| refused(arguments.json, number, error);
+    let end = match system {
+        Some(system) => serve.run(publisher, system, refused)?,
+        None => serve.run(publisher, Heartbeat(every), refused)?,
+    };
     say(match arguments.json {
         true => json!({"event": "retired", "file": path, "why": end.to_string()}).to_string(),
         false => format!("retired: {}, {end}", path.display()),
     });
     Ok(match end {
         End::Stopped | End::EndOfInput => ExitCode::SUCCESS,
-        End::Displaced | End::Retired => ExitCode::FAILURE,
+        _ => ExitCode::FAILURE,
     })
 }
 

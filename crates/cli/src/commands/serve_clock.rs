@@ -11,10 +11,12 @@ use serde_json::json;
 use vdsokit_inspect::call::Callee;
 use vdsokit_inspect::function::{Clock, Function, Route};
 use vdsokit_inspect::probe::{Served, probe};
-use vdsokit_publish::clock::{Counter, Kept, Untrusted, is_delivered, is_machine_time, serve};
-use vdsokit_publish::kernel::{self, Kernel, start_clock};
-use vdsokit_publish::serve::End;
-use vdsokit_publish::{Publisher, clock, place};
+use vdsokit_publish::serve::{End, Serve};
+use vdsokit_publish::{Publisher, place};
+use vdsokit_sources::clock::{
+    self, ClockSource, Counter, Kept, Untrusted, is_delivered, is_machine_time,
+};
+use vdsokit_sources::kernel::{self, Kernel, start_clock};
 
 use crate::published::{self, CLOCK};
 
@@ -42,7 +44,7 @@ impl Source {
             Kept::Kernel => "kernel",
             Kept::SystemCall => "system-call",
             Kept::Counter(_) => "counter",
-            Kept::Timekeeper(_) => "timekeeper",
+            _ => "timekeeper",
         }
     }
 
@@ -117,14 +119,19 @@ pub(crate) fn run(source: Source, at: Option<&Path>, detach: bool, json: bool) -
     let path = publisher.path().to_owned();
     let pid = std::process::id();
     say(event(json, "live", &path, Source::name(&kept), Some(pid)));
-    let end = serve(publisher, kept, stop.as_fd(), |why| untrusted(json, why))?;
+    let source = ClockSource::new(&publisher, kept, |why| untrusted(json, why))?;
+    let serve = Serve {
+        lines: None,
+        stop: stop.as_fd(),
+    };
+    let end = serve.run(publisher, source, |_, _| {})?;
     say(match json {
         true => json!({"event": "retired", "file": path, "why": end.to_string()}).to_string(),
         false => format!("retired: {}, {end}", path.display()),
     });
     Ok(match end {
         End::Stopped | End::EndOfInput | End::Retired => ExitCode::SUCCESS,
-        End::Displaced => ExitCode::FAILURE,
+        _ => ExitCode::FAILURE,
     })
 }
 

@@ -7,8 +7,8 @@ use std::io::{BufRead, BufReader, Lines};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use vdsokit_clock::{Clock, Record, Source};
-use vdsokit_publish::clock::{FILE, Reader};
 use vdsokit_publish::{Vdso, place};
+use vdsokit_sources::clock::{FILE, Reader};
 
 /// `vdso serve clock --json`, live; killed when it is dropped.
 pub(crate) struct Publisher {

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vdsokit_clock::Source;
 use vdsokit_elf::Image;
-use vdsokit_publish::clock::{self, View};
-use vdsokit_publish::{Condition, Dynamic, Status, Vdso, kernel, type_of};
+use vdsokit_publish::{Condition, Dynamic, Status, Vdso, type_of};
+use vdsokit_sources::clock::{self, View};
+use vdsokit_sources::kernel;
 use vdsokit_vvar::directory::Directory;
 use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_NAME};
 
@@ -141,7 +142,7 @@ impl Published {
         }
         // What nobody has put into the file, the map may have.
         if file.status().condition == Condition::NeverPublished
-            && let Ok(Some(map)) = Vdso::of_kernel(path)
+            && let Ok(Some(map)) = kernel::open_vdso(path)
         {
             self.read_pages(&map);
             self.read_kernel(path, None);
@@ -154,7 +155,7 @@ impl Published {
     /// Adds what the map says that the kernel fills for the vDSO at `path`: that of a process
     /// which has the map's own pages.
     pub(super) fn read_map(&mut self, path: &Path) {
-        if let Ok(Some(map)) = Vdso::of_kernel(path) {
+        if let Ok(Some(map)) = kernel::open_vdso(path) {
             self.read_pages(&map);
         }
         self.read_kernel(path, None);
@@ -184,7 +185,7 @@ impl Published {
         };
         // The file first: the map goes on meanwhile.
         let relayed = file.map(|file| file.header().updated());
-        let map = Vdso::of_kernel(path).ok().flatten();
+        let map = kernel::open_vdso(path).ok().flatten();
         let behind = |relayed: u64| {
             let updated = map.as_ref()?.header().updated();
             let behind = Duration::from_nanos(updated.saturating_sub(relayed));

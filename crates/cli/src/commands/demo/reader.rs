@@ -6,8 +6,8 @@ use miette::Result;
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::Instant;
-use vdsokit_publish::system::Load;
 use vdsokit_publish::{Dynamic, Vdso};
+use vdsokit_sources::system::Load;
 
 /// Prints "value NAME NUMBER" and "cost WHAT NANOSECONDS" lines
 #[derive(clap::Args)]

@@ -4,7 +4,7 @@ use crate::output;
 use crate::start::ExitCode;
 use miette::Result;
 use serde_json::{Value, json};
-use vdsokit_publish::kernel::{Kernel, Listed};
+use vdsokit_sources::kernel::{Kernel, Listed};
 
 /// List variables of the running kernel that `vdso serve --kernel` can publish
 ///

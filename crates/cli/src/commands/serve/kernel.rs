@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vdsokit_build::declaration::{Kind, Variable};
 use vdsokit_build::{Declaration, header, write_file};
-use vdsokit_publish::kernel::{self, Binding, Hook, Kernel, Relay, named, plain_name};
-use vdsokit_publish::place;
-use vdsokit_publish::serve::End;
+use vdsokit_publish::serve::{End, Serve};
+use vdsokit_publish::{Publisher, place};
+use vdsokit_sources::kernel::{self, Binding, Hook, Kernel, Relay, named, plain_name};
 
 /// Time between two copies to the file, when none is asked for: a waking-up costs some
 /// microseconds, a hundred a second well below a thousandth of a CPU.
@@ -41,7 +41,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Option<ExitCode>> {
         return Ok(None);
     };
     let stop = published::stop()?;
-    let relay = match source {
+    let every = every(arguments);
+    let (file, relay) = match source {
         Source::Theirs(relay) => *relay,
         Source::Ours(publishing) => {
             let image = published::host_image(&publishing.declaration)?;
@@ -56,26 +57,39 @@ pub(super) fn run(arguments: &Arguments) -> Result<Option<ExitCode>> {
                 say(event(arguments.json, "detached", &path, None));
                 return Ok(Some(ExitCode::SUCCESS));
             }
-            started.serve(&publishing.path)?
+            started.serve(&publishing.path, every)?
         }
     };
     // From here on nothing is done that only a privileged process may do.
     kernel::drop_privileges().into_diagnostic()?;
-    serve(relay, &stop, arguments).map(Some)
+    serve(file, relay, &stop, arguments).map(Some)
 }
 
-fn serve(relay: Relay, stop: &UnixStream, arguments: &Arguments) -> Result<ExitCode> {
-    let path = relay.file().path().to_owned();
-    let every = arguments.every.unwrap_or(EVERY);
+fn every(arguments: &Arguments) -> Duration {
+    arguments.every.unwrap_or(EVERY)
+}
+
+fn serve(
+    file: Publisher,
+    relay: Relay,
+    stop: &UnixStream,
+    arguments: &Arguments,
+) -> Result<ExitCode> {
+    let path = file.path().to_owned();
+    let every = every(arguments);
     say(event(arguments.json, "live", &path, Some(every)));
-    let end = relay.run(stop.as_fd(), every)?;
+    let serve = Serve {
+        lines: None,
+        stop: stop.as_fd(),
+    };
+    let end = serve.run(file, relay, |_, _| {})?;
     say(match arguments.json {
         true => json!({"event": "retired", "file": path, "why": end.to_string()}).to_string(),
         false => format!("retired: {}, {end}", path.display()),
     });
     Ok(match end {
-        End::Displaced => ExitCode::FAILURE,
         End::Stopped | End::EndOfInput | End::Retired => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     })
 }
 
@@ -100,7 +114,7 @@ fn event(json: bool, what: &str, path: &Path, every: Option<Duration>) -> String
 
 enum Source {
     /// A kernel that somebody else has set up.
-    Theirs(Box<Relay>),
+    Theirs(Box<(Publisher, Relay)>),
     Ours(Box<Publishing>),
 }
 
@@ -142,7 +156,7 @@ fn source(arguments: &Arguments) -> Result<Option<Source>> {
             has_header: false,
         }))));
     }
-    let relay = Relay::open(&published::path(file)?)?;
+    let relay = Relay::open(&published::path(file)?, every(arguments))?;
     Ok(relay.map(|relay| Source::Theirs(Box::new(relay))))
 }
 

@@ -13,7 +13,7 @@
 //!
 //! | who reads | reads | how old |
 //! | --- | --- | --- |
-//! | [`Vdso::of_kernel`](crate::Vdso::of_kernel), a program with the vDSO delivered at exec | the map | a tick at most; exact after the events that a variable names |
+//! | [`open_vdso`], a program with the vDSO delivered at exec | the map | a tick at most; exact after the events that a variable names |
 //! | whoever loads the file | the file's own pages, to which a [`Relay`] copies the map's | the time between two copies more |
 //! | whoever loads a [clock's](start_clock) file | the kernel's own vDSO, where it is sent | not at all |
 //!
@@ -31,13 +31,7 @@ pub use relay::Relay;
 pub use vdsokit_bpf::named::named;
 pub use vdsokit_bpf::{Error as Refused, Hook, Kernel, Listed, plain_name};
 
-use crate::error::Error;
-use crate::file::{self, Contents};
-use crate::lock::beside;
-use crate::publisher::Publisher;
-use crate::reader::Vdso;
-use crate::replace;
-use crate::serve::End;
+use crate::Error;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -45,6 +39,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vdsokit_bpf::{Content, Machine, Mapping, Variable, pages_of};
+use vdsokit_publish::Error as PublishError;
+use vdsokit_publish::place::{beside, check, resolve};
+use vdsokit_publish::serve::End;
+use vdsokit_publish::{Publisher, Vdso, image_parts, install};
 use vdsokit_vvar::directory::{Directory, Entry, Kind};
 use vdsokit_vvar::header::{self, Header};
 use vdsokit_vvar::layout::Type;
@@ -98,14 +96,9 @@ fn start_with(
     image: &[u8],
     variables: impl FnOnce(Directory<'_>) -> Result<Vec<Variable>, Error>,
 ) -> Result<Started, Error> {
-    let path = Path::new("the image");
-    let contents = file::examine(path, image)?;
-    let directory = Directory::parse(&contents.note).map_err(|source| Error::Directory {
-        path: path.to_owned(),
-        source,
-    })?;
+    let (directory, initial) = image_parts(Path::new("the image"), image)?;
     let variables = variables(directory)?;
-    let pages = pages(image, &contents, directory);
+    let pages = pages(initial, directory);
     Ok(Started {
         publisher: vdsokit_bpf::Publisher::start(kernel, &pages, &variables, Machine::THIS)?,
         image: image.to_vec(),
@@ -163,10 +156,8 @@ fn variable(kernel: &Kernel, entry: &Entry<'_>, bindings: &[Binding]) -> Result<
     }
 }
 
-/// The vvar pages of `image`, for the kernel.
-fn pages(image: &[u8], contents: &Contents, directory: Directory<'_>) -> Vec<u8> {
-    let start = contents.extent.offset as usize;
-    let values = &image[start + header::SIZE..start + contents.extent.len];
+/// An image's vvar pages with the kernel as their publisher.
+fn pages(initial: &[u8], directory: Directory<'_>) -> Vec<u8> {
     // A directory has counted its variables and bytes in 32 bits.
     let header = Header::new(
         directory.layout(),
@@ -174,21 +165,21 @@ fn pages(image: &[u8], contents: &Contents, directory: Directory<'_>) -> Vec<u8>
         directory.used() as u32,
     );
     let patience = u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
-    pages_of(&header, patience, values)
+    pages_of(&header, patience, &initial[header::SIZE..])
 }
 
 impl Started {
-    /// Publishes at `path`, and relays to the file there until the [`Relay`] ends. A kernel
-    /// that publishes there already is retired.
+    /// Publishes at `path`: the file's publisher, and its source, a relay that copies the
+    /// map's values once each `period`. A kernel that publishes there already is retired.
     ///
     /// # Errors
-    /// As [`Publisher::create`], and when there is no BPF file system to name the map in.
-    pub fn serve(mut self, path: &Path) -> Result<Relay, Error> {
+    /// As [`Publisher::create`]; [`Error::NoBpfFs`].
+    pub fn serve(mut self, path: &Path, period: Duration) -> Result<(Publisher, Relay), Error> {
         let file = Publisher::create(path, &self.image)?;
-        let path = file.path().to_owned();
-        self.name(&path)?;
-        let mapping = self.publisher.mapping()?;
-        Relay::new(file, mapping, Some(self.publisher))
+        self.name(file.path())?;
+        let pages = self.publisher.mapping()?;
+        let relay = Relay::new(&file, pages, period, Some(self.publisher))?;
+        Ok((file, relay))
     }
 
     /// Publishes at `path`, and leaves it to the kernel. The file has the image and no
@@ -198,9 +189,9 @@ impl Started {
     /// # Errors
     /// As [`Started::serve`].
     pub fn detach(mut self, path: &Path) -> Result<PathBuf, Error> {
-        let path = replace::resolve(path)?;
-        crate::place::check(path.parent().unwrap_or(Path::new("/")))?;
-        crate::install(&path, &self.image)?;
+        let path = resolve(path)?;
+        check(path.parent().unwrap_or(Path::new("/")))?;
+        install(&path, &self.image)?;
         self.name(&path)?;
         Ok(path)
     }
@@ -208,7 +199,6 @@ impl Started {
     /// Names the map, and leads from the file to it.
     fn name(&mut self, path: &Path) -> Result<(), Error> {
         let directory = directory_for(path);
-        let failed = |doing, error| Error::io(doing, &directory, error);
         let magic = rustix::fs::statfs(BPF_FS).map(|fs| fs.f_type as u64);
         if magic != Ok(BPF_FS_MAGIC) {
             return Err(Error::NoBpfFs);
@@ -225,7 +215,7 @@ impl Started {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => symlink(&directory, &fresh).and_then(|()| fs::rename(&fresh, &link)),
         };
-        linked.map_err(|error| failed("lead to", error))
+        Ok(linked.map_err(|error| PublishError::io("link to", &directory, error))?)
     }
 }
 
@@ -267,6 +257,20 @@ pub fn open(path: &Path) -> Option<Mapping> {
     (layout == file.header().layout()).then_some(map)
 }
 
+/// The vDSO at `path`, over the pages that the kernel fills for it; `None` as for [`open`].
+///
+/// # Errors
+/// As [`Vdso::open`].
+pub fn open_vdso(path: impl AsRef<Path>) -> Result<Option<Vdso>, Error> {
+    let path = path.as_ref();
+    let Some(map) = open(path) else {
+        return Ok(None);
+    };
+    let pages = map.map().try_clone_to_owned();
+    let pages = pages.map_err(|error| PublishError::io("read", path, error))?;
+    Ok(Some(Vdso::with_pages(path, &pages.into(), map.size())?))
+}
+
 /// Retires the kernel as the publisher of the vDSO at `path`: it ends, and nothing of it is
 /// left in the kernel once its readers have ended too. A relay ends by itself. False when it
 /// is not a kernel that publishes there.
@@ -300,11 +304,11 @@ fn conclude(kernel: vdsokit_bpf::Publisher, end: End, path: &Path) -> Result<(),
 
 /// Removes the link beside the vDSO.
 fn unlink(path: &Path) -> Result<(), Error> {
-    let path = fs::canonicalize(path).map_err(|e| Error::io("retire", path, e))?;
+    let path = fs::canonicalize(path).map_err(|e| PublishError::io("retire", path, e))?;
     let link = beside(&path, SUFFIX);
     match fs::remove_file(&link) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io("retire", &link, error))
+            Err(PublishError::io("retire", &link, error).into())
         }
         _ => Ok(()),
     }

@@ -6,11 +6,11 @@ use std::os::unix::net::UnixStream;
 use vdsokit_clock::{
     Clock, Course, ErrorBound, Line, Moment, Rate, Record, Settings, Source, VirtualTime,
 };
-use vdsokit_publish::clock::{
-    ClockPage, Counter, Kept, Reader, kernel_time, monotonic_now, serve, view,
-};
-use vdsokit_publish::serve::End;
+use vdsokit_publish::serve::{End, Serve};
 use vdsokit_publish::{Error, Publisher, Vdso};
+use vdsokit_sources::clock::{
+    ClockPage, ClockSource, Counter, Kept, Reader, kernel_time, monotonic_now, view,
+};
 use vdsokit_virtual_time::IMAGE;
 
 /// A place that readers and publisher share, and that the kernel may map.
@@ -160,7 +160,14 @@ fn a_clock_is_served_until_it_is_told_to_stop() {
         drop(page);
         let (stop, stopped) = UnixStream::pair().unwrap();
         let end = std::thread::scope(|scope| {
-            let served = scope.spawn(|| serve(publisher, kept, stopped.as_fd(), |_| {}));
+            let served = scope.spawn(|| {
+                let source = ClockSource::new(&publisher, kept, |_| {}).unwrap();
+                let serve = Serve {
+                    lines: None,
+                    stop: stopped.as_fd(),
+                };
+                serve.run(publisher, source, |_, _| {})
+            });
             while read(&vdso, "boottime").source != source {
                 std::thread::yield_now();
             }

@@ -51,7 +51,7 @@ pub(super) fn ticks_unordered() -> u64 {
 /// Does the counter run at one rate whatever the CPU does, and has it the
 /// instruction? (Intel SDM, volume 3, "Invariant TSC"; AMD APM, volume 3,
 /// CPUID Fn8000_0007_EDX, and Fn8000_0001_EDX for `rdtscp`.)
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "publish", target_arch = "x86_64"))]
 pub(super) fn is_invariant() -> bool {
     use std::arch::x86_64::__cpuid;
     let has =
@@ -60,7 +60,7 @@ pub(super) fn is_invariant() -> bool {
 }
 
 /// The architecture says so (Arm ARM, D13, the system counter).
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(feature = "publish", target_arch = "aarch64"))]
 pub(super) fn is_invariant() -> bool {
     true
 }

@@ -34,6 +34,7 @@ pub enum Untrusted {
 }
 
 /// Keeps a page with source `counter`.
+#[derive(Debug)]
 pub struct Counter {
     monotonic: Discipline,
     raw: Discipline,

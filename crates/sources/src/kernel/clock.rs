@@ -1,13 +1,13 @@
 //! The kernel's own clocks, to the nanosecond.
 
 use super::{Kernel, Started, conclude, start_with};
-use crate::error::Error;
-use crate::publisher::Publisher;
-use crate::serve::End;
+use crate::Error;
 use std::path::Path;
 use vdsokit_bpf::{Content, Mapping, Variable};
 use vdsokit_clock::Clock;
 use vdsokit_clock::page::{record_name, source_name};
+use vdsokit_publish::Publisher;
+use vdsokit_publish::serve::End;
 use vdsokit_vvar::header::State;
 
 /// Lets `kernel` publish its clocks in a clock `image`: at each tick, the same coefficients

@@ -1,13 +1,16 @@
-//! This machine's own numbers: the built-in declaration `system` and its source, /proc.
+//! This machine's numbers: the built-in declaration `system` and its source, /proc.
 
-use crate::error::Error;
-use crate::publisher::{LatchedWriter, Publisher, VarWriter};
+use crate::Error;
 use procfs::{
     CpuPressure, Current, CurrentSI, IoPressure, KernelStats, LoadAverage, Meminfo, MemoryPressure,
     ProcError, ProcResult, Uptime, VmStat,
 };
 use std::fs;
+use std::io;
+use std::time::Duration;
 use vdsokit_macros::Record;
+use vdsokit_publish::serve::{Source, Update};
+use vdsokit_publish::{LatchedWriter, Publisher, VarWriter};
 
 /// The declaration, as a user would write it: for `vdsokit_build::Declaration::parse`.
 pub const DECLARATION: &str = include_str!("system.toml");
@@ -26,7 +29,9 @@ pub struct Load {
 
 /// The source of a published `system`: each [`System::sample`] reads /proc once and
 /// writes every variable.
+#[derive(Debug)]
 pub struct System {
+    period: Duration,
     samples: VarWriter<u64>,
     processes: VarWriter<u32>,
     threads: VarWriter<u32>,
@@ -45,13 +50,15 @@ pub struct System {
 }
 
 impl System {
-    /// The handles on a published `system`.
+    /// The source of `publisher`'s values, sampled once each `period`.
     ///
     /// # Errors
-    /// [`Error::Unknown`] and [`Error::Mismatch`] when `publisher` publishes something
-    /// else.
-    pub fn new(publisher: &Publisher) -> Result<Self, Error> {
+    /// [`Error::Unknown`](vdsokit_publish::Error::Unknown) and
+    /// [`Error::Mismatch`](vdsokit_publish::Error::Mismatch) when `publisher` publishes
+    /// another declaration.
+    pub fn new(publisher: &Publisher, period: Duration) -> Result<Self, Error> {
         Ok(Self {
+            period,
             samples: publisher.var("samples")?,
             processes: publisher.var("processes")?,
             threads: publisher.var("threads")?,
@@ -79,7 +86,7 @@ impl System {
     /// # Errors
     /// [`Error::Proc`] names the file that could not be read, or not understood.
     pub fn sample(&mut self) -> Result<(), Error> {
-        let load = told("loadavg", LoadAverage::current())?;
+        let load = read("loadavg", LoadAverage::current())?;
         self.threads.set(load.max);
         self.running.set(load.cur);
         self.load.set(&Load {
@@ -88,22 +95,22 @@ impl System {
             fifteen: load.fifteen,
         });
 
-        let stat = told("stat", KernelStats::current())?;
+        let stat = read("stat", KernelStats::current())?;
         self.blocked.set(stat.procs_blocked.unwrap_or_default());
         self.context_switches.set(stat.ctxt);
         self.forks.set(stat.processes);
 
-        let memory = told("meminfo", Meminfo::current())?;
+        let memory = read("meminfo", Meminfo::current())?;
         self.memory_total.set(memory.mem_total);
         self.memory_free.set(memory.mem_free);
         self.memory_available
             .set(memory.mem_available.unwrap_or(memory.mem_free));
 
-        let vmstat = told("vmstat", VmStat::current())?.0;
+        let vmstat = read("vmstat", VmStat::current())?.0;
         let free = vmstat.get("nr_free_pages").copied().unwrap_or_default();
         self.free_pages.set(free.try_into().unwrap_or_default());
 
-        self.uptime.set(told("uptime", Uptime::current())?.uptime);
+        self.uptime.set(read("uptime", Uptime::current())?.uptime);
         self.processes.set(processes()?);
         self.sample_pressure();
         self.samples.set(self.samples.get().wrapping_add(1));
@@ -127,13 +134,38 @@ impl System {
     }
 }
 
-fn told<T>(what: &'static str, result: ProcResult<T>) -> Result<T, Error> {
-    result.map_err(|source| Error::Proc { what, source })
+impl Source for System {
+    type Error = Error;
+
+    fn period(&self) -> Duration {
+        self.period
+    }
+
+    fn update(&mut self, _: &Publisher) -> Result<Update, Error> {
+        self.sample()?;
+        Ok(Update::Current)
+    }
 }
 
-/// How many processes there are: each is a directory whose name is its number.
+/// Names the file in the error.
+fn read<T>(what: &'static str, result: ProcResult<T>) -> Result<T, Error> {
+    result.map_err(|error| Error::Proc {
+        what,
+        source: match error {
+            ProcError::Io(source, _) => source,
+            ProcError::PermissionDenied(_) => io::ErrorKind::PermissionDenied.into(),
+            ProcError::NotFound(_) => io::ErrorKind::NotFound.into(),
+            other => io::Error::new(io::ErrorKind::InvalidData, other.to_string()),
+        },
+    })
+}
+
+/// The number of processes: each is a directory whose name is its id (proc(5)).
 fn processes() -> Result<u32, Error> {
-    let directory = told("/proc", fs::read_dir("/proc").map_err(ProcError::from))?;
+    let directory = fs::read_dir("/proc").map_err(|source| Error::Proc {
+        what: "the list of processes",
+        source,
+    })?;
     let numbers = directory.flatten().filter(|entry| {
         let name = entry.file_name();
         name.as_encoded_bytes().iter().all(u8::is_ascii_digit)

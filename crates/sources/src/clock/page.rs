@@ -1,39 +1,16 @@
-//! Time for a clock image: where it comes from, and what is published of it.
-//!
-//! | source | what readers do | who has to keep it |
-//! | --- | --- | --- |
-//! | [`ClockPage::kernel`] | call the kernel's own vDSO | nobody |
-//! | [`ClockPage::virtual_time`] | the same, and move or scale its answer | whoever changes it |
-//! | [`Counter`] | read the CPU's counter | this process, several times a promise |
-//! | [`ClockPage::system_call`] | make the system call | nobody |
-//! | [`Timekeeper`](crate::kernel::Timekeeper) | read the CPU's counter, with the kernel's own coefficients | the kernel, at each tick |
-//!
-//! [`serve`] is a publisher's main loop for all but the second; [`Reader`] reads
-//! one clock in Rust, as the image does in every language.
+//! The records of a clock image's page, and their one writer.
 
-mod counter;
-mod cpu;
-mod kernel;
-mod reader;
-mod serve;
-mod view;
-
-pub use counter::{Counter, Untrusted};
-pub use reader::{Reader, monotonic_now};
-pub use serve::{Kept, serve};
-pub use view::{View, view};
-
-use crate::{Error, LatchedWriter, Publisher, VarWriter};
-use rustix::time::ClockId;
+use super::{kernel, monotonic};
 use std::time::Duration;
 use vdsokit_clock::page::{record_name, source_name};
-use vdsokit_clock::{Clock, KernelTime, Record, Source, VirtualTime};
+use vdsokit_clock::{Clock, Record, Source, VirtualTime};
+use vdsokit_publish::{Error, LatchedWriter, Publisher, VarWriter};
 
-/// The file name of a published clock in a [`place`](crate::place): the clock image's
-/// soname.
-pub const FILE: &str = "linux-vdso.so.1";
+/// The longest promise that is waited for, in nanoseconds.
+const MOST: u64 = 10_000_000_000;
 
-/// What a clock image's page says of each clock, for its one writer.
+/// The records of every clock in a clock image's page, for its one writer.
+#[derive(Debug)]
 pub struct ClockPage {
     clocks: Vec<(Clock, LatchedWriter<[u64; Record::WORDS]>, VarWriter<u64>)>,
 }
@@ -97,7 +74,7 @@ impl ClockPage {
 
     /// Waits until the kernel's clocks have come to what readers were promised, by this
     /// publisher or by one that was killed.
-    fn settle(&self) {
+    pub(super) fn settle(&self) {
         for (clock, latch, _) in &self.clocks {
             let record = Record::from_words(&latch.get());
             let (Source::Counter { monotonic: true }, Some(id)) =
@@ -121,38 +98,4 @@ impl ClockPage {
     pub fn virtual_time(&mut self, time: &VirtualTime) {
         self.publish(|clock| Some(time.record(clock)));
     }
-}
-
-/// The longest promise that is waited for, in nanoseconds.
-const MOST: u64 = 10_000_000_000;
-
-/// The kernel's clock behind a clock that must not run backwards and has a counter.
-fn monotonic(clock: Clock) -> Option<ClockId> {
-    match clock {
-        Clock::Monotonic => Some(ClockId::Monotonic),
-        Clock::MonotonicRaw => Some(ClockId::MonotonicRaw),
-        Clock::Boottime => Some(ClockId::Boottime),
-        _ => None,
-    }
-}
-
-/// Whether this process may take its time from a published clock: none that lives in a time
-/// namespace of its own may, whose monotonic clocks are not the machine's
-/// (time_namespaces(7)).
-#[must_use]
-pub fn is_machine_time() -> bool {
-    !kernel::is_moved()
-}
-
-/// Whether this process's vDSO is another than the kernel's own, as under `vdso run`: then
-/// its time is what that says.
-#[must_use]
-pub fn is_delivered() -> bool {
-    kernel::is_replaced()
-}
-
-/// What the kernel's clocks say now: what [`VirtualTime`] is moved from.
-#[must_use]
-pub fn kernel_time() -> KernelTime {
-    kernel::time()
 }

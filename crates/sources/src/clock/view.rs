@@ -1,9 +1,9 @@
 //! What is published of every clock, for people and tools.
 
 use super::cpu;
-use crate::Vdso;
 use vdsokit_clock::page::record_name;
 use vdsokit_clock::{Clock, ErrorBound, Record, Source};
+use vdsokit_publish::Vdso;
 
 /// What is published of a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

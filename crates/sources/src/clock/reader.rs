@@ -1,10 +1,10 @@
 //! Reading a published clock in Rust: what the image does, without the image.
 
 use super::{cpu, monotonic};
-use crate::{Error, Latched, Vdso};
 use rustix::time::{ClockId, clock_gettime};
 use vdsokit_clock::page::record_name;
 use vdsokit_clock::{Clock, Line, NANOSECONDS, Record, Source};
+use vdsokit_publish::{Error, Latched, Vdso};
 
 /// One of the clocks that never run backwards, in a published clock image.
 ///
