@@ -1,6 +1,7 @@
 //! The C header and the pkg-config file.
 
 use crate::declaration::{Declaration, Field, Function, Kind, Variable};
+use crate::text::{comment_lines, one_line};
 use std::fmt::Write;
 use vdsokit_vvar::layout::Type;
 use vdsokit_vvar::scalar::ScalarType;
@@ -24,7 +25,8 @@ pub fn pkg_config(declaration: &Declaration) -> String {
     };
     let description = match one_line(&declaration.doc) {
         doc if doc.is_empty() => format!("the vDSO {}", declaration.soname),
-        doc => doc,
+        // pkg-config expands `$` and ends the line at `#`.
+        doc => doc.replace('$', "$$").replace('#', "\\#"),
     };
     let name = declaration.library();
     let version = declaration.version.rsplit('_').next().unwrap_or_default();
@@ -83,16 +85,31 @@ fn write_getters(text: &mut String, declaration: &Declaration) -> std::fmt::Resu
     comment(
         text,
         &[
-            "What to expect of the values: 0, nobody has published yet; 1, live; any other \
-             number, retired: they will not change again.",
+            "What to expect of the values now: 0, never published: they are the initial ones; \
+             1, live; 2, stale: the publisher's last heartbeat is longer ago than \
+             stale_after() allows; 3, stopped: the publisher ended, another may follow; 4, \
+             replaced: open the file again. Reads the clock by a system call.",
         ],
     )?;
-    writeln!(text, "uint32_t {prefix}state(void);\n")?;
+    writeln!(text, "uint32_t {prefix}condition(void);\n")?;
     comment(
         text,
-        &["When the publisher last said that it is well: CLOCK_BOOTTIME in nanoseconds."],
+        &["Nanoseconds after the last heartbeat at which the values become stale; 0, never."],
     )?;
-    writeln!(text, "uint64_t {prefix}updated(void);")?;
+    writeln!(text, "uint64_t {prefix}stale_after(void);\n")?;
+    comment(
+        text,
+        &["The publisher's last heartbeat: CLOCK_BOOTTIME in nanoseconds."],
+    )?;
+    writeln!(text, "uint64_t {prefix}updated(void);\n")?;
+    comment(
+        text,
+        &[
+            "The publisher's last statement, without regard to its heartbeat: 0, never \
+             published; 1, live; 3, replaced; any other number, stopped.",
+        ],
+    )?;
+    writeln!(text, "uint32_t {prefix}state(void);")?;
     for variable in &declaration.variables {
         writeln!(text)?;
         write_variable(text, prefix, variable)?;
@@ -105,7 +122,7 @@ fn write_variable(text: &mut String, prefix: &str, variable: &Variable) -> std::
     let name = format!("{prefix}{}", variable.name);
     let about = about(&variable.doc, &variable.unit);
     let copies = "Copies the whole value, never half of an old one, and returns the state \
-                  that it had before.";
+                  that the values had before.";
     match &variable.kind {
         Kind::Plain(Type::Scalar(scalar)) => {
             comment(text, &[&about])?;
@@ -136,11 +153,8 @@ fn write_variable(text: &mut String, prefix: &str, variable: &Variable) -> std::
 fn write_field(text: &mut String, field: &Field) -> std::fmt::Result {
     let about = about(&field.doc, &field.unit);
     if !about.is_empty() {
-        writeln!(
-            text,
-            "    /** {} */",
-            safe(&about).replace('\n', "\n     *  ")
-        )?;
+        let lines = comment_lines(&about).join("\n     *  ");
+        writeln!(text, "    /** {lines} */")?;
     }
     let name = &field.name;
     match field.ty {
@@ -203,7 +217,7 @@ fn c_type(scalar: ScalarType) -> &'static str {
 }
 
 /// Documentation and unit in one sentence.
-fn about(doc: &str, unit: &str) -> String {
+pub(crate) fn about(doc: &str, unit: &str) -> String {
     let doc = doc.trim();
     match (doc, unit) {
         (doc, "") => doc.to_owned(),
@@ -217,12 +231,7 @@ fn comment(text: &mut String, paragraphs: &[&str]) -> std::fmt::Result {
     let lines: Vec<String> = paragraphs
         .iter()
         .filter(|paragraph| !paragraph.is_empty())
-        .flat_map(|paragraph| {
-            safe(paragraph)
-                .lines()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        })
+        .flat_map(|paragraph| comment_lines(paragraph))
         .collect();
     match lines.as_slice() {
         [] => Ok(()),
@@ -235,16 +244,4 @@ fn comment(text: &mut String, paragraphs: &[&str]) -> std::fmt::Result {
             writeln!(text, " */")
         }
     }
-}
-
-/// Nothing that would end the comment, or the line.
-fn safe(text: &str) -> String {
-    text.replace("*/", "*\u{200b}/")
-        .replace("/*", "/\u{200b}*")
-        .replace('\r', "")
-        .replace('\\', "\u{29f5}")
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -49,6 +49,7 @@ pub mod declaration;
 mod header;
 mod image;
 mod output;
+mod text;
 mod verify;
 
 pub use arch::Architecture;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -113,6 +114,37 @@ fn a_crashed_publishers_image_is_retired_and_replaced() {
         bytes[4096 + vdsokit_vvar::header::STATE_OFFSET]
     };
     assert_eq!((state("old"), state("libweather.so.1")), (2, 0));
+}
+
+/// Programs load the image, so a directory where another user can replace it is refused, as
+/// `vdso serve` refuses it, before anything is written there.
+#[test]
+fn a_directory_where_others_may_write_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("weather.toml"), DECLARATION).unwrap();
+    for mode in [0o777, 0o775, 0o1777] {
+        let shared = directory.path().join("shared");
+        fs::create_dir(&shared).unwrap();
+        fs::set_permissions(&shared, fs::Permissions::from_mode(mode)).unwrap();
+        let output = vdso(directory.path(), &["build", "weather.toml", "-o", "shared"]);
+        assert_eq!(output.status.code(), Some(1));
+        let message = String::from_utf8(output.stderr).unwrap();
+        let wanted = format!("(mode {mode:04o})");
+        assert!(message.contains(&wanted), "{message}");
+        assert_eq!(fs::read_dir(&shared).unwrap().count(), 0);
+        fs::remove_dir(&shared).unwrap();
+    }
+}
+
+#[test]
+fn a_directory_that_does_not_exist_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("weather.toml"), DECLARATION).unwrap();
+    let output = vdso(directory.path(), &["build", "weather.toml", "-o", "none"]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("none is not a directory"), "{message}");
+    assert!(message.contains("mkdir -p none"), "{message}");
 }
 
 /// The examples' own words: build, publish, and a program that calls.

@@ -11,12 +11,16 @@ use std::path::Path;
 /// retired, so that whoever reads it knows that its values won't change again.
 ///
 /// # Errors
-/// [`Error::Busy`] when the one that is there has a publisher, and as
+/// [`Error::Unfit`] when another user could replace files in the directory, since programs load
+/// the image from there; [`Error::Busy`] when the one that is there has a publisher, and as
 /// [`crate::Publisher::create`], which keeps the values instead; a file at `path` that
 /// is no vDSO is left alone.
 pub fn install(path: impl AsRef<Path>, image: &[u8]) -> Result<(), Error> {
     let path = place::resolve(path.as_ref())?;
     file::examine(&path, image)?;
+    if let Some(directory) = path.parent() {
+        place::check_owners(directory)?;
+    }
     let lock = Lock::take(&path)?;
     let result = replace(&path, image);
     lock.release();

@@ -161,6 +161,18 @@ pub fn beside(target: &Path, suffix: &str) -> PathBuf {
     target.with_file_name(name)
 }
 
+/// Checks that only this user and root can put files into `directory`, or another directory
+/// in its place: a program that loads a file from there runs its code.
+///
+/// # Errors
+/// [`Error::Unfit`].
+pub(crate) fn check_owners(directory: &Path) -> Result<(), Error> {
+    match owners(directory, false)? {
+        None => Ok(()),
+        Some(reason) => Err(unfit(directory, reason)),
+    }
+}
+
 /// The file that is to be published must be this user's or root's, and for nobody else
 /// to write: it is made so where it is not.
 pub(crate) fn check_file(file: &File, path: &Path) -> Result<(), Error> {

@@ -3,9 +3,12 @@
 //!
 //! An acquire load is `ldar`, an acquire fence `dmb ishld`.
 
-use super::{Getter, Target, UNROLLED, Unwind, tail};
+use super::{
+    CLOCK_BOOTTIME, Emitted, Getter, NANOSECONDS, STALE_AFTER_OFFSET, Target, UNROLLED, Unwind,
+    tail,
+};
 use object::elf;
-use vdsokit_vvar::header;
+use vdsokit_vvar::header::{self, State};
 use vdsokit_vvar::latch;
 use vdsokit_vvar::scalar::ScalarType;
 
@@ -18,11 +21,12 @@ pub(super) const TARGET: Target = Target {
         return_address: 30,
         // The frame address is sp; the return address is still in x30.
         initial: &[0x0c, 31, 0],
+        frame_offset: 0,
     },
     emit,
 };
 
-fn emit(code: &mut Vec<u8>, address: u64, pages: u64, getter: &Getter) {
+fn emit(code: &mut Vec<u8>, address: u64, pages: u64, getter: &Getter) -> Emitted {
     let mut text = Text {
         start: code.len(),
         code,
@@ -32,8 +36,13 @@ fn emit(code: &mut Vec<u8>, address: u64, pages: u64, getter: &Getter) {
     match *getter {
         Getter::Scalar { ty, offset } => text.scalar(ty, offset),
         Getter::Latch { size, offset } => text.latch(size, offset),
+        Getter::Condition => return text.condition(),
     }
+    Emitted::Leaf
 }
+
+/// `__NR_clock_gettime` (asm-generic/unistd.h).
+const CLOCK_GETTIME: u32 = 113;
 
 /// All registers used are caller-saved (AAPCS64, "General-purpose registers").
 const OUT: u32 = 0;
@@ -46,6 +55,12 @@ const WORD: u32 = 13;
 const INDEX: u32 = 14;
 
 const RET: u32 = 0xd65f_03c0;
+
+/// Conditions of `b.cond` (C1.2.4).
+const EQUAL: u32 = 0;
+const NOT_EQUAL: u32 = 1;
+const LOWER: u32 = 3;
+const HIGHER: u32 = 8;
 
 /// A function that is being assembled.
 struct Text<'c> {
@@ -124,6 +139,78 @@ impl Text<'_> {
     fn branch_if_not_equal(&mut self, target: usize) {
         let words = (target as i64 - self.code.len() as i64) / 4;
         self.put(0x5400_0001 | (words as u32 & 0x7_ffff) << 5);
+    }
+
+    /// See [`Getter::Condition`]. x10: stale_after. x11: updated. x12, x13: the time.
+    ///
+    /// AAPCS64 has no red zone, so the time is written above a lowered stack pointer.
+    fn condition(&mut self) -> Emitted {
+        const STALE_AFTER: u32 = 10;
+        const UPDATED: u32 = 11;
+        self.address(PLACE, header::STATE_OFFSET);
+        self.put(0x88df_fc00 | PLACE << 5 | OUT); // ldar w0, [x9]
+        let never = self.jump(0x3400_0000 | OUT); // cbz w0
+        self.put(0x7100_001f | 3 << 10 | OUT << 5); // cmp w0, #3
+        let replaced = self.jump(0x5400_0000 | EQUAL);
+        self.put(0x7100_001f | (State::Live as u32) << 10 | OUT << 5); // cmp w0, #1
+        let stopped = self.jump(0x5400_0000 | NOT_EQUAL);
+        self.address(PLACE, STALE_AFTER_OFFSET);
+        self.put(0xc8df_fc00 | PLACE << 5 | STALE_AFTER); // ldar x10, [x9]
+        self.address(PLACE, header::UPDATED_OFFSET);
+        self.put(0xc8df_fc00 | PLACE << 5 | UPDATED); // ldar x11, [x9]
+        self.put(0xd100_43ff); // sub sp, sp, #16
+        let start = self.code.len() - self.start;
+        self.put(0x5280_0000 | CLOCK_BOOTTIME << 5 | OUT); // movz w0, #7
+        self.put(0x9100_03e1); // add x1, sp, #0
+        self.put(0x5280_0000 | CLOCK_GETTIME << 5 | 8); // movz w8, #113
+        self.put(0xd400_0001); // svc #0
+        self.put(0xa940_0000 | WORD << 10 | 31 << 5 | COPY); // ldp x12, x13, [sp]
+        self.put(0x9100_43ff); // add sp, sp, #16
+        let end = self.code.len() - self.start;
+        let failed = self.jump(0xb500_0000 | OUT); // cbnz x0
+        self.put(0x5280_0000 | (NANOSECONDS & 0xffff) << 5 | INDEX); // movz w14, #low
+        self.put(0x72a0_0000 | (NANOSECONDS >> 16) << 5 | INDEX); // movk w14, #high, lsl #16
+        self.put(0x9b00_0000 | INDEX << 16 | WORD << 10 | COPY << 5 | COPY); // madd x12, x12, x14, x13
+        self.put(0xeb00_0000 | UPDATED << 16 | COPY << 5 | COPY); // subs x12, x12, x11
+        let future = self.jump(0x5400_0000 | LOWER);
+        let unlimited = self.jump(0xb400_0000 | STALE_AFTER); // cbz x10
+        self.put(0xeb00_001f | STALE_AFTER << 16 | COPY << 5); // cmp x12, x10
+        let late = self.jump(0x5400_0000 | HIGHER);
+        self.returns(&[unlimited], 1);
+        self.returns(&[failed, future, late], 2);
+        self.returns(&[stopped], 3);
+        self.returns(&[replaced], 4);
+        self.land(never); // w0 is 0
+        self.put(RET);
+        Emitted::Frame {
+            start: start as u8,
+            end: end as u8,
+            bytes: 16,
+        }
+    }
+
+    /// A conditional branch forward; [`Text::land`] fills in the distance.
+    fn jump(&mut self, instruction: u32) -> usize {
+        self.put(instruction);
+        self.code.len() - 4
+    }
+
+    /// Lets the branch at `from` lead here. Its distance is bits 5 to 23, in words.
+    fn land(&mut self, from: usize) {
+        let words = (self.code.len() - from) as u32 / 4;
+        let bits = (words << 5).to_le_bytes();
+        for (byte, bits) in self.code[from..from + 4].iter_mut().zip(bits) {
+            *byte |= bits;
+        }
+    }
+
+    /// `return number`, for these branches.
+    fn returns(&mut self, branches: &[usize], number: u32) {
+        for branch in branches {
+            self.land(*branch);
+        }
+        self.put(0x5280_0000 | number << 5 | OUT); // movz w0, #number
+        self.put(RET);
     }
 
     fn copy_words(&mut self, words: usize) {

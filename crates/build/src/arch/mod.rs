@@ -87,7 +87,24 @@ pub(crate) struct Target {
     pub(crate) unwind: Unwind,
     /// Appends the code of a function that will lie at `address`; the vvar pages lie at
     /// `pages`. Its length does not depend on the two addresses.
-    pub(crate) emit: fn(code: &mut Vec<u8>, address: u64, pages: u64, getter: &Getter),
+    pub(crate) emit: fn(code: &mut Vec<u8>, address: u64, pages: u64, getter: &Getter) -> Emitted,
+}
+
+/// What unwind tables say about a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Emitted {
+    /// It moves no stack pointer.
+    Leaf,
+    /// From `start` to `end`, in bytes from its beginning, the stack pointer is `bytes`
+    /// lower.
+    Frame {
+        /// The end of the instruction that lowers it.
+        start: u8,
+        /// The end of the instruction that raises it.
+        end: u8,
+        /// Fewer than 128.
+        bytes: u8,
+    },
 }
 
 /// The architecture's part of the Common Information Entry, in DWARF's numbers.
@@ -96,6 +113,8 @@ pub(crate) struct Unwind {
     pub(crate) return_address: u8,
     /// `DW_CFA` instructions.
     pub(crate) initial: &'static [u8],
+    /// The offset of the frame address from the stack pointer, as `initial` has it.
+    pub(crate) frame_offset: u8,
 }
 
 /// A function that reads from the vvar pages.
@@ -116,7 +135,17 @@ pub(crate) enum Getter {
         /// Where the latch begins, from the start of the pages.
         offset: usize,
     },
+    /// `uint32_t f(void)`: the condition of the values, by the table in
+    /// [`vdsokit_vvar::header`] without the comparison of boots. If the system call that
+    /// reads the clock fails, the values are reported as stale.
+    Condition,
 }
+
+/// Offset of the header's `stale_after`.
+const STALE_AFTER_OFFSET: usize = header::UPDATED_OFFSET + 8;
+/// `CLOCK_BOOTTIME` (linux/time.h).
+const CLOCK_BOOTTIME: u32 = 7;
+const NANOSECONDS: u32 = 1_000_000_000;
 
 impl Getter {
     /// `uint32_t PREFIX_state(void)`.
@@ -128,6 +157,11 @@ impl Getter {
     pub(crate) const UPDATED: Self = Self::Scalar {
         ty: ScalarType::U64,
         offset: header::UPDATED_OFFSET,
+    };
+    /// `uint64_t PREFIX_stale_after(void)`.
+    pub(crate) const STALE_AFTER: Self = Self::Scalar {
+        ty: ScalarType::U64,
+        offset: STALE_AFTER_OFFSET,
     };
 
     /// The function of a variable that lies at `offset`.

@@ -3,9 +3,12 @@
 //! Loads are not reordered with loads on this architecture (Intel's manual, volume 3,
 //! "Memory ordering"), so acquire loads and acquire fences need no instruction.
 
-use super::{Getter, Target, UNROLLED, Unwind, tail};
+use super::{
+    CLOCK_BOOTTIME, Emitted, Getter, NANOSECONDS, STALE_AFTER_OFFSET, Target, UNROLLED, Unwind,
+    tail,
+};
 use object::elf;
-use vdsokit_vvar::header;
+use vdsokit_vvar::header::{self, State};
 use vdsokit_vvar::latch;
 use vdsokit_vvar::scalar::ScalarType;
 
@@ -18,11 +21,12 @@ pub(super) const TARGET: Target = Target {
         return_address: 16,
         // The frame address is rsp + 8, the return address lies 8 below it.
         initial: &[0x0c, 7, 8, 0x80 | 16, 1],
+        frame_offset: 8,
     },
     emit,
 };
 
-fn emit(code: &mut Vec<u8>, address: u64, pages: u64, getter: &Getter) {
+fn emit(code: &mut Vec<u8>, address: u64, pages: u64, getter: &Getter) -> Emitted {
     let mut text = Text {
         start: code.len(),
         code,
@@ -32,8 +36,13 @@ fn emit(code: &mut Vec<u8>, address: u64, pages: u64, getter: &Getter) {
     match *getter {
         Getter::Scalar { ty, offset } => text.scalar(ty, offset),
         Getter::Latch { size, offset } => text.latch(size, offset),
+        Getter::Condition => text.condition(),
     }
+    Emitted::Leaf
 }
+
+/// `__NR_clock_gettime` (asm/unistd_64.h).
+const CLOCK_GETTIME: u32 = 228;
 
 /// A function that is being assembled.
 struct Text<'c> {
@@ -101,6 +110,69 @@ impl Text<'_> {
         self.bytes(&[0x0f, 0x85]); // jne again
         let back = again as i64 - (self.code.len() as i64 + 4);
         self.bytes(&(back as i32).to_le_bytes());
+        self.bytes(&[0xc3]); // ret
+    }
+
+    /// See [`Getter::Condition`]. r8: stale_after. r9: updated.
+    ///
+    /// The time is written into the red zone, 128 bytes below the stack pointer that signal
+    /// handlers leave alone (psABI, 3.2.2), so that the stack pointer need not move.
+    fn condition(&mut self) {
+        self.at_pages(&[0x8b, 0x05], header::STATE_OFFSET, &[]); // mov eax, [state]
+        self.bytes(&[0x85, 0xc0]); // test eax, eax
+        let never = self.jump(0x74); // je
+        self.bytes(&[0x83, 0xf8, 3]); // cmp eax, 3
+        let replaced = self.jump(0x74); // je
+        self.bytes(&[0x83, 0xf8, State::Live as u8]); // cmp eax, 1
+        let stopped = self.jump(0x75); // jne
+        self.at_pages(&[0x4c, 0x8b, 0x05], STALE_AFTER_OFFSET, &[]); // mov r8, [stale_after]
+        self.at_pages(&[0x4c, 0x8b, 0x0d], header::UPDATED_OFFSET, &[]); // mov r9, [updated]
+        self.load_immediate(0xbf, CLOCK_BOOTTIME); // mov edi
+        self.bytes(&[0x48, 0x8d, 0x74, 0x24, 0xf0]); // lea rsi, [rsp-16]
+        self.load_immediate(0xb8, CLOCK_GETTIME); // mov eax
+        self.bytes(&[0x0f, 0x05]); // syscall
+        self.bytes(&[0x85, 0xc0]); // test eax, eax
+        let failed = self.jump(0x75); // jne
+        self.bytes(&[0x48, 0x69, 0x44, 0x24, 0xf0]); // imul rax, [rsp-16], imm
+        self.bytes(&NANOSECONDS.to_le_bytes());
+        self.bytes(&[0x48, 0x03, 0x44, 0x24, 0xf8]); // add rax, [rsp-8]
+        self.bytes(&[0x4c, 0x29, 0xc8]); // sub rax, r9
+        let future = self.jump(0x72); // jb
+        self.bytes(&[0x4d, 0x85, 0xc0]); // test r8, r8
+        let unlimited = self.jump(0x74); // je
+        self.bytes(&[0x4c, 0x39, 0xc0]); // cmp rax, r8
+        let late = self.jump(0x77); // ja
+        self.returns(&[unlimited], 1);
+        self.returns(&[failed, future, late], 2);
+        self.returns(&[stopped], 3);
+        self.returns(&[replaced], 4);
+        self.land(never); // eax is 0
+        self.bytes(&[0xc3]); // ret
+    }
+
+    /// `opcode` with a 32-bit immediate.
+    fn load_immediate(&mut self, opcode: u8, number: u32) {
+        self.bytes(&[opcode]);
+        self.bytes(&number.to_le_bytes());
+    }
+
+    /// A short jump forward; [`Text::land`] fills in the distance.
+    fn jump(&mut self, opcode: u8) -> usize {
+        self.bytes(&[opcode, 0]);
+        self.code.len()
+    }
+
+    /// Lets the jump that ends at `from` lead here.
+    fn land(&mut self, from: usize) {
+        self.code[from - 1] = (self.code.len() - from) as u8;
+    }
+
+    /// `return number`, for these jumps.
+    fn returns(&mut self, jumps: &[usize], number: u32) {
+        for jump in jumps {
+            self.land(*jump);
+        }
+        self.load_immediate(0xb8, number); // mov eax
         self.bytes(&[0xc3]); // ret
     }
 

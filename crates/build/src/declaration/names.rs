@@ -7,7 +7,7 @@ use vdsokit_vvar::scalar::ScalarType;
 
 /// The functions that every image has beside those of its variables: no variable can
 /// have one of these names.
-pub const FUNCTIONS: [&str; 2] = ["state", "updated"];
+pub const FUNCTIONS: [&str; 4] = ["state", "updated", "condition", "stale_after"];
 
 /// Keywords of C (C23, 6.4.1) and C++ (C++23, [lex.key]): compilers of both read the
 /// generated header.

@@ -11,10 +11,20 @@ pub(super) struct Functions {
     pub(super) exports: Vec<Export>,
     /// Each getter in the order of the code, with its offset in the text and its size.
     list: Vec<(Getter, usize, usize)>,
+    /// The same functions for the unwind tables.
+    covers: unwind::Covers,
     /// Bytes of the text.
     size: usize,
     target: &'static Target,
 }
+
+/// The getters of [`FUNCTIONS`].
+const EVERY: [Getter; FUNCTIONS.len()] = [
+    Getter::STATE,
+    Getter::UPDATED,
+    Getter::Condition,
+    Getter::STALE_AFTER,
+];
 
 impl Functions {
     pub(super) fn new(declaration: &Declaration, target: &'static Target) -> Self {
@@ -22,11 +32,12 @@ impl Functions {
         let mut functions = Self {
             exports: Vec::new(),
             list: Vec::new(),
+            covers: unwind::Covers::default(),
             size: 0,
             target,
         };
         let prefix = &declaration.prefix;
-        for (name, getter) in FUNCTIONS.into_iter().zip([Getter::STATE, Getter::UPDATED]) {
+        for (name, getter) in FUNCTIONS.into_iter().zip(EVERY) {
             functions.add(format!("{prefix}{name}"), 0, getter);
         }
         let mut cursor = Cursor::PAGES;
@@ -47,9 +58,10 @@ impl Functions {
     /// Places a function: the length of its code does not depend on its address.
     fn add(&mut self, name: String, version: usize, getter: Getter) {
         let mut code = Vec::new();
-        (self.target.emit)(&mut code, 0, 0, &getter);
+        let emitted = (self.target.emit)(&mut code, 0, 0, &getter);
         let at = self.size.next_multiple_of(self.target.function_align);
         self.size = at + code.len();
+        self.covers.add(at, code.len(), emitted);
         self.list.push((getter, at, code.len()));
         self.exports.push(Export {
             name,
@@ -60,8 +72,8 @@ impl Functions {
 
     /// The code at `address`, with the vvar pages at `pages`.
     pub(super) fn code(&self, address: u64, pages: u64) -> Code {
-        let unwind_at = (address + unwind::HEADER_SIZE as u64).next_multiple_of(8);
-        let unwind_size = unwind::size(&self.target.unwind) as u64;
+        let unwind_at = (address + self.covers.header_size() as u64).next_multiple_of(8);
+        let unwind_size = self.covers.size(&self.target.unwind) as u64;
         let text_at = (unwind_at + unwind_size).next_multiple_of(ALIGN);
         let mut text = Vec::with_capacity(self.size);
         for (getter, at, _) in &self.list {
@@ -73,7 +85,7 @@ impl Functions {
             header: address,
             frames: unwind_at,
             text: text_at,
-            size: text.len() as u64,
+            covers: &self.covers,
         };
         let section = |name, address, align, bytes| Section {
             name,

@@ -2,18 +2,19 @@
 
 use crate::support::probe::{By, Probe, live, source};
 use crate::support::{built, compile, declaration};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use vdsokit_build::Architecture;
 use vdsokit_lab::debian;
 
-const CC: &str = "aarch64-linux-gnu-gcc";
+pub(crate) const CC: &str = "aarch64-linux-gnu-gcc";
 const EMULATOR: &str = "qemu-aarch64-static";
 /// Where Debian's cross libraries lie.
 const SYSTEM: &str = "/usr/aarch64-linux-gnu";
 
 /// Gets compiler and emulator where they are missing.
-fn prepare() {
+pub(crate) fn prepare() {
     let there = |program: &str| {
         let mut command = Command::new(program);
         command.arg("--version").stdout(Stdio::null());
@@ -42,9 +43,14 @@ fn run(by: By, library: &str) {
         &source,
         &["-Wl,-rpath,$ORIGIN", library],
     );
-    let mut emulated = Command::new(EMULATOR);
-    emulated.args(["-L", SYSTEM]).arg(program);
-    live(&declaration, &image, Probe::start(emulated));
+    live(&declaration, &image, Probe::start(emulated(&program)));
+}
+
+/// `program` under emulation.
+pub(crate) fn emulated(program: &Path) -> Command {
+    let mut emulator = Command::new(EMULATOR);
+    emulator.args(["-L", SYSTEM]).arg(program);
+    emulator
 }
 
 #[test]

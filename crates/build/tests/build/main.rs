@@ -3,8 +3,11 @@
 
 mod aarch64;
 mod c_programs;
+mod condition;
 mod crates;
 mod dump;
 mod images;
 mod messages;
 mod support;
+
+mod unwinding;

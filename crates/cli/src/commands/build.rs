@@ -50,6 +50,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             .wrap_err_with(|| format!("{path} could not be read"))?;
         Outputs::new(&Declaration::parse(&path, &text)?, arch)?
     };
+    if !output.is_dir() {
+        return Err(miette!(
+            help = format!("create it: mkdir -p {}", output.display()),
+            "{} is not a directory",
+            output.display()
+        ));
+    }
     let image = outputs.image_path(&output);
     install(&image, &outputs.image)?;
     println!("{}", image.display());

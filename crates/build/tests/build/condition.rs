@@ -1,0 +1,132 @@
+//! `PREFIX_condition()` of a built image agrees with the table in `vdsokit_vvar::header`.
+
+use crate::aarch64;
+use crate::support::{built, compile, shared};
+use rustix::time::{ClockId, clock_gettime};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use vdsokit_build::{Architecture, Declaration};
+use vdsokit_vvar::scalar::Scalar;
+
+const READER: &str = r#"
+    #include <inttypes.h>
+    #include <stdio.h>
+    #include "heart.h"
+    int main(void) {
+        while (getchar() != EOF) {
+            printf("%" PRIu32 " %" PRIu64 "\n", heart_condition(), heart_stale_after());
+            fflush(stdout);
+        }
+        return 0;
+    }
+"#;
+
+const SECOND: u64 = 1_000_000_000;
+/// Longer than any test takes.
+const LONG: u64 = 100_000 * SECOND;
+
+fn now() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    now.tv_sec as u64 * SECOND + now.tv_nsec as u64
+}
+
+/// Compares what the reader prints with each row of the table.
+fn agrees(cc: &str, arch: Architecture, run: impl FnOnce(&std::path::Path) -> Command) {
+    let text =
+        "[vdso]\nsoname = \"libheart.so\"\nversion = \"HEART_1\"\n[var.rate]\ntype = \"u8\"\n";
+    let declaration = Declaration::parse("heart.toml", text).unwrap();
+    let (directory, image) = built(&declaration, arch);
+    let flags = ["-Wl,-rpath,$ORIGIN", "-lheart"];
+    let program = compile(cc, directory.path(), READER, &flags);
+    let mut reader = run(&program)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut requests = reader.stdin.take().unwrap();
+    let mut lines = BufReader::new(reader.stdout.take().unwrap()).lines();
+    let pages = shared::pages(&image);
+    let now = now();
+    for (state, updated, stale_after, condition) in [
+        (0, 0, 0, 0),
+        (0, now, 1, 0),
+        (1, now, 0, 1),
+        (1, 0, 0, 1),
+        (1, now, LONG, 1),
+        // The limit itself is not in the past yet.
+        (1, now, now - 1, 1),
+        (1, 0, u64::MAX, 1),
+        (1, now - 10, 1, 2),
+        (1, 0, 1, 2),
+        // A heartbeat from the future.
+        (1, now + LONG, 0, 2),
+        (1, now + LONG, LONG, 2),
+        (1, u64::MAX, 0, 2),
+        (2, now, LONG, 3),
+        (2, 0, 0, 3),
+        (3, now, LONG, 4),
+        // States that this version does not know.
+        (4, now, LONG, 3),
+        (u32::MAX, now, LONG, 3),
+    ] {
+        u32::store(pages.scalar::<u32>(12).unwrap(), state);
+        u64::store(pages.scalar::<u64>(40).unwrap(), updated);
+        u64::store(pages.scalar::<u64>(48).unwrap(), stale_after);
+        requests.write_all(b"\n").unwrap();
+        let line = lines.next().unwrap().unwrap();
+        let row = format!("state {state}, updated {updated}, stale_after {stale_after}, now {now}");
+        assert_eq!(line, format!("{condition} {stale_after}"), "{row}");
+    }
+    drop(requests);
+    assert!(reader.wait().unwrap().success());
+}
+
+#[test]
+fn follows_from_state_heartbeat_and_clock() {
+    let host = Architecture::host().expect("no image can be built for this machine");
+    agrees("cc", host, |program| Command::new(program));
+}
+
+#[test]
+fn follows_from_state_heartbeat_and_clock_on_aarch64() {
+    aarch64::prepare();
+    agrees(aarch64::CC, Architecture::Aarch64, aarch64::emulated);
+}
+
+/// A function whose system call is refused cannot tell the time.
+#[test]
+fn is_stale_when_the_clock_cannot_be_read() {
+    let text =
+        "[vdso]\nsoname = \"libheart.so\"\nversion = \"HEART_1\"\n[var.rate]\ntype = \"u8\"\n";
+    let declaration = Declaration::parse("heart.toml", text).unwrap();
+    let host = Architecture::host().expect("no image can be built for this machine");
+    let (directory, image) = built(&declaration, host);
+    let source = r#"
+        #define _GNU_SOURCE
+        #include <errno.h>
+        #include <linux/filter.h>
+        #include <linux/seccomp.h>
+        #include <stddef.h>
+        #include <sys/prctl.h>
+        #include <sys/syscall.h>
+        #include "heart.h"
+        int main(void) {
+            struct sock_filter code[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clock_gettime, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+            };
+            struct sock_fprog filter = { 4, code };
+            if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) return 101;
+            if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter)) return 102;
+            return heart_condition();
+        }
+    "#;
+    let flags = ["-Wl,-rpath,$ORIGIN", "-lheart"];
+    let program = compile("cc", directory.path(), source, &flags);
+    let pages = shared::pages(&image);
+    u64::store(pages.scalar::<u64>(40).unwrap(), now());
+    u32::store(pages.scalar::<u32>(12).unwrap(), 1);
+    assert_eq!(Command::new(program).status().unwrap().code(), Some(2));
+}
