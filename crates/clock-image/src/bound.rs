@@ -5,10 +5,10 @@
 )]
 
 use crate::arch;
-use crate::gettime::{Timespec, clock_gettime};
-use crate::page::{Id, lines};
+use crate::gettime::{Timespec, clock_gettime, kernel};
+use crate::page::Id;
 use core::mem::MaybeUninit;
-use vdsokit_clock::{Clock, Line, NANOSECONDS, Rate, Record, Source, split};
+use vdsokit_clock::{Clock, ErrorBound, NANOSECONDS, Record, Source, split};
 
 /// `EINVAL`, negative.
 const NO_SUCH_CLOCK: i32 = -22;
@@ -59,39 +59,37 @@ fn bounded(clock: Clock) -> Result<(Timespec, u64), i32> {
                     if copy.word(Record::SOURCE) != source {
                         return None;
                     }
-                    let time = lines(copy, ticks)?;
-                    let (current, _) = Record::lines(source);
-                    let line = |at| copy.word(current + at);
-                    let rate = Rate::from_words(line(Line::WHOLE), line(Line::FRACTION));
-                    let since = ticks.saturating_sub(line(Line::START));
-                    let since = (rate.span(since)? >> 64) as u64;
-                    Some((time, error(copy)?.after(since)))
+                    let (time, error) = Record::read_with_error(|at| copy.word(at), ticks)?;
+                    Some((Timespec::new(time), error))
                 })
             }
             Source::SystemCall | Source::Kernel => None,
             Source::KernelClock(_) | Source::KernelMoved | Source::Fixed | Source::Reads => {
-                let error = id.read(error)?.after(0);
-                Some((by_call(clock).ok()?, error))
+                let error = ErrorBound::from_word(id.read(|copy| copy.word(Record::ERROR)));
+                if error.at_start == ErrorBound::UNKNOWN {
+                    return None;
+                }
+                Some((by_call(clock, clock_gettime).ok()?, error.after(0)))
             }
         }
     });
     match by_page {
         Some(found) => Ok(found),
-        None if clock.is_wall() => Ok((by_call(clock)?, maximum_error()?)),
-        None => Ok((by_call(clock)?, 0)),
+        // The kernel's own answer, which is exact: not one that is raised to what readers of the
+        // page may have got.
+        None if clock.is_wall() => Ok((by_call(clock, kernel)?, maximum_error()?)),
+        None => Ok((by_call(clock, kernel)?, 0)),
     }
 }
 
-/// A record's error bound; none where it says that there is none.
-fn error(copy: vdsokit_vvar::latch::Copy<'_>) -> Option<vdsokit_clock::ErrorBound> {
-    let error = vdsokit_clock::ErrorBound::from_word(copy.word(Record::ERROR));
-    (error.at_start != u32::MAX).then_some(error)
-}
-
-fn by_call(clock: Clock) -> Result<Timespec, i32> {
+fn by_call(
+    clock: Clock,
+    call: unsafe extern "C" fn(u32, *mut Timespec) -> i32,
+) -> Result<Timespec, i32> {
     let mut time = Timespec::default();
-    // SAFETY: a pointer to a local variable.
-    match unsafe { clock_gettime(clock.id(), &raw mut time) } {
+    // SAFETY: both functions that are passed here write to the pointer, which is to a local
+    // variable, and have no other requirement.
+    match unsafe { call(clock.id(), &raw mut time) } {
         0 => Ok(time),
         error => Err(error),
     }

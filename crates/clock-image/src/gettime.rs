@@ -4,9 +4,9 @@
     reason = "C callers pass pointers; the last resort is a system call"
 )]
 
-use crate::page::{Id, lines, on_line};
+use crate::page::Id;
 use crate::{arch, link};
-use vdsokit_clock::{Line, NANOSECONDS, Record, Source, split};
+use vdsokit_clock::{Answer, NANOSECONDS, Record, Source, split};
 
 /// C's `struct timespec` on 64-bit Linux.
 #[repr(C)]
@@ -61,131 +61,71 @@ fn kernel_nanoseconds(clock: u32) -> Option<u64> {
     })
 }
 
-/// A fixed record's time: its line, the first, starts at tick 0, so that the
-/// origin is the base.
-#[inline(always)]
-fn fixed(copy: vdsokit_vvar::latch::Copy<'_>) -> Timespec {
-    Timespec {
-        seconds: copy.word(Record::FIRST + Line::SECONDS) as i64,
-        nanoseconds: copy.word(Record::FIRST + Line::ORIGIN) as i64,
-    }
-}
-
-/// [`clock_gettime`] by whatever the page says.
+/// [`clock_gettime`] for every source.
 ///
 /// # Safety
 /// As there.
 #[inline(never)]
 pub(crate) unsafe extern "C" fn otherwise(clock: u32, time: *mut Timespec) -> i32 {
     let least = match Id::new(clock).map(by_page) {
-        Some(Page::Time(seen)) => {
+        Some(Answer::Time(now)) => {
             // SAFETY: the caller vouches for the pointer.
-            unsafe { time.write(seen) };
+            unsafe { time.write(Timespec::new(now)) };
             return 0;
         }
-        Some(Page::Promised(promised)) => promised,
-        Some(Page::Nothing) | None => NEVER,
+        Some(Answer::AtLeast(least)) => Some(Timespec::new(least)),
+        Some(Answer::None) | None => None,
     };
     // SAFETY: the caller vouches for the pointer.
     let result = unsafe { kernel(clock, time) };
-    if result == 0 && least != NEVER {
+    if let (0, Some(least)) = (result, least) {
         // SAFETY: the kernel has written there.
         unsafe { *time = (*time).max(least) };
     }
     result
 }
 
-/// Before every time that there is.
-const NEVER: Timespec = Timespec {
-    seconds: i64::MIN,
-    nanoseconds: 0,
-};
-
-/// What the page says of a clock.
-#[derive(Default)]
-enum Page {
-    Time(Timespec),
-    /// Not what time it is, but what time readers have been promised by the
-    /// record that has no answer: the kernel's answer may not be less.
-    ///
-    /// It has to come from that very record. A newer one's promise lies ahead,
-    /// and other readers are still on the way there.
-    Promised(Timespec),
-    /// Ask the kernel.
-    #[default]
-    Nothing,
-}
-
-/// What the page says of a clock.
-fn by_page(id: Id) -> Page {
-    let mut page = Page::Nothing;
-    // The hint, at first: so that the counter is read before the record, for which there need be
-    // no order between them (`vdsokit_clock`). A publisher may have died before it gave it.
+/// The answer of the page for a clock.
+fn by_page(id: Id) -> Answer {
+    let mut answer = Answer::None;
+    // At first the hint, so that the counter is read before the record, between which no order is
+    // needed (`vdsokit_clock`). A publisher may have died before it stored the hint.
     let mut source = id.source();
-    // More tries than a publisher could spoil by publishing in between.
+    // More tries than a publisher can spoil by publishing in between.
     for _ in 0..4 {
-        let of_kernel = match Source::from_word(source) {
+        let kernel_clock = match Source::from_word(source) {
             Source::KernelClock(clock) => Some(u32::from(clock)),
             Source::KernelMoved => Some(id.number()),
             _ => None,
         };
-        let ticks = match (of_kernel, source as u8) {
+        let ticks = match (kernel_clock, source as u8) {
             (Some(clock), _) => match kernel_nanoseconds(clock) {
                 Some(nanoseconds) => nanoseconds,
-                None => return Page::Nothing,
+                None => return Answer::None,
             },
             (_, Source::COUNTER) => arch::counter(),
             (_, Source::READS) => link::count_read(),
             (_, Source::FIXED) => 0,
-            // What is not known is the system call.
-            _ => return Page::Nothing,
+            // An unknown source is the system call.
+            _ => return Answer::None,
         };
-        page = id.read(|copy| answer(copy, source, ticks));
-        if let Page::Time(_) = page {
+        answer = id.read(|copy| read(copy, source, ticks));
+        if let Answer::Time(_) = answer {
             break;
         }
         source = id.read(|copy| copy.word(Record::SOURCE));
     }
-    page
+    answer
 }
 
-/// What a record says at `ticks`, while its source is still this one.
+/// The answer of a record at `ticks`, provided that its source is still this one. The lines may
+/// have changed places: that is not another source.
 #[inline(always)]
-fn answer(copy: vdsokit_vvar::latch::Copy<'_>, source: u64, ticks: u64) -> Page {
-    // Which line comes first may have changed, and the promise that the record makes is
-    // still to be kept.
+fn read(copy: vdsokit_vvar::latch::Copy<'_>, source: u64, ticks: u64) -> Answer {
     if (copy.word(Record::SOURCE) ^ source) & !Source::FORMER_FIRST != 0 {
-        return Page::Nothing;
+        return Answer::None;
     }
-    if source as u8 == Source::FIXED {
-        return Page::Time(fixed(copy));
-    }
-    if let Some(seen) = lines(copy, ticks) {
-        return Page::Time(seen);
-    }
-    if source as u8 == Source::COUNTER && source & Source::ORDERED != 0 {
-        return Page::Promised(promised(copy, ticks));
-    }
-    Page::Nothing
-}
-
-/// What readers of a record that has no answer at `ticks` may have been told.
-fn promised(copy: vdsokit_vvar::latch::Copy<'_>, ticks: u64) -> Timespec {
-    let (current, former) = Record::lines(copy.word(Record::SOURCE));
-    let first = if copy.word(former + Line::LENGTH) == 0 {
-        current
-    } else {
-        former
-    };
-    let start = copy.word(first + Line::START);
-    if (ticks.wrapping_sub(start) as i64) < 0 {
-        // The counter was read long ago, or has been reset: nobody can have been
-        // told more than this without having read the counter later.
-        return on_line(copy, first, start);
-    }
-    let word = |at| copy.word(current + at);
-    let end = word(Line::START).wrapping_add(word(Line::LENGTH));
-    on_line(copy, current, end)
+    Record::read(|at| copy.word(at), ticks)
 }
 
 /// The kernel's answer: from its own vDSO where that is linked, else by system
@@ -194,7 +134,7 @@ fn promised(copy: vdsokit_vvar::latch::Copy<'_>, ticks: u64) -> Timespec {
 /// # Safety
 /// `time` is what `clock_gettime(2)` takes.
 #[inline(never)]
-pub(crate) unsafe fn kernel(clock: u32, time: *mut Timespec) -> i32 {
+pub(crate) unsafe extern "C" fn kernel(clock: u32, time: *mut Timespec) -> i32 {
     if let Some(kernel) = link::clock_gettime() {
         return kernel(clock, time);
     }
@@ -229,13 +169,13 @@ pub unsafe fn clock_getres(clock: u32, resolution: *mut Timespec) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vdsokit_clock::{Moment, Rate};
+    use vdsokit_clock::{Line, Moment, Rate};
     use vdsokit_vvar::latch::{self, Latch, Word};
 
-    /// Readers who came late, and met a new record on their last try, were told the kernel's
-    /// time, and that was less than what others had been promised.
+    /// Readers that met a new record on their last try got the kernel's time unraised, which was
+    /// less than what readers of that record had got.
     #[test]
-    fn a_record_whose_lines_have_changed_places_keeps_its_promise() {
+    fn the_end_of_a_record_whose_lines_have_changed_places_is_known() {
         let line = |start, length, seconds| Line {
             start,
             length,
@@ -253,14 +193,9 @@ mod tests {
         let latched: [Word; latch::size_of(Record::WORDS * 8) / 8] = core::array::from_fn(|at| {
             Word::new(at.checked_sub(1).map_or(0, |at| words[at % Record::WORDS]))
         });
-        let page = Latch::new(&latched)
+        let answer = Latch::new(&latched)
             .unwrap()
-            .read(|copy| answer(copy, record.source.to_word(), 1_000));
-        match page {
-            Page::Promised(promised) => {
-                assert_eq!((promised.seconds, promised.nanoseconds), (7, 0))
-            }
-            _ => panic!("no promise"),
-        }
+            .read(|copy| read(copy, record.source.to_word(), 55));
+        assert_eq!(answer, Answer::AtLeast((7, 0)));
     }
 }

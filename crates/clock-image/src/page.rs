@@ -5,10 +5,9 @@
 )]
 
 use crate::arch;
-use crate::gettime::Timespec;
 use core::sync::atomic::Ordering;
+use vdsokit_clock::Clock;
 use vdsokit_clock::page::{RECORD_SIZE, record_offset, source_offset};
-use vdsokit_clock::{Clock, Line, Record};
 use vdsokit_vvar::latch::{self, Copy, Latch, Word};
 
 /// Words of a record's latch.
@@ -60,29 +59,6 @@ impl Id {
         };
         Latch::new(words)
     }
-}
-
-/// The time at `ticks` by a record's lines.
-#[inline(always)]
-pub(crate) fn lines(copy: Copy<'_>, ticks: u64) -> Option<Timespec> {
-    let answers = |line| {
-        let since = ticks.wrapping_sub(copy.word(line + Line::START));
-        since < copy.word(line + Line::LENGTH)
-    };
-    let line = if answers(Record::FIRST) {
-        Record::FIRST
-    } else if answers(Record::SECOND) {
-        Record::SECOND
-    } else {
-        return None;
-    };
-    Some(on_line(copy, line, ticks))
-}
-
-/// The time at `ticks` on the line that begins at a word of the record, whether it answers or not.
-#[inline(never)]
-pub(crate) fn on_line(copy: Copy<'_>, line: usize, ticks: u64) -> Timespec {
-    Timespec::new(Line::extend(|at| copy.word(line + at), ticks))
 }
 
 /// The word of the generation of random bytes.

@@ -4,8 +4,8 @@
     reason = "C callers pass pointers; the last resort is a system call"
 )]
 
-use crate::arch;
 use crate::gettime::{Timespec, clock_gettime};
+use crate::{arch, link};
 use vdsokit_clock::Clock;
 
 /// C's `struct timeval` on 64-bit Linux.
@@ -28,7 +28,7 @@ pub struct Timezone {
     pub dst: i32,
 }
 
-/// Wall time in microseconds, and the time zone that the kernel was told of;
+/// Wall time in microseconds, and the time zone that was set by settimeofday(2);
 /// both pointers may be null.
 ///
 /// # Safety
@@ -52,6 +52,9 @@ pub unsafe fn gettimeofday(time: *mut Timeval, zone: *mut Timezone) -> i32 {
     }
     if zone.is_null() {
         return 0;
+    }
+    if let Some(kernel) = link::gettimeofday() {
+        return kernel(core::ptr::null_mut(), zone);
     }
     // SAFETY: the caller vouches for the pointer, and the kernel checks it.
     unsafe {

@@ -396,3 +396,93 @@ fn random_bytes_come_with_and_without_the_kernels_function() {
     assert_eq!(query(params.as_mut_ptr()), 0);
     assert_ne!(params, [0; 256]);
 }
+
+/// Functions to link in place of the kernel's.
+mod counted {
+    use super::{AtomicU64, Ordering, Timeval, Timezone};
+    use vdsokit_clock_image::gettime::Timespec;
+
+    pub(super) static CALLS: AtomicU64 = AtomicU64::new(0);
+
+    pub(super) extern "C" fn clock(clock: u32, _: *mut Timespec) -> i32 {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        clock as i32
+    }
+
+    pub(super) extern "C" fn day(time: *mut Timeval, zone: *mut Timezone) -> i32 {
+        assert!(time.is_null() && !zone.is_null());
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        7
+    }
+}
+
+/// What a newer kernel's vDSO may answer without a system call: `CLOCK_AUX` (16 and up, Linux
+/// 6.17), dynamic clocks, and a time zone.
+#[test]
+fn clocks_that_no_page_has_and_the_time_zone_are_the_kernels_vdsos() {
+    let loaded = Loaded::new(image());
+    loaded.link("__vdso_clock_gettime", counted::clock as *const () as usize);
+    loaded.link("__vdso_clock_getres", counted::clock as *const () as usize);
+    loaded.link("__vdso_gettimeofday", counted::day as *const () as usize);
+    let calls = |call: &dyn Fn() -> i32| {
+        let before = counted::CALLS.load(Ordering::Relaxed);
+        let result = call();
+        (counted::CALLS.load(Ordering::Relaxed) - before, result)
+    };
+    for clock in (2..=3)
+        .chain([10])
+        .chain(12..=32)
+        .chain([u32::MAX - 5, u32::MAX])
+    {
+        let mut time = Default::default();
+        let before = counted::CALLS.load(Ordering::Relaxed);
+        // SAFETY: a pointer to a local variable, which the linked function does not use.
+        let gettime = unsafe { (loaded.calls.clock_gettime)(clock, &raw mut time) };
+        assert_eq!(gettime, clock as i32);
+        // SAFETY: a null pointer, which the linked function does not use.
+        let getres = unsafe { (loaded.calls.clock_getres)(clock, std::ptr::null_mut()) };
+        assert_eq!(getres, clock as i32);
+        assert_eq!(
+            counted::CALLS.load(Ordering::Relaxed) - before,
+            2,
+            "{clock}"
+        );
+    }
+    loaded.publish(0, &Record::fixed(base()));
+    let (mut time, mut zone) = (Timeval::default(), Timezone::default());
+    let (time, zone) = (&raw mut time, &raw mut zone);
+    // SAFETY: pointers to local variables, or null.
+    let (null, day) = unsafe {
+        let null = calls(&|| (loaded.calls.gettimeofday)(std::ptr::null_mut(), zone));
+        (null, calls(&|| (loaded.calls.gettimeofday)(time, zone)))
+    };
+    assert_eq!((null, day), ((1, 7), (1, 7)));
+    // SAFETY: the variable was written by the call before.
+    assert_eq!(unsafe { time.read() }.seconds, base().seconds);
+}
+
+/// The page of an earlier boot, whose counter was further: `sleep` never returned, as
+/// `CLOCK_MONOTONIC` was ten days ahead.
+#[test]
+fn the_page_of_another_boot_does_not_move_the_kernels_time() {
+    let loaded = Loaded::new(image());
+    let ten_days = 10 * 86_400 * 2_000_000_000u64;
+    let length = 40_000_000;
+    let lines = |start: u64| {
+        let mut former = line(start);
+        former.length = length;
+        let mut current = line(start + length);
+        current.length = length;
+        counter(current, former)
+    };
+    // The counter of this boot is behind; or it is ahead, since a kexec does not set it back.
+    for start in [ticks() + ten_days, ticks() - (1 << 33)] {
+        loaded.publish(Clock::Monotonic.id(), &lines(start));
+        loaded.publish(Clock::Boottime.id(), &lines(start));
+        for clock in [Clock::Monotonic, Clock::Boottime] {
+            as_the_kernel(clock.name(), clock, || loaded.calls.nanoseconds(clock));
+            let (earliest, latest) = loaded.clock_bound(clock.id()).unwrap();
+            assert_eq!(earliest, latest, "the kernel's clock is exact");
+        }
+    }
+}

@@ -116,6 +116,6 @@ pub use leap::Leap;
 pub use line::{Line, reading, split};
 pub use moment::Moment;
 pub use rate::{MAX_NTP, NANOSECONDS, NTP_UNIT, Rate};
-pub use record::{ErrorBound, Record, Source};
+pub use record::{Answer, ErrorBound, Record, Source};
 pub use timekeeper::{MAX_SLEW, Start, Timekeeper};
-pub use virtual_time::{Course, KernelTime, VirtualTime};
+pub use virtual_time::{Clocks, Course, KernelTime, VirtualTime};

@@ -92,17 +92,8 @@ impl Line {
         Some(self.after(since))
     }
 
-    /// What the image runs: [`at`](Self::at) on a line's words as they lie in a
-    /// page. Seconds, and nanoseconds that are still to be [`split`].
-    #[inline(always)]
-    pub fn read(word: impl Fn(usize) -> u64, ticks: u64) -> Option<(i64, u64)> {
-        if ticks.wrapping_sub(word(Self::START)) >= word(Self::LENGTH) {
-            return None;
-        }
-        Some(Self::extend(word, ticks))
-    }
-
-    /// The same, whether the line answers or not.
+    /// The time at `ticks`, from a line's words as they lie in a page, whether the line is
+    /// valid there or not. Seconds, and nanoseconds that are still to be [`split`].
     #[inline(always)]
     pub fn extend(word: impl Fn(usize) -> u64, ticks: u64) -> (i64, u64) {
         let (seconds, nanoseconds) = Self::extend_fast(&word, ticks);

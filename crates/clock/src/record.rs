@@ -1,4 +1,4 @@
-//! What a page says of one clock: the words that writer and reader agree on.
+//! The record of one clock: the words in the page that writer and reader agree on.
 
 use crate::line::Line;
 use crate::moment::Moment;
@@ -6,33 +6,34 @@ use crate::rate::{NANOSECONDS, Rate};
 
 /// Where a record's ticks come from.
 ///
-/// In the page: the kind in bits 0 to 7 of a word, the kernel's clock in bits 8
-/// to 15, [`Source::ORDERED`] in bit 16; in bit 17, which line comes first,
-/// [`Source::FORMER_FIRST`]. A kind that a reader doesn't know is
-/// the system call, so that an old image with a new publisher is right.
+/// In the page this is a word: the kind in bits 0 to 7, the number of a kernel
+/// clock in bits 8 to 15, [`Source::ORDERED`] in bit 16, and in bit 17 which line
+/// lies first, [`Source::FORMER_FIRST`]. A reader treats a kind that it does not
+/// know as the system call, so that an old image is right with a new publisher.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Source {
-    /// None: the reader makes the system call. So says a page of zeroes, which
-    /// is one that was never published.
+    /// No ticks: the reader makes the system call. A page of zeroes, which was
+    /// never published, decodes to this.
     #[default]
     SystemCall,
-    /// None: the reader hands the call on to the kernel's own vDSO.
+    /// No ticks: the reader calls the kernel's own vDSO.
     Kernel,
-    /// The CPU's counter. Outside the lines' intervals: the system call.
+    /// The CPU's counter. Outside the validity intervals of both lines the reader
+    /// makes the system call.
     Counter {
-        /// The answer of that system call is raised to the time at the end of
-        /// the last line, so that a clock which must not run backwards doesn't,
-        /// whenever its publisher stops.
+        /// The result of that system call is raised to the time at the end of the
+        /// current line (see [`Record::read`]), so that a clock that must not run
+        /// backwards does not do so when its publisher stops.
         monotonic: bool,
     },
     /// Nanoseconds of one of the kernel's clocks, by its number.
     KernelClock(u8),
-    /// Nanoseconds of the kernel's clock of the same number, on a line that starts at 0, for ever,
-    /// at the rate of that clock: so the line's base may be added instead.
+    /// Nanoseconds of the kernel's clock of the same number, on a line that starts at 0, never
+    /// ends, and has that clock's rate: a reader may add the line's base instead.
     KernelMoved,
-    /// None: the time is the current line's base.
+    /// No ticks: the time is the current line's base.
     Fixed,
-    /// How often this process has read a clock; counted in its own memory.
+    /// How often this process has read a clock, counted in its own memory.
     Reads,
 }
 
@@ -51,12 +52,12 @@ impl Source {
     pub const FIXED: u8 = 2;
     /// Kind of [`Source::Reads`].
     pub const READS: u8 = 5;
-    /// The bit that says that the clock must not run backwards.
+    /// The bit that is set for a clock that must not run backwards.
     pub const ORDERED: u64 = 1 << 16;
-    /// The bit that says that a record's first line is the former one.
+    /// The bit that is set where the former line lies first in the record.
     pub const FORMER_FIRST: u64 = 1 << 17;
 
-    /// The word for the page.
+    /// Encodes the word for the page.
     pub const fn to_word(self) -> u64 {
         match self {
             Self::SystemCall => Self::SYSTEM_CALL as u64,
@@ -71,7 +72,7 @@ impl Source {
         }
     }
 
-    /// What a word of a page says.
+    /// Decodes a word of a page.
     #[inline]
     pub const fn from_word(word: u64) -> Self {
         match word as u8 {
@@ -88,7 +89,7 @@ impl Source {
     }
 }
 
-/// How far a record's time may be from what it stands for.
+/// How far a record's time may be from the true time of its clock.
 ///
 /// The error starts with the current line and grows until the next update:
 /// `at_start + growth × time since`.
@@ -101,10 +102,10 @@ pub struct ErrorBound {
 }
 
 impl ErrorBound {
-    /// In place of the nanoseconds at the start, 4.3 s: nobody knows.
+    /// In place of the nanoseconds at the start: no bound is known.
     pub const UNKNOWN: u32 = u32::MAX;
 
-    /// What a word of a page says: the start in the lower half, growth above.
+    /// Decodes a word of a page: the start in the lower half, the growth above.
     #[inline]
     pub const fn from_word(word: u64) -> Self {
         Self {
@@ -129,18 +130,22 @@ impl ErrorBound {
 
 /// One clock's record: a source of ticks and two lines.
 ///
-/// The **current** line answers from its start on, the **former** before it.
+/// The **current** line is valid from its start on, the **former** before it.
 /// With both in one record, a change of rate is announced before it happens,
-/// and every reader makes it at the same tick, whichever copy of the page it
+/// and every reader applies it at the same tick, whichever copy of the page it
 /// has read. That is what keeps time from running backwards: see
 /// [`Timekeeper`](crate::Timekeeper).
+///
+/// The struct is the writer's form. Readers decode only the words that they need,
+/// straight from the page: [`Record::read`] and [`Record::read_with_error`] are the
+/// one place where that is written, for the image and for readers in Rust alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Where ticks come from.
     pub source: Source,
-    /// The line that answers from its start on.
+    /// The line that is valid from its start on.
     pub current: Line,
-    /// The line that answers before the current one starts.
+    /// The line that is valid before the current one starts.
     pub former: Line,
     /// How far off the time may be.
     pub error: ErrorBound,
@@ -151,9 +156,8 @@ impl Record {
     pub const WORDS: usize = 16;
     /// The word of [`Source`].
     pub const SOURCE: usize = 0;
-    /// The first word of the line that more readers will find an answer in, the
-    /// longer one: the former, mostly, while a change of rate is announced and
-    /// hasn't come.
+    /// The first word of the longer line, in which more readers find their answer:
+    /// mostly the former line while a change of rate is announced.
     pub const FIRST: usize = 1;
     /// The first word of the other line.
     pub const SECOND: usize = Self::FIRST + Line::WORDS;
@@ -171,7 +175,7 @@ impl Record {
         }
     }
 
-    /// A record that leads every reader to the system call.
+    /// A record with which every reader makes the system call.
     pub const SYSTEM_CALL: Self = Self {
         source: Source::SystemCall,
         current: Line::NONE,
@@ -182,8 +186,8 @@ impl Record {
         },
     };
 
-    /// A record that says the kernel's clock moved by `by`: forth, or back by so many seconds and
-    /// then forth by the nanoseconds.
+    /// The record of the kernel's clock moved by `by`: its seconds, which may be negative, plus
+    /// its nanoseconds.
     pub const fn kernel_moved(by: Moment) -> Self {
         Self {
             source: Source::KernelMoved,
@@ -197,7 +201,7 @@ impl Record {
         }
     }
 
-    /// A record that says one time.
+    /// The record of a clock that stands at `time`.
     pub const fn fixed(time: Moment) -> Self {
         Self {
             source: Source::Fixed,
@@ -209,7 +213,7 @@ impl Record {
         }
     }
 
-    /// The record for the page: source, both lines, error.
+    /// Encodes the record for the page: source, both lines, error.
     #[inline]
     pub const fn to_words(self) -> [u64; Self::WORDS] {
         let mut words = [0; Self::WORDS];
@@ -229,7 +233,7 @@ impl Record {
         words
     }
 
-    /// What a record in a page says.
+    /// Decodes all words of a record.
     pub const fn from_words(words: &[u64; Self::WORDS]) -> Self {
         let (mut current, mut former) = ([0; Line::WORDS], [0; Line::WORDS]);
         let (current_at, former_at) = Self::lines(words[Self::SOURCE]);
@@ -247,8 +251,7 @@ impl Record {
         }
     }
 
-    /// The reader's half, whole: the time at `ticks`, or none where neither
-    /// line answers and the reader has to make the system call.
+    /// The time at `ticks`; `None` where neither line is valid.
     #[inline]
     pub const fn at(&self, ticks: u64) -> Option<Moment> {
         match self.current.at(ticks) {
@@ -257,7 +260,7 @@ impl Record {
         }
     }
 
-    /// How far the time at `ticks` may be off, in nanoseconds; none where that would be 584
+    /// How far the time at `ticks` may be off, in nanoseconds; `None` more than 584
     /// years after the current line's start.
     pub const fn error_at(&self, ticks: u64) -> Option<u64> {
         let since = ticks.saturating_sub(self.current.start);
@@ -267,29 +270,104 @@ impl Record {
         }
     }
 
-    /// What a monotonic clock has been promised to reach: the time at the end
-    /// of the current line, which no reader has passed.
+    /// The time at the end of the current line: no reader of a monotonic clock has
+    /// been given a later one.
     pub const fn ceiling(&self) -> Moment {
         self.current.after(self.current.length)
     }
 
-    /// What readers of this record may have been told, where it has no answer
-    /// at `ticks`: the kernel's answer is raised to it for
-    /// `Source::Counter { monotonic: true }`.
+    /// The time at `ticks`, from the words of a record as they lie in a page.
     ///
-    /// It has to come from the very record that had no answer. A newer one's
-    /// promise lies ahead, and other readers are still on the way there.
-    pub const fn promised(&self, ticks: u64) -> Moment {
-        let first = if self.former.length == 0 {
-            &self.current
-        } else {
-            &self.former
-        };
-        if (ticks.wrapping_sub(first.start) as i64) < 0 {
-            // The counter was read long ago, or has been reset: nobody can have
-            // been told more than this without having read the counter later.
-            return first.base;
+    /// `word` loads a word of the record by its number; all loads are from one copy
+    /// of the record. The words may hold anything: a wrong page gives a wrong time,
+    /// never a panic.
+    #[inline(always)]
+    pub fn read(word: impl Fn(usize) -> u64, ticks: u64) -> Answer {
+        let source = word(Self::SOURCE);
+        if source as u8 == Source::FIXED {
+            // The line starts at tick 0, so that its origin is the base.
+            let base = |at| word(Self::FIRST + at);
+            return Answer::Time((base(Line::SECONDS) as i64, base(Line::ORIGIN)));
         }
-        self.ceiling()
+        if let Some(line) = valid_line(&word, ticks) {
+            return Answer::Time(Line::extend(|at| word(line + at), ticks));
+        }
+        if source as u8 == Source::COUNTER && source & Source::ORDERED != 0 {
+            return promised(&word, ticks);
+        }
+        Answer::None
+    }
+
+    /// The time at `ticks` and how many nanoseconds it may be off, from the words of
+    /// a record as they lie in a page: for records of a counter or of a kernel clock.
+    ///
+    /// `None` where neither line is valid, where no bound is known, and where the
+    /// bound would have grown for more than 584 years.
+    #[inline]
+    pub fn read_with_error(word: impl Fn(usize) -> u64, ticks: u64) -> Option<((i64, u64), u64)> {
+        let line = valid_line(&word, ticks)?;
+        let error = ErrorBound::from_word(word(Self::ERROR));
+        if error.at_start == ErrorBound::UNKNOWN {
+            return None;
+        }
+        let (current, _) = Self::lines(word(Self::SOURCE));
+        let rate = Rate::from_words(word(current + Line::WHOLE), word(current + Line::FRACTION));
+        let since = ticks.saturating_sub(word(current + Line::START));
+        let since = (rate.span(since)? >> 64) as u64;
+        let time = Line::extend(|at| word(line + at), ticks);
+        Some((time, error.after(since)))
+    }
+}
+
+/// What a record gives for one reading of its ticks: seconds, and nanoseconds that
+/// are still to be [`split`](crate::split).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Answer {
+    /// The time.
+    Time((i64, u64)),
+    /// No time. The result of the system call is to be raised to this: other readers
+    /// of this very record may have been given as much. A newer record's lines end
+    /// later, and its readers have not come that far.
+    AtLeast((i64, u64)),
+    /// No time, and nothing to raise the system call's result to.
+    #[default]
+    None,
+}
+
+/// The first word of the line that is valid at `ticks`.
+#[inline(always)]
+fn valid_line(word: impl Fn(usize) -> u64, ticks: u64) -> Option<usize> {
+    let is_valid =
+        |line: &usize| ticks.wrapping_sub(word(line + Line::START)) < word(line + Line::LENGTH);
+    [Record::FIRST, Record::SECOND].into_iter().find(is_valid)
+}
+
+/// For how many ticks after its end a record's promise is kept at least: half a second of a
+/// counter of 2 GHz. It is for records with lines that were cut short, where a slew ends.
+const PROMISED: u64 = 1 << 30;
+
+/// What the system call's result is raised to at ticks for which no line is valid.
+///
+/// The time at the end of the lines, and only for as long after that end as the lines
+/// themselves last, or [`PROMISED`] ticks. By then the kernel's clock has passed it: a publisher
+/// keeps its clock ahead of the kernel's by far less than it lets a line last (`Discipline`,
+/// "The lead").
+/// Ticks that are further away, or before both lines, come from a counter that the publisher
+/// has not seen: the machine was booted, resumed or migrated since, and the time in the page
+/// must not be used. A reader that was interrupted between reading the counter and reading a
+/// newer record gets that answer too, and has to read the counter again.
+#[inline(always)]
+fn promised(word: impl Fn(usize) -> u64, ticks: u64) -> Answer {
+    let (current, former) = Record::lines(word(Record::SOURCE));
+    let first = match word(former + Line::LENGTH) {
+        0 => current,
+        _ => former,
+    };
+    let end = word(current + Line::START).wrapping_add(word(current + Line::LENGTH));
+    let lasted = end.wrapping_sub(word(first + Line::START));
+    if ticks.wrapping_sub(end) < lasted.max(PROMISED) {
+        Answer::AtLeast(Line::extend(|at| word(current + at), end))
+    } else {
+        Answer::None
     }
 }

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use vdsokit_clock::{
-    ErrorBound, Line, Moment, NANOSECONDS, NTP_UNIT, Rate, Record, Source, reading, split,
+    Answer, Clock, ErrorBound, Line, Moment, NANOSECONDS, NTP_UNIT, Rate, Record, Source, reading,
+    split,
 };
 
 /// A frequency of every order of magnitude, from 1 Hz to 10 THz.
@@ -14,6 +15,15 @@ fn frequency() -> impl Strategy<Value = u64> {
         Just(1_000_000_000u64),
         (1_000_000_000..6_000_000_000u64),
     ]
+}
+
+/// The nanoseconds of an answer.
+fn whole(answer: Answer) -> Option<i128> {
+    let (Answer::Time((seconds, nanoseconds)) | Answer::AtLeast((seconds, nanoseconds))) = answer
+    else {
+        return None;
+    };
+    Some(i128::from(seconds) * i128::from(NANOSECONDS) + i128::from(nanoseconds))
 }
 
 /// Ticks of every order of magnitude.
@@ -183,26 +193,101 @@ proptest! {
         prop_assert_eq!(Record::from_words(&record.to_words()), record);
     }
 
-    /// What the image runs on a line's words is what the line says.
+    /// What readers run on a record's words gives the times of its lines.
     #[test]
-    fn words_are_read_as_the_line_is(line in line(), ticks in ticks(), inside: bool) {
-        let words = line.to_words();
-        let ticks = if inside && line.length > 0 {
-            line.start.wrapping_add(ticks % line.length)
-        } else {
-            ticks
+    fn words_are_read_as_the_lines_are(
+        current in line(), former in line(), ticks in ticks(), inside in 0..3u8,
+        at_start in 0..u32::MAX, growth: u32,
+    ) {
+        let ticks = match inside {
+            0 if current.length > 0 => current.start.wrapping_add(ticks % current.length),
+            1 if former.length > 0 => former.start.wrapping_add(ticks % former.length),
+            _ => ticks,
         };
-        let expected = line.at(ticks).map(|time| (time.seconds, time.nanoseconds));
-        let read = Line::read(|at| words[at], ticks).map(|(seconds, nanoseconds)| {
-            let (more, nanoseconds) = split(nanoseconds);
-            (seconds + more as i64, nanoseconds)
-        });
-        prop_assert_eq!(read, expected);
+        let error = ErrorBound { at_start, growth };
+        let record = Record { source: Source::KernelClock(1), current, former, error };
+        let words = record.to_words();
+        // Of two lines that are valid, the words have the longer one first.
+        let (first, second) = match former.length > current.length {
+            true => (former, current),
+            false => (current, former),
+        };
+        let expected = first.at(ticks).or(second.at(ticks));
+        let answer = Record::read(|at| words[at], ticks);
+        match expected {
+            Some(time) => prop_assert_eq!(whole(answer), Some(time.as_nanoseconds())),
+            None => prop_assert_eq!(answer, Answer::None),
+        }
+        let found = Record::read_with_error(|at| words[at], ticks);
+        let bound = record.error_at(ticks);
+        prop_assert_eq!(found.is_some(), expected.is_some() && bound.is_some());
+        if let Some((time, error)) = found {
+            prop_assert_eq!(whole(Answer::Time(time)), expected.map(Moment::as_nanoseconds));
+            prop_assert_eq!(Some(error), bound);
+        }
+    }
+
+    /// `CLOCK_MONOTONIC` was ten days ahead with the page of an earlier boot: the system call's
+    /// result was raised to the times in it.
+    #[test]
+    fn only_times_that_readers_may_have_been_given_are_promised(
+        start in 1u64 << 50..1 << 60, former in 1u64..1 << 40, current in 1u64..1 << 40,
+        away in 0u64..1 << 45, monotonic: bool,
+    ) {
+        let line = |start, length, seconds| Line {
+            start, length,
+            rate: Rate::from_frequency(2_000_000_000).unwrap(),
+            base: Moment::from_seconds(seconds),
+        };
+        let record = Record {
+            source: Source::Counter { monotonic },
+            former: line(start, former, 864_000),
+            current: line(start + former, current, 864_001),
+            error: ErrorBound::default(),
+        };
+        let words = record.to_words();
+        let read = |ticks| Record::read(|at| words[at], ticks);
+        // Before both lines: another boot's counter.
+        prop_assert_eq!(read(start - 1 - away), Answer::None);
+        let end = start + former + current;
+        let expected = match monotonic && away < (former + current).max(1 << 30) {
+            true => Some(record.ceiling().as_nanoseconds()),
+            false => None,
+        };
+        prop_assert_eq!(whole(read(end + away)), expected);
+        prop_assert!(!matches!(read(end + away), Answer::Time(_)));
     }
 
     #[test]
     fn moved_is_there_and_back(base in base(), by in -(1i128 << 60)..1 << 60) {
         prop_assert_eq!(base.moved(by).moved(-by), base);
         prop_assert_eq!(base.moved(by).as_nanoseconds(), base.as_nanoseconds() + by);
+    }
+}
+
+#[test]
+fn a_full_second_is_split_off() {
+    assert_eq!(split(NANOSECONDS - 1), (0, 999_999_999));
+    assert_eq!(split(NANOSECONDS), (1, 0));
+    assert_eq!(split(NANOSECONDS + 1), (1, 1));
+    assert_eq!(split(u64::MAX), (18_446_744_073, 709_551_615));
+}
+
+#[test]
+fn moments_move_by_more_than_292_years() {
+    let start = Moment::from_timespec(-7, 999_999_999).unwrap();
+    for years in [291, 292, 293, 600, -291, -293, -600] {
+        let by = i128::from(years) * 31_556_952 * i128::from(NANOSECONDS) + 2;
+        let moved = start.moved(by);
+        assert_eq!(moved.seconds, -6 + years * 31_556_952, "{years}");
+        assert_eq!(moved.nanoseconds, 1, "{years}");
+    }
+}
+
+#[test]
+fn a_number_is_that_of_one_clock_or_of_none() {
+    for id in (0..100).chain([u32::MAX - 6, u32::MAX]) {
+        let expected = Clock::ALL.into_iter().find(|clock| clock.id() == id);
+        assert_eq!(Clock::from_id(id), expected, "{id}");
     }
 }

@@ -2,7 +2,7 @@
 //! samples are wide, the publisher is late, the machine sleeps.
 
 use proptest::prelude::*;
-use vdsokit_clock::{Clock, Discipline, Offset, Sample, Settings};
+use vdsokit_clock::{Answer, Clock, Discipline, Offset, Record, Sample, Settings};
 
 const SECOND: i128 = 1_000_000_000;
 const PROMISE: u64 = 20_000_000;
@@ -54,6 +54,10 @@ fn start(machine: &mut Machine, hertz: u64) -> Discipline {
     Discipline::new(Settings::default(), first, second).unwrap()
 }
 
+fn nanoseconds((seconds, nanoseconds): (i64, u64)) -> i128 {
+    i128::from(seconds) * SECOND + i128::from(nanoseconds)
+}
+
 #[derive(Clone, Debug)]
 enum Event {
     /// Ticks pass until the next update, in thousandths of a promise; the
@@ -95,6 +99,7 @@ proptest! {
                 }
                 Event::Update(after, low, high) => {
                     let record = discipline.record(Clock::Monotonic).unwrap();
+                    let words = record.to_words();
                     let mut left = promise * after / 1000;
                     // Readers on the way, and the kernel's answer where the page has none.
                     while left > 0 {
@@ -102,9 +107,9 @@ proptest! {
                         machine.pass(step);
                         left -= step;
                         let kernel = machine.now();
-                        let answer = match record.at(machine.ticks) {
-                            Some(time) => {
-                                let time = time.as_nanoseconds();
+                        let answer = match Record::read(|at| words[at], machine.ticks) {
+                            Answer::Time(time) => {
+                                let time = nanoseconds(time);
                                 let since = machine.ticks.saturating_sub(record.current.start);
                                 let since = (record.current.rate.span(since).unwrap() >> 64) as u64;
                                 let bound = i128::from(record.error.after(since));
@@ -114,7 +119,8 @@ proptest! {
                                 );
                                 time
                             }
-                            None => kernel.max(record.ceiling().as_nanoseconds()),
+                            Answer::AtLeast(least) => kernel.max(nanoseconds(least)),
+                            Answer::None => kernel,
                         };
                         prop_assert!(answer >= seen, "back by {}", seen - answer);
                         seen = answer;
@@ -238,4 +244,108 @@ fn a_promise_is_what_was_asked_for() {
     let discipline = start(&mut machine, hertz);
     let record = discipline.record(Clock::Monotonic).unwrap();
     assert!(record.current.length.abs_diff(PROMISE) < 1000);
+}
+
+/// The kernel's answer right before a publisher's first record, and the page's right after it.
+#[test]
+fn the_page_is_ahead_of_the_kernel_by_all_that_is_uncertain() {
+    for (hertz, before, after) in [
+        (2_000_000_000, 30, 40),
+        (2_000_000_000, 0, 400),
+        (2_000_000_000, 400, 0),
+        (100_000_000, 1, 9),
+    ] {
+        let mut machine = machine(hertz);
+        let first = machine.sample(before, after);
+        machine.pass(hertz / 10);
+        let second = machine.sample(before, after);
+        let discipline = Discipline::new(Settings::default(), first, second).unwrap();
+        let record = discipline.record(Clock::Monotonic).unwrap();
+        let wander = i128::from(Settings::default().wander);
+        // Whatever the kernel's rate is within its wander, until the promise ends.
+        for turned in [-wander, 0, wander] {
+            let mut machine = Machine { ..machine };
+            machine.rate += machine.rate * turned / SECOND;
+            while let Some(time) = record.at(machine.ticks) {
+                let ahead = time.as_nanoseconds() - machine.now();
+                assert!(ahead >= 0, "{ahead} at {hertz} {before} {after} {turned}");
+                machine.pass(hertz / 1000);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_best_sample_is_the_narrowest() {
+    let sample = |before, after| Sample {
+        before,
+        time: 7,
+        after,
+    };
+    let samples = [sample(10, 90), sample(100, 130), sample(200, 240)];
+    assert_eq!(Sample::best(samples), Some(samples[1]));
+    assert_eq!(Sample::best([]), None);
+}
+
+/// A sampler that was interrupted between two readings of the counter.
+#[test]
+fn a_wide_sample_changes_neither_rate_nor_time() {
+    let hertz = 2_000_000_000;
+    let mut machine = machine(hertz);
+    let mut discipline = start(&mut machine, hertz);
+    run(&mut machine, &mut discipline, hertz, 50);
+    let rate = discipline.rate();
+    machine.pass(hertz / 250);
+    // The time was read at the very start of 50 µs.
+    let wide = machine.sample(0, 100_000);
+    assert!(discipline.update(wide, machine.ticks));
+    assert_eq!(discipline.rate(), rate);
+    assert_eq!(discipline.outside(&machine.sample(30, 30)), 0);
+    // Samples three times as wide as the narrowest are of use.
+    machine.pass(hertz / 50);
+    assert!(discipline.update(machine.sample(80, 80), machine.ticks));
+    assert_ne!(discipline.rate(), rate);
+}
+
+#[test]
+fn the_rate_is_that_of_the_last_32_samples() {
+    let hertz = 2_000_000_000;
+    let mut machine = machine(hertz);
+    let mut discipline = start(&mut machine, hertz);
+    // By less than is surprising: half of the wander.
+    run(&mut machine, &mut discipline, hertz, 200);
+    let slow = discipline.rate();
+    machine.rate += machine.rate * 400 / SECOND;
+    // Five updates in a promise, one sample kept of them; after 32 the old rate is forgotten.
+    run(&mut machine, &mut discipline, hertz, 34 * 5);
+    let parts = |rate: vdsokit_clock::Rate| {
+        let exact = rate.fraction() as f64 / 2f64.powi(64);
+        ((exact / (SECOND as f64 / hertz as f64) - 1.0) * 1e9).round() as i64
+    };
+    assert!(parts(slow).abs() < 20, "{}", parts(slow));
+    assert!(
+        (parts(discipline.rate()) - 400).abs() < 20,
+        "{}",
+        parts(discipline.rate())
+    );
+}
+
+#[test]
+fn boot_time_and_wall_time_have_the_offsets_that_were_measured() {
+    let hertz = 2_000_000_000;
+    let mut machine = machine(hertz);
+    let mut discipline = start(&mut machine, hertz);
+    assert_eq!(discipline.record(Clock::Boottime), None);
+    assert_eq!(discipline.record(Clock::Realtime), None);
+    let exactly = |nanoseconds| Some(Offset::between(0, nanoseconds, 0));
+    let (wall, boot) = (1_700_000_000 * SECOND + 5, 3600 * SECOND + 7);
+    discipline.offsets(exactly(wall), exactly(boot), 37);
+    let at = |clock| {
+        let record = discipline.record(clock).unwrap();
+        record.at(machine.ticks).unwrap().as_nanoseconds()
+    };
+    let monotonic = at(Clock::Monotonic);
+    assert_eq!(at(Clock::Boottime) - monotonic, boot);
+    assert_eq!(at(Clock::Realtime) - monotonic, wall);
+    assert_eq!(at(Clock::Tai) - monotonic, wall + 37 * SECOND);
 }

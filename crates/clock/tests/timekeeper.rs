@@ -255,3 +255,49 @@ fn coarse_clocks_stand_still_between_updates() {
         Moment::from_timespec(5, 10_000_000).unwrap()
     );
 }
+
+/// Readers of a record that was published before a leap second read past it: one second was wrong
+/// from the last update before it to the next.
+#[test]
+fn a_leap_second_between_two_updates_happens_at_its_tick() {
+    const MIDNIGHT: i64 = 1_483_228_800;
+    let hertz = 1_000_000_000;
+    for (leap, at, step) in [
+        (Leap::Insert(MIDNIGHT), MIDNIGHT, -1),
+        (Leap::Delete(MIDNIGHT), MIDNIGHT - 1, 1),
+    ] {
+        // Wall time reads `at` 7.5 ms after the last update before it, and 2.5 ms before the next.
+        let first = 5 * hertz;
+        let mut keeper = start(hertz, first, at - 1);
+        keeper.set_leap(Some(leap));
+        let tick = first + hertz;
+        let before = tick - 7_500_000;
+        let mut now = first;
+        while now + 10_000_000 <= before {
+            now += 10_000_000;
+            keeper.update(now);
+        }
+        keeper.update(before);
+        for published_after in [false, true] {
+            if published_after {
+                keeper.update(tick + 2_500_000);
+            }
+            let record = keeper.record(Clock::Realtime);
+            let wall = |ticks| record.at(ticks).map(Moment::as_nanoseconds);
+            let nanoseconds = |seconds: i64| i128::from(seconds) * i128::from(SECOND);
+            if !published_after {
+                assert_eq!(wall(tick - 1), Some(nanoseconds(at) - 1), "{leap:?}");
+                assert_eq!(wall(tick), Some(nanoseconds(at + step)), "{leap:?}");
+            }
+            assert_eq!(
+                wall(tick + 3_000_000),
+                Some(nanoseconds(at + step) + 3_000_000),
+                "{leap:?}"
+            );
+            // Neither atomic time nor monotonic time has a leap second.
+            let tai = keeper.record(Clock::Tai).at(tick + 3_000_000).unwrap();
+            assert_eq!(tai.as_nanoseconds(), nanoseconds(at + 37) + 3_000_000);
+            assert_published(&keeper);
+        }
+    }
+}

@@ -37,7 +37,7 @@ fn every_source_is_published_and_read_back() {
     let hint = vdso.var::<u64>("monotonic_source").unwrap();
     assert_eq!(hint.get(), Source::Kernel.to_word());
 
-    let mut time = VirtualTime::new();
+    let mut time = VirtualTime::default();
     time.run(&kernel_time(), 1_000_000, Course::Rate(60, 1))
         .unwrap();
     page.virtual_time(&time);

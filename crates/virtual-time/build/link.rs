@@ -47,7 +47,13 @@ pub(crate) const X86_64: Architecture = Architecture {
         "getrandom",
     ],
     plain: true,
-    links: &["clock_gettime", "clock_getres", "getcpu", "getrandom"],
+    links: &[
+        "clock_gettime",
+        "clock_getres",
+        "gettimeofday",
+        "getcpu",
+        "getrandom",
+    ],
 };
 
 #[allow(
@@ -67,7 +73,7 @@ pub(crate) const AARCH64: Architecture = Architecture {
         "rt_sigreturn",
     ],
     plain: false,
-    links: &["clock_gettime", "clock_getres", "getrandom"],
+    links: &["clock_gettime", "clock_getres", "gettimeofday", "getrandom"],
 };
 
 impl Architecture {

@@ -1,26 +1,26 @@
-//! What can go wrong, and what to do then.
+//! Errors, and what to do about each.
 
 use std::io;
 
 use miette::Diagnostic;
 use thiserror::Error;
 
-/// Why time was not made, found or changed. Nothing was changed.
+/// Why time was not made, found or changed. In every case nothing was changed.
 #[derive(Debug, Error, Diagnostic)]
 #[non_exhaustive]
 pub enum Error {
-    /// Text that says no time, duration, rate or name.
-    #[error("{text:?} is no {what}: {why}")]
+    /// Text that is not a time, duration, rate or name.
+    #[error("{text:?} is not a {what}: {why}")]
     #[diagnostic(help("{}", what.help()))]
     Unreadable {
-        /// What was written.
+        /// The text.
         text: String,
-        /// What it should have been.
+        /// What it was to be.
         what: What,
         /// What is wrong with it.
         why: String,
     },
-    /// A name that another tree has.
+    /// A name that another tree of processes has.
     #[error("the name {name:?} is taken, by process {holder}")]
     #[diagnostic(help("choose another name; `vdso clock list` shows those that are taken"))]
     Taken {
@@ -29,11 +29,11 @@ pub enum Error {
         /// A process that has it.
         holder: u32,
     },
-    /// No tree of this user's has the name.
+    /// A name that no tree of this user has.
     #[error("no clock has the name {name:?}")]
     #[diagnostic(help(
-        "`vdso clock list` shows the names there are; a name goes with the last process of \
-         `vdso run --name`, and with its tracer"
+        "`vdso clock list` shows the names in use; a name is gone when the last process of \
+         `vdso run --name` has ended, or its tracer has"
     ))]
     Unknown {
         /// The name.
@@ -46,11 +46,14 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// Time stands still already, or was asked to go on and does; or it goes on at each read,
-    /// which does not change.
+    /// Time is frozen or runs already, or it advances at each read, which can't be changed.
     #[error("{0}")]
-    #[diagnostic(help("`vdso clock NAME show` says how it runs"))]
+    #[diagnostic(help("`vdso clock NAME show` prints how time advances"))]
     Already(&'static str),
+    /// A change that can't be made to the clocks that were chosen.
+    #[error("{0}")]
+    #[diagnostic(help("choose other clocks: `vdso run --clocks wall`, `monotonic` or `all`"))]
+    Clocks(&'static str),
     /// A call to the system failed.
     #[error("can't {what}")]
     #[diagnostic(help("the operating system's reason is given below"))]

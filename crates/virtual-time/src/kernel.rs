@@ -14,6 +14,7 @@ pub(crate) fn now() -> io::Result<KernelTime> {
     let tai = (i128::from(tai) - i128::from(realtime) + SECOND / 2).div_euclid(SECOND) * SECOND;
     let since_1970 = |time: i64| u64::try_from(time).unwrap_or(0);
     Ok(KernelTime {
+        realtime_coarse: since_1970(read(Clock::RealtimeCoarse)?),
         realtime: since_1970(read(Clock::Realtime)?),
         monotonic: since_1970(read(Clock::Monotonic)?),
         raw: since_1970(read(Clock::MonotonicRaw)?),

@@ -8,23 +8,24 @@
 //! | `kernel` | the kernel's own clocks, whatever vDSO this process has |
 //! | `mapping` | shared memory: the crate's only unsafe code |
 //! | [`text`] | dates, durations and rates as people write them |
+//! | `timex` | the results of adjtimex(2) |
 //!
-//! [`IMAGE`] is the clock image, built with this crate. [`Time::create`] makes the pages
-//! that go behind it; who delivers both to a tree of processes gives it that time. Each
-//! change is a write to those pages, and every process of the tree reads them: there is
-//! nothing to tell anybody, and no process that would have to run for time to go on.
+//! [`IMAGE`] is the clock image, built with this crate. [`Time::create`] makes the vvar pages
+//! that belong behind it; a tree of processes to which both are delivered has that time. Each
+//! change is a write to those pages, which every process of the tree reads: no process is
+//! notified, and none has to run for time to advance.
 //!
 //! # What it promises
 //! 1. **One publisher at a time**, for as long as a change takes: a lock on the pages' file.
-//! 2. **Whole changes.** The new state is stored in one latched write before the records
-//!    follow; a publisher that is killed between leaves the rest to the next.
+//! 2. **Whole changes.** The new state is stored in one latched write, and the records after
+//!    it; if a publisher is killed in between, the next one writes the records.
 //! 3. **Nothing on disk.** The pages are in a memfd, which the kernel frees with the last
 //!    process that has it mapped or open.
 //!
 //! # What it does not do
-//! It can't change what the kernel does: sleeps, time-outs, timers and file times are in real
-//! time, and so is what a program asks for by system call, unless somebody catches that and
-//! answers it from a [`Reader`].
+//! The kernel's own behaviour is unchanged: sleeps, time-outs, timers, file times and the
+//! results of system calls are in real time, unless a supervisor intercepts the calls and
+//! converts them with a [`Reader`] and [`timex`].
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod error;
@@ -34,11 +35,14 @@ mod name;
 mod pages;
 pub mod text;
 mod time;
+mod timex;
 
 pub use error::Error;
 pub use name::{Name, Named, list};
 pub use time::{Change, Reader, Reading, Time};
+pub use timex::timex;
+pub use vdsokit_clock::Clocks;
 
 /// The clock image, an ELF shared object for delivery: the functions of the kernel's own
-/// vDSO, over records in its vvar pages.
+/// vDSO, reading records in its vvar pages.
 pub const IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/clock.so"));

@@ -55,7 +55,7 @@ impl State {
 }
 
 /// The first word of a state. Its number changes when the state does.
-const FORMAT: u64 = u64::from_ne_bytes(*b"vtstate1");
+const FORMAT: u64 = u64::from_ne_bytes(*b"vtstate2");
 
 /// The vvar pages as the image has them.
 fn initial() -> io::Result<&'static [u8]> {

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::Duration;
 
-use vdsokit_clock::{Clock, Course, KernelTime, Moment, VirtualTime};
+use vdsokit_clock::{Clock, Clocks, Course, KernelTime, Moment, VirtualTime};
 
 use crate::error::Error;
 use crate::kernel;
@@ -13,9 +13,9 @@ use crate::mapping::Mapping;
 use crate::name::{self, Name};
 use crate::pages::{self, State, Store};
 
-/// How long before it happens a change of course is announced, in nanoseconds: a publisher
-/// that is not held up for longer makes no clock run backwards. Publishing takes
-/// microseconds; this is for a machine that has more to do than it can.
+/// How long before it happens a change of course is announced, in nanoseconds: no clock runs
+/// backwards unless the publisher is delayed for longer than that. Publishing takes
+/// microseconds; the rest is for a machine under load.
 const LEAD: u64 = 50_000_000;
 
 /// The time of a tree of processes: its pages, and the right to publish them.
@@ -26,40 +26,39 @@ pub struct Time {
     name: String,
 }
 
-/// What is done to time.
+/// A change of time. [`Clocks`] has a table of the clocks that each change applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// Moves the wall clocks by nanoseconds, at once.
+    /// Moves clocks by nanoseconds, at once; monotonic clocks only forward.
     Step(i128),
     /// Sets the wall clocks, at once.
     Set(Moment),
-    /// From now on all clocks run so many times as fast as real time: numerator and
-    /// denominator, both over 0.
+    /// Clocks advance at a multiple of real time: numerator and denominator, both above 0.
     Rate(u32, u32),
-    /// All clocks stand still.
+    /// Clocks stand still.
     Freeze,
-    /// They go on as before the freeze.
+    /// Clocks advance again at the rate from before the freeze.
     Resume,
-    /// All clocks stand still, and each read of one moves all of them by so many nanoseconds:
-    /// for new pages only, as each program has counted its reads from its start, which nobody
-    /// else can tell.
+    /// Clocks stand still, and each read of one moves all of them by this many nanoseconds.
+    /// For new pages only: each program counts its reads from its own start, and a publisher
+    /// does not know these numbers.
     EachRead(u64),
 }
 
-/// Reads the pages as the clock image does. It has no descriptor, and works in a child of
-/// fork(2) as well.
+/// Reads the pages as the clock image does. It holds no descriptor, and works in a child of
+/// fork(2) too.
 #[derive(Debug)]
 pub struct Reader(Mapping);
 
 impl Reader {
-    /// What the program is to be told of a clock; none where that is what the kernel says.
+    /// The virtual time of a clock; `None` where it is the kernel's own.
     pub fn read(&self, clock: Clock) -> Option<Moment> {
         pages::read(&self.0, clock)
     }
 }
 
-/// What the clocks of a tree say.
+/// A reading of all clocks of a tree.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
     time: VirtualTime,
@@ -67,54 +66,74 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// The kernel's time: nothing virtual.
+    /// The kernel's own time.
     ///
     /// # Errors
     /// [`Error::System`] when the kernel's clocks can't be read.
     pub fn of_kernel() -> Result<Reading, Error> {
         Ok(Reading {
-            time: VirtualTime::new(),
-            kernel: kernel::now().map_err(clocks())?,
+            time: VirtualTime::default(),
+            kernel: kernel::now().map_err(clocks_unread())?,
         })
     }
 
-    /// What `clock` says.
+    /// The time of `clock`.
     pub fn at(&self, clock: Clock) -> Moment {
         self.time.at(clock, &self.kernel)
     }
 
-    /// What the kernel's own says at the same moment.
+    /// The time of the kernel's own clock at the same moment.
     pub fn kernel(&self, clock: Clock) -> Moment {
-        VirtualTime::new().at(clock, &self.kernel)
+        VirtualTime::default().at(clock, &self.kernel)
     }
 
-    /// How time goes on.
+    /// How time advances.
     pub fn course(&self) -> Course {
         self.time.course()
+    }
+
+    /// Which clocks changes apply to.
+    pub fn clocks(&self) -> Clocks {
+        self.time.clocks()
     }
 }
 
 impl Time {
-    /// New pages, in which the clocks are the kernel's but for `changes`, made in this order
-    /// at one moment. With a name they can be found by [`Time::find`] as long as a process
-    /// has a descriptor of them that was handed out by [`Time::vvar`].
+    /// [`Time::create_for`] with [`Clocks::Usual`].
     ///
     /// # Errors
-    /// [`Error::Taken`], [`Error::Already`] for changes that make no sense, and
-    /// [`Error::System`].
+    /// As there.
     pub fn create(name: Option<&Name>, changes: &[Change]) -> Result<Time, Error> {
+        Time::create_for(name, Clocks::default(), changes)
+    }
+
+    /// New pages, in which the clocks are the kernel's but for `changes`, made in this order
+    /// at one moment. These and all later changes apply to `clocks`: this is what
+    /// `vdso run --clocks wall|monotonic|all` sets.
+    ///
+    /// With a name they can be found by [`Time::find`] as long as a process has a descriptor of
+    /// them that came from [`Time::vvar`].
+    ///
+    /// # Errors
+    /// [`Error::Taken`], [`Error::Already`] and [`Error::Clocks`] for changes that can't be
+    /// made, and [`Error::System`].
+    pub fn create_for(
+        name: Option<&Name>,
+        clocks: Clocks,
+        changes: &[Change],
+    ) -> Result<Time, Error> {
         let system = || Error::system("make the pages of the clock");
         let mut store = Store::new(&Name::of_memfd(name)).map_err(system())?;
         if let Some(name) = name {
             let inode = store.inode().map_err(system())?;
             name::check_free(name, inode)?;
         }
-        let now = kernel::now().map_err(clocks())?;
+        let now = kernel::now().map_err(clocks_unread())?;
         let mut state = State {
-            time: VirtualTime::new(),
+            time: VirtualTime::new(clocks),
             rate: (1, 1),
         };
-        // Nobody reads yet: it happens at once.
+        // There is no reader yet: changes need no lead.
         for change in changes {
             apply(&mut state, &now, 0, *change)?;
         }
@@ -157,7 +176,7 @@ impl Time {
             .map_err(Error::system("open the pages of the clock"))
     }
 
-    /// What answers in place of the kernel when a program asks it by system call.
+    /// A reader, for answering system calls of programs.
     ///
     /// # Errors
     /// [`Error::System`].
@@ -168,7 +187,7 @@ impl Time {
         ))
     }
 
-    /// What the clocks say now.
+    /// Reads all clocks.
     ///
     /// # Errors
     /// [`Error::Version`], [`Error::System`].
@@ -177,16 +196,15 @@ impl Time {
         let state = state.map_err(lock())?.flatten();
         Ok(Reading {
             time: state.ok_or_else(|| self.version())?.time,
-            kernel: kernel::now().map_err(clocks())?,
+            kernel: kernel::now().map_err(clocks_unread())?,
         })
     }
 
-    /// Makes a change, and returns when every process of the tree has it. What it says is
-    /// decided by `change` when nobody else can change the time any more.
+    /// Makes a change, and returns when it applies in every process of the tree. `change` is
+    /// called while the pages are locked against other publishers.
     ///
     /// Returns whether it was published in time: false after a change of course during which
-    /// this process was held up for long, so that programs may have seen a clock run
-    /// backwards.
+    /// this process was delayed, so that programs may have seen a clock run backwards.
     ///
     /// # Errors
     /// Those of `change`; [`Error::Already`], [`Error::Version`], [`Error::System`].
@@ -198,9 +216,9 @@ impl Time {
             let Some(mut state) = pages.state() else {
                 return Ok(None);
             };
-            // A publisher that was killed may have announced something.
-            until(state.time.happens_at())?;
-            let now = kernel::now().map_err(clocks())?;
+            // A publisher that was killed may have announced a change.
+            wait_until(state.time.happens_at())?;
+            let now = kernel::now().map_err(clocks_unread())?;
             state.time.settle(&now);
             let change = change(&Reading {
                 time: state.time,
@@ -214,9 +232,9 @@ impl Time {
             publish(&state)?;
             let is_course = !matches!(change, Change::Step(_) | Change::Set(_));
             let happens_at = state.time.happens_at().filter(|_| is_course);
-            let published_at = kernel::monotonic().map_err(clocks())?;
-            until(happens_at)?;
-            if state.time.settle(&kernel::now().map_err(clocks())?) {
+            let published_at = kernel::monotonic().map_err(clocks_unread())?;
+            wait_until(happens_at)?;
+            if state.time.settle(&kernel::now().map_err(clocks_unread())?) {
                 publish(&state)?;
             }
             Ok(Some(happens_at.is_none_or(|at| published_at < at)))
@@ -242,7 +260,7 @@ impl Store {
     }
 }
 
-fn clocks() -> impl FnOnce(std::io::Error) -> Error {
+fn clocks_unread() -> impl FnOnce(std::io::Error) -> Error {
     Error::system("read the kernel's clocks")
 }
 
@@ -250,13 +268,13 @@ fn lock() -> impl FnOnce(std::io::Error) -> Error {
     Error::system("lock the pages of the clock")
 }
 
-/// Waits until the kernel's monotonic clock has come to `at`.
-fn until(at: Option<u64>) -> Result<(), Error> {
+/// Waits until the kernel's monotonic clock is at `at`.
+fn wait_until(at: Option<u64>) -> Result<(), Error> {
     let Some(at) = at else {
         return Ok(());
     };
     loop {
-        let now = kernel::monotonic().map_err(clocks())?;
+        let now = kernel::monotonic().map_err(clocks_unread())?;
         if now >= at {
             return Ok(());
         }
@@ -265,12 +283,26 @@ fn until(at: Option<u64>) -> Result<(), Error> {
 }
 
 fn apply(state: &mut State, now: &KernelTime, lead: u64, change: Change) -> Result<(), Error> {
+    let clocks = state.time.clocks();
     let course = match change {
         Change::Step(nanoseconds) => {
-            state.time.step(nanoseconds);
+            if clocks.moves_monotonic() {
+                let forward = u64::try_from(nanoseconds).map_err(|_| {
+                    Error::Clocks("monotonic clocks are among those to move, and never go back")
+                })?;
+                state.time.advance(now, forward);
+            }
+            if clocks.moves_wall() {
+                state.time.step(nanoseconds);
+            }
             return Ok(());
         }
         Change::Set(wall) => {
+            if !clocks.moves_wall() {
+                return Err(Error::Clocks(
+                    "a date sets the wall clocks, which are not among those to move",
+                ));
+            }
             state.time.set(now, wall);
             return Ok(());
         }
@@ -291,11 +323,11 @@ fn apply(state: &mut State, now: &KernelTime, lead: u64, change: Change) -> Resu
         }
         (_, Course::EachRead(_)) => {
             return Err(Error::Already(
-                "time goes on at each read, as each program counts them; it can be stepped and set",
+                "time advances at each read, which each program counts for itself; it can be stepped and set",
             ));
         }
         (Change::EachRead(_), _) if lead > 0 => {
-            return Err(Error::Already("time does not go on at each read"));
+            return Err(Error::Already("time does not advance at each read"));
         }
         _ => {}
     }

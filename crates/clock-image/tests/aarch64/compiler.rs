@@ -20,10 +20,10 @@ pub(crate) fn image_and_guest(directory: &Path) -> Result<(PathBuf, PathBuf), St
         ("vvar", "rlib"),
         ("clock", "rlib"),
         ("random", "rlib"),
-        ("image", "staticlib"),
+        ("clock-image", "staticlib"),
     ] {
         compiler.compile(
-            &format!("vdsokit_{name}"),
+            &format!("vdsokit_{}", name.replace('-', "_")),
             &root.join("crates").join(name).join("src/lib.rs"),
             directory,
             &["--crate-type", kind],

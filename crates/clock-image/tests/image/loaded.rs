@@ -193,6 +193,7 @@ impl Loaded {
         let kernel = Calls::kernel();
         self.link("__vdso_clock_gettime", kernel.clock_gettime as usize);
         self.link("__vdso_clock_getres", kernel.clock_getres as usize);
+        self.link("__vdso_gettimeofday", kernel.gettimeofday as usize);
         self.link("__vdso_getcpu", kernel.getcpu as usize);
         self.link("__vdso_getrandom", kernel.getrandom as usize);
     }

@@ -45,6 +45,7 @@ fn word(clock: ClockId) -> u64 {
 
 pub(super) fn time() -> KernelTime {
     KernelTime {
+        realtime_coarse: word(ClockId::RealtimeCoarse),
         realtime: word(ClockId::Realtime),
         monotonic: word(ClockId::Monotonic),
         raw: word(ClockId::MonotonicRaw),

@@ -3,7 +3,7 @@
 use super::{cpu, monotonic};
 use rustix::time::{ClockId, clock_gettime};
 use vdsokit_clock::page::record_name;
-use vdsokit_clock::{Clock, Line, NANOSECONDS, Record, Source};
+use vdsokit_clock::{Answer, Clock, Line, NANOSECONDS, Record, Source};
 use vdsokit_publish::{Error, Latched, Vdso};
 
 /// One of the clocks that never run backwards, in a published clock image.
@@ -119,15 +119,18 @@ impl Reader {
     #[cold]
     #[inline(never)]
     fn otherwise(&self) -> u64 {
-        let record = self.record();
+        let words = self.record.get();
         let mut least = 0;
-        if let Source::Counter { monotonic } = record.source {
-            let ticks = cpu::ticks();
-            if let Some(time) = record.at(ticks) {
-                return word(time.as_nanoseconds());
-            }
-            if monotonic {
-                least = word(record.promised(ticks).as_nanoseconds());
+        if let Source::Counter { .. } = Source::from_word(words[Record::SOURCE]) {
+            let nanoseconds = |(seconds, nanoseconds): (i64, u64)| {
+                (seconds as u64)
+                    .wrapping_mul(NANOSECONDS)
+                    .wrapping_add(nanoseconds)
+            };
+            match Record::read(|at| words[at], cpu::ticks()) {
+                Answer::Time(time) => return nanoseconds(time),
+                Answer::AtLeast(time) => least = nanoseconds(time),
+                Answer::None => {}
             }
         }
         now(self.clock).max(least)

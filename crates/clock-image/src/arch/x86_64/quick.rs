@@ -27,17 +27,21 @@ const fn first(word: usize) -> usize {
 const _: () = assert!(Source::COUNTER < Source::FIXED);
 const _: () = assert!(Source::FIXED < Source::KERNEL && Source::FIXED < Source::KERNEL_MOVED);
 
-/// Takes back from the stack what was kept there while the kernel's function ran.
+/// Restores what was pushed while the kernel's function ran.
+///
+/// The unwind information here states absolute offsets only. LLVM's assembler does not restore the
+/// offset that `.cfi_adjust_cfa_offset` counts from at `.cfi_restore_state`, so that relative ones
+/// behind it describe frames that do not exist.
 macro_rules! pop_kept {
     () => {
         "pop rbp
-        .cfi_adjust_cfa_offset -8
+        .cfi_def_cfa_offset 24
         .cfi_restore rbp
         pop rbx
-        .cfi_adjust_cfa_offset -8
+        .cfi_def_cfa_offset 16
         .cfi_restore rbx
         pop rdi
-        .cfi_adjust_cfa_offset -8"
+        .cfi_def_cfa_offset 8"
     };
 }
 
@@ -140,13 +144,13 @@ pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
         // the kernel's function knows the seconds before the counter, and who adds nothing to the
         // nanoseconds doesn't wait for them. A pointer from the stack would be waited for, too.
         "push rdi",
-        ".cfi_adjust_cfa_offset 8",
+        ".cfi_def_cfa_offset 16",
         "push rbx",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_rel_offset rbx, 0",
+        ".cfi_def_cfa_offset 24",
+        ".cfi_offset rbx, -24",
         "push rbp",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_rel_offset rbp, 0",
+        ".cfi_def_cfa_offset 32",
+        ".cfi_offset rbp, -32",
         "mov rbx, r8",
         "mov rbp, rsi",
         "call rax",
