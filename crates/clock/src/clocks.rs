@@ -1,17 +1,17 @@
-//! Which clocks there are: the one table of Linux's clock ids.
+//! The table of Linux's clock ids that a page has records for.
 
-/// A clock that a page can answer for, numbered as Linux numbers it
+/// A clock that a page can have a record for, with Linux's number
 /// (include/uapi/linux/time.h).
 ///
-/// The clocks of a thread's or a process's CPU time (2, 3 and negative
-/// numbers), 10, which Linux gave up, and what lies above are not here: for
-/// them only the kernel has an answer.
+/// Not here are the clocks of a thread's or a process's CPU time (2, 3 and negative
+/// numbers), 10, which Linux gave up, and all above 11: only the kernel knows their
+/// time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Clock {
     /// Wall time, `CLOCK_REALTIME`.
     Realtime = 0,
-    /// Since some start, never back, `CLOCK_MONOTONIC`.
+    /// Time since some start, which never goes back, `CLOCK_MONOTONIC`.
     Monotonic = 1,
     /// The same without frequency corrections, `CLOCK_MONOTONIC_RAW`.
     MonotonicRaw = 4,
@@ -21,8 +21,7 @@ pub enum Clock {
     MonotonicCoarse = 6,
     /// Monotonic time and the time spent suspended, `CLOCK_BOOTTIME`.
     Boottime = 7,
-    /// Wall time that can set timers which wake the machine,
-    /// `CLOCK_REALTIME_ALARM`.
+    /// Wall time, for timers that wake the machine, `CLOCK_REALTIME_ALARM`.
     RealtimeAlarm = 8,
     /// The same for `CLOCK_BOOTTIME`, `CLOCK_BOOTTIME_ALARM`.
     BoottimeAlarm = 9,
@@ -31,7 +30,7 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// Every clock here, by number.
+    /// Every clock, by number.
     pub const ALL: [Self; 9] = [
         Self::Realtime,
         Self::Monotonic,
@@ -44,11 +43,11 @@ impl Clock {
         Self::Tai,
     ];
 
-    /// How many records a page has: a clock's number is its record's place, and
-    /// the records of numbers that are no clock here stay empty.
+    /// The number of records in a page: a clock's number is the index of its record,
+    /// and the records of numbers that have no clock stay empty.
     pub const RECORDS: usize = 12;
 
-    /// The clock with this number.
+    /// The clock with this number; `None` for all others.
     pub const fn from_id(id: u32) -> Option<Self> {
         let mut at = 0;
         while at < Self::ALL.len() {
@@ -66,7 +65,7 @@ impl Clock {
         self as u32
     }
 
-    /// Whether it tells the time of day: a step of the wall clock moves it.
+    /// Whether it is a clock of the time of day, which setting the wall clock moves.
     pub const fn is_wall(self) -> bool {
         matches!(
             self,
@@ -74,12 +73,12 @@ impl Clock {
         )
     }
 
-    /// Whether it stands still between updates.
+    /// Whether it has the time of the last update.
     pub const fn is_coarse(self) -> bool {
         matches!(self, Self::RealtimeCoarse | Self::MonotonicCoarse)
     }
 
-    /// Linux's name for it.
+    /// Linux's name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Realtime => "CLOCK_REALTIME",

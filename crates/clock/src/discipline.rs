@@ -1,4 +1,4 @@
-//! Keeping a counter to another clock: a publisher's half of source `counter`.
+//! Disciplining a counter to another clock: the publisher's side of source `counter`.
 
 use crate::Error;
 use crate::clocks::Clock;
@@ -7,7 +7,7 @@ use crate::rate::{NANOSECONDS, NTP_UNIT, Rate};
 use crate::record::{ErrorBound, Record};
 use crate::timekeeper::{Start, Timekeeper};
 
-/// What a clock said between two readings of the counter.
+/// A reading of a clock between two readings of the counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// The counter before.
@@ -27,15 +27,14 @@ impl Sample {
         self.before.wrapping_add(self.width() / 2)
     }
 
-    /// The best of several: the one in which least could happen between the
-    /// readings of the counter. What interrupts a sampler makes the others wide.
+    /// The narrowest of several samples: an interrupt between the readings of the
+    /// counter makes a sample wide.
     pub fn best(samples: impl IntoIterator<Item = Self>) -> Option<Self> {
         samples.into_iter().min_by_key(Self::width)
     }
 }
 
-/// By how much one clock is ahead of another, in nanoseconds: at least and at
-/// most.
+/// The offset of one clock from another in nanoseconds, as an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offset {
     /// At least.
@@ -45,7 +44,7 @@ pub struct Offset {
 }
 
 impl Offset {
-    /// From a clock read between two readings of the other.
+    /// The offset of a clock that was read between two readings of the other.
     pub const fn between(before: i128, time: i128, after: i128) -> Self {
         Self {
             least: time - after,
@@ -53,8 +52,8 @@ impl Offset {
         }
     }
 
-    /// What both say of an offset that doesn't change; the newer, where they
-    /// contradict each other: the clock was set.
+    /// The intersection of two measurements of a constant offset; the newer one if they
+    /// are disjoint, because the clock was set in between.
     const fn narrowed(self, newer: Self) -> Self {
         let least = if self.least > newer.least {
             self.least
@@ -82,23 +81,23 @@ impl Offset {
     }
 }
 
-/// How a counter is kept to a clock.
+/// The settings of a [`Discipline`].
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// For how many nanoseconds a record answers; updates are to come at least
-    /// four times as often.
+    /// For how many nanoseconds a record is valid; updates should come at least four
+    /// times as often.
     pub promise: u64,
-    /// How far, in parts in 10⁹, the clock's rate may be at any time from its
-    /// mean of the last samples kept: what the bound supposes. A clock that is
-    /// turned further than that may leave the bound until the next update.
+    /// The assumption behind the bound: how far, in parts in 10⁹, the clock's rate may
+    /// be from its mean over the kept samples. A clock whose rate is changed by more may
+    /// leave the bound until the next update.
     pub wander: u32,
 }
 
 impl Default for Settings {
     /// A promise of 20 ms, a wander of one part in a million.
     ///
-    /// A short promise is a small lead: with it a page is so near to the kernel's
-    /// clock that its answer falls between those of two system calls around it.
+    /// A short promise makes the lead small: the page's time is between those of two
+    /// system calls around the read.
     fn default() -> Self {
         Self {
             promise: 20_000_000,
@@ -107,41 +106,41 @@ impl Default for Settings {
     }
 }
 
-/// By how much the kernel's maximum error of wall time grows, in parts in 10⁹:
-/// 500 parts in a million (kernel/time/ntp.c, `second_overflow()`, `MAXFREQ`).
+/// The growth of the kernel's maximum error of wall time, in parts in 10⁹: 500 parts
+/// in a million (kernel/time/ntp.c, `second_overflow()`, `MAXFREQ`).
 pub const WALL_GROWTH: u32 = 500_000;
 
-/// How many samples the rate is taken from.
+/// The number of samples kept for the rate.
 const KEPT: usize = 32;
 
-/// How much wider than the best of those kept a sample may be: wider ones come
-/// from a sampler that was interrupted, and are no use.
+/// How many times as wide as the narrowest kept sample a sample may be: wider ones are
+/// from a sampler that was interrupted, and are rejected.
 const WIDEST: u64 = 3;
 
-/// Keeps a counter to one of the kernel's clocks, and makes the records of it
-/// and of those that go with it.
+/// Disciplines a counter to one of the kernel's clocks, and makes the records of that
+/// clock and of those at an offset from it.
 ///
-/// *F*, what readers get, is a [`Timekeeper`]'s: it never runs backwards, and a
-/// change of rate comes when what was promised before has ended. *K* is the
+/// *F*, the time of the readers, is that of a [`Timekeeper`]: it never runs backwards,
+/// and a change of rate happens when the promise before it has ended. *K* is the
 /// kernel's clock. At each update:
 ///
-/// 1. the best of several samples says how far *F* is from *K*, to half the
-///    sample's width; samples that are too wide are rejected;
-/// 2. the samples kept, 32 of them a promise apart, say *K*'s rate;
-/// 3. *F*'s next rate is that, and the difference shared out over eight
+/// 1. the narrowest of several samples gives the difference between *F* and *K*, to
+///    half the sample's width; samples that are too wide are rejected;
+/// 2. the kept samples, 32 of them a promise apart, give *K*'s rate;
+/// 3. *F*'s next rate is that, corrected so that the difference is gone after eight
 ///    promises.
 ///
-/// **The bound**: what the sample said, half its width, and from then on the
-/// difference of the two rates, what is uncertain of it, and the
+/// **The bound** is the difference in the sample and half the sample's width. From
+/// then on it grows by the difference of the two rates, its uncertainty, and the
 /// [wander](Settings::wander).
 ///
-/// **The lead**: *F* is kept not at *K*, but ahead of it by as much as may be
-/// uncertain. So a reader that goes from the kernel's answer to the page's, after
-/// a publisher was late, sees no step back; one that goes the other way has its
-/// answer raised to the promise's end (see [`Source`](crate::Source)).
+/// **The lead**: *F* is kept not at *K*, but ahead of it by the uncertainty. So a
+/// reader that gets the kernel's time while the publisher is late, and then the page's,
+/// sees no step back; in the other direction the kernel's time is raised to the end of
+/// the promise (see [`Record::read`]).
 ///
-/// Past a suspend, or when the publisher was stopped for longer than the
-/// promise, it begins anew, ahead of *K* and of all that was promised.
+/// After a suspend, or when the publisher was stopped for longer than the promise, it
+/// starts again, ahead of *K* and of every promise.
 #[derive(Clone, Debug)]
 pub struct Discipline {
     settings: Settings,
@@ -149,9 +148,9 @@ pub struct Discipline {
     kept: [Sample; KEPT],
     count: usize,
     rate: Rate,
-    /// Of the rate, in parts in 10⁹.
+    /// The uncertainty of the rate, in parts in 10⁹.
     uncertain: u64,
-    /// The last sample of use; those kept are a promise apart.
+    /// The last sample that was not rejected; the kept ones are a promise apart.
     last: Sample,
     difference: i128,
     wall: Option<Offset>,
@@ -160,11 +159,11 @@ pub struct Discipline {
 }
 
 impl Discipline {
-    /// Begins with two samples, some time apart: a tenth of a second is well.
+    /// Starts with two samples, a tenth of a second apart or so.
     ///
     /// # Errors
-    /// [`Error::Frequency`] when they give no rate, [`Error::Promise`] for a
-    /// promise that is none.
+    /// [`Error::Frequency`] if they give no rate, [`Error::Promise`] for a promise
+    /// shorter than a tick or longer than 2⁶² ticks.
     pub fn new(settings: Settings, first: Sample, second: Sample) -> Result<Self, Error> {
         let (rate, uncertain) = rate(&first, &second).ok_or(Error::Frequency)?;
         let ahead = lead(&settings, rate, uncertain, &second);
@@ -194,8 +193,8 @@ impl Discipline {
         Ok(discipline)
     }
 
-    /// What wall time and boot time are ahead of the clock that is kept to, each
-    /// where it is known, and the seconds of atomic time ahead of wall time.
+    /// Sets the offsets of wall time and boot time from the disciplined clock, where
+    /// they are known, and the offset of atomic time from wall time in seconds.
     pub fn offsets(&mut self, wall: Option<Offset>, boot: Option<Offset>, tai: i32) {
         let narrowed = |old: Option<Offset>, new: Option<Offset>| match (old, new) {
             (Some(old), Some(new)) => Some(old.narrowed(new)),
@@ -212,50 +211,50 @@ impl Discipline {
         self.keeper.set_tai(tai);
     }
 
-    /// How far the kernel's own wall time may be from true time, in nanoseconds,
-    /// where anybody knows: `adjtimex`'s `maxerror`, which the kernel lets grow by
-    /// [`WALL_GROWTH`] until it is set again.
+    /// Sets how far the kernel's own wall time may be from true time, in nanoseconds,
+    /// if that is known: `adjtimex`'s `maxerror`, which grows by [`WALL_GROWTH`] until
+    /// it is set again.
     pub fn wall_error(&mut self, nanoseconds: Option<u64>) {
         self.wall_error = nanoseconds;
     }
 
-    /// Takes a sample, and promises time anew from `ticks`, the counter now.
+    /// Adds a sample, and makes a new promise from `ticks`, the counter now.
     ///
-    /// True when the records are to be published; not when there has been no
-    /// sample of use for so long that readers had better ask the kernel.
+    /// Returns whether the records are to be published. They are not when all samples
+    /// were rejected for so long that readers should make the system call.
     pub fn update(&mut self, sample: Sample, ticks: u64) -> bool {
         if !self.keeper.answers(ticks) || !self.keeper.answers(sample.before) {
-            self.kept_since(sample);
+            self.add_sample(sample);
             return self.begin(sample, ticks);
         }
         if sample.width() > self.narrowest().saturating_mul(WIDEST) {
             let since = self.rate.span(ticks.wrapping_sub(self.last.middle()));
             let since = since.map_or(u64::MAX, |span| (span >> 64) as u64);
             if since > self.settings.promise.saturating_mul(16) {
-                // The machine has changed: what was narrow is no measure.
+                // The machine has changed: the narrowest sample is no measure any more.
                 self.count = 0;
                 return false;
             }
             self.promise(ticks);
             return true;
         }
-        self.kept_since(sample);
+        self.add_sample(sample);
         self.difference = self.keeper.at(sample.middle()).as_nanoseconds() - sample.time;
         self.steer();
         self.promise(ticks);
         true
     }
 
-    /// Keeps a sample and takes the rate from those kept; from as many as tell of
-    /// one rate.
-    fn kept_since(&mut self, sample: Sample) {
-        match self.surprise(&sample) {
-            Surprise::None => {}
-            Surprise::Turned => {
+    /// Adds a sample, and computes the rate from the kept samples that have the same
+    /// rate as it.
+    fn add_sample(&mut self, sample: Sample) {
+        match self.deviation(&sample) {
+            Deviation::None => {}
+            Deviation::Rate => {
                 self.kept[0] = self.last;
                 self.count = 1;
             }
-            Surprise::Slept => self.count = 0,
+            Deviation::Step => self.count = 0,
         }
         if self.count > 0 {
             let oldest = self.kept[self.oldest()];
@@ -271,15 +270,15 @@ impl Discipline {
         }
     }
 
-    /// Is the sample where the newest one kept, and the rate, have it?
-    fn surprise(&self, sample: &Sample) -> Surprise {
+    /// Whether the sample is where the newest one and the rate predict it.
+    fn deviation(&self, sample: &Sample) -> Deviation {
         if self.count == 0 {
-            return Surprise::None;
+            return Deviation::None;
         }
         let newest = self.last;
         let passed = sample.middle().checked_sub(newest.middle());
         let Some(passed) = passed.and_then(|ticks| self.rate.span(ticks)) else {
-            return Surprise::Slept;
+            return Deviation::Step;
         };
         let passed = (passed >> 64) as i128;
         let off = (sample.time - newest.time - passed).abs();
@@ -288,16 +287,16 @@ impl Discipline {
             + half_width(self.rate, &newest)
             + passed * parts / i128::from(NANOSECONDS);
         if off <= expected {
-            Surprise::None
+            Deviation::None
         } else if off <= expected + passed / 8 {
-            Surprise::Turned
+            Deviation::Rate
         } else {
-            Surprise::Slept
+            Deviation::Step
         }
     }
 
-    /// Begins a line at the sample, ahead of it; but not before the kernel's clock
-    /// has come to where the last promise ended: until then readers have that.
+    /// Starts a line ahead of the sample, unless the kernel's clock has not yet reached
+    /// the end of the last promise: until then readers get that.
     fn begin(&mut self, sample: Sample, ticks: u64) -> bool {
         let since = ticks.wrapping_sub(sample.middle());
         let now = Moment::from_nanoseconds(sample.time).after(self.rate.span(since).unwrap_or(0));
@@ -311,7 +310,7 @@ impl Discipline {
         true
     }
 
-    /// Sets the rate that is to bring the difference to the lead.
+    /// Sets the rate that brings the difference to the lead.
     fn steer(&mut self) {
         let sample = self.last;
         let off = self.difference - self.lead(&sample);
@@ -331,8 +330,8 @@ impl Discipline {
         self.keeper.update(ticks);
         let (start, rate) = self.keeper.current();
         let sample = self.last;
-        // Of the two rates while the current line lasts; before it starts, of
-        // whatever rate there is, and that is no further off than the steering.
+        // The difference of the two rates while the current line is valid; before it
+        // starts, that of the former line's rate, which is not larger than the correction.
         let apart = self.rate.parts_from(rate);
         let growth = u64::from(self.settings.wander) + self.uncertain + apart;
         let until = if before(start, ticks) { ticks } else { start };
@@ -348,9 +347,8 @@ impl Discipline {
         });
     }
 
-    /// How many nanoseconds a sample is from where this discipline has the clock,
-    /// beyond all that may be uncertain: 0 unless the counter that it was taken
-    /// with is another one. To be asked within some promises of the last update.
+    /// How many nanoseconds a sample is outside the bound of this discipline: 0, unless
+    /// it was taken with another counter. Valid for some promises after the last update.
     pub fn outside(&self, sample: &Sample) -> u64 {
         let error = self.keeper.error();
         let since = self.rate.span(sample.middle().abs_diff(self.last.middle()));
@@ -360,18 +358,18 @@ impl Discipline {
         u64::try_from(off.abs() - bound).unwrap_or(0)
     }
 
-    /// The bound of the clock that is kept to.
+    /// The bound of the disciplined clock.
     pub fn error(&self) -> ErrorBound {
         self.keeper.error()
     }
 
-    /// The rate of the clock that is kept to, of all samples kept.
+    /// The rate of the disciplined clock, over all kept samples.
     pub fn rate(&self) -> Rate {
         self.rate
     }
 
-    /// The record to publish for a clock, if it is known; coarse ones are the
-    /// last update's.
+    /// The record to publish for a clock; `None` if its offset is not known. Coarse
+    /// clocks have the time of the last update.
     pub fn record(&self, clock: Clock) -> Option<Record> {
         let offset = match clock {
             Clock::Boottime | Clock::BoottimeAlarm => Some(self.boot?),
@@ -422,8 +420,8 @@ impl Discipline {
     }
 }
 
-/// How far ahead of the kernel's clock readers are kept: as far as it may come
-/// from where it was sampled, before the promise has ended.
+/// How far readers are kept ahead of the kernel's clock: as far as that clock may get
+/// from its prediction before the promise ends.
 fn lead(settings: &Settings, rate: Rate, uncertain: u64, sample: &Sample) -> i128 {
     let growth = i128::from(settings.wander) + i128::from(uncertain);
     let grown = growth * i128::from(settings.promise) / i128::from(NANOSECONDS);
@@ -435,17 +433,17 @@ fn half_width(rate: Rate, sample: &Sample) -> i128 {
     (width >> 65) as i128 + 1
 }
 
-/// What a sample says of those before it.
-enum Surprise {
-    /// Nothing new.
+/// How a sample compares with those before it.
+enum Deviation {
+    /// As predicted.
     None,
-    /// The kernel's clock has been given another rate.
-    Turned,
-    /// The counter or the clock stood still, or was set.
-    Slept,
+    /// The kernel's clock has another rate.
+    Rate,
+    /// The counter or the clock stood still or was set.
+    Step,
 }
 
-/// The rate between two samples, and what is uncertain of it in parts in 10⁹.
+/// The rate between two samples, and its uncertainty in parts in 10⁹.
 fn rate(first: &Sample, second: &Sample) -> Option<(Rate, u64)> {
     let ticks = second.middle().checked_sub(first.middle())?;
     let nanoseconds = u64::try_from(second.time - first.time).ok()?;

@@ -1,4 +1,4 @@
-//! Why a number was refused.
+//! Errors.
 
 use core::fmt;
 
@@ -6,13 +6,13 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// A counter of 0 Hz, or a tick too long to be one.
+    /// A counter of 0 Hz, or one whose tick is too long.
     Frequency,
-    /// A frequency correction over one tenth.
+    /// A frequency correction above one tenth.
     Correction,
-    /// A promise of no tick, or of 2⁶² or more.
+    /// A promise of less than a tick, or of 2⁶² ticks or more.
     Promise,
-    /// An earlier change of course is still to happen.
+    /// An earlier change of course has not happened yet.
     Pending,
 }
 
@@ -22,7 +22,7 @@ impl fmt::Display for Error {
             Self::Frequency => "the counter's frequency is 0 Hz, or a tick is longer than 10⁹ ns",
             Self::Correction => "the frequency correction is over one tenth",
             Self::Promise => "the promise is shorter than a tick or longer than 2⁶² ticks",
-            Self::Pending => "an earlier change of course is still to happen",
+            Self::Pending => "an earlier change of course has not happened yet",
         })
     }
 }

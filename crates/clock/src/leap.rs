@@ -2,15 +2,15 @@
 
 use crate::rate::NANOSECONDS;
 
-/// A leap second to come.
+/// The next leap second.
 ///
 /// Wall time steps as Linux's does (kernel/time/ntp.c,
 /// `second_overflow()`): an inserted second repeats the last one of the day, a
-/// deleted one is left out. Atomic time doesn't notice.
+/// deleted one is left out. Atomic time does not step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leap {
-    /// When wall time comes to this second, the midnight after the leap second,
-    /// it goes back by one.
+    /// When wall time reaches this second, the midnight after the leap second, it
+    /// goes back by one.
     Insert(i64),
     /// This second, the midnight after it, comes one second early.
     Delete(i64),
@@ -25,7 +25,7 @@ impl Leap {
         }
     }
 
-    /// What happens to wall time, in nanoseconds.
+    /// The step of wall time, in nanoseconds.
     pub(crate) const fn step(self) -> i128 {
         match self {
             Self::Insert(_) => -(NANOSECONDS as i128),

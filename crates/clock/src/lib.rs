@@ -1,20 +1,21 @@
 //! Time from a counter.
 //!
-//! A machine's CPU counts ticks; programs want seconds and nanoseconds. This
-//! crate is the arithmetic between the two, both halves of it:
+//! A CPU counts ticks; programs need seconds and nanoseconds. This crate is the
+//! arithmetic between the two, for both sides:
 //!
-//! - the **reader's**, which a vDSO's image runs in the caller: ticks → a
-//!   [`Line`] → `timespec`. One multiplication, no division, no overflow, no
-//!   answer where there is none;
-//! - the **writer's**, for whoever keeps the time: a kernel's counter, wall
-//!   time, NTP correction, slew, leap second and TAI offset ([`Timekeeper`]), or
-//!   wall time that is moved, at another rate, or stands still ([`VirtualTime`]).
+//! - the **reader's** side, which a vDSO's image runs in the caller: ticks → a
+//!   [`Line`] → `timespec`. One multiplication, no division, no overflow, and no
+//!   time outside a line's validity interval;
+//! - the **writer's** side: a kernel's counter, wall time, NTP correction, slew,
+//!   leap second and TAI offset ([`Timekeeper`]); a counter that is disciplined to
+//!   another clock ([`Discipline`]); or time that is moved, scaled or frozen
+//!   ([`VirtualTime`]).
 //!
 //! Between them are [`Record`]s: 16 words for each clock, which the writer
-//! publishes through the latch of the data page and which are all that a reader
-//! knows. `no_std`, no dependency, no allocation, no floating point.
+//! publishes through the latch of the data page, and which are all that a reader
+//! needs. `no_std`, no allocation, no floating point.
 //!
-//! It reads no counter, knows no page and has no lock: that is the caller's.
+//! The crate reads no counter, maps no page and has no lock: the caller does that.
 //!
 //! # What is promised
 //! | | |
@@ -22,21 +23,21 @@
 //! | rounding | a reader's time is off from the exact quotient by less than 1 ns, plus half a nanosecond in 2⁶⁴ ticks |
 //! | longest interval | 2⁶⁴ ns, 584 years, between a line's base and a reading, whatever the counter's frequency from 1 Hz up |
 //! | accumulation | none: bases carry 2⁻⁶⁴ ns, and moving one along its line is exact |
-//! | order | time never runs backwards, for any reader on any CPU, across any update: [`Timekeeper`] says why |
-//! | staleness | a record answers up to the end of its promise and not beyond; then the reader makes the system call |
+//! | order | time never runs backwards, for any reader on any CPU, across any update: the argument is at [`Timekeeper`] |
+//! | staleness | a record is valid up to the end of its promise; after that the reader makes the system call |
 //!
 //! # For a kernel
 //! You have a counter that all CPUs agree on, a timer interrupt, and pages that
 //! you map read-only into every process. At boot, make a [`Timekeeper`]; at each
 //! timer interrupt, [`update`](Timekeeper::update) it and
-//! [`publish`](Timekeeper::publish) the record of every clock. Your own `clock_gettime` system call asks
-//! [`Timekeeper::at`]: it goes on where a record's promise ends.
+//! [`publish`](Timekeeper::publish) the record of every clock. Your own
+//! `clock_gettime` system call uses [`Timekeeper::at`], which continues where a
+//! record's promise ends.
 //!
 //! ```
 //! use vdsokit_clock::{Clock, Leap, Moment, Record, Start, Timekeeper};
 //!
-//! // A counter of 2.1 GHz, somewhere. Your clock chip says that it is 59 s
-//! // before midnight of the last day of 2016, in wall time.
+//! // A counter of 2.1 GHz. The clock chip's wall time is 59 s before midnight of the last day of 2016, in wall time.
 //! const HERTZ: u64 = 2_100_000_000;
 //! let boot = 77_000_000_000_000;
 //! let mut keeper = Timekeeper::new(Start {
@@ -48,12 +49,12 @@
 //!     promise: 25_000_000,
 //!     tai: 36,
 //! })?;
-//! // NTP has found the counter to be slow by 3 parts in a million, and knows of
-//! // a leap second at midnight.
+//! // By NTP the counter is slow by 3 parts in a million, and there is a leap second
+//! // at midnight.
 //! keeper.correct(3 << 16)?;
 //! keeper.set_leap(Some(Leap::Insert(1_483_228_800)));
 //!
-//! // What you publish: 16 words for each clock, through a latch.
+//! // The page: 16 words for each clock, through a latch.
 //! let mut page = [[0; Record::WORDS]; Clock::RECORDS];
 //! let mut interrupt = |ticks: u64| {
 //!     keeper.update(ticks);
@@ -79,18 +80,18 @@
 //! assert_eq!((wall.seconds, wall.nanoseconds), (1_483_228_800, 180_925));
 //! assert_eq!(tai.seconds - wall.seconds, 37);
 //!
-//! // The machine stops. After 25 ms the page has no answer.
+//! // The machine stops. After 25 ms the page has no valid record.
 //! assert_eq!(Record::from_words(&page[1]).at(ticks + HERTZ / 40), None);
 //! # Ok::<(), vdsokit_clock::Error>(())
 //! ```
 //!
-//! The reader above is Rust; in a process it is the image, which does the same
-//! with the words that it needs.
+//! The reader above decodes a whole record; the image loads only the words that it
+//! needs ([`Record::read`]).
 //!
 //! # Order of memory
-//! A record has to be read whole: the latch sees to that. Reading the counter
+//! A record has to be read whole, which the latch provides. Reading the counter
 //! and reading the record need no order between them: the page holds the same
-//! function of the counter before and after an update, wherever both answer.
+//! function of the counter before and after an update, wherever both are valid.
 //! Reading the counter must not be moved before the call that asks for the time
 //! (x86: `rdtscp`, or `lfence; rdtsc`; AArch64: `isb; mrs`), or two calls of one
 //! program may see time in the wrong order.

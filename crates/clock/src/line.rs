@@ -1,4 +1,4 @@
-//! A straight line from ticks to time, over a stated interval of ticks.
+//! Time as a linear function of ticks, over an interval of ticks.
 
 use crate::moment::Moment;
 use crate::rate::{NANOSECONDS, Rate};
@@ -6,14 +6,14 @@ use crate::rate::{NANOSECONDS, Rate};
 /// Time as a function of a counter: `base + (ticks - start) × rate` for
 /// `start ≤ ticks < start + length`, and nothing outside.
 ///
-/// Ticks are a CPU counter's, or the nanoseconds of another clock (virtual
-/// time): 64 bits that don't come round while the line answers. A narrower
-/// counter is to be extended to them before.
+/// Ticks are those of a CPU's counter, or the nanoseconds of another clock (virtual
+/// time): 64 bits that do not wrap while the line is valid. A narrower counter has to
+/// be extended to 64 bits first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// The first tick that the line answers for.
+    /// The first tick at which the line is valid.
     pub start: u64,
-    /// How many ticks it answers for. 0: none.
+    /// The number of ticks for which it is valid; 0 for none.
     pub length: u64,
     /// Nanoseconds a tick.
     pub rate: Rate,
@@ -22,7 +22,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// Answers for nothing.
+    /// The line that is never valid.
     pub const NONE: Self = Self {
         start: 0,
         length: 0,
@@ -30,7 +30,7 @@ impl Line {
         base: Moment::from_seconds(0),
     };
 
-    /// How many words a line takes in the page.
+    /// The number of words of a line in the page.
     pub const WORDS: usize = 7;
     /// The word of the start.
     pub const START: usize = 0;
@@ -47,11 +47,11 @@ impl Line {
     /// The word of the origin's fraction.
     pub const ORIGIN_FRACTION: usize = 6;
 
-    /// The line as the page holds it.
+    /// Encodes the line for the page.
     ///
-    /// Instead of the base's nanoseconds there is the *origin*: what the line
-    /// would have at tick 0, modulo 2⁶⁴ ns. So the reader multiplies the counter
-    /// itself, and whether the line answers is found out beside that, not before.
+    /// In place of the base's nanoseconds the page has the *origin*: the value that the
+    /// line would have at tick 0, modulo 2⁶⁴ ns. So the reader multiplies the counter
+    /// itself, in parallel with the check that the line is valid.
     #[inline]
     pub const fn to_words(self) -> [u64; Self::WORDS] {
         let base = (self.base.nanoseconds as u128) << 64 | self.base.fraction as u128;
@@ -67,8 +67,8 @@ impl Line {
         ]
     }
 
-    /// The line that these words hold. Whatever they are, reading it is safe:
-    /// a wrong page gives a wrong time, never a panic.
+    /// Decodes the words of a line. They may hold anything: a wrong page gives a
+    /// wrong time, never a panic.
     pub const fn from_words(words: &[u64; Self::WORDS]) -> Self {
         let rate = Rate::from_words(words[Self::WHOLE], words[Self::FRACTION]);
         let start = words[Self::START];
@@ -82,7 +82,7 @@ impl Line {
         }
     }
 
-    /// The time at `ticks`, or none where the line doesn't answer.
+    /// The time at `ticks`; `None` where the line is not valid.
     #[inline]
     pub const fn at(&self, ticks: u64) -> Option<Moment> {
         let since = ticks.wrapping_sub(self.start);
@@ -112,21 +112,20 @@ impl Line {
         (word(Self::SECONDS) as i64, nanoseconds)
     }
 
-    /// The time `since` ticks after the start, whether the line answers for it
-    /// or not: what the writer needs to go on where a line ends. Right for 584
-    /// years.
+    /// The time `since` ticks after the start, whether the line is valid there or
+    /// not: the writer needs it to continue where a line ends. Exact for 584 years.
     pub const fn after(&self, since: u64) -> Moment {
         self.base.after(reading(since, self.rate, 0))
     }
 
-    /// The first tick that the line no longer answers for.
+    /// The first tick at which the line is no longer valid.
     #[inline]
     pub const fn end(&self) -> u64 {
         self.start.wrapping_add(self.length)
     }
 
-    /// The same function of ticks with another start: exact, since a whole
-    /// number of ticks times a 64.64 rate is a 64.64 number. The end stays.
+    /// The same function of ticks and the same end, with another start. Exact, since
+    /// a whole number of ticks times a 64.64 rate is a 64.64 number.
     #[must_use]
     pub const fn restarted(&self, start: u64) -> Self {
         let since = start.wrapping_sub(self.start);
@@ -147,7 +146,7 @@ impl Line {
         }
     }
 
-    /// The same line, answering up to `end` (not included).
+    /// The same line, valid up to `end`, exclusive.
     #[must_use]
     pub const fn until(&self, end: u64) -> Self {
         Self {
@@ -160,9 +159,9 @@ impl Line {
 /// The reader's arithmetic: `ticks × rate + origin` in 2⁻⁶⁴ ns, modulo 2¹²⁸.
 ///
 /// Two multiplications and two additions with carry; the first multiplication
-/// is by 0 for a counter faster than 1 GHz and off the critical path. Modulo
-/// 2¹²⁸ it is exact, so what comes to less than 2⁶⁴ ns, 584 years, after a
-/// line's start is right, however far the counter itself has gone.
+/// is by 0 for a counter faster than 1 GHz, and off the critical path. It is exact
+/// modulo 2¹²⁸, so a result less than 2⁶⁴ ns, 584 years, after a line's start is
+/// right whatever the counter's own value is.
 #[inline(always)]
 pub const fn reading(ticks: u64, rate: Rate, origin: u128) -> u128 {
     let whole = (ticks.wrapping_mul(rate.whole()) as u128) << 64;
@@ -172,8 +171,8 @@ pub const fn reading(ticks: u64, rate: Rate, origin: u128) -> u128 {
 
 /// Seconds and nanoseconds of a number of nanoseconds.
 ///
-/// Mostly the base was set less than a second ago: one comparison. After that a
-/// division by a constant, which compilers turn into a multiplication.
+/// The base was mostly set less than a second ago, which takes one comparison. Else it
+/// is a division by a constant, which compilers turn into a multiplication.
 #[inline(always)]
 pub const fn split(nanoseconds: u64) -> (u64, u32) {
     if nanoseconds < NANOSECONDS {

@@ -5,15 +5,15 @@ use crate::rate::NANOSECONDS;
 
 /// Seconds, nanoseconds and 2⁻⁶⁴ nanoseconds since a clock's zero.
 ///
-/// A line's base is one: the fraction is what keeps a chain of updates from
-/// losing part of a nanosecond at each.
+/// The base of a line has this type: without the fraction, each of a chain of updates
+/// would lose part of a nanosecond.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment {
-    /// Whole seconds; before the clock's zero they are negative.
+    /// Whole seconds; negative before the clock's zero.
     pub seconds: i64,
     /// 0 to 999,999,999, counted forwards from `seconds`.
     pub nanoseconds: u32,
-    /// What is over the nanoseconds, in 2⁻⁶⁴ ns.
+    /// The rest, in 2⁻⁶⁴ ns.
     pub fraction: u64,
 }
 
@@ -27,8 +27,7 @@ impl Moment {
         }
     }
 
-    /// What a `timespec` says; none when its nanoseconds are no fraction of a
-    /// second.
+    /// The moment of a `timespec`; `None` if its nanoseconds are not 0 to 999,999,999.
     pub const fn from_timespec(seconds: i64, nanoseconds: i64) -> Option<Self> {
         if nanoseconds < 0 || nanoseconds >= NANOSECONDS as i64 {
             return None;
@@ -71,12 +70,12 @@ impl Moment {
         }
     }
 
-    /// This moment moved by whole nanoseconds, back or forth. Seconds wrap
+    /// This moment moved by whole nanoseconds, in either direction. Seconds wrap
     /// beyond 2⁶³.
     #[inline]
     pub const fn moved(self, nanoseconds: i128) -> Self {
         let (seconds, part) = if nanoseconds as i64 as i128 == nanoseconds {
-            // As in `after`: this is nearly always so, and 292 years.
+            // 64 bits suffice for 292 years, and the division is a multiplication.
             let nanoseconds = nanoseconds as i64;
             (
                 nanoseconds.div_euclid(NANOSECONDS as i64),

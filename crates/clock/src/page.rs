@@ -1,4 +1,4 @@
-//! Where the records lie in the vvar pages, and what they are called there.
+//! The places of the records in the vvar pages, and their names there.
 
 use crate::clocks::Clock;
 use crate::record::Record;
@@ -7,14 +7,14 @@ use vdsokit_vvar::latch;
 use vdsokit_vvar::layout::{Cursor, LATCH_ALIGN, Shape, Type};
 use vdsokit_vvar::scalar::ScalarType;
 
-/// The link of a clock image that is led to a word of the process's own, in which it counts how
-/// often it has read a clock: the ticks of [`crate::Source::Reads`].
+/// The link of a clock image that delivery fills with the address of a word of the process's own,
+/// in which the process counts its reads of clocks: the ticks of [`crate::Source::Reads`].
 pub const READS: &str = "vdsokit_reads";
 
-/// Bytes of a record.
+/// The size of a record in bytes.
 pub const RECORD_SIZE: usize = Record::WORDS * 8;
 
-/// The place of the nth variable, and of the end behind it: all records, then all sources.
+/// The offset of the nth variable: first all records, then all sources.
 const fn place(nth: usize) -> usize {
     let mut cursor = Cursor::PAGES;
     let mut place = 0;
@@ -30,29 +30,28 @@ const fn place(nth: usize) -> usize {
     place
 }
 
-/// Bytes from one clock's record to the next one's.
+/// The distance in bytes between the records of two successive clocks.
 pub const STRIDE: usize = place(1) - place(0);
 
-/// Where the latch of a clock's record begins: the clock's number is its place.
+/// The offset of the latch of a clock's record: the clock's number is its index.
 #[inline(always)]
 pub const fn record_offset(id: u32) -> usize {
     const FIRST: usize = place(0);
     FIRST + id as usize * STRIDE
 }
 
-/// Where a clock's source lies once more, as a scalar behind all records: what a
-/// reader looks at first, so that it knows what to do before the latch has
-/// answered. It may be older or newer than the record; the record's own word
-/// decides.
+/// The offset of a copy of a clock's source, a scalar behind all records. A reader
+/// loads it first, so that it can begin before it has read the latch. It may be older
+/// or newer than the record, whose own word is the valid one.
 ///
-/// Side by side, so that the clock's number is all of the address that has to be computed.
+/// The sources lie side by side, so that an address takes nothing but the clock's number.
 #[inline(always)]
 pub const fn source_offset(id: u32) -> usize {
     const FIRST: usize = place(Clock::RECORDS);
     FIRST + id as usize * 8
 }
 
-/// Bytes in use, the header included. All fits one page of the smallest size.
+/// The number of bytes in use, with the header. It fits into a page of the smallest size.
 pub const SIZE: usize = source_offset(Clock::RECORDS as u32 - 1) + 8;
 
 const _: () = {
@@ -76,9 +75,9 @@ pub const fn source_name(id: u32) -> &'static str {
     NAMES[id as usize].1
 }
 
-/// The variables of a clock image, for its directory: for each number a record,
-/// and then for each its source. A record is so many words, and not so many named fields: the
-/// names would take more room than the code.
+/// The variables of a clock image, for its directory: a record for each number, then a source for
+/// each. A record is an array of words and not a struct: the names of its fields would take more
+/// space than the code.
 pub const VARIABLES: [Variable<'static>; 2 * Clock::RECORDS] = {
     let mut variables = [source_variable("", ""); 2 * Clock::RECORDS];
     let mut id = 0;
@@ -107,7 +106,7 @@ const fn source_variable(name: &'static str, doc: &'static str) -> Variable<'sta
     }
 }
 
-/// Names of a record and of its source, and what they are.
+/// The names of a record and of its source, and the clock.
 const NAMES: [(&str, &str, &str); Clock::RECORDS] = [
     ("realtime", "realtime_source", "CLOCK_REALTIME"),
     ("monotonic", "monotonic_source", "CLOCK_MONOTONIC"),

@@ -1,4 +1,4 @@
-//! How many nanoseconds a tick is.
+//! Rates: nanoseconds per tick.
 
 use crate::Error;
 
@@ -9,17 +9,16 @@ pub const NANOSECONDS: u64 = 1_000_000_000;
 /// `adjtimex(2)` has it in `freq` (man page adjtimex.2).
 pub const NTP_UNIT: i64 = 1_000_000 << 16;
 
-/// The largest correction taken, in [`NTP_UNIT`]ths: one tenth, which is as far
-/// as Linux's `tick` can be turned (kernel/time/ntp.c, 900,000 to 1,100,000 /
-/// USER_HZ).
+/// The largest correction, in [`NTP_UNIT`]ths: one tenth, the range of Linux's `tick`
+/// (kernel/time/ntp.c, 900,000 to 1,100,000 / USER_HZ).
 pub const MAX_NTP: i64 = NTP_UNIT / 10;
 
-/// Nanoseconds a tick, as a 64.64 fixed-point number.
+/// Nanoseconds per tick, as a 64.64 fixed-point number.
 ///
-/// Mult and shift in one: `ticks × rate` has the nanoseconds in its upper word,
-/// which a 64-bit machine gets from one multiplication without a shift, and
-/// which cannot overflow before 2⁶⁴ ns, 584 years. A rate made from a frequency
-/// is off by at most 2⁻⁶⁵ ns a tick: half a nanosecond after 2⁶⁴ ticks.
+/// It is Linux's mult and shift in one: `ticks × rate` has the nanoseconds in its
+/// upper word, which takes a 64-bit machine one multiplication and no shift, and
+/// which does not overflow before 2⁶⁴ ns, 584 years. A rate made from a frequency
+/// is off by at most 2⁻⁶⁵ ns per tick: half a nanosecond after 2⁶⁴ ticks.
 ///
 /// The slowest counter is 1 Hz, so a rate is at most 10⁹ ns a tick before a
 /// correction.
@@ -32,7 +31,7 @@ impl Rate {
     /// A tick is a nanosecond: for lines over another clock.
     pub const NANOSECOND: Self = Self(1 << 64);
 
-    /// The rate of a counter that ticks `hertz` times a second.
+    /// The rate of a counter with a frequency of `hertz`.
     ///
     /// ```
     /// use vdsokit_clock::Rate;
@@ -62,7 +61,7 @@ impl Rate {
             return Err(Error::Frequency);
         }
         let ticks = ticks as u128;
-        // The numerator is rounded only where it has the room: above, half a
+        // The numerator is rounded only where that does not overflow: above, half a
         // unit of a 64-bit fraction is lost.
         let numerator = (nanoseconds as u128) << 64;
         Ok(Self(match numerator.checked_add(ticks / 2) {
@@ -71,7 +70,7 @@ impl Rate {
         }))
     }
 
-    /// The rate as the page holds it.
+    /// Decodes the words of the page.
     #[inline]
     pub const fn from_words(whole: u64, fraction: u64) -> Self {
         Self(((whole as u128) << 64) | fraction as u128)
@@ -83,7 +82,7 @@ impl Rate {
         (self.0 >> 64) as u64
     }
 
-    /// What is over the whole nanoseconds, in 2⁻⁶⁴ ns.
+    /// The fraction of a nanosecond, in 2⁻⁶⁴ ns.
     #[inline]
     pub const fn fraction(self) -> u64 {
         self.0 as u64
@@ -107,7 +106,7 @@ impl Rate {
         Ok(Self((self.0 as i128 + by) as u128))
     }
 
-    /// This rate times `numerator` / `denominator`: what a virtual clock does.
+    /// This rate times `numerator` / `denominator`, for a virtual clock.
     ///
     /// # Errors
     /// [`Error::Frequency`] when `denominator` is 0, or the result is over 2³²
@@ -126,7 +125,7 @@ impl Rate {
         Ok(Self(scaled))
     }
 
-    /// How far time comes in `ticks`, in 2⁻⁶⁴ ns, exactly; none from 2⁶⁴ ns on.
+    /// The time that passes in `ticks`, in 2⁻⁶⁴ ns, exactly; `None` from 2⁶⁴ ns on.
     #[inline]
     pub const fn span(self, ticks: u64) -> Option<u128> {
         let fraction = self.fraction() as u128 * ticks as u128;
@@ -136,34 +135,34 @@ impl Rate {
         }
     }
 
-    /// How many ticks pass before `nanoseconds` have: the least number whose
-    /// [`span`](Self::span) reaches them. None when frozen, or beyond 2⁶⁴.
+    /// The least number of ticks whose [`span`](Self::span) is `nanoseconds` or more;
+    /// `None` for a rate of 0, or beyond 2⁶⁴.
     pub const fn ticks(self, nanoseconds: u64) -> Option<u64> {
         self.ticks_from(0, nanoseconds)
     }
 
-    /// The same for a start that is already `fraction` × 2⁻⁶⁴ ns on the way.
+    /// The same, less `fraction` × 2⁻⁶⁴ ns.
     pub(crate) const fn ticks_from(self, fraction: u64, nanoseconds: u64) -> Option<u64> {
-        let way = ((nanoseconds as u128) << 64).saturating_sub(fraction as u128);
+        let span = ((nanoseconds as u128) << 64).saturating_sub(fraction as u128);
         if self.0 == 0 {
             return None;
         }
-        let ticks = way.div_ceil(self.0);
+        let ticks = span.div_ceil(self.0);
         if ticks >> 64 != 0 {
             return None;
         }
         Some(ticks as u64)
     }
 
-    /// This rate and `each` × 2⁻⁶⁴ ns a tick more; not below 0.
+    /// This rate plus `each` × 2⁻⁶⁴ ns per tick; not below 0.
     pub(crate) const fn plus(self, each: i128) -> Self {
         Self(self.0.saturating_add_signed(each))
     }
 
-    /// How far this rate is from another, in parts in 10⁹ of it, rounded up.
+    /// The difference from another rate, in parts in 10⁹ of that, rounded up.
     pub(crate) const fn parts_from(self, other: Self) -> u64 {
         let apart = self.0.abs_diff(other.0);
-        // Below one part in 2⁶⁴ of a nanosecond nothing is left to divide by.
+        // Plus 1, so that it is never 0.
         let unit = other.0 / NANOSECONDS as u128 + 1;
         let parts = apart.div_ceil(unit);
         if parts > u32::MAX as u128 {

@@ -1,4 +1,4 @@
-//! The writer's half for a kernel: what its timekeeper knows, made into records.
+//! The writer's side for a kernel: records from the state of its timekeeper.
 
 mod publish;
 
@@ -14,7 +14,7 @@ use crate::record::{ErrorBound, Record, Source};
 /// `adjtime` has it (kernel/time/ntp.c, `MAX_TICKADJ`).
 pub const MAX_SLEW: i64 = 500 << 16;
 
-/// What a kernel knows when it starts keeping time.
+/// The state with which a kernel starts keeping time.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
     /// The counter's frequency in Hz.
@@ -25,46 +25,46 @@ pub struct Start {
     pub monotonic: Moment,
     /// Wall time now: the real-time clock's, or 1970.
     pub wall: Moment,
-    /// For how many nanoseconds a record answers. Updates must come more often
-    /// than that: twice as often leaves a whole period for a late one. A change
-    /// of rate waits for the end of what was promised before.
+    /// The promise: for how many nanoseconds a record is valid. Updates must come
+    /// more often than that; twice as often leaves a whole period for a late one. A
+    /// change of rate waits for the end of the promise before it.
     pub promise: u64,
     /// International atomic time minus wall time, in seconds: 37 since 2017,
-    /// 0 when it isn't known.
+    /// 0 when it is not known.
     pub tai: i32,
 }
 
-/// Keeps the time of a machine with one counter, and makes the records from
-/// which readers in user space take it.
+/// Keeps the time of a machine with one counter, and makes the records for
+/// readers in user space.
 ///
 /// # Why time never runs backwards
 /// Monotonic time is one function *F* of the counter, made of lines that meet.
-/// A record promises *F* up to a tick, its end, and no further: a reader that
-/// finds the counter past the end gets no answer from it.
+/// A record promises *F* up to a tick, its end, and no further: for a counter past
+/// that end it is not valid.
 ///
 /// 1. An update never changes *F* before the end of any record published
 ///    earlier: a new rate begins there, at the value that the old line has
 ///    there. Until then the record carries both lines.
-/// 2. So a reader's answer is *F*(ticks) **whichever record it read**, however
-///    long ago, and wherever between two instructions it was held up: there is
-///    nothing to be ordered between reading the record and reading the counter.
-/// 3. *F* doesn't fall: rates are not negative, and each line starts where the
+/// 2. So a reader's result is *F*(ticks) **whichever record it read**, however
+///    long ago, and wherever it was interrupted: no order is needed between
+///    reading the record and reading the counter.
+/// 3. *F* does not fall: rates are not negative, and each line starts where the
 ///    one before it ends.
 /// 4. So if one read happens before another, the second is not less, provided
 ///    that the counter of the second is not less: that the counters of all CPUs
 ///    agree, and that reading the counter isn't moved before the call (x86:
 ///    `rdtscp` or `lfence; rdtsc`; AArch64: `isb; mrs`).
 ///
-/// It does not matter how fast a publisher writes, whether it is held up while
-/// it writes, or in which order CPUs see it. Linux's readers instead wait for
-/// the writer, and where they must not, in `ktime_get_mono_fast_ns()`, time may
-/// step back when the rate falls (kernel/time/timekeeping.c says how).
+/// It does not matter how fast a publisher writes, whether it is interrupted while
+/// it writes, or in which order CPUs see its stores. Linux's readers wait for the
+/// writer instead, and where they can't, in `ktime_get_mono_fast_ns()`, time may
+/// step back when the rate falls (kernel/time/timekeeping.c).
 ///
-/// Where a record gives no answer, the kernel's own system call is asked, which
-/// is [`at`](Self::at), the same *F* going on at its last rate.
+/// Where no line is valid, the reader makes the kernel's system call, whose result
+/// is [`at`](Self::at): the same *F*, continued at its last rate.
 ///
-/// The price: a change of rate waits for at most one promise. Wall time is
-/// monotonic time plus an offset, and may be stepped at once, as ever.
+/// The cost is that a change of rate waits for at most one promise. Wall time is
+/// monotonic time plus an offset, and can be stepped at once.
 #[derive(Clone, Debug)]
 pub struct Timekeeper {
     nominal: Rate,
@@ -75,11 +75,11 @@ pub struct Timekeeper {
     current: Line,
     /// The current line's rate without its slew.
     unslewed: Rate,
-    /// Where the current line's slew has done its work.
+    /// The tick at which the current line's slew is complete.
     slew_end: Option<u64>,
-    /// A slew was asked for that no line does yet.
+    /// A slew was requested and has no line yet.
     slew_asked: bool,
-    /// What is left to slew, in 2⁻⁶⁴ ns, the current line's part included.
+    /// The remaining slew, in 2⁻⁶⁴ ns, with the current line's part.
     slew: i128,
     raw_former: Line,
     raw: Line,
@@ -133,7 +133,7 @@ impl Timekeeper {
         })
     }
 
-    /// Corrects the frequency, from what was promised on: `adjtimex`'s `freq`.
+    /// Corrects the frequency, `adjtimex`'s `freq`, from the end of the promise on.
     /// It replaces an earlier correction.
     ///
     /// # Errors
@@ -143,38 +143,37 @@ impl Timekeeper {
         Ok(())
     }
 
-    /// Asks for a rate, from what was promised on.
+    /// Sets the rate from the end of the promise on.
     pub(crate) fn want(&mut self, rate: Rate) {
         self.wanted = rate;
     }
 
-    /// Moves time by `nanoseconds`, little by little: `adjtime`. It replaces
-    /// what was left of an earlier slew.
+    /// Slews time by `nanoseconds`, as `adjtime` does. It replaces what remains of an
+    /// earlier slew.
     pub fn slew(&mut self, nanoseconds: i64) {
-        // What the current line has promised, it will still do.
+        // The current line's part is promised, and stays.
         self.slew = ((nanoseconds as i128) << 64) + self.slewed(&self.current);
         self.slew_end = None;
         self.slew_asked = true;
     }
 
-    /// Sets wall time, at once: `settimeofday`. A leap second that was to come
-    /// is forgotten.
+    /// Sets wall time, at once, as `settimeofday` does. It cancels a leap second.
     pub fn set_wall(&mut self, ticks: u64, wall: Moment) {
         self.wall = wall.as_nanoseconds() - self.at(ticks).as_nanoseconds();
         self.leap = None;
     }
 
-    /// Sets by how many nanoseconds wall time is ahead of monotonic time.
+    /// Sets the offset of wall time from monotonic time, in nanoseconds.
     pub(crate) fn set_wall_offset(&mut self, nanoseconds: i128) {
         self.wall = nanoseconds;
     }
 
-    /// Sets by how many nanoseconds boot time is ahead of monotonic time.
+    /// Sets the offset of boot time from monotonic time, in nanoseconds.
     pub(crate) fn set_boot_offset(&mut self, nanoseconds: i128) {
         self.boot = nanoseconds;
     }
 
-    /// Whether the promise has been kept up to `ticks`.
+    /// Whether one of the two lines is valid at `ticks`.
     pub(crate) fn answers(&self, ticks: u64) -> bool {
         self.current.at(ticks).is_some() || self.former.at(ticks).is_some()
     }
@@ -184,13 +183,13 @@ impl Timekeeper {
         (self.current.start, self.current.rate)
     }
 
-    /// The highest time that was promised.
+    /// The latest time that was promised.
     pub(crate) fn ceiling(&self) -> Moment {
         self.current.after(self.current.length)
     }
 
-    /// Begins anew at `ticks`, where nothing is promised any more, with a rate and
-    /// a time not below the [`ceiling`](Self::ceiling).
+    /// Starts again at `ticks`, after the end of every promise, with a rate and a
+    /// time not below the [`ceiling`](Self::ceiling).
     pub(crate) fn restart(&mut self, ticks: u64, base: Moment, rate: Rate) {
         self.nominal = rate;
         self.wanted = rate;
@@ -208,17 +207,17 @@ impl Timekeeper {
         self.updated = ticks;
     }
 
-    /// Sets by how many seconds atomic time is ahead of wall time.
+    /// Sets the offset of atomic time from wall time, in seconds.
     pub fn set_tai(&mut self, seconds: i32) {
         self.tai = seconds;
     }
 
-    /// Says which leap second comes next, if any.
+    /// Sets the next leap second, if there is one.
     pub fn set_leap(&mut self, leap: Option<Leap>) {
         self.leap = leap;
     }
 
-    /// Says how far off time may be.
+    /// Sets how far off the time may be.
     pub fn set_error(&mut self, error: ErrorBound) {
         self.error = error;
     }
@@ -227,11 +226,11 @@ impl Timekeeper {
         self.error
     }
 
-    /// The machine slept for `nanoseconds`, from the counter at `suspended` on,
-    /// and the counter is at `ticks` now, wherever that is.
+    /// The machine was suspended for `nanoseconds`, from the counter at `suspended`
+    /// on, and the counter is at `ticks` now, whatever it did meanwhile.
     ///
-    /// Monotonic time goes on from the highest that was promised, at most one
-    /// promise after the sleep began.
+    /// Monotonic time continues from the latest time that was promised, at most one
+    /// promise after the suspend.
     pub fn resumed(&mut self, suspended: u64, ticks: u64, nanoseconds: u64) {
         let before = self.at(suspended);
         let base = before.max(self.current.after(self.current.length));
@@ -253,8 +252,8 @@ impl Timekeeper {
         self.updated = ticks;
     }
 
-    /// Promises time anew, from `ticks`, the counter now. To be called at each
-    /// timer interrupt, and then all records are to be published.
+    /// Makes a new promise from `ticks`, the counter now. To be called at each timer
+    /// interrupt; after it, all records have to be published.
     pub fn update(&mut self, ticks: u64) {
         self.updated = ticks;
         let end = ticks.wrapping_add(self.promise);
@@ -262,11 +261,11 @@ impl Timekeeper {
         self.raw = self.raw.restarted(ticks).until(end);
         self.pass_leap(ticks);
         if before(ticks, self.current.start) {
-            // A change of rate is announced and hasn't come: no third line.
+            // A change of rate is announced and has not happened: there is no third line.
             self.current = self.current.until(self.bounded(end));
             return;
         }
-        // Too late: system calls were answered beyond the promise.
+        // After a late update: system calls had results beyond the promise.
         let promised = later(self.current.end(), ticks);
         let change = if self.leap_is_near(ticks) {
             None
@@ -301,8 +300,8 @@ impl Timekeeper {
         self.current = self.current.until(self.bounded(end));
     }
 
-    /// The rate that works off what is to slew, and for how many ticks; not
-    /// faster than [`MAX_SLEW`], nor over in less than two promises.
+    /// The rate that does the slew, and for how many ticks: at most [`MAX_SLEW`], for
+    /// at least two promises.
     fn slewed_rate(&mut self) -> (Rate, Option<u64>) {
         let nanoseconds = self.slew / (1 << 64);
         if nanoseconds == 0 {
@@ -316,13 +315,13 @@ impl Timekeeper {
             .ticks((over / MAX_SLEW as i128).unsigned_abs().min(1 << 62) as u64)
             .map_or(least, i128::from);
         let length = fastest.clamp(least, 1 << 62) as u64;
-        // The slew a tick, in 2⁻⁶⁴ ns, towards 0: never faster than asked.
+        // The slew per tick, in 2⁻⁶⁴ ns, rounded towards 0: never more than requested.
         let each = self.slew / length as i128;
         let rate = self.wanted.plus(each);
         (rate, Some(length))
     }
 
-    /// How much of the slew a part of the current line does.
+    /// The part of the slew that a part of the current line does.
     fn slewed(&self, line: &Line) -> i128 {
         let span = |rate: Rate| {
             rate.span(line.length)
@@ -331,7 +330,7 @@ impl Timekeeper {
         span(line.rate).saturating_sub(span(self.unslewed))
     }
 
-    /// `end`, or where the slew ends if that is earlier.
+    /// `end`, or the end of the slew if that is earlier.
     fn bounded(&self, end: u64) -> u64 {
         match self.slew_end {
             Some(slewed) if before(slewed, end) => slewed,
@@ -339,14 +338,14 @@ impl Timekeeper {
         }
     }
 
-    /// Monotonic time at a tick: what the kernel's own system calls answer.
-    /// Beyond what was promised it goes on at the last rate.
+    /// Monotonic time at a tick, for the kernel's own system calls. After the end of
+    /// the promise it continues at the last rate.
     pub fn at(&self, ticks: u64) -> Moment {
         if !before(ticks, self.current.start) {
             return self.current.after(ticks.wrapping_sub(self.current.start));
         }
         if self.former.length == 0 || before(ticks, self.former.start) {
-            // A CPU whose counter is behind that of the CPU that updated.
+            // The counter of this CPU is behind that of the CPU that updated.
             return if self.former.length == 0 {
                 self.current.base
             } else {
@@ -373,7 +372,7 @@ impl Timekeeper {
         }
     }
 
-    /// The record of a clock that shows this until the next update.
+    /// The record of a clock that has this time until the next update.
     fn coarse(&self, time: Moment) -> Record {
         Record {
             error: self.error,
@@ -390,7 +389,7 @@ impl Timekeeper {
         }
     }
 
-    /// What a clock is ahead of monotonic time, in nanoseconds.
+    /// The offset of a clock from monotonic time, in nanoseconds.
     fn offset(&self, clock: Clock) -> i128 {
         match clock {
             Clock::Monotonic | Clock::MonotonicRaw | Clock::MonotonicCoarse => 0,
@@ -400,7 +399,8 @@ impl Timekeeper {
         }
     }
 
-    /// Wall time's record: with a leap second to come, its lines part there.
+    /// Wall time's record: where a leap second is near, one line ends at it and the other
+    /// begins.
     fn wall_lines(&self) -> Record {
         let former = self.former.moved(self.wall);
         let current = self.current.moved(self.wall);
@@ -411,7 +411,7 @@ impl Timekeeper {
             return self.lines(former, current, false);
         }
         if before(self.updated, self.current.start) {
-            // Both lines are needed before the leap second: no word on after.
+            // Both lines are needed before the leap second: none is left for after it.
             return self.lines(former, current.until(at), false);
         }
         self.lines(
@@ -421,14 +421,14 @@ impl Timekeeper {
         )
     }
 
-    /// The leap second to come and the tick at which it happens, when it
-    /// happens on the current line.
+    /// The next leap second and the tick at which it happens, if it happens on the
+    /// current line.
     fn leap_tick(&self) -> Option<(Leap, u64)> {
         let leap = self.leap?;
         let base = self.current.moved(self.wall).base;
         let until = Moment::from_seconds(leap.at()).as_nanoseconds() - base.as_nanoseconds();
-        // The base's fraction brings it nearer, by less than a nanosecond: the
-        // first tick at which wall time reads the second or more.
+        // The first tick at which wall time is the second or more: the base's fraction is
+        // part of it.
         let ticks = match u64::try_from(until) {
             Ok(0) | Err(_) if until <= 0 => 0,
             Ok(nanoseconds) => self.current.rate.ticks_from(base.fraction, nanoseconds)?,

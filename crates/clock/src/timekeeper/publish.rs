@@ -1,4 +1,4 @@
-//! All clocks' words at once: what a kernel does at each timer interrupt.
+//! The words of all clocks at once, for a kernel's timer interrupt.
 
 use super::Timekeeper;
 use crate::clocks::Clock;
@@ -9,9 +9,9 @@ use crate::record::{Record, Source};
 type Words = [u64; Record::WORDS];
 
 impl Timekeeper {
-    /// Hands every clock's words to `set`: those of [`record`](Self::record), in a third of the
-    /// time that it takes to ask for one after the other, since most clocks are monotonic time
-    /// and so many seconds.
+    /// Passes every clock's words to `set`: those of [`record`](Self::record), in a third of the
+    /// time that a call for each clock takes, since most clocks are monotonic time plus an
+    /// offset.
     #[inline]
     pub fn publish(&self, mut set: impl FnMut(Clock, &Words)) {
         let monotonic = self.record(Clock::Monotonic).to_words();
@@ -35,7 +35,7 @@ impl Timekeeper {
         set(Clock::RealtimeCoarse, &wall.to_words());
     }
 
-    /// The words of a clock that is ahead of monotonic time, whose words these are.
+    /// The words of a clock that is `nanoseconds` ahead of monotonic time, from the words of that.
     #[inline(always)]
     fn moved(&self, monotonic: &Words, nanoseconds: i128, is_monotonic: bool) -> Words {
         let mut words = *monotonic;
