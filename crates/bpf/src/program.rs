@@ -238,7 +238,7 @@ pub(crate) fn assemble(
 pub(crate) fn retire(pages: i32) -> Result<Vec<[u8; 8]>, Error> {
     let mut asm = Assembler::default();
     asm.map_value(R1, pages, header::STATE_OFFSET as u32);
-    asm.immediate(Operation::Move, R2, State::Retired as i32);
+    asm.immediate(Operation::Move, R2, State::Stopped as i32);
     asm.store(Width::W4, R1, 0, R2);
     asm.exit();
     asm.finish()
@@ -256,7 +256,7 @@ impl Writer {
         self.pages(R1, header::STATE_OFFSET);
         self.asm.load(Width::W4, R2, R1, 0);
         self.asm
-            .jump_if(R2, When::Equal, State::Retired as i32, end);
+            .jump_if(R2, When::Equal, State::Stopped as i32, end);
         if duty == Duty::Tick || variables.iter().any(|(_, variable)| variable.is_clock()) {
             self.now(duty);
         }

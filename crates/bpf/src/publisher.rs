@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use vdsokit_vvar::PAGE_SIZE;
-use vdsokit_vvar::header::{self, Header, State};
+use vdsokit_vvar::header::{self, Header, Publication, State};
 
 /// The kernel publishing variables into a map that is vvar pages.
 ///
@@ -344,7 +344,13 @@ fn say_retired(pages: BorrowedFd<'_>) -> Result<(), Error> {
 #[must_use]
 pub fn pages_of(header: &Header, stale_after: u64, values: &[u8]) -> Vec<u8> {
     let header = Header::new(header.layout(), header.count(), header.size());
-    header.publish(0, 0, stale_after);
+    // The boot stays unknown: a map does not outlive its boot.
+    header.publish(Publication {
+        publisher: 0,
+        boot: 0,
+        now: 0,
+        stale_after,
+    });
     let mut bytes = header.to_bytes().to_vec();
     bytes.extend_from_slice(values);
     bytes

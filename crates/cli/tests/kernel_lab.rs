@@ -187,7 +187,7 @@ fn served_by_file_and_at_exec() {
     assert_eq!(server.stop(Signal::TERM), Some(0));
     assert_eq!(server.event()["why"], "stopped");
     for vdso in [&pages, &file(&path)] {
-        assert_eq!(vdso.status().condition, Condition::Retired);
+        assert_eq!(vdso.status().condition, Condition::Stopped);
     }
     assert!(open_vdso(&path).unwrap().is_none());
     // Who reads keeps the last values.
@@ -293,7 +293,7 @@ fn detached_the_kernel_goes_on() {
     good(vdso().arg("retire").arg(&path));
     assert_eq!(relay.event()["event"], "retired");
     assert_eq!(relay.child.wait().unwrap().code(), Some(0));
-    assert_eq!(file(&path).status().condition, Condition::Retired);
+    assert_eq!(file(&path).status().condition, Condition::Stopped);
     let left: Vec<_> = fs::read_dir("/sys/fs/bpf").unwrap().collect();
     assert!(
         left.iter().all(|entry| {
@@ -317,7 +317,7 @@ fn killed_the_publisher_leaves_the_kernel_publishing() {
     until(|| map.header().updated() > first);
     // A new publisher takes over: who has the old pages is told.
     let mut server = Server::start(&["--kernel", "forks"], &path);
-    assert_eq!(map.status().condition, Condition::Retired);
+    assert_eq!(map.status().condition, Condition::Stopped);
     let mut reader = Reader::at_exec(&path);
     reader.agrees();
     // While it serves, another is refused.
@@ -571,7 +571,7 @@ fn the_clock_is_the_kernels_to_the_nanosecond() {
 
     assert_eq!(server.stop(Signal::TERM), Some(0));
     assert_eq!(server.event()["why"], "stopped");
-    assert_eq!(map.status().condition, Condition::Retired);
+    assert_eq!(map.status().condition, Condition::Stopped);
     // And left to the kernel.
     let detached = json(&mut clock(&["--detach"]));
     assert_eq!(detached["event"], "detached");

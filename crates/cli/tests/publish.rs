@@ -166,9 +166,9 @@ fn lines_become_values() {
     assert_eq!(server.event()["why"], "end of input");
     assert!(server.child.wait().unwrap().success());
     let status = Vdso::open(&path).unwrap().status();
-    assert_eq!(status.condition, Condition::Retired);
+    assert_eq!(status.condition, Condition::Stopped);
     let stderr = text(&run(&["get"], &path).stderr);
-    assert!(stderr.contains("retired"), "{stderr}");
+    assert!(stderr.contains("stopped"), "{stderr}");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn signals_end_it_in_order() {
         kill_process(Pid::from_child(&server.child), signal).unwrap();
         assert_eq!(server.event()["why"], "stopped");
         assert_eq!(server.child.wait().unwrap().code(), Some(0));
-        assert_eq!(vdso.status().condition, Condition::Retired);
+        assert_eq!(vdso.status().condition, Condition::Stopped);
         let left = fs::read_dir(directory.path()).unwrap().count();
         assert_eq!(left, 2, "declaration and image, and no lock");
     }
@@ -207,7 +207,7 @@ fn a_killed_publisher_leaves_its_values_to_readers_and_to_the_next() {
     server.say("temperature=30");
     until(&server.path, "temperature", "30");
     let path = server.killed();
-    assert_ne!(vdso.status().condition, Condition::Retired);
+    assert_ne!(vdso.status().condition, Condition::Stopped);
     assert_eq!(vdso.var::<f64>("temperature").unwrap().get(), 30.0);
 
     good(&["set", "wind.speed=5"], &path);
@@ -215,12 +215,12 @@ fn a_killed_publisher_leaves_its_values_to_readers_and_to_the_next() {
         good(&["get", "temperature", "wind"], &path),
         "temperature=30\nwind.speed=5 wind.from=0\n"
     );
-    assert_eq!(vdso.status().condition, Condition::Retired);
+    assert_eq!(vdso.status().condition, Condition::Stopped);
 
     let path = Server::start(&path).killed();
-    assert_ne!(vdso.status().condition, Condition::Retired);
+    assert_ne!(vdso.status().condition, Condition::Stopped);
     good(&["retire"], &path);
-    assert_eq!(vdso.status().condition, Condition::Retired);
+    assert_eq!(vdso.status().condition, Condition::Stopped);
 }
 
 /// Publishers are killed in the midst of writing, again and again, and resumed.

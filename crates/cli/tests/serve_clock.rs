@@ -145,7 +145,7 @@ fn an_orderly_end_leaves_readers_the_kernels_clock() {
     assert_eq!(publisher.event()["event"], "retired");
     assert!(publisher.child.wait().unwrap().success());
     let status = Vdso::open(&file).unwrap().status();
-    assert_eq!(status.condition, Condition::Retired);
+    assert_eq!(status.condition, Condition::Stopped);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_program_without_a_publisher_is_told_and_runs() {
     let ran = output(&["run", &clock, "--", "true"]);
     assert!(ran.status.success(), "{ran:?}");
     let said = String::from_utf8_lossy(&ran.stderr);
-    assert!(said.contains("retired"), "{said}");
+    assert!(said.contains("stopped"), "{said}");
 }
 
 #[test]

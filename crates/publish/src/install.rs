@@ -39,7 +39,7 @@ fn replace(path: &Path, image: &[u8]) -> Result<(), Error> {
     };
     replace::New::write(path, image)?.rename(path)?;
     if let Some(old) = old {
-        old.writer().header().retire();
+        old.writer().header().replace();
     }
     Ok(())
 }

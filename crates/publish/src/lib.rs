@@ -54,4 +54,5 @@ pub use error::Error;
 pub use file::image_parts;
 pub use install::install;
 pub use publisher::{LatchedWriter, Publisher, VarWriter};
-pub use reader::{Condition, Latched, Status, Var, Vdso};
+pub use reader::{Latched, Status, Var, Vdso};
+pub use vdsokit_vvar::header::Condition;

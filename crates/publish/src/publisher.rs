@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use vdsokit_vvar::directory::{Directory, Entry};
-use vdsokit_vvar::header::{Header, State};
+use vdsokit_vvar::header::{Header, Publication, State};
 use vdsokit_vvar::pages::Pages;
 use vdsokit_vvar::scalar::Scalar;
 use vdsokit_vvar::value::Value;
@@ -96,7 +96,7 @@ impl Publisher {
             }
             let old = Mapping::new(&old, &path, &found, Access::Write)?;
             let new = Self::fresh(path, image, &contents, lock, Some(&old))?;
-            old.writer().header().retire();
+            old.writer().header().replace();
             return Ok(new);
         }
         Self::fresh(path, image, &contents, lock, None)
@@ -144,7 +144,7 @@ impl Publisher {
             .map(|_| AtomicBool::new(false))
             .collect();
         let process = std::process::id();
-        mapping.header().publish(process.into(), time::now(), 0);
+        mapping.header().publish(publication(process, 0));
         Ok(Self {
             inner: Arc::new(Inner {
                 mapping,
@@ -179,8 +179,8 @@ impl Publisher {
     /// at first, promises nothing, and the values are never stale.
     pub fn stale_after(&self, limit: Duration) {
         let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        let process = self.inner.process.into();
-        self.header().publish(process, time::now(), limit);
+        self.header()
+            .publish(publication(self.inner.process, limit));
     }
 
     /// A sign of life: all values are up to date now.
@@ -272,7 +272,16 @@ impl Publisher {
     /// Tells readers that no value will change again, at once: also when there are
     /// handles left, with which nothing should be written any more.
     pub fn retire(self) {
-        self.header().retire();
+        self.header().stop();
+    }
+}
+
+fn publication(process: u32, stale_after: u64) -> Publication {
+    Publication {
+        publisher: process.into(),
+        boot: time::boot(),
+        now: time::now(),
+        stale_after,
     }
 }
 
@@ -313,7 +322,7 @@ impl Drop for Inner {
         if std::process::id() != self.process || std::thread::panicking() {
             return;
         }
-        self.mapping.header().retire();
+        self.mapping.header().stop();
         self.lock.release();
     }
 }

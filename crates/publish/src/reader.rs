@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use vdsokit_vvar::directory::{Directory, Variable};
-use vdsokit_vvar::header::{Header, State};
+use vdsokit_vvar::header::{Condition, Header};
 use vdsokit_vvar::latch;
 use vdsokit_vvar::scalar::Scalar;
 use vdsokit_vvar::value::Value;
@@ -24,7 +24,7 @@ use vdsokit_vvar::value::Value;
 /// Needs read permission and nothing else; costs the publisher and other readers
 /// nothing. It shows the file that its path named when it was opened: when a publisher
 /// with another layout has put a new file in its place, [`Vdso::status`] says
-/// [`Condition::Retired`], and opening the path again gives the new one.
+/// [`Condition::Replaced`], and opening the path again gives the new one.
 #[derive(Clone, Debug)]
 pub struct Vdso {
     mapping: Arc<Mapping>,
@@ -208,31 +208,6 @@ impl<T: Value + fmt::Debug> fmt::Debug for Latched<T> {
     }
 }
 
-/// What readers may expect of the values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// Nobody has published yet: the values are the declaration's initial ones.
-    NeverPublished,
-    /// A publisher keeps them up to date.
-    Live,
-    /// Their publisher has not been heard of for longer than it said it would be: it may
-    /// have crashed. The values are its last ones.
-    Stale,
-    /// Their publisher ended in order, or another file has taken this one's place.
-    Retired,
-}
-
-impl fmt::Display for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NeverPublished => State::NeverPublished.fmt(f),
-            Self::Live => State::Live.fmt(f),
-            Self::Stale => f.pad("stale"),
-            Self::Retired => State::Retired.fmt(f),
-        }
-    }
-}
-
 /// Who publishes, and since when not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -249,15 +224,8 @@ pub struct Status {
 
 impl Status {
     fn of(header: &Header) -> Self {
-        let state = header.state();
-        let updated = header.updated();
-        let now = time::now();
-        let condition = match state {
-            State::NeverPublished => Condition::NeverPublished,
-            State::Retired => Condition::Retired,
-            State::Live if header.is_fresh(now) => Condition::Live,
-            State::Live => Condition::Stale,
-        };
+        let condition = header.condition(time::boot(), time::now);
+        let (updated, now) = (header.updated(), time::now());
         let some = |number: u64| (number != 0).then_some(number);
         Self {
             condition,

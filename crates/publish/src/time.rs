@@ -1,11 +1,85 @@
-//! The clock of the header's signs of life.
+//! The clock and the boot of the header's heartbeat.
+#![allow(
+    unsafe_code,
+    reason = "libc has no function for clock_gettime(2) that bypasses the vDSO"
+)]
 
-use rustix::time::{ClockId, clock_gettime};
+use std::fs;
+use std::sync::OnceLock;
+use vdsokit_vvar::header::boot_hash;
 
-/// `CLOCK_BOOTTIME` in nanoseconds: goes on through a suspend, as staleness must, and is
-/// never set.
+/// `CLOCK_BOOTTIME` in nanoseconds, in the initial time namespace. It counts through a
+/// suspend, as staleness must, and is never set.
+///
+/// By system call: the process's own vDSO may report virtual time.
 pub(crate) fn now() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
+    boot_time().saturating_sub_signed(namespace_offset())
+}
+
+fn boot_time() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel writes one `timespec` to a local variable. The call does not fail:
+    // every kernel since 2.6.39 has this clock.
+    unsafe { libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_BOOTTIME, &raw mut time) };
     // Neither is negative, and 2⁶⁴ ns are 584 years.
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// How far this process's boot time is ahead of the initial time namespace's, in nanoseconds
+/// (time_namespaces(7)); 0 where /proc does not tell.
+///
+/// Not kept: a child of fork(2) may be in another namespace.
+fn namespace_offset() -> i64 {
+    // The file has the offsets of the namespace for children. After unshare(2) without
+    // fork(2) that is another one, and the process is still in the namespace of its parent.
+    let namespace = |name| fs::read_link(format!("/proc/self/ns/{name}")).ok();
+    if namespace("time") != namespace("time_for_children") {
+        return 0;
+    }
+    fs::read_to_string("/proc/self/timens_offsets")
+        .ok()
+        .and_then(|text| parse_offset(&text))
+        .unwrap_or(0)
+}
+
+/// The offset of boot time in the text of `timens_offsets`: a line `boottime SECONDS
+/// NANOSECONDS`.
+fn parse_offset(text: &str) -> Option<i64> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("boottime"))?;
+    let mut numbers = line.split_whitespace().map(str::parse::<i64>);
+    let (seconds, nanoseconds) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
+}
+
+/// The hash of this boot; 0 where /proc does not tell.
+pub(crate) fn boot() -> u64 {
+    static BOOT: OnceLock<u64> = OnceLock::new();
+    *BOOT.get_or_init(|| {
+        fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .map_or(0, |id| boot_hash(id.trim_end()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_are_read_as_the_kernel_prints_them() {
+        let text = "monotonic           0         0\nboottime       -1000         5\n";
+        assert_eq!(parse_offset(text), Some(-999_999_999_995));
+        assert_eq!(parse_offset("monotonic 0 0\n"), None);
+        assert_eq!(parse_offset(""), None);
+    }
+
+    #[test]
+    fn this_boot_has_a_hash() {
+        assert_ne!(boot(), 0);
+        assert_eq!(boot(), boot());
+    }
 }

@@ -84,7 +84,7 @@ fn a_life() {
     drop(publisher);
     assert_eq!(vdso.status().condition, Condition::Live, "a handle is left");
     drop(writer);
-    assert_eq!(vdso.status().condition, Condition::Retired);
+    assert_eq!(vdso.status().condition, Condition::Stopped);
     assert_eq!(temperature.get(), 21.5);
     let left: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
@@ -123,7 +123,7 @@ fn another_layout_takes_the_place_of_the_old_one_and_keeps_shared_values() {
 
     let publisher = Publisher::create(&path, &new).unwrap();
     assert!(before.is_replaced());
-    assert_eq!(before.status().condition, Condition::Retired);
+    assert_eq!(before.status().condition, Condition::Replaced);
     assert_eq!(get(&before, "temperature"), "-3");
     let after = Vdso::open(&path).unwrap();
     assert!(!after.is_replaced());
@@ -145,7 +145,7 @@ fn another_layout_takes_the_place_of_the_old_one_and_keeps_shared_values() {
         Err(Error::Unknown { .. })
     ));
     drop(publisher);
-    assert_eq!(after.status().condition, Condition::Retired);
+    assert_eq!(after.status().condition, Condition::Replaced);
 }
 
 #[test]
@@ -330,5 +330,5 @@ fn silence_is_staleness() {
     assert_eq!(vdso.status().condition, Condition::Live);
     publisher.beat();
     publisher.retire();
-    assert_eq!(vdso.status().condition, Condition::Retired);
+    assert_eq!(vdso.status().condition, Condition::Stopped);
 }

@@ -80,7 +80,7 @@ fn what_is_set_is_got() {
     assert_eq!(reader.vdso.get("type").unwrap().to_string(), "7");
 
     publisher.publisher.retire();
-    assert_eq!(reader.vdso.status().condition, Condition::Retired);
+    assert_eq!(reader.vdso.status().condition, Condition::Stopped);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use vdsokit_clock::page::{RECORD_SIZE, record_offset, source_offset};
 use vdsokit_clock::{Clock, Moment, Record, Source, VirtualTime};
 use vdsokit_elf::Image;
 use vdsokit_vvar::PAGE_SIZE;
-use vdsokit_vvar::header::State as Condition;
+use vdsokit_vvar::header::{Publication, State as Condition};
 use vdsokit_vvar::pages::PagesMut;
 use vdsokit_vvar::scalar::Scalar;
 
@@ -195,10 +195,14 @@ impl Locked<'_> {
             u64::store(source.ok_or_else(missing)?, record.source.to_word());
         }
         // No limit: time goes on by itself, and no publisher has to live for that.
-        let publisher = std::process::id().into();
-        self.pages
-            .header()
-            .publish(publisher, kernel::boottime()?, 0);
+        let publication = Publication {
+            publisher: std::process::id().into(),
+            // Unknown: the pages are memory of this boot, and no file.
+            boot: 0,
+            now: kernel::boottime()?,
+            stale_after: 0,
+        };
+        self.pages.header().publish(publication);
         Ok(())
     }
 }

@@ -5,26 +5,26 @@
 //! *timehands* (`sys/kern/kern_tc.c`) and Linux's `seqcount_latch_t`
 //! (`include/linux/seqlock.h`); unlike Linux's, each write fills one copy, not two.
 //!
-//! In memory: `[sequence: u64][copy 0][copy 1]`, a copy being a whole number of words.
+//! In memory: `[sequence: u64][copy 0][copy 1]`, each copy a whole number of words.
 //!
-//! # Why it holds
+//! # Correctness
 //!
-//! * There is always one whole copy. A writer that dies at any instruction has either
-//!   not yet stored the new number, so that readers keep using the old copy, or has,
-//!   after which the new copy is whole. Whoever resumes reads the number and begins
-//!   again with the copy that nobody uses.
-//! * No reader waits for a writer. A reader begins anew only when a *whole* write
-//!   ended while it was copying; a writer that stops, stops nobody.
+//! * One copy is always complete. A writer that dies at any instruction has either not
+//!   yet stored the new sequence number, so that readers keep using the old copy, or has
+//!   stored it, after which the new copy is complete. The next writer reads the number and
+//!   starts with the copy that readers do not use.
+//! * No reader waits for a writer. A reader retries only when a *whole* write completed
+//!   while it was copying; a writer that stops does not block readers.
 //! * A torn copy is never returned. Let a reader load the number `g`, and then load a
 //!   word that the write `g + 2` stored (into the same copy). That store is sequenced
 //!   after a release fence which is sequenced after the store of `g + 1`; the reader's
 //!   second load of the number is sequenced after an acquire fence which follows its
 //!   load of the word. So the fences synchronise (C++ [atomics.fences]/2) and the second
-//!   load sees at least `g + 1`, not `g`: the reader begins anew.
-//! * What is read together was written together: the number is stored with release
-//!   and first loaded with acquire, so the copy it names is seen whole.
+//!   load sees at least `g + 1`, not `g`: the reader retries.
+//! * The words of one copy belong to one write: the number is stored with release and
+//!   first loaded with acquire, so all of the copy that it names is visible.
 //!
-//! The number has 64 bits and does not come round.
+//! The number has 64 bits and does not wrap around in practice.
 
 use core::fmt;
 use core::sync::atomic::compiler_fence;
@@ -41,10 +41,10 @@ pub use core::sync::atomic::AtomicU64 as Word;
 #[cfg(not(loom))]
 use core::sync::atomic::{Ordering, fence};
 
-/// Bytes from a latch to its first copy: the sequence number's.
+/// Bytes from a latch to its first copy: the size of the sequence number.
 pub const COPIES: usize = 8;
 
-/// Bytes that a latch takes for a value of `size` bytes.
+/// Bytes of a latch for a value of `size` bytes.
 #[must_use]
 pub const fn size_of(size: usize) -> usize {
     COPIES + 2 * stride(size)
@@ -60,15 +60,15 @@ pub const fn stride(size: usize) -> usize {
 #[derive(Clone, Copy)]
 pub struct Latch<'m> {
     sequence: &'m Word,
-    /// Both, one behind the other: a number known to the compiler is left of the
-    /// arithmetic on them, and no choice between two pointers.
+    /// Both copies, adjacent. One slice with a length known to the compiler leaves constant
+    /// arithmetic, and no choice between two pointers.
     copies: &'m [Word],
 }
 
 impl<'m> Latch<'m> {
     /// Over the words of a latch: the sequence number and twice the value.
     ///
-    /// `None` when the number of words is even, or none of a value is left.
+    /// `None` when the number of words is even or less than three.
     #[inline(always)]
     #[must_use]
     pub fn new(words: &'m [Word]) -> Option<Self> {
@@ -85,33 +85,32 @@ impl<'m> Latch<'m> {
         self.copies.len() / 2
     }
 
-    /// The copy that readers use after so many writes.
+    /// The copy that readers use at this sequence number.
     #[inline(always)]
     fn copy(&self, sequence: u64) -> &'m [Word] {
         let (first, second) = self.copies.split_at(self.copies.len() / 2);
         if sequence & 1 == 0 {
             first
         } else {
-            // No instruction, but it keeps the compiler from computing the address. A
-            // processor that foretells a branch loads from the copy before the number
-            // has come; on a computed address it would have to wait for it.
+            // Emits no instruction, but keeps the compiler from turning the branch into
+            // address arithmetic. A processor that predicts the branch loads from the copy
+            // before the sequence number has arrived; a computed address would depend on it.
             compiler_fence(core::sync::atomic::Ordering::SeqCst);
             second
         }
     }
 
-    /// How many writes there have been.
+    /// The sequence number: the number of writes so far.
     #[must_use]
     pub fn sequence(&self) -> u64 {
         self.sequence.load(Ordering::Acquire)
     }
 
-    /// Reads with `decode`, which is given one copy, may run more than once and may
-    /// then see words of different writes: it must be a pure function of what it loads,
-    /// with a result for any bits. Only the result of its last run, over a whole copy,
-    /// is returned.
+    /// Reads one copy with `decode`. It may run more than once and may then see words of
+    /// different writes, so it must be a pure function of the words, total over all bit
+    /// patterns. Only the result of its last run, over the words of one write, is returned.
     ///
-    /// Acquire: everything that the publisher did before it wrote the value is visible
+    /// Acquire: everything that the publisher stored before it wrote the value is visible
     /// after this.
     #[inline(always)]
     pub fn read<R>(&self, decode: impl Fn(Copy<'m>) -> R) -> R {
@@ -119,24 +118,23 @@ impl<'m> Latch<'m> {
             if let Some(value) = self.try_read(&decode) {
                 return value;
             }
-            // The model checker must be told that another thread has to run; the
-            // machine need not: the write that came between has already ended.
+            // The model checker needs to know that another thread has to run. The machine
+            // does not: the write that caused the retry has completed.
             #[cfg(loom)]
             loom::thread::yield_now();
         }
     }
 
-    /// [`read`](Self::read), once: `None` when a whole write ended meanwhile. For
-    /// readers whose code for the common case is to be short, and that begin anew
-    /// elsewhere.
+    /// One attempt of [`read`](Self::read): `None` when a whole write completed meanwhile.
+    /// For readers that keep the common case short and retry elsewhere.
     #[inline(always)]
     pub fn try_read<R>(&self, decode: impl FnOnce(Copy<'m>) -> R) -> Option<R> {
         self.try_read_some(|copy| Some(decode(copy)))
     }
 
-    /// [`try_read`](Self::try_read) of what may have no answer: `None` also where `decode`
-    /// has none, and then whether the copy was whole is not asked any more. One way out
-    /// instead of two.
+    /// [`try_read`](Self::try_read) with a partial `decode`: `None` also when `decode`
+    /// returns `None`, without checking the sequence number again. Callers have one failure
+    /// path instead of two.
     #[inline(always)]
     pub fn try_read_some<R>(&self, decode: impl FnOnce(Copy<'m>) -> Option<R>) -> Option<R> {
         let before = self.sequence.load(Ordering::Acquire);
@@ -159,17 +157,17 @@ impl fmt::Debug for Latch<'_> {
 pub struct LatchWriter<'m>(Latch<'m>);
 
 impl<'m> LatchWriter<'m> {
-    /// The writer of `latch`. Two writers of one latch make readers see mixed values;
-    /// they can do no worse.
+    /// The writer of `latch`. Two concurrent writers of one latch can make readers see
+    /// mixed values, but cause no undefined behaviour.
     #[inline(always)]
     #[must_use]
     pub fn new(latch: Latch<'m>) -> Self {
         Self(latch)
     }
 
-    /// Writes: `encode` fills the copy that no reader uses, and then it becomes the one
-    /// that they do. What `encode` does not store keeps what it had two writes ago, so
-    /// it stores everything.
+    /// Writes a value: `encode` fills the copy that readers do not use, and then the
+    /// sequence number selects it. A word that `encode` does not store keeps its content of
+    /// two writes ago, so `encode` must store all of them.
     #[inline(always)]
     pub fn write(&mut self, encode: impl FnOnce(CopyMut<'m>)) {
         let (next, copy) = self.begin();
@@ -179,10 +177,10 @@ impl<'m> LatchWriter<'m> {
 
     #[inline(always)]
     fn begin(&mut self) -> (u64, CopyMut<'m>) {
-        // Relaxed: this writer stored it, or took the pages over under a lock.
+        // Relaxed: this writer stored it, or acquired the publisher's lock since.
         let next = self.0.sequence.load(Ordering::Relaxed).wrapping_add(1);
-        // Keeps the stores below from being seen before the number that was stored by
-        // the write before: see "a torn copy is never returned".
+        // Keeps the stores below from becoming visible before the number that the previous
+        // write stored: see "a torn copy is never returned".
         fence(Ordering::Release);
         (next, CopyMut(self.0.copy(next)))
     }
@@ -193,12 +191,12 @@ impl<'m> LatchWriter<'m> {
     }
 }
 
-/// One copy of a value as a reader sees it.
+/// One copy of a value, for reading.
 #[derive(Clone, Copy, Debug)]
 pub struct Copy<'m>(&'m [Word]);
 
 impl Copy<'_> {
-    /// A copy of no words: every value that is decoded from it is zero.
+    /// A copy of no words: every value decoded from it is zero.
     pub const EMPTY: Self = Self(&[]);
 
     /// Loads word `index`; a word beyond the value reads as 0.
@@ -217,7 +215,7 @@ impl Copy<'_> {
 pub struct CopyMut<'m>(&'m [Word]);
 
 impl CopyMut<'_> {
-    /// What word `index` holds now: for values that share a word.
+    /// Loads word `index`: for values that share a word.
     #[inline(always)]
     #[must_use]
     pub fn word(&self, index: usize) -> u64 {
@@ -232,7 +230,7 @@ impl CopyMut<'_> {
         }
     }
 
-    /// Stores words, from the value's first on; those beyond the value are not stored.
+    /// Stores `words` from the value's first word on; those beyond the value are ignored.
     #[inline(always)]
     pub fn set_words(&self, words: &[u64]) {
         for (word, bits) in self.0.iter().zip(words) {
@@ -255,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_write_is_not_seen_and_is_made_good_by_the_next() {
+    fn an_interrupted_write_is_invisible_and_the_next_writer_continues() {
         let words: [Word; 5] = Default::default();
         let latch = Latch::new(&words).unwrap();
         let pair = |copy: Copy<'_>| (copy.word(0), copy.word(1));
@@ -278,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_that_a_write_overtakes_begins_anew() {
+    fn a_read_overtaken_by_writes_retries() {
         let words: [Word; 5] = Default::default();
         let latch = Latch::new(&words).unwrap();
         let runs = core::cell::Cell::new(0);
@@ -338,7 +336,7 @@ mod model {
                     let words = words.clone();
                     thread::spawn(move || {
                         let first = whole(&words);
-                        assert!(whole(&words) >= first, "a value came back");
+                        assert!(whole(&words) >= first, "an older value after a newer one");
                     })
                 })
                 .collect();

@@ -1,24 +1,24 @@
-//! Where each variable comes to lie, and the hash of it.
+//! The offset of each variable, and the layout hash.
 //!
-//! Variables lie in the order of their declaration behind the [`crate::header`]: a
+//! Variables are placed in the order of their declaration after the [`crate::header`]: a
 //! scalar at a multiple of its size, a latch at the start of a cache line. So a variable
 //! that is added at the end moves none of the others (rule 6), and programs and images
-//! of both ages agree about what they share.
+//! of both versions agree about the variables that they share.
 //!
 //! The *layout hash* after a variable covers everything up to and including it that a
-//! compiled program relies on: names, types and offsets, but no units and no words of
-//! documentation. A layout is an older age of another exactly when its hash is the
-//! other's hash after as many variables.
+//! compiled program relies on: names, types and offsets, but neither units nor
+//! documentation. A layout is an earlier version of another exactly when its hash equals
+//! the other's hash after the same number of variables.
 
 use crate::latch;
 use crate::scalar::ScalarType;
 use core::fmt;
 
-/// Where a latch begins: a multiple of the cache line of the machines we know.
+/// Alignment of a latch: the cache line size of the supported machines.
 pub const LATCH_ALIGN: usize = 64;
 
-/// The longest value, in bytes: two copies of it and all else fit a 32-bit offset, and
-/// a reader that has to begin anew has not wasted more than some microseconds.
+/// The size limit of a value, in bytes: two copies of it fit a 32-bit offset, and a reader
+/// that retries has lost at most some microseconds.
 pub const MAX_VALUE: usize = 64 * 1024;
 
 /// The type of a plain variable, or of a field of a record.
@@ -26,15 +26,15 @@ pub const MAX_VALUE: usize = 64 * 1024;
 pub enum Type {
     /// One scalar.
     Scalar(ScalarType),
-    /// So many scalars, one behind the other.
+    /// An array of that many scalars.
     Array(ScalarType, u32),
-    /// UTF-8 in so many bytes, ended by a NUL, filled up with NULs: the longest text
+    /// UTF-8 in that many bytes, NUL-terminated and padded with NULs: the longest text
     /// is one byte shorter.
     Text(u32),
 }
 
 impl Type {
-    /// Bytes.
+    /// Size in bytes.
     #[must_use]
     pub const fn size(self) -> usize {
         match self {
@@ -44,7 +44,7 @@ impl Type {
         }
     }
 
-    /// Its alignment within a record, as C has it.
+    /// Alignment within a record, as in C.
     #[must_use]
     pub const fn align(self) -> usize {
         match self {
@@ -71,15 +71,15 @@ pub struct Field<'a> {
     pub name: &'a str,
     /// Its type.
     pub ty: Type,
-    /// Bytes from the start of the record.
+    /// Offset in bytes from the start of the record.
     pub offset: usize,
-    /// Its unit, or nothing.
+    /// Its unit; may be empty.
     pub unit: &'a str,
-    /// What it is, or nothing.
+    /// Its documentation; may be empty.
     pub doc: &'a str,
 }
 
-/// What a variable consists of.
+/// The type of a variable: one value or a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape<'a> {
     /// One value of a type.
@@ -89,7 +89,7 @@ pub enum Shape<'a> {
 }
 
 impl Shape<'_> {
-    /// Bytes of one value.
+    /// Size of one value in bytes.
     #[must_use]
     pub const fn size(&self) -> usize {
         match self {
@@ -98,14 +98,14 @@ impl Shape<'_> {
         }
     }
 
-    /// Is it one atomic load, or a latch?
+    /// Whether the variable is stored in a latch; otherwise it is one atomic.
     #[must_use]
     pub const fn is_latched(&self) -> bool {
         !matches!(self, Self::Plain(Type::Scalar(_)))
     }
 }
 
-/// Gives places, each behind the one before.
+/// Assigns offsets in ascending order.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor {
     end: usize,
@@ -119,24 +119,24 @@ impl Cursor {
         end: crate::header::SIZE,
     };
 
-    /// The next place for `size` bytes at a multiple of `align`, a power of two.
+    /// The offset of the next `size` bytes, a multiple of `align`, a power of two.
     pub const fn place(&mut self, size: usize, align: usize) -> usize {
         let offset = self.end.next_multiple_of(align);
         self.end = offset + size;
         offset
     }
 
-    /// The next place for a field.
+    /// The offset of the next field.
     pub const fn field(&mut self, ty: Type) -> usize {
         self.place(ty.size(), ty.align())
     }
 
-    /// The next place for a variable.
+    /// The offset of the next variable.
     pub fn variable(&mut self, shape: &Shape<'_>) -> usize {
         self.value(shape.size(), shape.is_latched())
     }
 
-    /// The next place for a value of so many bytes: a latch, or a scalar.
+    /// The offset of the next value of `size` bytes: a latch, or a scalar.
     pub(crate) const fn value(&mut self, size: usize, latched: bool) -> usize {
         if latched {
             self.place(latch::size_of(size), LATCH_ALIGN)
@@ -145,14 +145,14 @@ impl Cursor {
         }
     }
 
-    /// Where what has been placed ends.
+    /// The end of what has been placed.
     #[must_use]
     pub const fn end(&self) -> usize {
         self.end
     }
 }
 
-/// Bytes of a record with these fields, as `sizeof` has it in C.
+/// Size of a record with these fields, as `sizeof` in C.
 const fn record_size(fields: &[Field<'_>]) -> usize {
     let mut cursor = Cursor::RECORD;
     let mut align = 1;
@@ -174,16 +174,16 @@ const fn record_size(fields: &[Field<'_>]) -> usize {
 pub struct Hash(u64);
 
 impl Hash {
-    /// Of no variables at all.
+    /// The hash of no variables.
     pub const EMPTY: Self = Self(0xcbf2_9ce4_8422_2325);
 
-    /// Of a name alone; the directory's buckets use it.
+    /// The hash of a name alone; the directory's buckets use it.
     #[must_use]
     pub const fn of_name(name: &str) -> u64 {
         Self::EMPTY.bytes(name.as_bytes()).0
     }
 
-    /// After one more variable.
+    /// The hash after one more variable.
     #[must_use]
     pub fn variable(self, name: &str, shape: &Shape<'_>, offset: usize) -> Self {
         match shape {
@@ -192,12 +192,12 @@ impl Hash {
         }
     }
 
-    /// After one more variable of a type.
+    /// The hash after one more variable of a plain type.
     pub(crate) fn plain(self, name: &str, offset: usize, ty: Type) -> Self {
         self.place(name, offset).ty(ty)
     }
 
-    /// After one more variable that is a record.
+    /// The hash after one more variable that is a record.
     pub(crate) fn record<'a>(
         self,
         name: &str,
@@ -209,7 +209,7 @@ impl Hash {
         })
     }
 
-    /// The number.
+    /// The hash as a number.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
@@ -249,7 +249,7 @@ mod tests {
     const F64: Type = Type::Scalar(ScalarType::F64);
 
     #[test]
-    fn variables_lie_in_the_order_of_their_declaration() {
+    fn variables_are_placed_in_the_order_of_their_declaration() {
         let mut cursor = Cursor::PAGES;
         let byte = Shape::Plain(Type::Scalar(ScalarType::U8));
         assert_eq!(cursor.variable(&byte), 64);
@@ -276,14 +276,15 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_tells_names_types_and_offsets_apart() {
-        let of = |name, shape: Shape<'_>, offset| Hash::EMPTY.variable(name, &shape, offset).get();
-        let one = of("a", Shape::Plain(F64), 64);
-        assert_ne!(one, of("b", Shape::Plain(F64), 64));
-        assert_ne!(one, of("a", Shape::Plain(F64), 72));
+    fn the_hash_distinguishes_names_types_and_offsets() {
+        let hash =
+            |name, shape: Shape<'_>, offset| Hash::EMPTY.variable(name, &shape, offset).get();
+        let one = hash("a", Shape::Plain(F64), 64);
+        assert_ne!(one, hash("b", Shape::Plain(F64), 64));
+        assert_ne!(one, hash("a", Shape::Plain(F64), 72));
         assert_ne!(
             one,
-            of("a", Shape::Plain(Type::Scalar(ScalarType::U64)), 64)
+            hash("a", Shape::Plain(Type::Scalar(ScalarType::U64)), 64)
         );
         let fields = [Field {
             name: "x",
@@ -292,6 +293,6 @@ mod tests {
             unit: "",
             doc: "",
         }];
-        assert_ne!(one, of("a", Shape::Record(&fields), 64));
+        assert_ne!(one, hash("a", Shape::Record(&fields), 64));
     }
 }

@@ -4,31 +4,31 @@
 //! call functions that load from them. This crate holds both halves of every
 //! structure in the pages side by side, so that one reading shows that they agree:
 //!
-//! | module | what it lays down |
+//! | module | defines |
 //! | --- | --- |
-//! | [`header`] | the first 64 bytes: format, layout hash, state, when last written |
+//! | [`header`] | the first 64 bytes: format, layout hash, state, heartbeat; the [`Condition`](header::Condition) of the values |
 //! | [`scalar`] | a variable of up to 8 bytes: one atomic load, one atomic store |
 //! | [`latch`] | anything larger: two copies and a sequence number |
-//! | [`layout`] | where each variable comes to lie, and the hash of it |
+//! | [`layout`] | the offset of each variable, and the layout hash |
 //! | [`directory`] | the ELF note that names every variable |
-//! | [`pages`] | mapped memory seen as all of the above: the only unsafe code here |
+//! | [`pages`] | typed access to mapped memory: the only unsafe code here |
 //! | [`value`] | typed values: records, arrays, texts |
 //!
 //! # The rules of this shared memory
 //!
 //! Every `SAFETY` comment in the project that touches vvar pages rests on these.
 //!
-//! 1. **One writer.** At any instant at most one publisher stores into the pages.
-//! 2. **Readers never write**, not even a count of readers: their mapping is read-only,
+//! 1. **One writer.** At any time at most one publisher stores into the pages.
+//! 2. **Readers never write**, not even a count of readers. Their mapping is read-only,
 //!    and a reader costs the writer and other readers nothing.
 //! 3. **Atomics only.** Everything that may change while it is mapped is loaded and
 //!    stored with atomic instructions, each location always with the same width.
-//! 4. **Any bits are a value.** A reader decodes whatever it finds without undefined
-//!    behaviour; a hostile publisher can lie, it cannot corrupt its readers.
-//! 5. **Nothing shrinks.** Pages once mapped stay backed: a publisher replaces a file,
-//!    it never truncates one.
-//! 6. **Layouts only grow.** A new variable comes behind the old ones; an offset once
-//!    given stays.
+//! 4. **Any bits are a value.** A reader decodes all bit patterns without undefined
+//!    behaviour: a hostile publisher can publish wrong values, but not corrupt its readers.
+//! 5. **Files never shrink.** Mapped pages stay backed: a publisher replaces a file and
+//!    never truncates one.
+//! 6. **Layouts only grow.** A new variable is placed after the existing ones, whose
+//!    offsets do not change.
 //!
 //! # What it does not do
 //!
@@ -55,10 +55,10 @@ pub const NOTE_DIRECTORY: u32 = 1;
 /// fill with the address of a function in the kernel's own vDSO.
 ///
 /// The description is a `u32` count and a `u32` zero; then for each link the `p_vaddr`
-/// of its 8-byte word as `u64`, the symbol's name and its version, both ended by a
-/// NUL, and zeros up to the next multiple of 8. A word that nobody filled is 0.
+/// of its 8-byte word as `u64`, the symbol's name and its version, both NUL-terminated,
+/// and zeros up to the next multiple of 8. A word that was not filled is 0.
 pub const NOTE_LINKS: u32 = 2;
 
-/// The smallest unit in which a page can be mapped by every supported machine of an
-/// architecture is chosen by the image; this is the smallest there is.
+/// The smallest page size of all supported architectures. An image chooses its own: the
+/// largest page size of its architecture.
 pub const PAGE_SIZE: usize = 4096;

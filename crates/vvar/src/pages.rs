@@ -1,4 +1,4 @@
-//! Mapped memory seen as vvar pages: the crate's only unsafe code.
+//! Typed access to mapped vvar pages: the crate's only unsafe code.
 #![allow(
     unsafe_code,
     reason = "memory that another process or a kernel maps is reached through a pointer; \
@@ -20,24 +20,25 @@ pub struct Pages<'m> {
     mapped: PhantomData<&'m [Word]>,
 }
 
-// SAFETY: (1) `Pages` gives out only shared references to atomics, which are `Sync`;
+// SAFETY: (1) `Pages` returns only shared references to atomics, which are `Sync`;
 // (2) the memory stays mapped for `'m` in every thread of the process.
 unsafe impl Send for Pages<'_> {}
-// SAFETY: as for `Send`; there is no state beside the memory.
+// SAFETY: a shared `Pages` allows only the same loads and stores of atomics, which are
+// `Sync`; it has no other state.
 unsafe impl Sync for Pages<'_> {}
 
 impl<'m> Pages<'m> {
     /// The pages of `size` bytes at `base`.
     ///
     /// # Errors
-    /// [`PagesError`] when this is no memory that could hold vvar pages, or when the
-    /// header is not one that this version reads.
+    /// [`PagesError`] when the memory is too small or misaligned, or when this version does
+    /// not read its header.
     ///
     /// # Safety
-    /// 1. `size` bytes at `base` are mapped readable and stay so for `'m`, whatever
-    ///    other processes do (rule 5).
-    /// 2. Everybody who stores into them during `'m` does so with atomic instructions
-    ///    of the widths that this crate uses (rule 3).
+    /// 1. `size` bytes at `base` are mapped readable and stay so for `'m`, regardless of
+    ///    other processes (rule 5).
+    /// 2. Every store into them during `'m` is an atomic instruction of the width that this
+    ///    crate uses for that location (rule 3).
     pub unsafe fn new(base: NonNull<u8>, size: usize) -> Result<Self, PagesError> {
         if !base.as_ptr().addr().is_multiple_of(align_of::<Header>()) || size < header::SIZE {
             return Err(PagesError::Size(size));
@@ -95,8 +96,8 @@ impl<'m> Pages<'m> {
         if end > self.size || !offset.is_multiple_of(align) {
             return None;
         }
-        // SAFETY: `offset` is within the `size` bytes at `base`, which `new` was told
-        // are one mapping.
+        // SAFETY: `offset` is within the `size` bytes at `base`, which are one mapping by
+        // the contract of `new`.
         Some(unsafe { self.base.add(offset) })
     }
 }
@@ -110,7 +111,7 @@ impl fmt::Debug for Pages<'_> {
     }
 }
 
-/// Vvar pages, mapped for writing for as long as `'m`, and this their one writer.
+/// Vvar pages, mapped for writing for as long as `'m`, and their one writer.
 #[derive(Debug)]
 pub struct PagesMut<'m>(Pages<'m>);
 
@@ -119,19 +120,19 @@ impl<'m> PagesMut<'m> {
     ///
     /// # Safety
     /// 1. The memory is mapped writable for `'m`.
-    /// 2. Nobody else stores into it during `'m` (rule 1).
+    /// 2. There is no other writer during `'m` (rule 1).
     #[must_use]
     pub unsafe fn new(pages: Pages<'m>) -> Self {
         Self(pages)
     }
 
-    /// What readers see.
+    /// The pages, for reading.
     #[must_use]
     pub fn pages(&self) -> Pages<'m> {
         self.0
     }
 
-    /// The header, for its writing half.
+    /// The header, for its stores.
     #[must_use]
     pub fn header(&self) -> &'m Header {
         self.0.header()
@@ -150,19 +151,19 @@ impl<'m> PagesMut<'m> {
     }
 }
 
-/// Why memory was not taken for vvar pages.
+/// Why memory was not accepted as vvar pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PagesError {
     /// Too small for a header, or misaligned.
     Size(usize),
-    /// The header says that more is in use than there is, or less than the header.
+    /// The header states more bytes in use than are mapped, or fewer than its own.
     Used {
-        /// What the header says.
+        /// Bytes in use by the header.
         used: usize,
-        /// What there is.
+        /// Bytes mapped.
         size: usize,
     },
-    /// The header is not one that this version reads.
+    /// This version does not read the header.
     Header(Unrecognised),
 }
 
@@ -178,7 +179,7 @@ impl fmt::Display for PagesError {
             Self::Size(size) => write!(f, "{size} bytes cannot hold vvar pages"),
             Self::Used { used, size } => write!(
                 f,
-                "the header says that {used} bytes are in use, but there are {size}"
+                "the header states {used} bytes in use, but {size} are mapped"
             ),
             Self::Header(error) => error.fmt(f),
         }
@@ -190,9 +191,10 @@ impl core::error::Error for PagesError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::header::Publication;
     use core::sync::atomic::Ordering;
 
-    /// Page-sized memory of our own that begins with `header`.
+    /// Page-sized memory that begins with `header`.
     fn memory(header: &Header) -> Vec<Word> {
         let bytes = header.to_bytes();
         let words = bytes
@@ -209,22 +211,27 @@ mod tests {
     fn pages(memory: &[Word]) -> Result<Pages<'_>, PagesError> {
         let base = NonNull::from(memory).cast();
         // SAFETY: (1) the slice is borrowed for the result's lifetime; (2) it consists
-        // of atomics, which nobody here stores into otherwise.
+        // of atomics, and all stores into it are atomic.
         unsafe { Pages::new(base, size_of_val(memory)) }
     }
 
     #[test]
-    fn what_the_writer_stores_the_reader_loads() {
+    fn the_reader_loads_what_the_writer_stores() {
         let memory = memory(&Header::new(1, 2, 4096));
         let pages = pages(&memory).unwrap();
-        // SAFETY: (1) the memory is ours; (2) there is no other writer.
+        // SAFETY: (1) the memory is writable; (2) there is no other writer.
         let writer = unsafe { PagesMut::new(pages) };
         f64::store(writer.scalar::<f64>(64).unwrap(), 21.5);
         writer.latch(128, 16).unwrap().write(|copy| {
             copy.set_word(0, 7);
             copy.set_word(1, 8);
         });
-        writer.header().publish(9, 10, 0);
+        writer.header().publish(Publication {
+            publisher: 9,
+            boot: 0,
+            now: 10,
+            stale_after: 0,
+        });
         assert_eq!(f64::load(pages.scalar::<f64>(64).unwrap()), 21.5);
         let latch = pages.latch(128, 16).unwrap();
         assert_eq!(latch.read(|copy| (copy.word(0), copy.word(1))), (7, 8));
@@ -232,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_beyond_the_pages_is_reached() {
+    fn places_beyond_the_pages_are_refused() {
         let memory = memory(&Header::new(1, 2, 4096));
         let pages = pages(&memory).unwrap();
         assert!(pages.scalar::<u8>(4095).is_some());

@@ -1,16 +1,16 @@
 //! Scalars: variables of up to 8 bytes, each one atomic load and one atomic store.
 //!
-//! Loads acquire and stores release, so a reader that sees a value also sees all that
-//! its publisher wrote before it. On x86-64 that costs nothing.
+//! Loads acquire and stores release, so a reader that sees a value also sees everything
+//! that its publisher stored before it. On x86-64 both are plain moves.
 
 use core::fmt;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-/// A scalar's type as a declaration and a directory name it.
+/// The type of a scalar, as named in a declaration and coded in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum ScalarType {
-    /// One byte; 0 is false and anything else is true.
+    /// One byte; 0 is false, any other value is true.
     Bool = 1,
     /// Signed, 1 byte.
     I8 = 2,
@@ -35,7 +35,7 @@ pub enum ScalarType {
 }
 
 impl ScalarType {
-    /// All of them, in the order of their codes.
+    /// All types, in the order of their codes.
     pub const ALL: [Self; 11] = [
         Self::Bool,
         Self::I8,
@@ -50,19 +50,19 @@ impl ScalarType {
         Self::F64,
     ];
 
-    /// The type that a code in a directory stands for.
+    /// The type with this code in a directory.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == code)
     }
 
-    /// The type that a declaration calls `name`.
+    /// The type with this name in a declaration.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// What a declaration calls it.
+    /// The name in a declaration.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -80,7 +80,7 @@ impl ScalarType {
         }
     }
 
-    /// Bytes, and also the alignment.
+    /// Size in bytes, which is also the alignment.
     #[must_use]
     pub const fn size(self) -> usize {
         match self {
@@ -91,13 +91,13 @@ impl ScalarType {
         }
     }
 
-    /// A negative number is in its range?
+    /// Whether its range includes negative integers.
     #[must_use]
     pub const fn is_signed(self) -> bool {
         matches!(self, Self::I8 | Self::I16 | Self::I32 | Self::I64)
     }
 
-    /// An IEEE 754 number?
+    /// Whether it is an IEEE 754 number.
     #[must_use]
     pub const fn is_float(self) -> bool {
         matches!(self, Self::F32 | Self::F64)
@@ -112,9 +112,9 @@ impl fmt::Display for ScalarType {
 
 /// An unsigned atomic of one of the widths that a scalar can have.
 pub trait Cell: sealed::Sealed + Sync {
-    /// The bits, acquire.
+    /// Loads the bits, acquire.
     fn load_bits(&self) -> u64;
-    /// Stores as many of the low bits as there is room for, release.
+    /// Stores the low bits, as many as the cell has, release.
     fn store_bits(&self, bits: u64);
 }
 
@@ -124,18 +124,18 @@ pub trait Scalar: Copy + sealed::Sealed + Send + Sync + 'static {
     const TYPE: ScalarType;
     /// The atomic of its width.
     type Cell: Cell;
-    /// The value of these bits; bits beyond its width count for nothing.
+    /// The value of these bits; bits beyond its width are ignored.
     fn from_bits(bits: u64) -> Self;
     /// Its bits, zero beyond its width.
     fn to_bits(self) -> u64;
 
-    /// Reader: the value now. Acquire.
+    /// Reader: loads the value. Acquire.
     #[inline(always)]
     fn load(cell: &Self::Cell) -> Self {
         Self::from_bits(cell.load_bits())
     }
 
-    /// Writer: the value from now on. Release.
+    /// Writer: stores the value. Release.
     #[inline(always)]
     fn store(cell: &Self::Cell, value: Self) {
         cell.store_bits(value.to_bits());

@@ -1,25 +1,25 @@
 //! Typed values of more than one scalar: arrays, texts, and records by derive.
 //!
 //! A value is loaded from a copy of a [`crate::latch`] word by word and decoded with
-//! ordinary arithmetic, so any bits that a publisher may have left there give a value
-//! (rule 4) and no code here is unsafe.
+//! ordinary arithmetic, so all bit patterns give a value (rule 4) and no code here is
+//! unsafe.
 
 use crate::latch::{Copy as Words, CopyMut as WordsMut};
 use crate::layout::{Shape, Type};
 use crate::scalar::Scalar;
 use core::fmt;
 
-/// A value that lies in a latch.
+/// A value that is stored in a latch.
 ///
 /// Arrays of scalars and [`Text`] implement it; a struct of those and of scalars
 /// derives it (`#[derive(Record)]` in the crate `vdsokit`).
 pub trait Value: Copy + Send + Sync + 'static {
-    /// What it consists of.
+    /// Its type in the layout.
     const SHAPE: Shape<'static>;
-    /// From one copy of a latch. A total, pure function: see
+    /// Decodes one copy of a latch. A total, pure function: see
     /// [`crate::latch::Latch::read`].
     fn load(words: Words<'_>) -> Self;
-    /// Into the copy that the writer fills: all of it.
+    /// Stores the whole value into the copy that the writer fills.
     fn store(&self, words: &WordsMut<'_>);
 }
 
@@ -27,13 +27,13 @@ pub trait Value: Copy + Send + Sync + 'static {
 pub trait Element: Copy + Send + Sync + 'static {
     /// Its type.
     const TYPE: Type;
-    /// From the bytes at `offset`.
+    /// Decodes the bytes at `offset`.
     fn load_at(words: Words<'_>, offset: usize) -> Self;
-    /// Into the bytes at `offset`.
+    /// Stores into the bytes at `offset`.
     fn store_at(&self, words: &WordsMut<'_>, offset: usize);
 }
 
-/// How far to shift a word so that the `size` bytes at `offset` come to its low end.
+/// The shift that brings the `size` bytes at `offset` to the low end of their word.
 const fn shift(offset: usize, size: usize) -> u32 {
     let from_start = offset % 8;
     let bytes = if cfg!(target_endian = "little") {
@@ -103,7 +103,7 @@ impl<const N: usize> Text<N> {
     /// The text `text`.
     ///
     /// # Errors
-    /// It must leave a byte of the `N` free, and have no NUL in it.
+    /// [`TextError`] when the text has more than `N - 1` bytes or contains a NUL.
     pub fn new(text: &str) -> Result<Self, TextError> {
         if text.len() >= N {
             return Err(TextError::TooLong {
@@ -119,14 +119,14 @@ impl<const N: usize> Text<N> {
         Ok(Self(bytes))
     }
 
-    /// Up to the first NUL. What is not UTF-8 (a publisher can lie) is left off from
-    /// the first such byte on.
+    /// The text up to the first NUL. Bytes that are not UTF-8 (a publisher may be hostile)
+    /// end it as well.
     #[must_use]
     pub fn as_str(&self) -> &str {
         let bytes = self.0.split(|byte| *byte == 0).next().unwrap_or_default();
         match core::str::from_utf8(bytes) {
             Ok(text) => text,
-            // Not by indexing: this runs in images, where no panic can be.
+            // Not by indexing: this runs in images, which have no panic machinery.
             Err(error) => bytes
                 .get(..error.valid_up_to())
                 .and_then(|valid| core::str::from_utf8(valid).ok())
@@ -181,17 +181,17 @@ impl<const N: usize> Value for Text<N> {
     }
 }
 
-/// Why a text was not taken.
+/// Why a text was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextError {
-    /// Longer than there is room for.
+    /// Longer than the type allows.
     TooLong {
-        /// What it has.
+        /// Bytes of the text.
         bytes: usize,
-        /// What there is room for.
+        /// The limit.
         most: usize,
     },
-    /// It holds a NUL, which would end it early.
+    /// It contains a NUL, which terminates a text.
     Nul,
 }
 
@@ -199,9 +199,9 @@ impl fmt::Display for TextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLong { bytes, most } => {
-                write!(f, "the text has {bytes} bytes, there is room for {most}")
+                write!(f, "the text has {bytes} bytes; at most {most} fit")
             }
-            Self::Nul => f.write_str("the text holds a NUL, which would end it early"),
+            Self::Nul => f.write_str("the text contains a NUL"),
         }
     }
 }
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_lie_as_c_has_them() {
+    fn the_bytes_are_laid_out_as_in_c() {
         let words: Vec<Word> = (0..3).map(|_| Word::new(0)).collect();
         LatchWriter::new(Latch::new(&words).unwrap())
             .write(|copy| Text::<6>::new("abc").unwrap().store(&copy));
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lying_text_is_still_a_str() {
+    fn a_text_that_is_not_utf8_is_cut_before_the_first_bad_byte() {
         assert_eq!(Text([b'a', 0xff, b'b']).as_str(), "a");
         assert_eq!(Text([b'a', b'b', b'c']).as_str(), "abc");
     }

@@ -4,6 +4,7 @@ use super::*;
 use std::path::Path;
 use std::process::Command;
 use vdsokit_bpf::{open, retire, sys};
+use vdsokit_vvar::header::Condition;
 
 fn system(kernel: &Kernel) -> Publisher {
     let mut layout = Layout::new(kernel);
@@ -55,7 +56,7 @@ fn the_kernel_goes_on_publishing_when_the_publisher_is_gone() {
     assert!(matches!(error, vdsokit_bpf::Error::File { .. }), "{error}");
 
     retire(directory).unwrap();
-    assert_eq!(pages.header().state(), State::Retired);
+    assert_eq!(pages.header().state(), State::Stopped);
     assert!(!directory.exists());
     assert!(retire(directory).is_err());
     drop(mapping);
@@ -70,7 +71,7 @@ fn a_publisher_that_retires_says_so() {
     let pages = mapping.pages().unwrap();
     until_live(pages);
     publisher.retire().unwrap();
-    assert_eq!(pages.header().state(), State::Retired);
+    assert_eq!(pages.header().state(), State::Stopped);
     // One that is only dropped falls silent, and readers find that out by the clock.
     let publisher = system(kernel());
     let mapping = publisher.mapping().unwrap();
@@ -79,5 +80,5 @@ fn a_publisher_that_retires_says_so() {
     drop(publisher);
     assert_eq!(pages.header().state(), State::Live);
     let late = pages.header().updated() + 60 * STALE;
-    assert!(!pages.header().is_fresh(late));
+    assert_eq!(pages.header().condition(0, || late), Condition::Stale);
 }

@@ -37,8 +37,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let redraw = std::io::stdout().is_terminal();
     let mut looks = 0;
     loop {
-        // A publisher of another layout retires the file that it replaces.
-        if vdso.status().condition == Condition::Retired
+        if vdso.status().condition == Condition::Replaced
             && vdso.is_replaced()
             && let Ok(new) = published::open(&path)
         {

@@ -68,7 +68,7 @@ impl Timekeeper {
     /// Whether somebody has retired the kernel.
     pub(crate) fn is_retired(&self) -> bool {
         let state = self.pages.pages().map(|pages| pages.header().state());
-        matches!(state, Ok(State::Retired))
+        matches!(state, Ok(State::Stopped))
     }
 
     /// Ends with the publisher of the file at `path`.

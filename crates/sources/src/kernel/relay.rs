@@ -78,7 +78,7 @@ impl Source for Relay {
 
     fn update(&mut self, file: &Publisher) -> Result<Update, Error> {
         Ok(match self.copy(file)? {
-            (State::Retired, _) => Update::Retired,
+            (State::Stopped, _) => Update::Retired,
             (_, updated) => Update::AsOf(updated),
         })
     }

@@ -1,15 +1,15 @@
 //! The directory: an ELF note in the image that names every variable.
 //!
-//! With it tools and other languages need no header file, and no program has an offset
-//! compiled in unless it was built against that image. The note's owner is
+//! With it, tools and other languages need no header file, and only programs that were
+//! built against an image have its offsets compiled in. The note's owner is
 //! [`crate::NOTE_NAME`], its type [`crate::NOTE_DIRECTORY`].
 //!
-//! Every number is little-endian, whatever the machine. Behind the head come
-//! the buckets for look-up by name, the variables in the order of their declaration,
-//! the fields of all records, and the strings, each ended by a NUL.
+//! Every number is little-endian on all machines. The head is followed by the buckets for
+//! look-up by name, the variables in the order of their declaration, the fields of all
+//! records, and the NUL-terminated strings.
 //!
-//! [`encode`] is the writing half, [`Directory`] the reading one. The reader checks the
-//! whole note once; after that no look-up can fail for want of form.
+//! [`encode`] writes a directory and [`Directory`] reads one. The reader checks the whole
+//! note once, so that later look-ups cannot meet a malformed table.
 
 mod read;
 mod wire;
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layout_that_grew_is_an_age_of_the_same() {
+    fn a_layout_that_grew_shares_its_first_variables() {
         let variables = [plain("a", F64), plain("b", F64), plain("c", F64)];
         let (old, new) = (note(&variables[..2]), note(&variables));
         let other = note(&[variables[0], variables[2]]);

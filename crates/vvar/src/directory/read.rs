@@ -6,7 +6,7 @@ use super::wire::{
 use crate::layout::{Cursor, Field, Hash, MAX_VALUE, Shape, Type};
 use core::fmt;
 
-/// A directory, found to be well-formed.
+/// A well-formed directory.
 #[derive(Clone, Copy)]
 pub struct Directory<'a> {
     note: &'a [u8],
@@ -15,7 +15,7 @@ pub struct Directory<'a> {
     buckets: usize,
 }
 
-/// [`Tables`], kept.
+/// The offsets of [`Tables`].
 #[derive(Clone, Copy)]
 struct Places {
     buckets: usize,
@@ -24,28 +24,28 @@ struct Places {
     strings: usize,
 }
 
-/// A variable that a directory names.
+/// A variable in a directory.
 #[derive(Clone, Debug)]
 pub struct Entry<'a> {
-    /// Its number, counted from 0.
+    /// Its index in the declaration, from 0.
     pub index: usize,
     /// Its name.
     pub name: &'a str,
-    /// Its unit, or nothing.
+    /// Its unit; may be empty.
     pub unit: &'a str,
-    /// What it is, or nothing.
+    /// Its documentation; may be empty.
     pub doc: &'a str,
     /// The version node of its function.
     pub version: &'a str,
-    /// Its place, in bytes from the start of the vvar pages.
+    /// Its offset in bytes from the start of the vvar pages.
     pub offset: usize,
-    /// What it consists of.
+    /// Its type.
     pub kind: Kind<'a>,
     /// The layout hash after it.
     pub layout: u64,
 }
 
-/// What a variable consists of: [`Shape`], as it is read.
+/// The type of a variable: a [`Shape`] as it is read from a directory.
 #[derive(Clone, Debug)]
 pub enum Kind<'a> {
     /// One value of a type.
@@ -55,8 +55,8 @@ pub enum Kind<'a> {
 }
 
 impl Entry<'_> {
-    /// Is it of this shape: the same type, or fields of the same names, types and
-    /// places? Units and words of documentation don't count.
+    /// Whether it has this shape: the same type, or fields of the same names, types and
+    /// offsets. Units and documentation are not compared.
     #[must_use]
     pub fn is(&self, shape: &Shape<'_>) -> bool {
         match (&self.kind, shape) {
@@ -73,7 +73,7 @@ impl Entry<'_> {
         }
     }
 
-    /// Bytes of one value.
+    /// Size of one value in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         match &self.kind {
@@ -89,7 +89,7 @@ impl Entry<'_> {
         }
     }
 
-    /// Does it lie in a latch?
+    /// Whether it is stored in a latch.
     #[must_use]
     pub fn is_latched(&self) -> bool {
         !matches!(self.kind, Kind::Plain(Type::Scalar(_)))
@@ -123,19 +123,20 @@ impl fmt::Debug for Fields<'_> {
     }
 }
 
-/// What is wrong with a note that should be a directory.
+/// Why a note is not a well-formed directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// Shorter or longer than its head says.
+    /// Its length differs from the one that its head states.
     Length,
-    /// Of a format that this version does not know.
+    /// This version does not know the format.
     Format(u32),
-    /// Variable so many has a string, a type or fields that don't hold together.
+    /// The variable with this index has an invalid string, type or fields.
     Variable(usize),
-    /// Variable so many does not lie where the rules of the layout put it, or the hash
-    /// says otherwise.
+    /// The variable with this index is not at the offset that the layout rules give, or its
+    /// layout hash is wrong. An index of the number of variables refers to the totals in
+    /// the head.
     Layout(usize),
-    /// The chain of a bucket leads out of the table, or round in a circle.
+    /// The chain of a bucket leaves the table or is cyclic.
     Buckets,
 }
 
@@ -143,18 +144,20 @@ impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("malformed directory: ")?;
         match self {
-            Self::Length => f.write_str("its length is not what its head says"),
+            Self::Length => f.write_str("its length differs from the one in its head"),
             Self::Format(format) => write!(
                 f,
                 "format {format}, this version reads format {}",
                 wire::FORMAT
             ),
-            Self::Variable(index) => write!(f, "variable {index} does not hold together"),
+            Self::Variable(index) => {
+                write!(f, "variable {index} has an invalid string, type or field")
+            }
             Self::Layout(index) => write!(
                 f,
-                "variable {index} does not lie where the rules of the layout put it"
+                "variable {index} is not at the offset that the layout rules give"
             ),
-            Self::Buckets => f.write_str("a bucket does not end"),
+            Self::Buckets => f.write_str("the chain of a bucket does not end"),
         }
     }
 }
@@ -166,7 +169,7 @@ impl<'a> Directory<'a> {
     /// its length.
     ///
     /// # Errors
-    /// [`Malformed`] says what is wrong, and with which variable.
+    /// [`Malformed`] names the fault and the variable.
     pub fn parse(note: &'a [u8]) -> Result<Self, Malformed> {
         let number = |offset| get_u32(note, offset).ok_or(Malformed::Length);
         let format = number(head::FORMAT)?;
@@ -199,7 +202,7 @@ impl<'a> Directory<'a> {
         Ok(directory)
     }
 
-    /// What stands before a variable's name in its function's name.
+    /// The prefix of the functions' names; the rest is the variable's name.
     #[must_use]
     pub fn prefix(&self) -> &'a str {
         self.string(head::PREFIX).unwrap_or_default()
@@ -226,29 +229,29 @@ impl<'a> Directory<'a> {
         get_u32(self.note, head::USED).unwrap_or_default() as usize
     }
 
-    /// How many variables there are.
+    /// The number of variables.
     #[must_use]
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Are there none?
+    /// Whether there are no variables.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// How many of the first variables lie at the same places in `other`: all of the
-    /// shorter one's when one layout is an older age of the other.
+    /// The number of leading variables that are the same in `other`: all of the shorter
+    /// one's when one layout is an earlier version of the other.
     #[must_use]
     pub fn shared_with(&self, other: &Directory<'_>) -> usize {
         self.iter()
             .zip(other.iter())
-            .take_while(|(ours, theirs)| ours.layout == theirs.layout)
+            .take_while(|(one, other)| one.layout == other.layout)
             .count()
     }
 
-    /// The variable with this number, counted from 0.
+    /// The variable with this index, from 0.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<Entry<'a>> {
         if index >= self.count {
@@ -282,11 +285,12 @@ impl<'a> Directory<'a> {
     /// The variables in the order of their declaration.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Entry<'a>> + use<'a> {
         let directory = *self;
-        // `parse` has got every one of them, so none is missing.
-        (0..self.count).map(move |index| directory.get(index).unwrap_or_else(Entry::nothing))
+        // `parse` has read each of them, so none is missing.
+        (0..self.count).map(move |index| directory.get(index).unwrap_or_else(Entry::empty))
     }
 
-    /// The variable of this name, in time that does not depend on how many there are.
+    /// The variable with this name. The expected time does not depend on the number of
+    /// variables.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Entry<'a>> {
         let bucket = Hash::of_name(name) as usize % self.buckets;
@@ -305,7 +309,7 @@ impl<'a> Directory<'a> {
         self.tables.variables + index * variable::SIZE
     }
 
-    /// The string whose place stands at `offset`.
+    /// The string whose position is stored at `offset`.
     fn string(&self, offset: usize) -> Option<&'a str> {
         let start = get_u32(self.note, offset)? as usize;
         let bytes = self.note.get(self.tables.strings.checked_add(start)?..)?;
@@ -329,7 +333,8 @@ impl<'a> Directory<'a> {
         })
     }
 
-    /// Every variable is whole, lies where the rules put it, and has the right hash.
+    /// Checks that every variable has valid strings, type and fields, the offset that the
+    /// layout rules give, and the right hash.
     fn check_variables(&self, fields: usize) -> Result<(), Malformed> {
         let mut cursor = Cursor::PAGES;
         let mut layout = Hash::EMPTY;
@@ -338,7 +343,7 @@ impl<'a> Directory<'a> {
             let malformed = Malformed::Variable(index);
             let entry = self.get(index).ok_or(malformed)?;
             if let Kind::Record(members) = &entry.kind {
-                // In order and none shared, so that the whole check stays linear.
+                // In order and not shared, so that the check stays linear.
                 if members.next != next_field || members.end > fields {
                     return Err(malformed);
                 }
@@ -374,8 +379,8 @@ impl<'a> Directory<'a> {
         Ok(())
     }
 
-    /// Every chain ends, and all chains together have no more links than there are
-    /// variables.
+    /// Checks that every chain ends, and that all chains together have no more links than
+    /// there are variables.
     fn check_buckets(&self) -> Result<(), Malformed> {
         let mut links = 0;
         for bucket in 0..self.buckets {
@@ -393,7 +398,7 @@ impl<'a> Directory<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn nothing() -> Self {
+    fn empty() -> Self {
         Self {
             index: 0,
             name: "",

@@ -1,4 +1,4 @@
-//! The note's fields and where they lie: the writer's and the reader's one truth.
+//! The fields of the note and their offsets, shared by writer and reader.
 
 use crate::layout::Type;
 use crate::scalar::ScalarType;
@@ -6,7 +6,7 @@ use crate::scalar::ScalarType;
 /// The only format so far.
 pub(super) const FORMAT: u32 = 1;
 
-/// The longest string, in bytes: bounds what reading a hostile note can cost.
+/// The size limit of a string, in bytes: it bounds the work for a hostile note.
 pub const MAX_STRING: usize = 4096;
 
 /// A table of `u32` fields at fixed offsets, the last of which may be a `u64`.
@@ -14,7 +14,7 @@ macro_rules! record {
     ($(#[$doc:meta])* $name:ident, $size:literal: $($(#[$about:meta])* $field:ident = $offset:literal,)*) => {
         $(#[$doc])*
         pub(super) mod $name {
-            /// Bytes of it.
+            /// Its size in bytes.
             pub(in super::super) const SIZE: usize = $size;
             $($(#[$about])* pub(in super::super) const $field: usize = $offset;)*
         }
@@ -26,17 +26,17 @@ record! {
     head, 40:
     /// [`FORMAT`].
     FORMAT = 0,
-    /// How many variables.
+    /// The number of variables.
     VARIABLES = 4,
-    /// How many fields, of all records.
+    /// The number of fields of all records.
     FIELDS = 8,
-    /// How many buckets, at least one.
+    /// The number of buckets, at least one.
     BUCKETS = 12,
     /// Bytes of all strings.
     STRINGS = 16,
     /// Bytes of the vvar pages in use.
     USED = 20,
-    /// What stands before a variable's name in its function's name: a string.
+    /// The prefix of the functions' names: a string.
     PREFIX = 24,
     /// The layout hash, 8 bytes.
     LAYOUT = 32,
@@ -51,28 +51,28 @@ record! {
     UNIT = 4,
     /// A string.
     DOC = 8,
-    /// Its type, as [`super::form`] has it.
+    /// Its type: see [`super::form`].
     TYPE = 12,
     /// Elements of an array, bytes of a text, fields of a record.
     COUNT = 16,
-    /// A variable's place in the pages.
+    /// The offset of a variable in the pages, or of a field in its record.
     OFFSET = 20,
     /// The version node of its function: a string.
     VERSION = 24,
     /// The first of a record's fields.
     FIRST = 28,
-    /// The next variable in the same bucket, counted from 1; 0 ends the chain.
+    /// The index of the next variable in the same bucket, plus 1; 0 ends the chain.
     NEXT = 32,
     /// The layout hash after it, 8 bytes.
     LAYOUT = 40,
 }
 
 record! {
-    /// A field: the beginning of a variable, the same in both.
+    /// A field: it has the first members of a variable.
     field, 24:
 }
 
-/// What a type's word says: the form in the low byte, the scalar in the next.
+/// The word of a type: the form in the low byte, the scalar's code in the next.
 pub(super) mod form {
     /// One scalar.
     pub(in super::super) const SCALAR: u32 = 0;
@@ -84,7 +84,7 @@ pub(super) mod form {
     pub(in super::super) const RECORD: u32 = 3;
 }
 
-/// The word and the count of a type.
+/// Encodes a type as a word and a count.
 pub(super) fn type_to_wire(ty: Type) -> (u32, u32) {
     match ty {
         Type::Scalar(scalar) => (form::SCALAR | u32::from(scalar as u8) << 8, 1),
@@ -93,7 +93,7 @@ pub(super) fn type_to_wire(ty: Type) -> (u32, u32) {
     }
 }
 
-/// The type of a word and a count.
+/// Decodes a word and a count to a type.
 pub(super) fn type_from_wire(word: u32, count: u32) -> Option<Type> {
     let scalar = || ScalarType::from_code(u8::try_from(word >> 8).ok()?);
     match word & 0xff {
@@ -118,7 +118,7 @@ pub(super) fn get_u64(bytes: &[u8], offset: usize) -> Option<u64> {
     ))
 }
 
-/// Where each table of a note begins and where it ends.
+/// The offset of each table in a note, and the end of the note.
 pub(super) struct Tables {
     pub(super) buckets: usize,
     pub(super) variables: usize,
@@ -128,7 +128,7 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// For so many of each; `None` when that is more than a note can be.
+    /// For tables of these sizes; `None` when the note would exceed 32 bits.
     pub(super) fn new(
         buckets: usize,
         variables: usize,

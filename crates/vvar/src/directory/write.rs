@@ -1,21 +1,21 @@
-//! Writing a directory: gives each variable its place.
+//! Writing a directory, which assigns each variable its offset.
 
 use super::wire::{self, MAX_STRING, Tables, field, form, head, type_to_wire, variable};
 use crate::layout::{Cursor, Hash, MAX_VALUE, Shape};
 use core::fmt;
 
-/// A variable as it is declared; its place follows from those before it.
+/// A declared variable; its offset follows from those before it.
 #[derive(Clone, Copy, Debug)]
 pub struct Variable<'a> {
-    /// A C identifier, once in the declaration.
+    /// A C identifier, unique in the declaration.
     pub name: &'a str,
-    /// Its unit, or nothing.
+    /// Its unit; may be empty.
     pub unit: &'a str,
-    /// What it is, or nothing.
+    /// Its documentation; may be empty.
     pub doc: &'a str,
     /// The version node of its function.
     pub version: &'a str,
-    /// What it consists of.
+    /// Its type.
     pub shape: Shape<'a>,
 }
 
@@ -37,20 +37,20 @@ impl<'a> Variable<'a> {
     }
 }
 
-/// Why a declaration has no directory.
+/// Why a declaration cannot be encoded as a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unencodable {
-    /// Variable so many has a name that an earlier one has.
+    /// The variable with this index has the name of an earlier one.
     Twice(usize),
-    /// A string of variable so many holds a NUL.
+    /// A string of the variable with this index contains a NUL.
     Nul(usize),
-    /// A string of variable so many has more than [`MAX_STRING`] bytes.
+    /// A string of the variable with this index has more than [`MAX_STRING`] bytes.
     TooLong(usize),
-    /// Variable so many is empty, or longer than [`MAX_VALUE`].
+    /// The variable with this index is empty, or larger than [`MAX_VALUE`].
     Size(usize),
-    /// All together are more than a directory can name.
+    /// The directory or the pages would exceed 32 bits.
     TooMany,
-    /// The buffer given is not of the length that [`encoded_len`] asked for.
+    /// The buffer's length differs from [`encoded_len`].
     Buffer,
 }
 
@@ -58,7 +58,7 @@ impl fmt::Display for Unencodable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Twice(index) => write!(f, "variable {index} has the name of an earlier one"),
-            Self::Nul(index) => write!(f, "a string of variable {index} holds a NUL"),
+            Self::Nul(index) => write!(f, "a string of variable {index} contains a NUL"),
             Self::TooLong(index) => write!(
                 f,
                 "a string of variable {index} has more than {MAX_STRING} bytes"
@@ -67,15 +67,15 @@ impl fmt::Display for Unencodable {
                 f,
                 "variable {index} is empty or has more than {MAX_VALUE} bytes"
             ),
-            Self::TooMany => f.write_str("more variables than a directory can name"),
-            Self::Buffer => f.write_str("the buffer has not the length of the directory"),
+            Self::TooMany => f.write_str("more variables than fit into a directory"),
+            Self::Buffer => f.write_str("the buffer's length is not that of the directory"),
         }
     }
 }
 
 impl core::error::Error for Unencodable {}
 
-/// How many bytes [`encode`] will write.
+/// The number of bytes that [`encode`] writes.
 ///
 /// # Errors
 /// [`Unencodable`], but for [`Unencodable::Twice`], which only `encode` finds.
@@ -88,7 +88,7 @@ fn buckets(variables: &[Variable<'_>]) -> usize {
 }
 
 fn tables(prefix: &str, variables: &[Variable<'_>]) -> Result<Tables, Unencodable> {
-    // The first string is the empty one, the second the prefix.
+    // The empty string comes first, then the prefix.
     let mut strings = 1 + prefix.len() + 1;
     let mut fields = 0;
     for (index, variable) in variables.iter().enumerate() {
@@ -115,7 +115,7 @@ fn tables(prefix: &str, variables: &[Variable<'_>]) -> Result<Tables, Unencodabl
 /// Writes the directory of `variables`, whose functions' names begin with `prefix`.
 ///
 /// # Errors
-/// [`Unencodable`]; `note` then holds nothing of use.
+/// [`Unencodable`]; the content of `note` is then unspecified.
 pub fn encode(
     prefix: &str,
     variables: &[Variable<'_>],
@@ -183,7 +183,7 @@ pub fn encode(
     Ok(())
 }
 
-/// The note as it grows. `tables` measured it, so every place is within it.
+/// The note under construction. `tables` measured it, so every offset is within it.
 struct Note<'n> {
     bytes: &'n mut [u8],
     strings: usize,
@@ -203,7 +203,7 @@ impl Note<'_> {
         wire::get_u32(self.bytes, offset).unwrap_or_default()
     }
 
-    /// Appends a string; the empty one stands at 0.
+    /// Appends a string and returns its position; the empty string is at 0.
     fn string(&mut self, string: &str) -> u32 {
         if string.is_empty() {
             return 0;
@@ -214,7 +214,7 @@ impl Note<'_> {
         (at - self.strings) as u32
     }
 
-    /// What a variable and a field begin with.
+    /// Writes the strings that variables and fields have in common.
     fn words(&mut self, at: usize, name: &str, unit: &str, doc: &str) {
         let strings = [
             (variable::NAME, name),
@@ -227,7 +227,7 @@ impl Note<'_> {
         }
     }
 
-    /// Puts a variable at the end of its bucket's chain.
+    /// Appends a variable to the chain of its bucket.
     fn link(
         &mut self,
         tables: &Tables,

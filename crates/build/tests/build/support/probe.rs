@@ -8,6 +8,7 @@ use vdsokit_build::Declaration;
 use vdsokit_build::declaration::Kind;
 use vdsokit_elf::Image;
 use vdsokit_vvar::directory::Entry;
+use vdsokit_vvar::header::Publication;
 use vdsokit_vvar::layout::Type;
 use vdsokit_vvar::scalar::ScalarType;
 
@@ -175,14 +176,19 @@ pub(crate) fn live(declaration: &Declaration, image: &Path, mut probe: Probe) {
             value.2 = some_value(&variable.kind, variable.init.len(), seed);
             shared::store(&pages, entry, &value.2);
         }
-        pages.header().publish(1, 1000 + u64::from(seed), 0);
+        pages.header().publish(Publication {
+            publisher: 1,
+            boot: 0,
+            now: 1000 + u64::from(seed),
+            stale_after: 0,
+        });
         probe.expect(&values, 1, 1000 + u64::from(seed));
         for entry in entries.iter().filter(|entry| entry.is_latched()) {
             shared::store_half(&pages, entry);
         }
         probe.expect(&values, 1, 1000 + u64::from(seed));
     }
-    pages.header().retire();
+    pages.header().stop();
     probe.expect(&values, 2, 1003);
 
     // Whatever a publisher leaves there, C sees a bool.
