@@ -72,7 +72,7 @@ fn publishes(mut program: Command) {
     drop(input);
     let status = child.wait().expect("it ends");
     assert!(status.success(), "{program:?}: {status}");
-    assert_eq!(weather.status().condition, Condition::Retired);
+    assert_eq!(weather.status().condition, Condition::Stopped);
 }
 
 fn compiled(name: &str, arguments: &[&str]) -> Command {
