@@ -139,10 +139,9 @@ fn replace_link(path: &Path, target: &str) -> io::Result<()> {
     if fs::read_link(path).is_ok_and(|old| old == Path::new(target)) {
         return Ok(());
     }
-    let directory = tempfile::Builder::new()
+    let fresh = tempfile::Builder::new()
         .prefix(".vdso-")
-        .tempdir_in(parent(path))?;
-    let fresh = directory.path().join("link");
-    symlink(target, &fresh)?;
-    fs::rename(fresh, path)
+        .make_in(parent(path), |fresh| symlink(target, fresh))?;
+    fresh.into_temp_path().persist(path)?;
+    Ok(())
 }

@@ -265,8 +265,11 @@ impl Publisher {
     /// this publisher's values: somebody has built, installed or removed it meanwhile.
     #[must_use]
     pub fn is_displaced(&self) -> bool {
-        !fs::metadata(&self.inner.path)
-            .is_ok_and(|meta| (meta.dev(), meta.ino()) == self.inner.inode)
+        match fs::metadata(&self.inner.path) {
+            Ok(meta) => (meta.dev(), meta.ino()) != self.inner.inode,
+            // Any other error says nothing about the file.
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        }
     }
 
     /// Tells readers that no value will change again, at once: also when there are

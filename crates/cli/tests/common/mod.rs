@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod linux_tree;
+
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
