@@ -1,52 +1,60 @@
-//! The program `vdso`: one module a command under `commands`.
-#![cfg_attr(not(test), no_main)]
+//! The program `vdso`: one module for each command under `commands`.
+//!
+//! Everything is printed through [`output`], which never panics: `print!` and its relatives do when
+//! the standard output is closed or its disk is full.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod commands;
+mod image;
 mod output;
 mod published;
-mod start;
+mod signals;
+mod values;
 #[cfg(target_arch = "x86_64")]
 mod virtual_time;
 
 use clap::{CommandFactory, Parser};
-use start::ExitCode;
 use std::ffi::OsString;
+use std::process::ExitCode;
 
-/// Build, publish, deliver, call and look into vDSOs
+/// Build, publish, deliver, call and inspect vDSOs
 #[derive(Parser)]
-#[command(name = "vdso", version)]
+#[command(name = "vdso", version, max_term_width = output::WIDTH)]
 struct Arguments {
     #[command(subcommand)]
     command: commands::Command,
 }
 
-/// The definition of the whole command line: what `--help`, man pages and completions are made of.
+/// The definition of the command line, for man pages and completions.
 fn definition() -> clap::Command {
     Arguments::command()
 }
 
-/// Does what these arguments ask for; the first is the program's name.
-#[cfg_attr(test, allow(dead_code, reason = "tests begin elsewhere"))]
-fn command(arguments: &[OsString]) -> ExitCode {
-    let parsed = match Arguments::try_parse_from(arguments) {
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let parsed = match Arguments::try_parse_from(&arguments) {
         Ok(parsed) => parsed,
-        Err(error) => return usage(&error, arguments),
+        Err(error) => return usage(&error, &arguments),
     };
-    match parsed.command.run() {
-        Ok(status) => status,
-        Err(report) => {
-            eprintln!("{report:?}");
-            ExitCode::FAILURE
-        }
-    }
+    parsed.command.run().unwrap_or_else(|report| {
+        output::report(&report);
+        ExitCode::FAILURE
+    })
 }
 
-/// Says what is wrong with the arguments, or what was asked for: help or version.
+/// Prints the help or the version where the arguments request it, otherwise what is wrong with
+/// them.
 fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
-    // Nobody is there to be told that nobody reads it.
-    let _ = error.print();
-    match error.use_stderr() {
-        true => ExitCode::from(commands::usage_status(arguments)),
-        false => ExitCode::SUCCESS,
+    let text = error.render().ansi().to_string();
+    if error.use_stderr() {
+        output::warn(text.trim_end());
+        return ExitCode::from(commands::usage_status(arguments));
+    }
+    match output::show(&text) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::report(&error);
+            ExitCode::FAILURE
+        }
     }
 }

@@ -10,6 +10,7 @@ use vdsokit_deliver::{Event, Object};
 use vdsokit_sources::clock::{Reader, is_machine_time};
 use vdsokit_virtual_time::{Change, IMAGE, Name, Reading, Time, text};
 
+use crate::output;
 use crate::published::{self, CLOCK};
 
 /// Which clocks each option touches; part of the help.
@@ -125,7 +126,9 @@ fn published_clock(file: &Path) -> Result<Object> {
     // Whether it is a clock's.
     Reader::new(&vdso, Clock::Monotonic)?;
     if let Some(warning) = published::warning(&vdso) {
-        eprintln!("vdso: {warning}. Programs ask the kernel until then");
+        output::warn(format_args!(
+            "vdso: {warning}. Programs ask the kernel until then"
+        ));
     }
     published::object(&path)
 }
@@ -155,5 +158,5 @@ pub(crate) fn say(event: &Event) {
         }
         _ => return,
     };
-    eprintln!("vdso: {text}");
+    output::warn(format_args!("vdso: {text}"));
 }

@@ -211,10 +211,12 @@ fn a_killed_publisher_leaves_its_values_to_readers_and_to_the_next() {
     assert_eq!(vdso.var::<f64>("temperature").unwrap().get(), 30.0);
 
     good(&["set", "wind.speed=5"], &path);
+    let output = run(&["get", "temperature", "wind"], &path);
     assert_eq!(
-        good(&["get", "temperature", "wind"], &path),
+        text(&output.stdout),
         "temperature=30\nwind.speed=5 wind.from=0\n"
     );
+    assert_eq!(output.status.code(), Some(4), "stopped");
     assert_eq!(vdso.status().condition, Condition::Stopped);
 
     let path = Server::start(&path).killed();

@@ -115,7 +115,7 @@ fn a_core_dump_yields_the_image() {
     let image = Image::parse_memory(vdso.bytes, vdso.address).expect("an image");
     assert!(image.lookup("test_one").is_some());
     let error = vdsokit_elf::core_dump::vdso(&Recipe::default().build()).expect_err("no core");
-    assert_eq!(error.to_string(), "e_type is 3, not 4: no core dump");
+    assert_eq!(error.to_string(), "e_type is 3, not 4: not a core dump");
 }
 
 /// Where a table of the recipe's image lies in its file.

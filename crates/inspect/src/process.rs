@@ -1,4 +1,4 @@
-//! What a running process was started with.
+//! The program and the vDSO with which a process was started.
 
 use serde::Serialize;
 use std::fs::{self, File};
@@ -13,11 +13,11 @@ use vdsokit_elf::constants::{AT_NULL, AT_SYSINFO_EHDR, PT_INTERP};
 pub enum Linkage {
     /// By a dynamic linker, when it is started.
     Dynamic,
-    /// Once and for all: its C library is part of it.
+    /// At build time: the C library is part of the program.
     Static,
 }
 
-/// How the program of a process is linked; `None` where its file can't be read or is no ELF
+/// How the program of a process is linked; `None` where its file can't be read or is not an ELF
 /// object.
 #[must_use]
 pub fn linkage(pid: u32) -> Option<Linkage> {
@@ -31,7 +31,7 @@ pub fn linkage(pid: u32) -> Option<Linkage> {
     })
 }
 
-/// The start of the program's file, where its program headers are.
+/// The start of the program's file, which contains its program headers.
 fn program_headers(pid: u32) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = File::open(format!("/proc/{pid}/exe")).ok()?;
@@ -39,7 +39,7 @@ fn program_headers(pid: u32) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The most that arguments, environment and auxiliary vector are looked through for.
+/// The most words of arguments, environment and auxiliary vector that are read.
 const MAX_WORDS: usize = 1 << 20;
 
 /// The address of the vDSO that the process was handed on its stack (AT_SYSINFO_EHDR), which is
@@ -54,7 +54,8 @@ const MAX_WORDS: usize = 1 << 20;
 /// When the process is gone, or may not be traced: the same user's right, or root's.
 pub fn started_with(pid: u32) -> io::Result<Option<u64>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let malformed = || io::Error::other("the process's stack has not the form that exec gives it");
+    let malformed =
+        || io::Error::other("the process has no stack of the form that execve(2) gives it");
     // The name in parentheses may hold anything; the state behind it is field 3.
     let (_, fields) = stat.rsplit_once(')').ok_or_else(malformed)?;
     let start: u64 = fields
@@ -87,7 +88,18 @@ pub fn started_with(pid: u32) -> io::Result<Option<u64>> {
     }
 }
 
-/// Words of a process's memory, one after the other.
+/// Whether a process is a kernel thread: PF_KTHREAD in its flags, field 9 of /proc/PID/stat (Linux
+/// 6.12 `include/linux/sched.h`).
+pub(crate) fn is_kernel_thread(pid: u32) -> bool {
+    const PF_KTHREAD: u64 = 0x0020_0000;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let flags = fields.split_whitespace().nth(9 - 3);
+    let flags: Option<u64> = flags.and_then(|flags| flags.parse().ok());
+    flags.is_some_and(|flags| flags & PF_KTHREAD != 0)
+}
+
+/// Consecutive words of a process's memory.
 struct Words {
     memory: File,
     next: u64,

@@ -13,17 +13,17 @@ pub struct Assignment {
     pub value: String,
 }
 
-/// The assignments of one line: separated by blanks, values with blanks in them between
-/// double quotes, where `\"` and `\\` stand for `"` and `\`. A line that is empty or
-/// begins with `#` holds none.
+/// Parses the assignments of one line, which blanks separate.
+///
+/// A value that begins with `"` ends at the next quote. Within the quotes `\"`, `\\`, `\n`, `\r`,
+/// `\t`, `\0`, `\'` and `\u{…}` stand for characters, as in Rust's string literals: a text is
+/// printed in this form. Any other value ends at the next blank. A line that is empty or begins
+/// with `#` has no assignment.
 ///
 /// # Errors
 /// [`Error::Line`].
 pub fn parse(line: &str) -> Result<Vec<Assignment>, Error> {
-    let wrong = |why| Error::Line {
-        line: line.to_owned(),
-        why,
-    };
+    let wrong = |why| wrong(line, why);
     let mut rest = line.trim();
     let mut assignments = Vec::new();
     if rest.starts_with('#') {
@@ -40,20 +40,35 @@ pub fn parse(line: &str) -> Result<Vec<Assignment>, Error> {
     Ok(assignments)
 }
 
-/// The assignment of one argument of a command: all behind the first `=` is the value,
-/// blanks and quotes included, as the shell has already taken its own.
+/// Parses the assignments of one argument of a command, by the rule of [`parse`]; line breaks
+/// separate assignments too.
+///
+/// As a shell removes quotes of its own, `name=` followed by a text with blanks is one assignment
+/// if no word of the text contains `=`.
 ///
 /// # Errors
 /// [`Error::Line`].
-pub fn parse_argument(argument: &str) -> Result<Assignment, Error> {
-    let wrong = |why| Error::Line {
-        line: argument.to_owned(),
-        why,
+pub fn parse_argument(argument: &str) -> Result<Vec<Assignment>, Error> {
+    let parsed: Result<Vec<_>, _> = argument.lines().map(parse).collect();
+    let error = match parsed {
+        Ok(lines) if lines.iter().any(|line| !line.is_empty()) => return Ok(lines.concat()),
+        Ok(_) => wrong(argument, "there is no `=`"),
+        Err(error) => error,
     };
-    let (name, value) = argument
-        .split_once('=')
-        .ok_or_else(|| wrong("there is no `=`"))?;
-    assignment(name, value.to_owned()).map_err(wrong)
+    match argument.split_once('=') {
+        Some((name, text)) if !text.starts_with('"') && !text.contains('=') => {
+            let assignment = assignment(name, text.to_owned());
+            Ok(vec![assignment.map_err(|why| wrong(argument, why))?])
+        }
+        _ => Err(error),
+    }
+}
+
+fn wrong(line: &str, why: &'static str) -> Error {
+    Error::Line {
+        line: line.to_owned(),
+        why,
+    }
 }
 
 fn assignment(name: &str, value: String) -> Result<Assignment, &'static str> {
@@ -74,31 +89,60 @@ fn assignment(name: &str, value: String) -> Result<Assignment, &'static str> {
     })
 }
 
-/// A value, and what comes after it.
+/// Splits a value from the text behind it.
 fn value(text: &str) -> Result<(String, &str), &'static str> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(char::is_whitespace).unwrap_or(text.len());
         return Ok((text[..end].to_owned(), &text[end..]));
     };
     let mut value = String::new();
-    let mut characters = quoted.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => {
-                let after = &quoted[at + 1..];
-                if after.starts_with(|next: char| !next.is_whitespace()) {
-                    return Err("a value goes on behind its closing quote");
-                }
-                return Ok((value, after));
+    let mut characters = quoted.chars();
+    loop {
+        match characters.next().ok_or("a quote is not closed")? {
+            '"' => break,
+            '\\' => {
+                let (character, after) = escape(characters.as_str())?;
+                value.push(character);
+                characters = after.chars();
             }
-            '\\' => match characters.next() {
-                Some((_, escaped @ ('"' | '\\'))) => value.push(escaped),
-                _ => return Err("a backslash stands before neither `\"` nor `\\`"),
-            },
-            _ => value.push(character),
+            character => value.push(character),
         }
     }
-    Err("a quote is not closed")
+    let after = characters.as_str();
+    match after.starts_with(|next: char| !next.is_whitespace()) {
+        true => Err("a value goes on behind its closing quote"),
+        false => Ok((value, after)),
+    }
+}
+
+/// The character that an escape stands for, of which `text` begins behind the backslash, and the
+/// text behind the escape.
+fn escape(text: &str) -> Result<(char, &str), &'static str> {
+    const UNKNOWN: &str = "a backslash begins none of the escapes \\\" \\\\ \\n \\r \\t \\u{…}";
+    let mut characters = text.chars();
+    let character = match characters.next() {
+        Some(same @ ('"' | '\\' | '\'')) => same,
+        Some('n') => '\n',
+        Some('r') => '\r',
+        Some('t') => '\t',
+        Some('0') => '\0',
+        Some('u') => {
+            let (digits, after) = characters
+                .as_str()
+                .strip_prefix('{')
+                .and_then(|text| text.split_once('}'))
+                .ok_or(UNKNOWN)?;
+            let number = u32::from_str_radix(digits, 16)
+                .ok()
+                .and_then(char::from_u32);
+            return Ok((
+                number.ok_or("\\u{…} has no character of that number")?,
+                after,
+            ));
+        }
+        _ => return Err(UNKNOWN),
+    };
+    Ok((character, characters.as_str()))
 }
 
 #[cfg(test)]
@@ -140,16 +184,51 @@ mod tests {
             "a b=1",
             "a=\"",
             "a=\"b\"c",
-            "a=\"\\n\"",
+            "a=\"\\x\"",
+            "a=\"\\u{d800}\"",
+            "a=\"\\u{41\"",
         ] {
             assert!(flat(line).is_err(), "{line}");
         }
     }
 
     #[test]
-    fn an_argument_is_one_assignment_whatever_its_value() {
-        let argument = parse_argument("name=two words = \"x\"").unwrap();
-        assert_eq!(argument.value, "two words = \"x\"");
-        assert!(parse_argument("name").is_err());
+    fn texts_are_printed_as_they_are_read() {
+        for text in [
+            "eu west",
+            "",
+            "\"q\" \\",
+            "a\nb\tc\r",
+            "\u{1b}[2J\u{202e}",
+            "ü",
+            "'",
+        ] {
+            let line = format!("a={text:?} b=1");
+            let values: Vec<String> = parse(&line)
+                .unwrap()
+                .into_iter()
+                .map(|one| one.value)
+                .collect();
+            assert_eq!(values, [text, "1"], "{line}");
+        }
+    }
+
+    #[test]
+    fn an_argument_is_read_as_a_line_is() {
+        let values = |argument| -> Option<Vec<String>> {
+            let parsed = parse_argument(argument).ok()?;
+            Some(parsed.into_iter().map(|one| one.value).collect())
+        };
+        let some = |all: &[&str]| Some(all.iter().map(|one| (*one).to_owned()).collect());
+        assert_eq!(values("region=\"eu west\""), some(&["eu west"]));
+        assert_eq!(
+            values("w.speed=3 w.from=\"a b\"\nt=1"),
+            some(&["3", "a b", "1"])
+        );
+        // The shell has removed the quotes of region="eu west".
+        assert_eq!(values("region=eu west"), some(&["eu west"]));
+        for wrong in ["region=two words = x", "region", "", "region=\"a\"b"] {
+            assert_eq!(values(wrong), None, "{wrong}");
+        }
     }
 }

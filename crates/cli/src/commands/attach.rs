@@ -1,16 +1,14 @@
-//! `vdso attach` and `vdso detach`: a program that runs already.
-
-use crate::start::ExitCode;
-
-use miette::Result;
+//! `vdso attach` and `vdso detach`: another time for a program that is running.
 
 use crate::virtual_time::{CLOCKS, Options, say};
+use miette::Result;
+use std::process::ExitCode;
 
 /// Give a running program another time
 ///
-/// All its threads are stopped for a moment, and its vDSO functions become ours; children
-/// that it forks have them as well. Whatever can't be done leaves the program as it was, with
-/// the reason. `vdso detach` puts back every byte.
+/// All its threads are stopped for a moment, and calls of its vDSO functions lead to a vDSO of ours
+/// from then on; so do those of children that it forks. If that can't be done, the program stays as
+/// it was, and the reason is printed. `vdso detach` restores every byte.
 #[derive(clap::Args)]
 #[command(after_long_help = CLOCKS)]
 pub(crate) struct Arguments {
@@ -18,11 +16,11 @@ pub(crate) struct Arguments {
     pid: u32,
     #[command(flatten)]
     time: Options,
-    /// Give what it executes from now on the same time, and stay until the last of it has
-    /// ended
+    /// Give what it executes from now on the same time; this command ends after the last of these
+    /// programs
     #[arg(long)]
     follow: bool,
-    /// A name for `vdso clock`, which changes the time while this stays
+    /// A name for `vdso clock`, which can change the time while this command runs
     #[arg(long, requires = "follow")]
     name: Option<String>,
 }

@@ -1,21 +1,21 @@
-//! `vdso bench`: what every function costs by every route.
+//! `vdso bench`: the time that every function takes by every route.
 
 use crate::output::{self, BOLD, Cell, DIM, Side, styled};
-use crate::start::ExitCode;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use vdsokit_inspect::benchmark::{self, Benchmark};
 use vdsokit_inspect::call::Library;
 use vdsokit_inspect::function::{Function, Route};
 use vdsokit_inspect::measure::Plan;
 use vdsokit_inspect::report;
 
-/// Measure what every function costs: by the vDSO, by libc, by system call
+/// Measure how long every function takes: by the vDSO, by libc, by system call
 ///
 /// A sample is the mean of a batch of calls; the table shows the median of the samples.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Measure an image beside them, loaded as a shared library
+    /// Also measure an image, loaded as a shared library
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
     /// Samples of each function by each route
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let library = match &arguments.image {
         None => None,
         Some(path) => {
-            let name = path.display().to_string();
+            let name = output::path(path);
             let library = Library::load(path)
                 .into_diagnostic()
                 .wrap_err_with(|| format!("{name} could not be loaded"))?;
@@ -52,21 +52,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let benchmark = benchmark::run(image, plan, |done| bar.set_position(done as u64));
     bar.finish_and_clear();
     if arguments.json {
-        output::show_json(&benchmark)?;
+        output::json(&benchmark)?;
     } else {
         output::show(&text(&benchmark))?;
     }
     if let Some(path) = &arguments.html {
         std::fs::write(path, report::html(&benchmark))
             .into_diagnostic()
-            .wrap_err_with(|| format!("{} could not be written", path.display()))?;
+            .wrap_err_with(|| format!("{} could not be written", output::path(path)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn text(benchmark: &Benchmark) -> String {
     let machine = output::paragraph(&benchmark.machine.line(), 0);
-    let unit = styled(DIM, "Nanoseconds a call, median of the samples.");
+    let unit = styled(DIM, "Nanoseconds per call, median of the samples.");
     let mut routes = vec![Route::Vdso, Route::Libc, Route::SystemCall];
     if benchmark.image.is_some() {
         routes.insert(1, Route::Image);

@@ -1,10 +1,10 @@
-//! `vdso build`: a declaration or a Rust package becomes an image, a C header and a
-//! pkg-config file.
+//! `vdso build`: an image, a C header and a pkg-config file from a declaration or a Rust package.
 
-use crate::start::ExitCode;
-use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use crate::{image, output};
+use miette::{Result, miette};
 use std::path::PathBuf;
-use vdsokit_build::{Architecture, Declaration, Outputs, build_crate};
+use std::process::ExitCode;
+use vdsokit_build::{Architecture, Outputs, build_crate};
 use vdsokit_publish::install;
 
 /// Build a vDSO from a declaration or a Rust package
@@ -12,56 +12,54 @@ use vdsokit_publish::install;
 pub(crate) struct Arguments {
     /// The declaration, such as weather.toml, or the directory of a Rust package
     source: PathBuf,
-    /// Where to write: the image, named like its soname, the link for `cc -l`, the C
+    /// The directory to write to: the image, named like its soname, the link for `cc -l`, the C
     /// header and the pkg-config file
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
-    /// What the image is for; this machine without it
+    /// The architecture of the image; by default this machine's
     #[arg(long, value_name = "ARCH", value_parser = architecture)]
     arch: Option<Architecture>,
 }
 
 fn architecture(name: &str) -> Result<Architecture, String> {
-    Architecture::from_name(name).ok_or_else(|| format!("known are {}", known()))
-}
-
-fn known() -> String {
-    Architecture::ALL.map(Architecture::name).join(", ")
+    Architecture::from_name(name).ok_or_else(|| format!("use one of {}", image::architectures()))
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     let Arguments {
         source,
-        output,
+        output: directory,
         arch,
     } = arguments;
     let arch = arch.or_else(Architecture::host).ok_or_else(|| {
         miette!(
-            help = format!("say what the image is for: --arch with one of {}", known()),
+            help = format!(
+                "name the image's architecture: --arch with one of {}",
+                image::architectures()
+            ),
             "no image can be built for this machine's architecture"
         )
     })?;
+    if !directory.is_dir() {
+        let name = output::path(&directory);
+        return Err(match directory.exists() {
+            true => miette!("{name} is not a directory"),
+            false => miette!(
+                help = format!("create it: mkdir -p {name}"),
+                "{name} is not a directory: it does not exist"
+            ),
+        });
+    }
     let outputs = if source.is_dir() {
         build_crate(&source, arch)?
     } else {
-        let path = source.display().to_string();
-        let text = std::fs::read_to_string(&source)
-            .into_diagnostic()
-            .wrap_err_with(|| format!("{path} could not be read"))?;
-        Outputs::new(&Declaration::parse(&path, &text)?, arch)?
+        Outputs::new(&image::declaration(&source)?, arch)?
     };
-    if !output.is_dir() {
-        return Err(miette!(
-            help = format!("create it: mkdir -p {}", output.display()),
-            "{} is not a directory",
-            output.display()
-        ));
-    }
-    let image = outputs.image_path(&output);
+    let image = outputs.image_path(&directory);
     install(&image, &outputs.image)?;
-    println!("{}", image.display());
-    for path in outputs.write_companions(&output)? {
-        println!("{}", path.display());
+    output::line(output::path(&image))?;
+    for path in outputs.write_companions(&directory)? {
+        output::line(output::path(&path))?;
     }
     Ok(ExitCode::SUCCESS)
 }

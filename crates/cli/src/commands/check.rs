@@ -1,25 +1,27 @@
-//! `vdso check`: what would keep an image from being a vDSO everywhere.
+//! `vdso check`: what keeps an image from working as a vDSO with every reader.
 
-use crate::start::ExitCode;
+use crate::output;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use vdsokit_build::directory;
 use vdsokit_elf::Image;
 use vdsokit_elf::check::{Profile, check};
 use vdsokit_elf::compare::compare;
+use vdsokit_inspect::inspect::read_image;
 
 /// Check an image as strictly as a kernel checks its own
 ///
-/// Prints what is wrong and where. Exit status: 0 nothing, 1 something.
+/// Prints what is wrong and where. Exit status: 0 nothing is wrong, 1 something is.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The image
     file: PathBuf,
-    /// It is somebody else's vDSO: only the rules without which no reader could use it
+    /// Check a vDSO that vdsokit did not build, only by the rules that every reader relies on
     #[arg(long)]
     foreign: bool,
-    /// Also what would break for programs that were made for this older image
+    /// Also list what breaks programs that were built with this older image
     #[arg(long, value_name = "OLD")]
     against: Option<PathBuf>,
     /// Print the findings as JSON
@@ -28,7 +30,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let path = arguments.file.display();
+    let path = output::path(&arguments.file);
     let bytes = read(&arguments.file)?;
     let image = parse(&arguments.file, &bytes)?;
     let profile = if arguments.foreign {
@@ -57,33 +59,36 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             .iter()
             .map(|[rule, place, what]| json!({"rule": rule, "place": place, "what": what}))
             .collect();
-        println!("{}", json!({"file": path.to_string(), "findings": list}));
+        output::json(&json!({"file": path, "findings": list}))?;
     } else {
         for [rule, place, what] in &findings {
-            println!("{path}: {rule}: {place}: {what}");
+            let line = format!("{path}: {rule}: {place}: {what}");
+            if !output::line(output::escaped(&line))? {
+                break;
+            }
         }
     }
     Ok(ExitCode::from(u8::from(!findings.is_empty())))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path)
+    read_image(path)
         .into_diagnostic()
-        .wrap_err_with(|| format!("{} could not be read", path.display()))
+        .wrap_err_with(|| format!("{} could not be read", output::path(path)))
 }
 
 fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Image<'a>> {
     Image::parse(bytes).map_err(|error| {
         miette!(
             help = "name the image itself, a file such as libweather.so.1",
-            "{} is no vDSO: {error}",
-            path.display()
+            "{} is not a vDSO: {error}",
+            output::path(path)
         )
     })
 }
 
-/// What programs made for the old image would miss in the new one: exports, and variables that
-/// do not lie where they did.
+/// What breaks programs that were built with the old image: exports that the new one lacks, and
+/// variables that have moved.
 fn broken(old: &Image<'_>, new: &Image<'_>) -> Vec<[String; 3]> {
     let mut findings: Vec<[String; 3]> = compare(old, new)
         .into_iter()
@@ -95,7 +100,7 @@ fn broken(old: &Image<'_>, new: &Image<'_>) -> Vec<[String; 3]> {
         findings.push([
             "against".into(),
             format!("variable {}", entry.name),
-            "does not lie where it did, or has another type: a layout only grows at its end".into(),
+            "has moved or has another type: variables may only be added at the end".into(),
         ]);
     }
     findings

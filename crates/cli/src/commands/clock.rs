@@ -1,6 +1,6 @@
 //! `vdso clock`: the time of a program that runs under a name.
 
-use crate::start::ExitCode;
+use std::process::ExitCode;
 
 use clap::Subcommand;
 use miette::{Result, miette};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use vdsokit_clock::{Clock, Course};
 use vdsokit_virtual_time::{Change, Name, Reading, Time, list, text};
 
-use crate::published;
+use crate::output;
 
 /// Show or change the time of programs that run under a name
 ///
@@ -94,9 +94,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Some(Action::Resume) => time.change(change(Change::Resume))?,
     };
     if !in_time {
-        eprintln!(
+        output::warn(
             "vdso: this was held up while it made the change: programs may have seen a clock \
-             run backwards"
+             run backwards",
         );
     }
     Ok(ExitCode::SUCCESS)
@@ -139,7 +139,7 @@ fn show(name: &Name, reading: &Reading, json: bool) -> Result<()> {
                 (clock.name().to_owned(), value)
             })
             .collect();
-        published::line(json!({
+        output::json(&json!({
             "name": name.to_string(),
             "time": text::show(reading.at(Clock::Realtime)),
             "rate": rate(reading.course()),
@@ -147,14 +147,14 @@ fn show(name: &Name, reading: &Reading, json: bool) -> Result<()> {
         }))?;
         return Ok(());
     }
-    published::line(format_args!("{name} {}", course(reading.course())))?;
+    output::line(format_args!("{name} {}", course(reading.course())))?;
     for clock in Clock::ALL {
         let at = reading.at(clock);
         let text = match clock.is_wall() {
             true => text::show(at),
             false => format!("{}.{:09}", at.seconds, at.nanoseconds),
         };
-        published::line(format_args!("{:24}{text}", clock.name()))?;
+        output::line(format_args!("{:24}{text}", clock.name()))?;
     }
     Ok(())
 }
@@ -176,14 +176,14 @@ fn show_list(json: bool) -> Result<ExitCode> {
                 }))
             })
             .collect();
-        published::line(Value::from(named))?;
+        output::json(&named)?;
         return Ok(ExitCode::SUCCESS);
     }
     for one in named {
         if let Ok(reading) = read(&one.name) {
             let (time, course) = (reading.at(Clock::Realtime), course(reading.course()));
             let (name, tracer) = (one.name.to_string(), one.tracer);
-            published::line(format_args!(
+            output::line(format_args!(
                 "{name:16} {:30} {course} (tracer {tracer})",
                 text::show(time)
             ))?;

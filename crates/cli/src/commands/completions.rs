@@ -1,14 +1,14 @@
-//! `vdso completions`: what a shell needs to complete this program's command line.
+//! `vdso completions`: a shell's completions of this command line.
 
 use crate::output;
-use crate::start::ExitCode;
 use clap_complete::Shell;
 use miette::{IntoDiagnostic, Result};
+use std::process::ExitCode;
 
 /// Print completions for a shell
 ///
-/// Bash: `vdso completions bash > ~/.local/share/bash-completion/completions/vdso`. The other
-/// shells' manuals say where they look.
+/// Bash: `vdso completions bash > ~/.local/share/bash-completion/completions/vdso`. The manuals of
+/// other shells name their directories.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The shell

@@ -1,24 +1,24 @@
-//! `vdso doctor`: is every clock and function served without a system call, and why not?
+//! `vdso doctor`: which clocks and functions make a system call, and why.
 
 use crate::output::{self, BAD, BOLD, Cell, DIM, GOOD, NOTE, Side, styled};
-use crate::start::ExitCode;
 use miette::{IntoDiagnostic, Report, Result, WrapErr};
+use std::process::ExitCode;
 use vdsokit_inspect::doctor::{Call, Diagnosis, Finding, Grade, Verdict, collect};
 use vdsokit_inspect::function::Function;
 use vdsokit_inspect::measure::Plan;
 use vdsokit_inspect::probe::Served;
 
-/// Say whether every clock and function is fast here, and if not, why
+/// Find clocks and functions that are slow here, and the reason
 ///
-/// Each is called in a child that no system call is allowed to: what still answers needs none.
-/// Beside that stands what a call costs, and what surrounds it: clocksource, virtual machine,
-/// container, time namespace, filters.
+/// Each is called in a child that may make no system call: one that still succeeds makes none.
+/// The report also has the time that a call takes, and what affects it: clocksource, virtual
+/// machine, container, time namespace, filters.
 ///
 /// Exit status: 0 everything that this vDSO can serve is served without a system call, 1
-/// something is slow, 2 wrong usage, 3 it could not be told.
+/// something is slow, 2 wrong usage, 3 it could not be determined.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A running process; this one without it
+    /// A running process; by default this one
     pid: Option<u32>,
     /// Print facts and findings as JSON
     #[arg(long)]
@@ -33,8 +33,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             Verdict::Unknown => 3,
         }),
         Err(report) => {
-            eprintln!("{report:?}");
-            ExitCode::from(3)
+            output::report(&report);
+            ExitCode::from(match report.is::<output::WriteError>() {
+                true => 1,
+                false => 3,
+            })
         }
     }
 }
@@ -43,14 +46,14 @@ fn diagnose(arguments: &Arguments) -> Result<Verdict> {
     let bar = output::progress(Function::ALL.len(), "calling");
     let mut facts = collect(Plan::QUICK, |done| bar.set_position(done as u64))
         .into_diagnostic()
-        .wrap_err("the functions could not be tried in a child")?;
+        .wrap_err("the functions could not be called in a child")?;
     bar.finish_and_clear();
     if let Some(pid) = arguments.pid {
         facts = facts.of_process(pid).map_err(Report::new)?;
     }
     let diagnosis = Diagnosis::from(facts);
     if arguments.json {
-        output::show_json(&diagnosis)?;
+        output::json(&diagnosis)?;
     } else {
         output::show(&text(&diagnosis))?;
     }
@@ -64,7 +67,10 @@ fn text(diagnosis: &Diagnosis) -> String {
             "Everything that this vDSO can serve is served without a system call.",
         ),
         Verdict::Slow => (BAD, "Something is slow here."),
-        Verdict::Unknown => (NOTE, "Whether anything is slow here could not be told."),
+        Verdict::Unknown => (
+            NOTE,
+            "Whether anything is slow here could not be determined.",
+        ),
     };
     let mut text = format!("{}\n\n", styled(style, verdict));
     for finding in &diagnosis.findings {

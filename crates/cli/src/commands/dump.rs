@@ -1,17 +1,18 @@
-//! `vdso dump`: a process's vDSO as a file.
+//! `vdso dump`: the vDSO of a process as a file.
 
-use crate::start::ExitCode;
+use crate::output;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use std::convert::Infallible;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use vdsokit_inspect::inspect::{Target, dump};
 
 /// Write the vDSO of a process or a core dump to a file
 ///
-/// The file is an image that readelf, objdump and gdb take.
+/// readelf, objdump and gdb can read the file.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A process, a core dump, or `self`
+    /// A process id, a core dump, or `self`
     #[arg(default_value = "self", value_parser = target)]
     target: Target,
     /// The file to write
@@ -27,6 +28,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let image = dump(&arguments.target)?;
     std::fs::write(&arguments.output, image)
         .into_diagnostic()
-        .wrap_err_with(|| format!("{} could not be written", arguments.output.display()))?;
+        .wrap_err_with(|| format!("{} could not be written", output::path(&arguments.output)))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,45 +1,89 @@
-//! `vdso get`: the values of a published vDSO now.
+//! `vdso get`: the current values of a published vDSO.
 
-use crate::published;
-use crate::start::ExitCode;
+use crate::values::{self, QUOTING};
+use crate::{output, published};
 use miette::Result;
 use std::path::PathBuf;
+use std::process::ExitCode;
+use vdsokit_inspect::inspect::ClockView;
+use vdsokit_publish::Vdso;
+use vdsokit_sources::clock::{self, Reader, view};
 
 /// Print values of a published vDSO
 ///
-/// Each line is what `vdso set` and `vdso serve --stdin` read. Whoever may read the file
-/// may do this; the publisher doesn't notice.
+/// Each line is an assignment that `vdso set` and `vdso serve --stdin` read. Reading takes the
+/// permission to read the file, and does not disturb the publisher.
 #[derive(clap::Args)]
+#[command(after_help = published::STATUSES, after_long_help = format!("{}\n\n{QUOTING}", published::STATUSES))]
 pub(crate) struct Arguments {
-    /// The vDSO, `system`, or `kernel`
+    /// The vDSO, `system`, `clock` or `kernel`
     file: PathBuf,
-    /// Variables, or fields (`wind.speed`); all variables when none is named
+    /// Variables or fields (`wind.speed`); without them all variables, or the clocks of a clock
     names: Vec<String>,
     /// Print the values alone
     #[arg(short = 'n', long, conflicts_with = "json")]
     no_names: bool,
-    /// Print status and values as JSON
+    /// Print status and values as JSON; integers above 2^53 become strings
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let vdso = published::open(&published::path(&arguments.file)?)?;
+    let condition = vdso.status().condition;
+    let clocks = match arguments.names.is_empty() {
+        true => clocks(&vdso)?,
+        false => Vec::new(),
+    };
     if arguments.json {
-        published::line(published::snapshot(&vdso, &arguments.names)?)?;
-        return Ok(ExitCode::SUCCESS);
+        let all = values::values_of(&vdso, &arguments.names)?;
+        let mut snapshot = values::snapshot(&vdso, &all);
+        if !clocks.is_empty() {
+            snapshot["clocks"] = clocks.iter().map(|(_, json)| json.clone()).collect();
+        }
+        output::json(&snapshot)?;
+        return Ok(published::exit_status(condition));
     }
-    for (name, value) in published::values_of(&vdso, &arguments.names)? {
-        let open = published::line(match arguments.no_names {
-            true => value.to_string(),
-            false => published::assignment(&name, &value),
-        })?;
-        if !open {
-            return Ok(ExitCode::SUCCESS);
+    let lines: Vec<String> = match clocks.is_empty() {
+        true => values::values_of(&vdso, &arguments.names)?
+            .into_iter()
+            .map(|(name, value)| match arguments.no_names {
+                true => value.to_string(),
+                false => values::assignment(&name, &value),
+            })
+            .collect(),
+        false => clocks.into_iter().map(|(line, _)| line).collect(),
+    };
+    for line in lines {
+        if !output::line(line)? {
+            return Ok(published::exit_status(condition));
         }
     }
     if let Some(warning) = published::warning(&vdso) {
-        eprintln!("vdso: {warning}");
+        output::warn(format_args!("vdso: {warning}"));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(published::exit_status(condition))
+}
+
+/// The clocks of a clock image, as a line and as JSON: their time, in place of the words that its
+/// variables consist of. Empty for any other image.
+fn clocks(vdso: &Vdso) -> Result<Vec<(String, serde_json::Value)>> {
+    let clocks = view(vdso).unwrap_or_default();
+    let describe = |view: clock::View| -> Result<(String, serde_json::Value)> {
+        let nanoseconds = Reader::new(vdso, view.clock)?.nanoseconds();
+        let time = format!(
+            "{}.{:09}",
+            nanoseconds / 1_000_000_000,
+            nanoseconds % 1_000_000_000
+        );
+        let view = ClockView::from(view);
+        let mut json = serde_json::to_value(&view).unwrap_or_default();
+        json["time"] = time.as_str().into();
+        let error = super::ls::error_of(&view);
+        Ok((
+            format!("{:24} {time:>20}  {:12} {error}", view.clock, view.source),
+            json,
+        ))
+    };
+    clocks.into_iter().map(describe).collect()
 }

@@ -3,23 +3,27 @@
 use super::dump::target;
 use crate::output::{self, BOLD, Cell, DIM, Side, styled};
 use crate::published;
-use crate::start::ExitCode;
+use crate::values::{self, Row};
 use miette::{IntoDiagnostic, Result, miette};
 use serde_json::{Value, json};
+use std::process::ExitCode;
 use vdsokit_elf::arch::{self, Abi};
 use vdsokit_inspect::inspect::{ClockView, ImageView, KernelView, Published, Target, inspect};
 
 /// Show the vDSOs of a process, a file or a core dump
 ///
-/// Where each lies, its segments and data pages, what it exports and in which version. For one
-/// that vdsokit built also its variables, their values, and who publishes them.
+/// Prints the address, the segments and data pages, and the exports with their versions of each. For
+/// one that vdsokit built also its variables, their values, and its publisher.
+///
+/// The exit status of a single file is as of `vdso get`.
 #[derive(clap::Args)]
+#[command(after_help = published::STATUSES)]
 pub(crate) struct Arguments {
-    /// A process, an image, a core dump, `self`; or `system` or `clock`, as `vdso serve`
-    /// publishes them
+    /// A process id, an image, a core dump, or `self`; or `system`, `clock` or `kernel`, as `vdso
+    /// serve` publishes them
     #[arg(default_value = "self", value_parser = target)]
     target: Target,
-    /// Show what Linux's own vDSO has on an architecture, such as s390x
+    /// Show the functions of Linux's own vDSO on an architecture, such as s390x
     #[arg(long, value_name = "NAME", conflicts_with = "target")]
     arch: Option<String>,
     /// Print it as JSON
@@ -31,7 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(name) = &arguments.arch {
         let abi = abi(name)?;
         if arguments.json {
-            output::show_json(&abi_json(abi))?;
+            output::json(&abi_json(abi))?;
         } else {
             output::show(&abi_text(abi))?;
         }
@@ -44,15 +48,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let images = inspect(&target)?;
     if arguments.json {
         let images: Vec<Value> = images.iter().map(json_of).collect::<Result<_>>()?;
-        output::show_json(&json!({ "target": target.to_string(), "images": images }))?;
+        output::json(&json!({ "target": target.to_string(), "images": images }))?;
     } else {
         let texts: Vec<String> = images.iter().map(|image| text(image, &target)).collect();
         output::show(&texts.join("\n"))?;
     }
-    Ok(ExitCode::SUCCESS)
+    let state = match (&target, images.as_slice()) {
+        (Target::File(_), [image]) => image.published.as_ref().and_then(|p| p.condition),
+        _ => None,
+    };
+    Ok(state.map_or(ExitCode::SUCCESS, published::exit_status))
 }
 
-/// A view with its variables' values, which have types of their own.
+/// A view as JSON, with the values of its variables.
 fn json_of(image: &ImageView) -> Result<Value> {
     let mut json = serde_json::to_value(image).into_diagnostic()?;
     for (index, variable) in image
@@ -61,13 +69,17 @@ fn json_of(image: &ImageView) -> Result<Value> {
         .flat_map(|p| &p.variables)
         .enumerate()
     {
-        let value = variable.value.as_ref().map(published::value);
+        let value = variable.value.as_ref().map(values::to_json);
         json["published"]["variables"][index]["value"] = value.into();
     }
     Ok(json)
 }
 
 fn text(image: &ImageView, target: &Target) -> String {
+    let target = match target {
+        Target::File(path) => output::path(path),
+        target => target.to_string(),
+    };
     let title = format!("{target}: {}", image.role.words());
     let mut text = format!("{}\n", styled(BOLD, &title));
     let base = image.base.map(|base| format!("{base:#x}"));
@@ -81,7 +93,8 @@ fn text(image: &ImageView, target: &Target) -> String {
     ];
     for (name, fact) in facts {
         if let Some(fact) = fact {
-            text.push_str(&format!("  {}{fact}\n", styled(DIM, &format!("{name:10}"))));
+            let name = styled(DIM, &format!("{name:10}"));
+            text.push_str(&format!("  {name}{}\n", output::escaped(&fact)));
         }
     }
     if !image.data.is_empty() {
@@ -166,9 +179,9 @@ fn variables(published: &Published) -> String {
             };
             let age = match published.age {
                 Some(age) if age < 1.0 => {
-                    format!(", last sign of life {:.0} ms ago", age * 1000.0)
+                    format!(", last heartbeat {:.0} ms ago", age * 1000.0)
                 }
-                Some(age) => format!(", last sign of life {age:.1} s ago"),
+                Some(age) => format!(", last heartbeat {age:.1} s ago"),
                 None => String::new(),
             };
             let bound = match published.stale_after {
@@ -188,34 +201,38 @@ fn variables(published: &Published) -> String {
         return format!("{state}\n\n{}", clocks(&published.clocks));
     }
     let mut rows = vec![heading(["variable", "type", "unit", "value"])];
-    rows.extend(published.variables.iter().map(|variable| {
-        let value = variable.value.as_ref();
-        row([
-            variable.name.clone(),
-            variable.kind.clone(),
-            variable.unit.clone(),
-            value.map_or_else(|| "-".into(), ToString::to_string),
-        ])
-    }));
-    format!("{state}\n\n{}", output::table(&[Side::Left; 4], 2, &rows))
+    for variable in &published.variables {
+        let all = Row::all(&variable.name, variable, variable.value.as_ref());
+        rows.extend(
+            all.into_iter()
+                .map(|it| row([it.name, it.ty, it.unit, it.value])),
+        );
+    }
+    let sides = [Side::Left, Side::Left, Side::Left, Side::Value];
+    format!("{state}\n\n{}", output::table(&sides, 2, &rows))
 }
 
-/// Instead of a clock image's variables, which are words: what they say.
+/// The clocks of a clock image, in place of the words that its variables consist of.
 fn clocks(clocks: &[ClockView]) -> String {
-    let mut rows = vec![heading(["clock", "source", "off by at most"])];
+    let mut rows = vec![heading(["clock", "source", "error at most"])];
     rows.extend(clocks.iter().map(|clock| {
-        let error = match (clock.source, clock.error_ns) {
-            _ if !clock.answers => "the publisher is silent: the kernel is asked".to_owned(),
-            ("counter", None) => "not known: nobody keeps wall time".to_owned(),
-            (_, None) => "-".to_owned(),
-            (_, Some(nanoseconds)) => length(nanoseconds),
-        };
+        let error = error_of(clock);
         row([clock.clock.to_owned(), clock.source.to_owned(), error])
     }));
     output::table(&[Side::Left; 3], 2, &rows)
 }
 
-/// Nanoseconds for people.
+/// The bound of a clock's error, or the reason why there is none.
+pub(super) fn error_of(clock: &ClockView) -> String {
+    match (clock.source, clock.error_ns) {
+        _ if !clock.answers => "no heartbeat: readers make a system call".to_owned(),
+        ("counter", None) => "not known: no NTP daemon keeps this machine's wall time".to_owned(),
+        (_, None) => "-".to_owned(),
+        (_, Some(nanoseconds)) => length(nanoseconds),
+    }
+}
+
+/// Nanoseconds for people, rounded up.
 fn length(nanoseconds: u64) -> String {
     match nanoseconds {
         0..10_000 => format!("{nanoseconds} ns"),
@@ -224,11 +241,11 @@ fn length(nanoseconds: u64) -> String {
     }
 }
 
-/// Where values come from that the kernel publishes.
+/// The source of values that the kernel publishes.
 fn source(kernel: &KernelView, is_clock: bool) -> String {
     let map = match kernel.map {
         Some(map) => format!("BPF map {map}"),
-        None => "a BPF map out of reach".to_owned(),
+        None => "a BPF map that this process can't open".to_owned(),
     };
     let hooks = match kernel.hooks.as_slice() {
         [] => String::new(),
@@ -237,19 +254,19 @@ fn source(kernel: &KernelView, is_clock: bool) -> String {
     let kernel_itself = format!("{map}, {}{hooks}", kernel.directory.display());
     let pages = format!("source: the kernel's own pages ({kernel_itself})");
     match (kernel.direct, kernel.behind) {
-        // A clock's own pages, unpublished, send who loads the file to the kernel.
+        // A clock's unpublished pages make programs that load the file call the kernel.
         (true, _) if kernel.relayed || is_clock => pages,
         (true, _) => format!(
-            "{pages}; nobody copies them to the file, whose own pages were never published: `vdso \
-             serve FILE` does"
+            "{pages}; the file's own pages were never published: `vdso serve FILE` copies the \
+             values to them"
         ),
         (false, _) if is_clock && kernel.relayed => format!(
-            "source: the kernel's timekeeper ({kernel_itself}) under `vdso run --clock`; who loads \
-             the file calls the kernel's own vDSO"
+            "source: the kernel's timekeeper ({kernel_itself}) under `vdso run --clock`; programs \
+             that load the file call the kernel's own vDSO"
         ),
         (false, _) if !kernel.relayed => format!(
-            "source: the kernel ({kernel_itself}); nobody copies its values to the file: `vdso \
-             serve FILE` does"
+            "source: the kernel ({kernel_itself}); its values are not copied to the file: `vdso \
+             serve FILE` does that"
         ),
         (false, Some(behind)) => format!(
             "source: relayed from the kernel ({kernel_itself}), {:.1} ms behind",
@@ -263,8 +280,8 @@ fn abi(name: &str) -> Result<&'static Abi> {
     arch::named(name).ok_or_else(|| {
         let known: Vec<&str> = arch::ALL.iter().map(|abi| abi.name).collect();
         miette!(
-            help = format!("known are {}", known.join(", ")),
-            "no architecture is called `{name}`"
+            help = format!("use one of {}", known.join(", ")),
+            "there is no architecture `{name}`"
         )
     })
 }

@@ -1,25 +1,27 @@
-//! `vdso man`: the manual, made of the same definitions as `--help`.
+//! `vdso man`: the manual pages, from the definitions of the command line.
 
-use crate::start::ExitCode;
+use crate::output;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-/// Write the manual pages
-///
-/// One for the program and one for each command: `man ./vdso.1` shows one.
+/// Write the manual, a page for each command
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Where to write; made where it is missing
-    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    /// The directory to write to; it is created if it does not exist
+    #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let directory = &arguments.output;
-    let failed = || format!("no manual could be written to {}", directory.display());
+    let name = output::path(directory);
     std::fs::create_dir_all(directory)
         .and_then(|()| clap_mangen::generate_to(crate::definition(), directory))
         .into_diagnostic()
-        .wrap_err_with(failed)?;
+        .wrap_err_with(|| format!("the manual could not be written to {name}"))?;
+    output::line(format_args!(
+        "the manual is in {name}: `man -l {name}/vdso.1`"
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -19,20 +19,17 @@ mod retire;
 #[cfg(target_arch = "x86_64")]
 mod run;
 mod serve;
-#[cfg(target_arch = "x86_64")]
-mod serve_clock;
 mod set;
+mod status;
 mod watch;
 
 use clap::Subcommand;
 use miette::Result;
 use std::ffi::OsString;
+use std::process::ExitCode;
 
-use crate::start::ExitCode;
-
-/// What `vdso` can be asked for.
+/// The commands of `vdso`.
 #[derive(Subcommand)]
-#[command(defer = true)]
 pub(crate) enum Command {
     #[cfg(target_arch = "x86_64")]
     Attach(attach::Arguments),
@@ -50,19 +47,20 @@ pub(crate) enum Command {
     Doctor(doctor::Arguments),
     Dump(dump::Arguments),
     Get(get::Arguments),
+    Kernel(kernel::Arguments),
     Ls(ls::Arguments),
     Man(man::Arguments),
-    Kernel(kernel::Arguments),
     Retire(retire::Arguments),
     #[cfg(target_arch = "x86_64")]
     Run(run::Arguments),
     Serve(serve::Arguments),
     Set(set::Arguments),
+    Status(status::Arguments),
     Watch(watch::Arguments),
 }
 
 impl Command {
-    /// Does what was asked. An error is printed by `main` and ends with status 1;
+    /// Runs the command and returns its exit status. `main` prints an error and exits with status 1;
     /// a command with another convention returns its own status.
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self {
@@ -81,25 +79,26 @@ impl Command {
             Self::Doctor(arguments) => Ok(doctor::run(&arguments)),
             Self::Dump(arguments) => dump::run(&arguments),
             Self::Get(arguments) => get::run(&arguments),
+            Self::Kernel(arguments) => kernel::run(&arguments),
             Self::Ls(arguments) => ls::run(&arguments),
             Self::Man(arguments) => man::run(&arguments),
-            Self::Kernel(arguments) => kernel::run(&arguments),
             Self::Retire(arguments) => retire::run(&arguments),
             #[cfg(target_arch = "x86_64")]
             Self::Run(arguments) => Ok(run::run(&arguments)),
             Self::Serve(arguments) => serve::run(&arguments),
             Self::Set(arguments) => set::run(&arguments),
+            Self::Status(arguments) => Ok(status::run(&arguments)),
             Self::Watch(arguments) => watch::run(&arguments),
         }
     }
 }
 
-/// The exit status for arguments that can't be understood: 2 as shells have it, but for
-/// `vdso run`, whose other statuses are the program's.
+/// The exit status for arguments that can't be parsed: 2, but for commands that use 2 otherwise.
 pub(crate) fn usage_status(arguments: &[OsString]) -> u8 {
-    #[cfg(target_arch = "x86_64")]
-    if arguments.get(1).is_some_and(|command| command == "run") {
-        return run::NOT_TRIED;
+    match arguments.get(1).and_then(|command| command.to_str()) {
+        #[cfg(target_arch = "x86_64")]
+        Some("run") => run::NOT_TRIED,
+        Some("status") => status::UNKNOWN,
+        _ => 2,
     }
-    2
 }

@@ -1,20 +1,19 @@
-//! `vdso retire`: the orderly end that a crashed publisher did not make.
+//! `vdso retire`: ends a publication whose publisher can't do it.
 
 use crate::published;
-use crate::start::ExitCode;
 use miette::Result;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use vdsokit_publish::{Condition, Error, Publisher, Vdso};
 use vdsokit_sources::kernel;
 
 /// Retire a vDSO whose publisher crashed, or is the kernel
 ///
-/// Its values stay, and readers are told that they won't change again. Refused while it
-/// has a publisher: end that with SIGTERM. A kernel that publishes ends at once, whoever
-/// relays for it.
+/// Its values stay, and its state tells readers that they will not change. Refused while it has a
+/// publisher: end that with SIGTERM. A publishing kernel is stopped in any case.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The vDSO, `system`, or `kernel`
+    /// The vDSO, `system`, `clock` or `kernel`
     file: PathBuf,
 }
 
@@ -26,7 +25,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     match Publisher::open(&path) {
         Ok(publisher) => publisher.retire(),
-        // The relay: it retires the file when it finds that the kernel has ended.
+        // The relay retires the file when it finds the kernel's pages retired.
         Err(Error::Busy { .. }) if was_kernel => {}
         Err(error) => return Err(error.into()),
     }

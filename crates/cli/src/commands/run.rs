@@ -1,8 +1,10 @@
 //! `vdso run`: a program, unchanged, on a vDSO of ours.
 
-use crate::start::{ExitCode, sigpipe_was_ignored};
+use crate::output;
+use crate::signals::sigpipe_was_ignored;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use miette::Result;
 use vdsokit_clock::Clock;
@@ -62,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         }
         Err(report) => (NOT_TRIED, report),
     };
-    eprintln!("{report:?}");
+    output::report(&report);
     ExitCode::from(status)
 }
 
@@ -72,7 +74,7 @@ fn delivery(arguments: &Arguments) -> Result<Delivery> {
         true => clock,
         false => {
             let others = arguments.object.iter().map(|path| {
-                let why = || format!("{} can't be put into the program", path.display());
+                let why = || format!("{} can't be put into the program", output::path(path));
                 object(path).map_err(|error| error.wrap_err(why()))
             });
             let all: Result<Vec<Object>> = std::iter::once(Ok(clock)).chain(others).collect();

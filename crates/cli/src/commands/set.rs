@@ -1,16 +1,18 @@
-//! `vdso set`: be the publisher for a moment.
+//! `vdso set`: writes values as a publisher that ends at once.
 
 use crate::published;
-use crate::start::ExitCode;
+use crate::values::QUOTING;
 use miette::Result;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use vdsokit_publish::{Publisher, assign};
 
-/// Write values into a vDSO that nobody publishes at present
+/// Write values into a vDSO that has no publisher
 ///
-/// All of them are written, or none. Refused while there is a publisher: then the values
-/// come from there.
+/// All of them are written, or none. Refused while there is a publisher: the values then come from
+/// it. The vDSO is retired afterwards.
 #[derive(clap::Args)]
+#[command(after_help = QUOTING)]
 pub(crate) struct Arguments {
     /// The vDSO
     file: PathBuf,
@@ -20,11 +22,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let assignments = arguments
-        .assignments
-        .iter()
-        .map(|argument| assign::parse_argument(argument))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut assignments = Vec::new();
+    for argument in &arguments.assignments {
+        assignments.extend(assign::parse_argument(argument)?);
+    }
     let publisher = Publisher::open(published::path(&arguments.file)?)?;
     publisher.assign(&assignments)?;
     publisher.retire();

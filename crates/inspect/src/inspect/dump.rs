@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use vdsokit_elf::{Class, Image};
 
 /// The image that a process was started with, or that a core dump holds, as a file that readelf,
-/// objdump and gdb take. An image's file is returned as it is.
+/// objdump and gdb can read. The file of an image is returned unchanged.
 ///
 /// # Errors
 /// [`InspectError`] where there is none, or the target can't be read.
@@ -25,11 +25,11 @@ pub fn dump(target: &Target) -> Result<Vec<u8>, InspectError> {
     }
 }
 
-/// The most that a segment may add to the file.
+/// The largest file that segments are added to.
 const MAX_FILE: u64 = 64 << 20;
 
-/// The mapping that the image begins with, the segments that lie behind it, read by `read`, and
-/// no section headers where they were not mapped.
+/// The mapping with which the image begins, and the segments behind it, which `read` reads. Section
+/// headers that were not mapped are removed.
 fn file(copy: &Bytes, address: u64, read: impl Fn(u64, &mut [u8]) -> bool) -> Vec<u8> {
     let mut bytes = copy.bytes.clone();
     let Ok(image) = Image::parse_memory(&copy.bytes, address) else {
@@ -50,13 +50,13 @@ fn file(copy: &Bytes, address: u64, read: impl Fn(u64, &mut [u8]) -> bool) -> Ve
     let header = image.header();
     let sections = u64::from(header.shnum) * u64::from(header.shentsize);
     if header.shoff.saturating_add(sections) > bytes.len() as u64 {
-        forget_sections(&mut bytes, header.class);
+        remove_sections(&mut bytes, header.class);
     }
     bytes
 }
 
 /// Sets e_shoff, e_shnum and e_shstrndx to 0 (System V ABI, chapter 4).
-fn forget_sections(bytes: &mut [u8], class: Class) {
+fn remove_sections(bytes: &mut [u8], class: Class) {
     let (offset, count) = match class {
         Class::Elf32 => (32..36, 48..52),
         Class::Elf64 => (40..48, 60..64),
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_without_its_section_headers_forgets_them() {
+    fn unmapped_section_headers_are_removed() {
         let copy = bytes_of(&Target::this()).unwrap();
         let address = copy.address.unwrap();
         let whole = file(&copy, address, |_, _| false);

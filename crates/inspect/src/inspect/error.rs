@@ -1,4 +1,4 @@
-//! Why nothing could be shown.
+//! Errors of inspection.
 
 use super::Target;
 use miette::Diagnostic;
@@ -9,72 +9,95 @@ use vdsokit_elf::ParseError;
 use vdsokit_elf::core_dump::CoreError;
 use vdsokit_elf::process::ProcessError;
 
-/// Why a target could not be looked into.
+/// Why a target could not be inspected.
 #[derive(Debug, Error, Diagnostic)]
 #[non_exhaustive]
 pub enum InspectError {
     /// A file could not be read.
-    #[error("{} can't be read", path.display())]
+    #[error("{} could not be read", path.display())]
     Read {
-        /// Which.
+        /// The target.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// A file is no image.
-    #[error("{} is no vDSO image: {source}", path.display())]
+    /// A file is not an image.
+    #[error("{} is not a vDSO image: {source}", path.display())]
     #[diagnostic(help("name an image, such as libweather.so.1, a core dump, a process or `self`"))]
     NotAnImage {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
-        #[source]
+        /// The reason.
         source: ParseError,
     },
     /// A core dump holds no vDSO.
-    #[error("no vDSO in the core dump {}: {source}", path.display())]
-    #[diagnostic(help(
-        "a dump keeps the vDSO where bit 1 of /proc/PID/coredump_filter is set, or bit 4, which \
-         keeps ELF headers; see core(5)"
-    ))]
+    #[error("no vDSO was found in the core dump {}: {source}", path.display())]
+    #[diagnostic(help("{}", core_help(source)))]
     Core {
-        /// Which.
+        /// The target.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: CoreError,
     },
-    /// A process could not be looked into.
-    #[error("process {pid} can't be looked into")]
-    #[diagnostic(help(
-        "it may have ended; otherwise it takes its user's rights, or root's: the right to trace it"
-    ))]
+    /// A process could not be inspected.
+    #[error("process {pid} could not be inspected")]
+    #[diagnostic(help("{}", process_help(*pid)))]
     Process {
-        /// Which.
+        /// The target.
         pid: u32,
-        /// Why.
+        /// The reason.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A kernel thread was named.
+    #[error("process {pid} is a kernel thread: it has no memory of its own, and no vDSO")]
+    #[diagnostic(help("name a process of a user, or a file"))]
+    KernelThread {
+        /// The thread.
+        pid: u32,
+    },
     /// There is no vDSO.
     #[error("{target} has no vDSO")]
-    #[diagnostic(help("`vdso doctor` says why, if it is to be found out"))]
+    #[diagnostic(help("`vdso doctor` reports the reason, where it can be found"))]
     NoVdso {
-        /// Where there is none.
+        /// The target.
         target: Target,
     },
-    /// What was found at the vDSO's place is no image.
-    #[error("what process {pid} has at {address:#x} is no image: {source}")]
+    /// The bytes at the vDSO's address are not an image.
+    #[error("the memory of process {pid} at {address:#x} is not an image: {source}")]
     Broken {
-        /// Which.
+        /// The target.
         pid: u32,
-        /// Where.
+        /// The address.
         address: u64,
-        /// Why.
+        /// The reason.
         #[source]
         source: ParseError,
     },
+}
+
+fn core_help(error: &CoreError) -> &'static str {
+    match error {
+        CoreError::Truncated { .. } => {
+            "copy or dump it again; RLIMIT_CORE (`ulimit -c`) and a full disk cut dumps short"
+        }
+        _ => {
+            "a dump has the vDSO where bit 1 of /proc/PID/coredump_filter is set, or bit 4, which \
+             includes ELF headers; see core(5)"
+        }
+    }
+}
+
+fn process_help(pid: u32) -> &'static str {
+    if !std::path::Path::new("/proc/self").exists() {
+        return "/proc is not mounted here: `mount -t proc proc /proc`";
+    }
+    match std::path::Path::new(&format!("/proc/{pid}")).exists() {
+        true => "it takes the right to trace the process: the same user's, or CAP_SYS_PTRACE",
+        false => "there is no such process (any more)",
+    }
 }
 
 impl InspectError {

@@ -1,8 +1,9 @@
 //! Finding the images.
 
+use super::file::{open, read};
 use super::{ImageView, InspectError, Pages, Role, Target};
-use crate::process::started_with;
-use std::fs::{self, File};
+use crate::process::{is_kernel_thread, started_with};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use vdsokit_elf::constants::ET_CORE;
@@ -13,9 +14,9 @@ use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_NAME};
 /// An image's bytes.
 #[derive(Clone, Debug)]
 pub struct Bytes {
-    /// Where they lay; `None` for a file's.
+    /// Their address in the process; `None` for a file's.
     pub address: Option<u64>,
-    /// They.
+    /// The bytes.
     pub bytes: Vec<u8>,
 }
 
@@ -47,59 +48,72 @@ pub fn bytes_of(target: &Target) -> Result<Bytes, InspectError> {
             })
         }
         Target::File(path) => {
-            let bytes = read(path)?;
-            if !is_core(&bytes) {
-                return Ok(Bytes {
-                    address: None,
-                    bytes,
-                });
+            let unreadable = |source| InspectError::Read {
+                path: path.clone(),
+                source,
+            };
+            let file = open(path).map_err(unreadable)?;
+            if is_core(&file) {
+                return core_vdso(path, &file);
             }
-            let vdso = core_vdso(path, &bytes)?;
             Ok(Bytes {
-                address: Some(vdso.address),
-                bytes: vdso.bytes.to_vec(),
+                address: None,
+                bytes: read(&file).map_err(unreadable)?,
             })
         }
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, InspectError> {
-    fs::read(path).map_err(|source| InspectError::Read {
-        path: path.to_owned(),
-        source,
-    })
-}
-
 /// Whether the file's type, at byte 16 in either byte order, is a core dump's.
-fn is_core(bytes: &[u8]) -> bool {
-    let order = bytes.get(5);
-    let kind = bytes.get(16..18).and_then(|kind| kind.try_into().ok());
-    kind.is_some_and(|kind| match order {
-        Some(2) => u16::from_be_bytes(kind) == ET_CORE,
+fn is_core(file: &File) -> bool {
+    let mut start = [0; 18];
+    if file.read_exact_at(&mut start, 0).is_err() || !start.starts_with(b"\x7fELF") {
+        return false;
+    }
+    let kind = [start[16], start[17]];
+    match start[5] {
+        2 => u16::from_be_bytes(kind) == ET_CORE,
         _ => u16::from_le_bytes(kind) == ET_CORE,
-    }) && bytes.starts_with(b"\x7fELF")
+    }
 }
 
-fn core_vdso<'a>(path: &Path, bytes: &'a [u8]) -> Result<core_dump::CoreVdso<'a>, InspectError> {
-    core_dump::vdso(bytes).map_err(|source| InspectError::Core {
+/// The most bytes of a core dump's vDSO that are read.
+const MAX_CORE_VDSO: u64 = 16 << 20;
+
+/// The vDSO in a core dump, of which nothing else is read: a dump may be as large as memory.
+fn core_vdso(path: &Path, file: &File) -> Result<Bytes, InspectError> {
+    let unreadable = |source| InspectError::Read {
         path: path.to_owned(),
         source,
+    };
+    let length = file.metadata().map_err(unreadable)?.len();
+    let location = core_dump::locate(length, |at, bytes| file.read_exact_at(bytes, at).is_ok());
+    let core_dump::Location { address, range } = location.map_err(|source| InspectError::Core {
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut bytes = vec![0; (range.end - range.start).min(MAX_CORE_VDSO) as usize];
+    file.read_exact_at(&mut bytes, range.start)
+        .map_err(unreadable)?;
+    Ok(Bytes {
+        address: Some(address),
+        bytes,
     })
 }
 
 fn of_file(path: &Path) -> Result<ImageView, InspectError> {
-    let bytes = read(path)?;
+    let copy = bytes_of(&Target::File(path.to_owned()))?;
     let not_an_image = |source| InspectError::NotAnImage {
         path: path.to_owned(),
         source,
     };
-    if is_core(&bytes) {
-        let vdso = core_vdso(path, &bytes)?;
-        let image = Image::parse_memory(vdso.bytes, vdso.address).map_err(not_an_image)?;
-        return Ok(ImageView::of(&image, Role::Core, vdso.bytes.len() as u64));
+    let length = copy.bytes.len() as u64;
+    if let Some(address) = copy.address {
+        let image = Image::parse_memory(&copy.bytes, address).map_err(not_an_image)?;
+        return Ok(ImageView::of(&image, Role::Core, length));
     }
-    let image = Image::parse(&bytes).map_err(not_an_image)?;
-    let mut view = ImageView::of(&image, Role::File, bytes.len() as u64);
+    let image = Image::parse(&copy.bytes).map_err(not_an_image)?;
+    let mut view = ImageView::of(&image, Role::File, length);
     view.path = Some(path.display().to_string());
     if let Some(published) = &mut view.published {
         published.read(path);
@@ -107,9 +121,13 @@ fn of_file(path: &Path) -> Result<ImageView, InspectError> {
     Ok(view)
 }
 
-/// A copy of the vDSO that a process was started with; `None` where it has none (any more).
+/// A copy of the vDSO that a process was started with; `None` where it has none, or unmapped it.
 fn started(pid: u32) -> Result<Option<ProcessVdso>, InspectError> {
-    let address = started_with(pid).map_err(InspectError::process(pid))?;
+    let address = match started_with(pid) {
+        Ok(address) => address,
+        Err(_) if is_kernel_thread(pid) => return Err(InspectError::KernelThread { pid }),
+        Err(source) => return Err(InspectError::process(pid)(source)),
+    };
     match address.map(|address| process::at(pid, address)) {
         None | Some(Err(ProcessError::NotMapped { .. })) => Ok(None),
         Some(copy) => copy
@@ -119,9 +137,9 @@ fn started(pid: u32) -> Result<Option<ProcessVdso>, InspectError> {
 }
 
 fn of_process(pid: u32) -> Result<Vec<ImageView>, InspectError> {
+    let started = started(pid)?;
     let maps = process::mappings(pid).map_err(|error| InspectError::of_process(pid, error))?;
     let mut views = Vec::new();
-    let started = started(pid)?;
     if let Some(copy) = &started {
         let role = if copy.mapping.name == "[vdso]" {
             Role::Kernels
@@ -151,7 +169,7 @@ fn of_process(pid: u32) -> Result<Vec<ImageView>, InspectError> {
     Ok(views)
 }
 
-/// The most that a file's headers and notes are looked for in.
+/// The part of a mapping in which headers and notes are expected.
 const HEAD: u64 = 64 << 10;
 
 /// Whether a mapping of a file begins with an image that vdsokit built.
@@ -194,7 +212,7 @@ fn view(
         view.data = copy.data.iter().map(Pages::from).collect();
         return Ok(view);
     }
-    // The other pages of the same file lie behind, or the kernel's in their place.
+    // The other pages of the same file are mapped behind it, or the kernel's in place of them.
     let (name, end) = (&copy.mapping.name, copy.mapping.range.end);
     let is_map = |mapping: &&Mapping| mapping.name == BPF_MAP && mapping.range.start == end;
     let map = maps.iter().find(is_map);

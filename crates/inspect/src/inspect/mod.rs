@@ -1,16 +1,18 @@
-//! What vDSOs there are in a process, a file or a core dump, and what is in them.
+//! The vDSOs in a process, a file or a core dump, and their contents.
 
 mod dump;
 mod error;
+mod file;
 mod find;
 mod image;
 mod published;
 
 pub use dump::dump;
 pub use error::InspectError;
+pub use file::read_image;
 pub use find::{Bytes, bytes_of, inspect};
 pub use image::{ImageView, Pages, SegmentView, SymbolView};
-pub use published::{ClockView, KernelView, Published, VariableView};
+pub use published::{ClockView, FieldView, KernelView, Published, VariableView};
 
 use serde::Serialize;
 use std::convert::Infallible;
@@ -18,7 +20,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where to look.
+/// What to inspect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
@@ -59,19 +61,19 @@ impl fmt::Display for Target {
     }
 }
 
-/// What an image is to the process that has it.
+/// The role of an image in the process that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// The vDSO that it was started with, and the kernel's own.
+    /// The kernel's own vDSO, with which the process was started.
     Kernels,
-    /// The vDSO that it was started with, which took the place of the kernel's.
+    /// The vDSO with which the process was started, in place of the kernel's.
     InPlaceOfKernels,
-    /// The kernel's, whose place another took.
+    /// The kernel's, which another vDSO replaces.
     Displaced,
     /// A vDSO loaded as a shared library.
     Library,
-    /// A file that no process is concerned with.
+    /// A file.
     File,
     /// The vDSO of the process that left a core dump.
     Core,
@@ -84,7 +86,7 @@ impl Role {
         match self {
             Self::Kernels => "the kernel's vDSO",
             Self::InPlaceOfKernels => "in place of the kernel's vDSO",
-            Self::Displaced => "the kernel's vDSO, whose place another took",
+            Self::Displaced => "the kernel's vDSO, replaced by another",
             Self::Library => "loaded as a shared library",
             Self::File => "file",
             Self::Core => "from a core dump",

@@ -1,6 +1,6 @@
-//! The variables of an image that vdsokit built, and who publishes them.
+//! The variables of an image that vdsokit built, and their publisher.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vdsokit_clock::Source;
@@ -8,28 +8,34 @@ use vdsokit_elf::Image;
 use vdsokit_publish::{Condition, Dynamic, Status, Vdso, type_of};
 use vdsokit_sources::clock::{self, View};
 use vdsokit_sources::kernel;
-use vdsokit_vvar::directory::Directory;
+use vdsokit_vvar::directory::{Directory, Entry, Kind};
 use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_NAME};
 
-/// What the directory of an image says, and what the vvar pages do.
+/// The contents of an image's directory and of its vvar pages.
 #[derive(Clone, Debug, Serialize)]
 pub struct Published {
-    /// What stands before a variable's name in its function's name.
+    /// The prefix of function names: a variable's function is named with it and the variable.
     pub prefix: String,
-    /// The hash of the layout.
+    /// The hash of the layout; in JSON a hexadecimal string, since most readers round integers above
+    /// 2^53.
+    #[serde(serialize_with = "hexadecimal")]
     pub layout: u64,
     /// `live`, `stale`, `retired` or `never published`; `None` where the pages can't be read.
     pub state: Option<String>,
-    /// The publisher's process id as it sees itself; `None` is a kernel, or nobody yet.
+    /// The same as a value.
+    #[serde(skip)]
+    pub condition: Option<Condition>,
+    /// The publisher's process id in its own PID namespace; `None` for a kernel, and before the
+    /// first publication.
     pub publisher: Option<u64>,
-    /// Seconds since its last sign of life.
+    /// Seconds since its last heartbeat.
     pub age: Option<f64>,
-    /// Seconds after which a silent publisher's values are stale.
+    /// The age of the heartbeat, in seconds, at which the values are stale.
     pub stale_after: Option<f64>,
-    /// Where the values come from, when it is the running kernel that publishes them.
+    /// The running kernel, where it publishes the values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<KernelView>,
-    /// For a clock image whose pages can be read: what is published of each clock.
+    /// The clocks of a clock image whose pages can be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub clocks: Vec<ClockView>,
     /// The variables in the order of their declaration.
@@ -39,31 +45,31 @@ pub struct Published {
 /// The kernel as a publisher.
 #[derive(Clone, Debug, Serialize)]
 pub struct KernelView {
-    /// Where the map that it fills has its name.
+    /// The directory in which the map is pinned.
     pub directory: PathBuf,
-    /// The map's number, as bpftool(8) shows it; `None` where it can't be reached.
+    /// The map's id, as bpftool(8) shows it; `None` where this process can't open the map.
     pub map: Option<u32>,
-    /// When it copies values.
+    /// The events at which values are copied.
     pub hooks: Vec<String>,
     /// Whether these are the map's own pages, and not those of a file.
     pub direct: bool,
-    /// Whether somebody publishes in the file as well: copies of the map's values, or for a clock
-    /// that its readers are to call the kernel.
+    /// Whether the file is published as well: with copies of the map's values, or for a clock with
+    /// records that make its readers call the kernel.
     pub relayed: bool,
-    /// How many seconds a file is behind the map now; `None` where that can't be told.
+    /// By how many seconds the file lags behind the map; `None` where that is not known.
     pub behind: Option<f64>,
 }
 
-/// What is published of a clock.
+/// A published clock.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClockView {
     /// Linux's name for it.
     pub clock: &'static str,
-    /// Where its time comes from: `counter`, `kernel`, `system call`, …
+    /// The source of its time: `counter`, `kernel`, `system call`, …
     pub source: &'static str,
-    /// Whether the page answers now; else readers ask the kernel.
+    /// Whether the page answers now; otherwise readers make a system call.
     pub answers: bool,
-    /// How far off an answer may be, in nanoseconds, where that is known.
+    /// The bound of the error in nanoseconds, where that is known.
     pub error_ns: Option<u64>,
 }
 
@@ -92,10 +98,13 @@ pub struct VariableView {
     pub name: String,
     /// Its type: `f64`, `{ speed: f64, from: str[8] }`.
     pub kind: String,
-    /// Its unit, or nothing.
+    /// Its unit; empty where the declaration has none.
     pub unit: String,
-    /// What it is, or nothing.
+    /// Its documentation; empty where the declaration has none.
     pub doc: String,
+    /// The fields of a record in their order; empty for any other variable.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldView>,
     /// The version of its function.
     pub version: String,
     /// Bytes from the start of the vvar pages.
@@ -105,6 +114,50 @@ pub struct VariableView {
     pub value: Option<Dynamic>,
 }
 
+/// A field of a record.
+#[derive(Clone, Debug, Serialize)]
+pub struct FieldView {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: String,
+    /// Its unit; empty where the declaration has none.
+    pub unit: String,
+    /// Its documentation; empty where the declaration has none.
+    pub doc: String,
+}
+
+impl From<&Entry<'_>> for VariableView {
+    fn from(entry: &Entry<'_>) -> Self {
+        let fields = match &entry.kind {
+            Kind::Plain(_) => Vec::new(),
+            Kind::Record(fields) => fields
+                .clone()
+                .map(|field| FieldView {
+                    name: field.name.to_owned(),
+                    kind: field.ty.to_string(),
+                    unit: field.unit.to_owned(),
+                    doc: field.doc.to_owned(),
+                })
+                .collect(),
+        };
+        Self {
+            name: entry.name.to_owned(),
+            kind: type_of(entry),
+            unit: entry.unit.to_owned(),
+            doc: entry.doc.to_owned(),
+            fields,
+            version: entry.version.to_owned(),
+            offset: entry.offset,
+            value: None,
+        }
+    }
+}
+
+fn hexadecimal<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{number:#018x}"))
+}
+
 impl Published {
     /// What the image's directory says; `None` where there is none, or it is malformed.
     pub(super) fn of(image: &Image<'_>) -> Option<Self> {
@@ -112,35 +165,30 @@ impl Published {
             .notes()
             .find(|note| note.kind == NOTE_DIRECTORY && note.name == NOTE_NAME)?;
         let directory = Directory::parse(note.desc).ok()?;
-        let variables = directory.iter().map(|entry| VariableView {
-            name: entry.name.to_owned(),
-            kind: type_of(&entry),
-            unit: entry.unit.to_owned(),
-            doc: entry.doc.to_owned(),
-            version: entry.version.to_owned(),
-            offset: entry.offset,
-            value: None,
-        });
         Some(Self {
             prefix: directory.prefix().to_owned(),
             layout: directory.layout(),
             state: None,
+            condition: None,
             publisher: None,
             age: None,
             stale_after: None,
             kernel: None,
             clocks: Vec::new(),
-            variables: variables.collect(),
+            variables: directory
+                .iter()
+                .map(|entry| VariableView::from(&entry))
+                .collect(),
         })
     }
 
-    /// Adds what the vvar pages in a file say, if it is this image's and can be read.
+    /// Adds the contents of a file's vvar pages, if the file has this layout and can be read.
     pub(super) fn read(&mut self, path: &Path) {
         let Ok(file) = Vdso::open(path) else { return };
         if file.directory().layout() != self.layout {
             return;
         }
-        // What nobody has put into the file, the map may have.
+        // Values that were never copied to the file may be in the map.
         if file.status().condition == Condition::NeverPublished
             && let Ok(Some(map)) = kernel::open_vdso(path)
         {
@@ -152,8 +200,8 @@ impl Published {
         self.read_kernel(path, Some(&file));
     }
 
-    /// Adds what the map says that the kernel fills for the vDSO at `path`: that of a process
-    /// which has the map's own pages.
+    /// Adds the contents of the map that the kernel writes for the vDSO at `path`: for a process that
+    /// has the map's own pages.
     pub(super) fn read_map(&mut self, path: &Path) {
         if let Ok(Some(map)) = kernel::open_vdso(path) {
             self.read_pages(&map);
@@ -169,6 +217,7 @@ impl Published {
             stale_after,
         } = vdso.status();
         self.state = Some(condition.to_string());
+        self.condition = Some(condition);
         self.publisher = publisher;
         self.age = age.map(|age| age.as_secs_f64());
         self.stale_after = stale_after.map(|limit| limit.as_secs_f64());
@@ -183,7 +232,7 @@ impl Published {
         let Some(kernel) = kernel::describe(path) else {
             return;
         };
-        // The file first: the map goes on meanwhile.
+        // The file first: the kernel may write to the map in between.
         let relayed = file.map(|file| file.header().updated());
         let map = kernel::open_vdso(path).ok().flatten();
         let behind = |relayed: u64| {

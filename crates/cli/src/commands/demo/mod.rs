@@ -1,24 +1,24 @@
-//! `vdso demo`: the whole of it, on this machine, in a few seconds.
+//! `vdso demo`: publisher and readers in three languages, on this machine.
 
 mod proc;
 pub(crate) mod reader;
 
-use crate::published::{self, SYSTEM};
-use crate::start::ExitCode;
+use crate::published::SYSTEM;
+use crate::{image, output, signals};
 use miette::{Context, IntoDiagnostic, Result, miette};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use vdsokit_build::{Architecture, Outputs};
 use vdsokit_publish::place;
 
 /// Publish this machine's numbers, and read them from C, Python and Rust
 ///
-/// Shows each value beside what /proc says, and what each way of asking costs. Leaves
-/// nothing running and nothing on disk.
+/// Prints each value beside that of /proc, and the time that each kind of read takes. No process and
+/// no file is left behind.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Print values and costs as JSON
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// The values that are shown.
+/// The variables that are shown.
 const SHOWN: &[&str] = &[
     "processes",
     "threads",
@@ -40,7 +40,7 @@ const SHOWN: &[&str] = &[
     "forks",
 ];
 
-/// What a reader printed, or why there is none.
+/// The output of a reader, or the reason why it could not run.
 enum Reader {
     Read {
         values: BTreeMap<String, String>,
@@ -50,20 +50,21 @@ enum Reader {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    // The readers end when they are interrupted; then this ends in order too.
-    let _stop = published::stop()?;
+    // An interrupt ends the readers; this process then removes its files.
+    let _stop = signals::stop()?;
     let base = place::base().ok_or_else(|| {
         miette!(
             help = "mount a tmpfs without noexec",
-            "no directory of this machine is fit to publish in"
+            "this machine has no directory that is suitable for publishing"
         )
     })?;
     let directory = tempfile::Builder::new()
         .prefix("vdso-demo-")
         .tempdir_in(base)
         .into_diagnostic()?;
-    let declaration = published::declaration(Path::new(SYSTEM))?;
-    let host = Architecture::host().ok_or_else(|| miette!("no image is built for this machine"))?;
+    let declaration = image::declaration(Path::new(SYSTEM))?;
+    let host =
+        Architecture::host().ok_or_else(|| miette!("no image can be built for this machine"))?;
     let outputs = Outputs::new(&declaration, host)?;
     outputs.write_companions(directory.path())?;
     let library = directory.path().join(declaration.soname());
@@ -81,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let proc: Vec<_> = SHOWN.iter().map(|name| proc::value(name)).collect();
     publisher.end()?;
     if arguments.json {
-        published::line(as_json(&readers, &proc))?;
+        output::json(&as_json(&readers, &proc))?;
     } else {
         show(&library, &readers, &proc)?;
     }
@@ -99,7 +100,7 @@ impl Publisher {
                 "serve", SYSTEM, "--stdin", "--json", "--every", "10ms", "--at",
             ])
             .arg(library)
-            // It ends when this pipe closes, however this process ends.
+            // The publisher ends when this pipe closes, which happens however this process ends.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -108,7 +109,7 @@ impl Publisher {
         let out = child
             .stdout
             .as_mut()
-            .ok_or_else(|| miette!("it has no output"))?;
+            .ok_or_else(|| miette!("the publisher has no output"))?;
         let mut live = String::new();
         BufReader::new(out).read_line(&mut live).into_diagnostic()?;
         if live.is_empty() {
@@ -154,12 +155,17 @@ fn c_program(directory: &Path, library: &str) -> Result<Reader> {
         .arg(format!("-Wl,-rpath,{}", directory.display()));
     match compiler.output() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Reader::Missing("there is no C compiler `cc` here".into()));
+            return Ok(Reader::Missing(
+                "the C compiler `cc` is not installed".into(),
+            ));
         }
         Err(error) => return Err(error).into_diagnostic(),
         Ok(output) if !output.status.success() => {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(miette!("cc: {}", said.lines().next().unwrap_or_default()));
+            let message = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(miette!(
+                "cc: {}",
+                message.lines().next().unwrap_or_default()
+            ));
         }
         Ok(_) => {}
     }
@@ -176,18 +182,18 @@ fn rust(library: &PathBuf) -> Result<Reader> {
     read(this_program()?.arg("demo-reader").arg(library))
 }
 
-/// Runs a reader and takes what it printed.
+/// Runs a reader and parses its output.
 fn read(command: &mut Command) -> Result<Reader> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = match command.output() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Reader::Missing(format!("there is no `{program}` here")));
+            return Ok(Reader::Missing(format!("`{program}` is not installed")));
         }
         output => output.into_diagnostic()?,
     };
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(miette!("{program}: {}: {said}", output.status));
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(miette!("{program}: {}: {message}", output.status));
     }
     let (mut values, mut costs) = (BTreeMap::new(), Vec::new());
     for line in String::from_utf8_lossy(&output.stdout).lines() {
@@ -209,15 +215,15 @@ type Readers = [(&'static str, Reader)];
 
 fn show(library: &Path, readers: &Readers, proc: &[Option<String>]) -> Result<()> {
     let mut text = format!(
-        "One process published {}; these read it, each in a process of its own:\n\n{:18}",
-        library.display(),
+        "One process published {}; these processes read it:\n\n{:18}",
+        output::path(library),
         ""
     );
     for (name, _) in readers {
         text += &format!("{name:>15}");
     }
     text += &format!("{:>15}\n", "/proc");
-    for (variable, told) in SHOWN.iter().zip(proc) {
+    for (variable, expected) in SHOWN.iter().zip(proc) {
         text += &format!("{variable:18}");
         for (_, reader) in readers {
             let value = match reader {
@@ -226,9 +232,9 @@ fn show(library: &Path, readers: &Readers, proc: &[Option<String>]) -> Result<()
             };
             text += &format!("{value:>15}");
         }
-        text += &format!("{:>15}\n", told.as_deref().unwrap_or("-"));
+        text += &format!("{:>15}\n", expected.as_deref().unwrap_or("-"));
     }
-    text += "\nWhat one look costs, in nanoseconds (best of some rounds):\n\n";
+    text += "\nThe time of one read in nanoseconds (best of nine rounds):\n\n";
     for (what, each) in costs(readers) {
         text += &format!("{each:>15.1}  {what}\n");
     }
@@ -237,7 +243,7 @@ fn show(library: &Path, readers: &Readers, proc: &[Option<String>]) -> Result<()
             text += &format!("\n{name} is left out: {why}\n");
         }
     }
-    published::line(text.trim_end())?;
+    output::line(text.trim_end())?;
     Ok(())
 }
 
@@ -256,8 +262,8 @@ fn as_json(readers: &Readers, proc: &[Option<String>]) -> Value {
             Reader::Missing(why) => (*name, json!({ "missing": why })),
         })
         .collect();
-    let told: BTreeMap<_, _> = SHOWN.iter().zip(proc).collect();
-    columns.insert("/proc", json!(told));
+    let expected: BTreeMap<_, _> = SHOWN.iter().zip(proc).collect();
+    columns.insert("/proc", json!(expected));
     let costs: BTreeMap<_, _> = costs(readers).map(|(what, each)| (what, each)).collect();
     json!({ "values": columns, "nanoseconds": costs })
 }

@@ -1,8 +1,8 @@
-//! What /proc itself says, read by other code than the publisher's.
+//! The values of /proc, read by other code than the publisher's.
 
 use std::fs;
 
-/// The value that the demo calls `name`, as /proc writes it now; memory in bytes.
+/// The current value of the variable `name` in /proc; memory in bytes.
 pub(super) fn value(name: &str) -> Option<String> {
     let word = |file: &str, index: usize| -> Option<String> {
         let text = fs::read_to_string(file).ok()?;

@@ -1,10 +1,10 @@
-//! The reader in Rust: this program again, as another process.
+//! The reader in Rust: this program in another process.
 
-use crate::published;
-use crate::start::ExitCode;
+use crate::{output, values};
 use miette::Result;
 use std::hint::black_box;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Instant;
 use vdsokit_publish::{Dynamic, Vdso};
 use vdsokit_sources::system::Load;
@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let vdso = Vdso::open(&arguments.file)?;
     for name in super::SHOWN {
-        let (name, value) = published::values_of(&vdso, &[(*name).to_owned()])?.remove(0);
+        let (name, value) = values::values_of(&vdso, &[(*name).to_owned()])?.remove(0);
         let value = match &value {
             Dynamic::Scalar(number) if name == "uptime" || name == "load.one" => {
                 format!(
@@ -28,11 +28,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             }
             value => value.to_string(),
         };
-        published::line(format!("value\t{name}\t{value}"))?;
+        output::line(format!("value\t{name}\t{value}"))?;
     }
     let threads = vdso.var::<u32>("threads")?;
     let load = vdso.latched::<Load>("load")?;
-    let cost = |what: &str, each: f64| published::line(format!("cost\t{what}\t{each:.2}"));
+    let cost = |what: &str, each: f64| output::line(format!("cost\t{what}\t{each:.2}"));
     cost(
         "Rust: threads.get()",
         best(1_000_000, || {
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The best of some rounds: what it costs when nothing else runs.
+/// The shortest time of a call in nine rounds, which other processes disturb least.
 fn best(calls: u32, call: impl Fn()) -> f64 {
     let round = |_| {
         let start = Instant::now();

@@ -1,9 +1,10 @@
-//! `vdso kernel add` and `remove`: editing a Linux source tree.
+//! `vdso kernel add` and `remove`: changes of a Linux source tree.
 
-use crate::start::ExitCode;
+use crate::output;
 use miette::Result;
 use serde_json::json;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use vdsokit_build::{Architecture, build_crate};
 use vdsokit_linux_tree::{Package, Plan, Tree};
 
@@ -11,26 +12,26 @@ use vdsokit_linux_tree::{Package, Plan, Tree};
 ///
 /// The tree's vDSO then exports the crate's functions, its data pages hold the crate's
 /// variables, and the kernel keeps them up to date. The kernel's make compiles the crate.
-/// Doing it again changes nothing, or brings the tree up to date with the crate.
+/// Repeating it changes nothing, or updates the tree to the crate.
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub(super) struct Add {
     /// The crate's directory
     #[arg(group = "what")]
     source: Option<PathBuf>,
-    /// Linux's own clock functions and getcpu, in Rust in place of C
+    /// Replace Linux's own clock functions and getcpu by ones in Rust
     #[arg(long, group = "what")]
     clock: bool,
     #[command(flatten)]
     how: How,
 }
 
-/// Take what was added out again, to the byte
+/// Remove what `vdso kernel add` added, to the byte
 #[derive(clap::Args)]
 pub(super) struct Remove {
-    /// The crate, by the name that `add` printed; without it, everything
+    /// The crate, by the name that `add` printed; by default everything
     name: Option<String>,
-    /// The clock in Rust: Linux's own comes back
+    /// Restore Linux's own clock functions
     #[arg(long, conflicts_with = "name")]
     clock: bool,
     #[command(flatten)]
@@ -42,10 +43,10 @@ struct How {
     /// The Linux source tree
     #[arg(long, value_name = "DIR")]
     tree: PathBuf,
-    /// Show the change as a diff, and change nothing
+    /// Print the change as a diff, without making it
     #[arg(long)]
     dry_run: bool,
-    /// Print which files change as JSON
+    /// Print the changed files as JSON
     #[arg(long, conflicts_with = "dry_run")]
     json: bool,
 }
@@ -76,7 +77,7 @@ pub(super) fn remove(arguments: &Remove) -> Result<ExitCode> {
 
 fn carry_out(how: &How, tree: &Tree, plan: &Plan, done: &str) -> Result<ExitCode> {
     if how.dry_run {
-        print!("{plan}");
+        output::show(&plan.to_string())?;
         return Ok(ExitCode::SUCCESS);
     }
     plan.apply()?;
@@ -85,14 +86,17 @@ fn carry_out(how: &How, tree: &Tree, plan: &Plan, done: &str) -> Result<ExitCode
         .map(|file| file.display().to_string())
         .collect();
     if how.json {
-        println!("{}", json!({"linux": tree.version(), "changed": files}));
+        output::json(&json!({"linux": tree.version(), "changed": files}))?;
     } else if files.is_empty() {
-        println!("nothing to do: {done} Linux {}", tree.version());
+        output::line(format_args!(
+            "nothing to do: {done} Linux {}",
+            tree.version()
+        ))?;
     } else {
         for file in files {
-            println!("{file}");
+            output::line(output::escaped(&file))?;
         }
-        println!("{done} Linux {}", tree.version());
+        output::line(format_args!("{done} Linux {}", tree.version()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

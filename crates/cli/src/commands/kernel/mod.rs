@@ -1,11 +1,11 @@
-//! `vdso kernel`: functions in a kernel's own vDSO, and variables of the running one.
+//! `vdso kernel`: functions in Linux's own vDSO, and variables of the running kernel.
 
 mod change;
 mod vars;
 
-use crate::start::ExitCode;
 use clap::Subcommand;
 use miette::Result;
+use std::process::ExitCode;
 
 /// Put virtual system calls into Linux's own vDSO; list the running kernel's variables
 #[derive(clap::Args)]

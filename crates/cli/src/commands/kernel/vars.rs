@@ -1,20 +1,20 @@
-//! `vdso kernel vars`: what the running kernel can publish.
+//! `vdso kernel vars`: the variables that the running kernel can publish.
 
 use crate::output;
-use crate::start::ExitCode;
 use miette::Result;
 use serde_json::{Value, json};
+use std::process::ExitCode;
 use vdsokit_sources::kernel::{Kernel, Listed};
 
 /// List variables of the running kernel that `vdso serve --kernel` can publish
 ///
-/// First those with a name of their own, then one of every CPU each, which are summed, then
-/// all others. Where the kernel says no type, say it: `NAME:u64`. Names that mark a secret are
-/// left out.
+/// First named ones, then per-CPU variables, which are summed, then all others. Where the kernel's
+/// debugging information has no type, append one: `NAME:u64`. Names that indicate a secret are not
+/// listed.
 #[derive(clap::Args)]
 pub(crate) struct Vars {
-    /// Only names that contain this; with a dot or bracket at its end or inside, the fields or
-    /// elements of that variable: `init_uts_ns.name`
+    /// List only names that contain this; with a dot or a bracket, the fields or elements of that
+    /// variable: `init_uts_ns.name`
     pattern: Option<String>,
     /// Print them as JSON
     #[arg(long)]
@@ -29,10 +29,10 @@ pub(super) fn vars(arguments: &Vars) -> Result<ExitCode> {
         false => kernel.list(pattern),
     };
     if arguments.json {
-        output::show_json(&list.iter().map(json_of).collect::<Value>())?;
+        output::json(&list.iter().map(json_of).collect::<Value>())?;
         return Ok(ExitCode::SUCCESS);
     }
-    // Wider than a terminal where it has to be: names and types are there to be copied.
+    // Longer than a terminal's line where necessary: names and types are to be copied.
     let width = |of: fn(&Listed) -> usize, most| list.iter().map(of).max().unwrap_or(0).min(most);
     let names = width(|row| row.name.len(), 40);
     let types = width(|row| row.ty.as_deref().map_or(1, str::len), 24);
@@ -43,8 +43,8 @@ pub(super) fn vars(arguments: &Vars) -> Result<ExitCode> {
     };
     output::show(&list.iter().map(line).collect::<String>())?;
     if !kernel.shows_symbols() {
-        eprintln!(
-            "vdso: the kernel shows its symbols only to a privileged process: others are missing"
+        output::warn(
+            "vdso: the kernel shows its symbols to privileged processes only: the list is incomplete",
         );
     }
     Ok(ExitCode::SUCCESS)

@@ -1,27 +1,25 @@
-//! Variables of the running kernel: the kernel is the publisher, and this process relays to
-//! the file what the kernel publishes.
+//! Variables of the running kernel: the kernel publishes them, and this process relays the values to
+//! the file.
 
-use super::{Arguments, say};
-use crate::published;
-use crate::start::ExitCode;
+use super::report::Reporter;
+use super::{Arguments, is_declaration, is_system};
+use crate::{image, published, signals};
 use miette::{IntoDiagnostic, Result, miette};
 use serde_json::json;
 use std::fmt::Write;
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 use vdsokit_build::declaration::{Kind, Variable};
 use vdsokit_build::{Declaration, header, write_file};
-use vdsokit_publish::serve::{End, Serve};
 use vdsokit_publish::{Publisher, place};
 use vdsokit_sources::kernel::{self, Binding, Hook, Kernel, Relay, named, plain_name};
 
-/// Time between two copies to the file, when none is asked for: a waking-up costs some
-/// microseconds, a hundred a second well below a thousandth of a CPU.
+/// The default time between two copies to the file. A wake-up takes some microseconds, so a hundred
+/// of them in a second take well below a thousandth of a CPU.
 const EVERY: Duration = Duration::from_millis(10);
 
-/// What the image of `--kernel` says of itself.
+/// The table `vdso` of the image of `--kernel`.
 const HEAD: &str = r#"[vdso]
 soname = "libkernel.so.1"
 version = "KERNEL_1.0"
@@ -29,97 +27,63 @@ prefix = "kernel_"
 doc = "Variables of the running kernel"
 "#;
 
-/// Serves, when it is the kernel that publishes.
-pub(super) fn run(arguments: &Arguments) -> Result<Option<ExitCode>> {
-    let Some(source) = source(arguments)? else {
-        if arguments.detach {
-            return Err(miette!(
-                help = "name variables of the kernel's with --kernel, or in the declaration",
-                "only the kernel goes on publishing when this process ends"
-            ));
-        }
+/// Serves if the kernel is the publisher; otherwise returns `None`.
+pub(super) fn run(arguments: &Arguments, reporter: &Reporter) -> Result<Option<ExitCode>> {
+    let Some(kernel) = publishing(arguments)? else {
         return Ok(None);
     };
-    let stop = published::stop()?;
-    let every = every(arguments);
-    let (file, relay) = match source {
-        Source::Theirs(relay) => *relay,
-        Source::Ours(publishing) => {
-            let image = published::host_image(&publishing.declaration)?;
-            let started = kernel::start(&publishing.kernel, &image, &publishing.bindings)?;
-            if publishing.has_header {
-                let name = format!("{}.h", publishing.declaration.library());
-                let text = header(&publishing.declaration);
-                write_file(&publishing.path.with_file_name(name), text.as_bytes())?;
+    let stop = signals::stop()?;
+    let every = arguments.every.unwrap_or(EVERY);
+    let (file, relay) = match kernel {
+        Publishing::Running(relay) => *relay,
+        Publishing::New(new) => {
+            let image = image::host_image(&new.declaration)?;
+            let started = kernel::start(&new.kernel, &image, &new.bindings)?;
+            if new.has_header {
+                let name = format!("{}.h", new.declaration.library());
+                let text = header(&new.declaration);
+                write_file(&new.path.with_file_name(name), text.as_bytes())?;
             }
             if arguments.detach {
-                let path = started.detach(&publishing.path)?;
-                say(event(arguments.json, "detached", &path, None));
+                let path = started.detach(&new.path)?;
+                event(reporter, "detached", &path, None);
                 return Ok(Some(ExitCode::SUCCESS));
             }
-            started.serve(&publishing.path, every)?
+            started.serve(&new.path, every)?
         }
     };
-    // From here on nothing is done that only a privileged process may do.
+    // Nothing below needs the privileges.
     kernel::drop_privileges().into_diagnostic()?;
-    serve(file, relay, &stop, arguments).map(Some)
+    event(reporter, "live", file.path(), Some(every));
+    reporter.serve(file, relay, None, &stop).map(Some)
 }
 
-fn every(arguments: &Arguments) -> Duration {
-    arguments.every.unwrap_or(EVERY)
-}
-
-fn serve(
-    file: Publisher,
-    relay: Relay,
-    stop: &UnixStream,
-    arguments: &Arguments,
-) -> Result<ExitCode> {
-    let path = file.path().to_owned();
-    let every = every(arguments);
-    say(event(arguments.json, "live", &path, Some(every)));
-    let serve = Serve {
-        lines: None,
-        stop: stop.as_fd(),
-    };
-    let end = serve.run(file, relay, |_, _| {})?;
-    say(match arguments.json {
-        true => json!({"event": "retired", "file": path, "why": end.to_string()}).to_string(),
-        false => format!("retired: {}, {end}", path.display()),
-    });
-    Ok(match end {
-        End::Stopped | End::EndOfInput | End::Retired => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    })
-}
-
-/// What is told of a kernel that publishes; `every` is the relay's.
-fn event(json: bool, what: &str, path: &Path, every: Option<Duration>) -> String {
+/// Reports a kernel that publishes; `every` is the relay's period.
+fn event(reporter: &Reporter, name: &str, path: &Path, every: Option<Duration>) {
     let kernel = kernel::describe(path);
-    if json {
-        return json!({
-            "event": what, "file": path, "publisher": every.map(|_| std::process::id()),
-            "kernel": kernel.as_ref().map(published::kernel),
-            "every": every.map(|every| every.as_secs_f64()),
-        })
-        .to_string();
-    }
-    let mut text = format!("{what}: {}, by the kernel", path.display());
-    text += &published::map(kernel.as_ref());
+    let details = json!({
+        "publisher": every.map(|_| std::process::id()),
+        "kernel": kernel.as_ref().map(published::kernel),
+        "every": every.map(|every| every.as_secs_f64()),
+    });
+    let mut text = format!(", by the kernel{}", published::map(kernel.as_ref()));
     if let Some(every) = every {
+        // Writing to a string does not fail.
         let _ = write!(text, ", relayed every {every:?} by {}", std::process::id());
     }
-    text
+    reporter.event(name, path, details, &text);
 }
 
-enum Source {
-    /// A kernel that somebody else has set up.
-    Theirs(Box<(Publisher, Relay)>),
-    Ours(Box<Publishing>),
+/// A kernel as publisher.
+enum Publishing {
+    /// It publishes already: another process has set it up.
+    Running(Box<(Publisher, Relay)>),
+    /// It has to be set up.
+    New(Box<New>),
 }
 
-/// What the kernel is to publish, and where.
-struct Publishing {
+/// What the kernel is to publish, and the vDSO's file.
+struct New {
     kernel: Kernel,
     declaration: Declaration,
     bindings: Vec<Binding>,
@@ -127,28 +91,25 @@ struct Publishing {
     has_header: bool,
 }
 
-fn source(arguments: &Arguments) -> Result<Option<Source>> {
+fn publishing(arguments: &Arguments) -> Result<Option<Publishing>> {
     let file = match (&arguments.file, arguments.kernel.as_slice()) {
         (_, [_, ..]) => return of_expressions(arguments).map(Some),
-        // clap asks for the one or the other.
+        // clap requires one or the other.
         (None, []) => return Ok(None),
         (Some(file), []) => file,
     };
-    if super::is_system(file) {
+    if is_system(file) {
         return Ok(None);
     }
-    if file
-        .extension()
-        .is_some_and(|extension| extension == "toml")
-    {
-        let declaration = published::declaration(file)?;
+    if is_declaration(file) {
+        let declaration = image::declaration(file)?;
         let bindings = bindings(&declaration)?;
         if bindings.is_empty() {
             return Ok(None);
         }
         let path = arguments.at.clone();
         let path = path.unwrap_or_else(|| file.with_file_name(declaration.soname()));
-        return Ok(Some(Source::Ours(Box::new(Publishing {
+        return Ok(Some(Publishing::New(Box::new(New {
             kernel: running(arguments)?,
             declaration,
             bindings,
@@ -156,8 +117,9 @@ fn source(arguments: &Arguments) -> Result<Option<Source>> {
             has_header: false,
         }))));
     }
-    let relay = Relay::open(&published::path(file)?, every(arguments))?;
-    Ok(relay.map(|relay| Source::Theirs(Box::new(relay))))
+    let every = arguments.every.unwrap_or(EVERY);
+    let relay = Relay::open(&published::path(file)?, every)?;
+    Ok(relay.map(|relay| Publishing::Running(Box::new(relay))))
 }
 
 fn running(arguments: &Arguments) -> Result<Kernel> {
@@ -168,7 +130,7 @@ fn running(arguments: &Arguments) -> Result<Kernel> {
     })
 }
 
-fn of_expressions(arguments: &Arguments) -> Result<Source> {
+fn of_expressions(arguments: &Arguments) -> Result<Publishing> {
     let kernel = running(arguments)?;
     let text = declaration(&kernel, &arguments.kernel, &arguments.on)?;
     let declaration = Declaration::parse("the declaration of --kernel", &text)?;
@@ -177,7 +139,7 @@ fn of_expressions(arguments: &Arguments) -> Result<Source> {
         Some(at) => at.clone(),
         None => place::make()?.join(declaration.soname()),
     };
-    Ok(Source::Ours(Box::new(Publishing {
+    Ok(Publishing::New(Box::new(New {
         kernel,
         declaration,
         bindings,
@@ -186,10 +148,9 @@ fn of_expressions(arguments: &Arguments) -> Result<Source> {
     })))
 }
 
-/// The declaration of variables that were asked for on the command line, as a user would
-/// write it.
+/// The declaration of the variables on the command line, as a user would write it.
 fn declaration(kernel: &Kernel, wanted: &[String], after: &[String]) -> Result<String> {
-    // What JSON writes as a string, TOML reads as one.
+    // A string in JSON is a string in TOML.
     let quoted = |text: &str| json!(text).to_string();
     let mut text = HEAD.to_owned();
     let mut names: Vec<String> = Vec::new();
@@ -201,7 +162,7 @@ fn declaration(kernel: &Kernel, wanted: &[String], after: &[String]) -> Result<S
         if names.contains(&name) {
             return Err(miette!(
                 help = "give one of them another name: --kernel NAME=EXPRESSION",
-                "two variables would be called `{name}`"
+                "two variables would have the name `{name}`"
             ));
         }
         let ty = kernel.resolve(expression, &Hook::Tick)?.ty;
@@ -223,7 +184,7 @@ fn declaration(kernel: &Kernel, wanted: &[String], after: &[String]) -> Result<S
     Ok(text)
 }
 
-/// What the kernel has for the variables of a declaration.
+/// The kernel expressions of a declaration's variables.
 fn bindings(declaration: &Declaration) -> Result<Vec<Binding>> {
     let mut bindings = Vec::new();
     for variable in declaration.variables() {

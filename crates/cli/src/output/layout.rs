@@ -1,26 +1,21 @@
-//! What commands print: columns and paragraphs that fit [`WIDTH`], JSON, a bar while it lasts.
-//!
-//! Printed through `anstream`, which takes the styles away where nobody would see them: not on a
-//! terminal, or with NO_COLOR set.
+//! Columns and paragraphs that fit [`WIDTH`].
 
+use super::escaped;
 use anstyle::{AnsiColor, Style};
-use indicatif::{ProgressBar, ProgressStyle};
-use miette::{IntoDiagnostic, Result};
-use serde::Serialize;
-use std::io::{ErrorKind, Write};
+use std::io::IsTerminal;
 
-/// Columns of a terminal that everything fits into.
+/// The columns of the narrowest terminal that is supported.
 pub(crate) const WIDTH: usize = 80;
 
 /// Headings.
 pub(crate) const BOLD: Style = Style::new().bold();
-/// What matters least.
+/// Secondary text.
 pub(crate) const DIM: Style = Style::new().dimmed();
-/// All is well.
+/// A good result.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-/// Worth a look.
+/// A result that deserves attention.
 pub(crate) const NOTE: Style = AnsiColor::Yellow.on_default();
-/// Not well.
+/// A bad result.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Text in a style.
@@ -28,14 +23,20 @@ pub(crate) fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Which side of its column a cell keeps to.
+/// How the cells of a column are aligned.
 #[derive(Clone, Copy)]
 pub(crate) enum Side {
     Left,
     Right,
+    /// Left, for values: printed whole where the output is not a terminal, and with at least
+    /// [`MIN_VALUE`] characters where it is.
+    Value,
 }
 
-/// A cell: its text, and the style that it is printed in.
+/// The least width of a column of values.
+const MIN_VALUE: usize = 20;
+
+/// A cell: its text with control characters escaped, and its style.
 #[derive(Clone)]
 pub(crate) struct Cell {
     text: String,
@@ -49,14 +50,14 @@ impl Cell {
 
     pub(crate) fn styled(style: Style, text: impl Into<String>) -> Self {
         Self {
-            text: text.into(),
+            text: escaped(&text.into()).into_owned(),
             style,
         }
     }
 }
 
-/// Rows in columns, two spaces apart and each row behind so many spaces. The first row is the
-/// heading. What of the last column doesn't fit is cut off.
+/// Lays rows out in columns two spaces apart, each row indented by `indent` spaces. The first row is
+/// the heading. Cells of the last column are cut at [`WIDTH`].
 pub(crate) fn table(sides: &[Side], indent: usize, rows: &[Vec<Cell>]) -> String {
     let widths: Vec<usize> = (0..sides.len())
         .map(|column| {
@@ -74,16 +75,20 @@ pub(crate) fn table(sides: &[Side], indent: usize, rows: &[Vec<Cell>]) -> String
         let last = row.len().saturating_sub(1);
         for (column, ((cell, side), width)) in row.iter().zip(sides).zip(&widths).enumerate() {
             let style = if number == 0 { BOLD } else { cell.style };
-            let text = if column == last {
-                cut(&cell.text, WIDTH.saturating_sub(at))
-            } else {
-                cell.text.clone()
+            let room = WIDTH.saturating_sub(at);
+            let text = match side {
+                _ if column != last => cell.text.clone(),
+                Side::Left | Side::Right => cut(&cell.text, room),
+                Side::Value if std::io::stdout().is_terminal() => {
+                    cut(&cell.text, room.max(MIN_VALUE))
+                }
+                Side::Value => cell.text.clone(),
             };
             let gap = " ".repeat(width.saturating_sub(text.chars().count()));
             let text = styled(style, &text);
             match side {
-                Side::Left if column == last => lines.push_str(&text),
-                Side::Left => lines.push_str(&format!("{text}{gap}  ")),
+                Side::Left | Side::Value if column == last => lines.push_str(&text),
+                Side::Left | Side::Value => lines.push_str(&format!("{text}{gap}  ")),
                 Side::Right if column == last => lines.push_str(&format!("{gap}{text}")),
                 Side::Right => lines.push_str(&format!("{gap}{text}  ")),
             }
@@ -94,7 +99,7 @@ pub(crate) fn table(sides: &[Side], indent: usize, rows: &[Vec<Cell>]) -> String
     lines
 }
 
-/// At most so many characters, the last of which says that there were more.
+/// Cuts a text to `width` characters, of which the last is `…` when it was longer.
 fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
@@ -103,8 +108,8 @@ fn cut(text: &str, width: usize) -> String {
     format!("{kept}\u{2026}")
 }
 
-/// Breaks a text into lines that fit [`WIDTH`] behind so many spaces. A word that is longer than
-/// a line, such as a path that someone has to copy, stays whole.
+/// Breaks a text into lines that fit [`WIDTH`], each indented by `indent` spaces. A word that is
+/// longer than a line stays whole, so that a path can be copied.
 pub(crate) fn paragraph(text: &str, indent: usize) -> String {
     let margin = " ".repeat(indent);
     let mut lines = vec![];
@@ -124,32 +129,7 @@ pub(crate) fn paragraph(text: &str, indent: usize) -> String {
     lines.join("\n")
 }
 
-/// Prints text. That nobody reads it any more is no error.
-pub(crate) fn show(text: &str) -> Result<()> {
-    let mut out = anstream::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).into_diagnostic(),
-        _ => Ok(()),
-    }
-}
-
-/// Prints a value as JSON.
-pub(crate) fn show_json(value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(value).into_diagnostic()?;
-    text.push('\n');
-    show(&text)
-}
-
-/// A bar on standard error; nothing is drawn where that is no terminal.
-pub(crate) fn progress(length: usize, what: &'static str) -> ProgressBar {
-    let bar = ProgressBar::new(length as u64).with_message(what);
-    match ProgressStyle::with_template("{msg} {bar:40} {pos}/{len}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
-}
-
-/// Nanoseconds in four significant digits or fewer.
+/// Nanoseconds with at most four significant digits.
 pub(crate) fn nanoseconds(value: Option<f64>) -> String {
     match value {
         None => "-".into(),

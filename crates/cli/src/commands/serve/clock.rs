@@ -1,26 +1,25 @@
-//! `vdso serve clock`: the machine's clock, published.
+//! `vdso serve clock`: publishes the machine's clock.
 
-use crate::start::ExitCode;
-use std::fmt::Write;
-use std::os::fd::AsFd;
-use std::path::Path;
-
+use super::Arguments;
+use super::report::Reporter;
+use crate::published::{self, CLOCK};
+use crate::signals;
 use clap::ValueEnum;
 use miette::{IntoDiagnostic, Result, miette};
 use serde_json::json;
+use std::fmt::Write;
+use std::path::Path;
+use std::process::ExitCode;
 use vdsokit_inspect::call::Callee;
 use vdsokit_inspect::function::{Clock, Function, Route};
 use vdsokit_inspect::probe::{Served, probe};
-use vdsokit_publish::serve::{End, Serve};
 use vdsokit_publish::{Publisher, place};
 use vdsokit_sources::clock::{
     self, ClockSource, Counter, Kept, Untrusted, is_delivered, is_machine_time,
 };
 use vdsokit_sources::kernel::{self, Kernel, start_clock};
 
-use crate::published::{self, CLOCK};
-
-/// Where a published clock's time comes from.
+/// The source of a published clock's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Source {
     /// The kernel's own vDSO where it needs no system call, else the CPU's counter where that
@@ -48,8 +47,8 @@ impl Source {
         }
     }
 
-    /// What this comes to on this machine, and why not the counter where it was tried; all but
-    /// the timekeeper, which needs a file first.
+    /// The publisher and the source on this machine; also the reason why the counter was not chosen,
+    /// where it was tried.
     fn choose(self, file: &Path) -> Result<(Publisher, Kept, Option<Untrusted>)> {
         let counter = || Counter::new(Default::default()).map(|one| Kept::Counter(Box::new(one)));
         let (kept, why_not) = match self {
@@ -57,7 +56,7 @@ impl Source {
                 let started = start_clock(&Kernel::running()?, vdsokit_virtual_time::IMAGE)?;
                 let publisher = Publisher::create(file, vdsokit_virtual_time::IMAGE)?;
                 let kept = Kept::Timekeeper(Box::new(started.beside(&publisher)?));
-                // From here on nothing is done that only a privileged process may do.
+                // Nothing below needs the privileges.
                 kernel::drop_privileges().into_diagnostic()?;
                 return Ok((publisher, kept, None));
             }
@@ -75,95 +74,68 @@ impl Source {
     }
 }
 
-/// Whether the kernel's own vDSO tells the time without a system call.
+/// Whether the kernel's own vDSO reads the clock without a system call.
 fn kernel_is_fast() -> bool {
     let monotonic = Function::ClockGettime(Clock::Monotonic);
     let callee = Callee::resolve(monotonic, Route::Vdso, None).filter(|_| !is_delivered());
     callee.is_some_and(|callee| matches!(probe(&callee), Ok(Served::Directly)))
 }
 
-pub(crate) fn is_clock(file: &Path) -> bool {
+pub(super) fn is_clock(file: &Path) -> bool {
     file == Path::new(CLOCK) && !file.exists()
 }
 
-/// Publishes the clock in the file `at`, or in a place of this user's; or leaves that to the
-/// kernel.
-pub(crate) fn run(source: Source, at: Option<&Path>, detach: bool, json: bool) -> Result<ExitCode> {
+/// Publishes the clock in the file of `--at` or in a directory of this user, or sets the kernel up
+/// to publish it.
+pub(super) fn run(arguments: &Arguments, reporter: &Reporter) -> Result<ExitCode> {
+    if arguments.stdin {
+        return Err(miette!("the clock has no values to assign: no `--stdin`"));
+    }
     if !is_machine_time() {
         return Err(miette!(
-            help = "publish it outside; programs in here have the kernel's own clock",
-            "this process lives in a time namespace of its own: its clocks are not the machine's"
+            help = "publish it outside of the namespace",
+            "this process is in a time namespace: its clocks are not the machine's"
         ));
     }
-    if detach && source != Source::Timekeeper {
+    if arguments.detach && arguments.source != Source::Timekeeper {
         return Err(miette!(
-            help = "with `--source timekeeper` the kernel does",
-            "somebody has to keep the clock: no `--detach`"
+            help = "with `--source timekeeper` the kernel keeps the clock",
+            "this process has to keep the clock: no `--detach`"
         ));
     }
-    let file = match at {
-        Some(at) => at.to_owned(),
+    let file = match &arguments.at {
+        Some(at) => at.clone(),
         None => place::make()?.join(clock::FILE),
     };
-    if detach {
+    if arguments.detach {
         let started = start_clock(&Kernel::running()?, vdsokit_virtual_time::IMAGE)?;
         let path = started.detach(&file)?;
-        say(event(json, "detached", &path, "timekeeper", None));
+        event(reporter, "detached", &path, "timekeeper", None);
         return Ok(ExitCode::SUCCESS);
     }
-    let stop = published::stop()?;
-    let (publisher, kept, why_not) = source.choose(&file)?;
+    let stop = signals::stop()?;
+    let (publisher, kept, why_not) = arguments.source.choose(&file)?;
     if let Some(why) = &why_not {
-        untrusted(json, why);
+        reporter.untrusted(why);
     }
-    let path = publisher.path().to_owned();
     let pid = std::process::id();
-    say(event(json, "live", &path, Source::name(&kept), Some(pid)));
-    let source = ClockSource::new(&publisher, kept, |why| untrusted(json, why))?;
-    let serve = Serve {
-        lines: None,
-        stop: stop.as_fd(),
-    };
-    let end = serve.run(publisher, source, |_, _| {})?;
-    say(match json {
-        true => json!({"event": "retired", "file": path, "why": end.to_string()}).to_string(),
-        false => format!("retired: {}, {end}", path.display()),
-    });
-    Ok(match end {
-        End::Stopped | End::EndOfInput | End::Retired => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    })
+    let name = Source::name(&kept);
+    event(reporter, "live", publisher.path(), name, Some(pid));
+    let source = ClockSource::new(&publisher, kept, |why| reporter.untrusted(why))?;
+    reporter.serve(publisher, source, None, &stop)
 }
 
-/// What is told of a clock, and of who publishes it.
-fn event(json: bool, what: &str, path: &Path, source: &str, publisher: Option<u32>) -> String {
+/// Reports a published clock.
+fn event(reporter: &Reporter, name: &str, path: &Path, source: &str, publisher: Option<u32>) {
     let kernel = kernel::describe(path);
-    if json {
-        let mut event =
-            json!({"event": what, "file": path, "publisher": publisher, "source": source});
-        if let Some(kernel) = &kernel {
-            event["kernel"] = published::kernel(kernel);
-        }
-        return event.to_string();
+    let mut details = json!({"publisher": publisher, "source": source});
+    if let Some(kernel) = &kernel {
+        details["kernel"] = published::kernel(kernel);
     }
-    let mut text = format!("{what}: {}, source {source}", path.display());
-    text += &published::map(kernel.as_ref());
+    let mut text = format!(", source {source}{}", published::map(kernel.as_ref()));
     if let Some(publisher) = publisher {
+        // Writing to a string does not fail.
         let _ = write!(text, ", publisher {publisher}");
     }
-    text
-}
-
-/// Readers get the kernel's time instead of the counter's.
-fn untrusted(json: bool, why: &Untrusted) {
-    if json {
-        say(json!({"event": "untrusted", "why": why.to_string()}).to_string());
-    } else {
-        eprintln!("vdso: the source is the kernel, not the counter: {why}");
-    }
-}
-
-/// Whether anybody reads this is no matter of the publisher's.
-fn say(text: String) {
-    let _ = published::line(text);
+    reporter.event(name, path, details, &text);
 }

@@ -1,0 +1,177 @@
+//! `vdso serve`: publishes a vDSO.
+
+#[cfg(target_arch = "x86_64")]
+mod clock;
+mod kernel;
+mod notify;
+mod report;
+
+use crate::published::SYSTEM;
+use crate::values::QUOTING;
+use crate::{image, signals};
+#[cfg(target_arch = "x86_64")]
+use clock::Source;
+use miette::{Result, miette};
+use report::Reporter;
+use serde_json::json;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use vdsokit_publish::serve::Heartbeat;
+use vdsokit_publish::{Publisher, place};
+use vdsokit_sources::system::System;
+
+/// Publish a vDSO until the input ends or a signal arrives
+///
+/// The initial values are those of the previous publisher. SIGTERM, SIGINT and SIGHUP end the
+/// publication and retire the vDSO. Exit status: 0 after an orderly end, 1 otherwise, and also
+/// when a line of the input was refused.
+///
+/// With --kernel, or a declaration in which a variable has `kernel = "…"`, the running kernel is
+/// the publisher, at each tick; this process copies its values to the file for all programs that
+/// load it. If this process is killed, the kernel goes on, and `vdso serve FILE` copies again; `vdso
+/// run --object FILE` gives a program the kernel's own pages, without any copying.
+///
+/// In a systemd service of Type=notify the service is ready when the vDSO is live.
+#[derive(clap::Args)]
+#[command(after_long_help = QUOTING)]
+pub(crate) struct Arguments {
+    /// An image, published in place; a declaration (*.toml), whose image is written beside it;
+    /// `system`, this machine's own numbers; or `clock`, its time, for `vdso run --clock`
+    #[arg(required_unless_present = "kernel")]
+    file: Option<PathBuf>,
+    /// Publish a variable of the running kernel: `nr_threads:i32`, `load_averages`,
+    /// `init_uts_ns.name.release`, `NAME=EXPRESSION`; may be repeated. `vdso kernel vars` lists
+    /// them
+    #[arg(long, value_name = "VARIABLE", conflicts_with_all = ["file", "stdin"])]
+    kernel: Vec<String>,
+    /// Copy the kernel's variables after this event, besides each tick: a tracepoint such as
+    /// `sched_process_fork`, `fexit:FUNCTION` or `fentry:FUNCTION`; may be repeated
+    #[arg(
+        long,
+        value_name = "EVENT",
+        requires = "kernel",
+        conflicts_with = "file"
+    )]
+    on: Vec<String>,
+    /// Set the kernel up to publish, and exit: `vdso retire` ends the publication
+    #[arg(long, conflicts_with = "stdin")]
+    detach: bool,
+    /// Also publish addresses of the kernel, which help an attacker
+    #[arg(long)]
+    allow_addresses: bool,
+    /// Read values from lines of the standard input: `name=value`, `name.field=value`, several with
+    /// blanks between; fields on one line are written together
+    #[arg(long)]
+    stdin: bool,
+    /// Time between heartbeats, between samples of `system`, and between copies of the kernel's
+    /// values [default: 100ms, and 10ms for the kernel's]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    every: Option<Duration>,
+    /// The file in which to publish a declaration's image, `system`, `clock`, or the kernel's
+    /// variables
+    #[arg(short = 'o', long, value_name = "FILE")]
+    at: Option<PathBuf>,
+    /// The source of the time of `clock`. The counter is compared with the kernel's clocks every
+    /// 5 ms; if this process does not run for 20 ms, readers use the kernel's clocks
+    #[cfg(target_arch = "x86_64")]
+    #[arg(long, value_enum, default_value = "auto")]
+    source: Source,
+    /// Print events as JSON, a line each
+    #[arg(long)]
+    json: bool,
+}
+
+/// The default time between heartbeats.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// Parses `250us`, `100ms`, `2s`, `1min`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "min" => 60.0,
+        _ => return Err("write a number and one of us, ms, s, min".into()),
+    };
+    let number: f64 = digits
+        .parse()
+        .map_err(|_| "it does not begin with a number")?;
+    match Duration::try_from_secs_f64(number * unit) {
+        Ok(time) if time >= Duration::from_micros(1) => Ok(time),
+        _ => Err("the time must be at least 1us".into()),
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let reporter = Reporter::new(arguments.json);
+    #[cfg(target_arch = "x86_64")]
+    if arguments.file.as_deref().is_some_and(clock::is_clock) {
+        return clock::run(arguments, &reporter);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    if arguments.file.as_deref() == Some(Path::new(crate::published::CLOCK)) {
+        return Err(miette!(
+            "the clock can be published on x86-64 only, not on {}",
+            std::env::consts::ARCH
+        ));
+    }
+    if let Some(status) = kernel::run(arguments, &reporter)? {
+        return Ok(status);
+    }
+    if arguments.detach {
+        return Err(miette!(
+            help = "name variables of the kernel with --kernel, or in the declaration",
+            "only the kernel goes on publishing when this process ends"
+        ));
+    }
+    let stop = signals::stop()?;
+    // clap requires a file where there is no --kernel.
+    let file = arguments.file.as_deref().unwrap_or(Path::new(SYSTEM));
+    let publisher = publisher(file, arguments.at.as_deref())?;
+    let every = arguments.every.unwrap_or(EVERY);
+    let system = match is_system(file) {
+        true => Some(System::new(&publisher, every)?),
+        false => None,
+    };
+    let count = publisher.directory().len();
+    let layout = format!("{:#018x}", publisher.directory().layout());
+    let pid = std::process::id();
+    reporter.event(
+        "live",
+        publisher.path(),
+        json!({"publisher": pid, "variables": count, "layout": layout}),
+        &format!(", {count} variables, publisher {pid}"),
+    );
+    let stdin = std::io::stdin();
+    let lines = arguments.stdin.then(|| stdin.as_fd());
+    match system {
+        Some(system) => reporter.serve(publisher, system, lines, &stop),
+        None => reporter.serve(publisher, Heartbeat(every), lines, &stop),
+    }
+}
+
+fn is_system(file: &Path) -> bool {
+    file == Path::new(SYSTEM) && !file.exists()
+}
+
+fn is_declaration(file: &Path) -> bool {
+    file.extension()
+        .is_some_and(|extension| extension == "toml")
+}
+
+fn publisher(file: &Path, at: Option<&Path>) -> Result<Publisher> {
+    if !is_system(file) && !is_declaration(file) {
+        return Ok(Publisher::open(file)?);
+    }
+    let declaration = image::declaration(file)?;
+    let image = image::host_image(&declaration)?;
+    let path = match at {
+        Some(at) => at.to_owned(),
+        None if is_system(file) => place::make()?.join(declaration.soname()),
+        None => file.with_file_name(declaration.soname()),
+    };
+    Ok(Publisher::create(path, &image)?)
+}
