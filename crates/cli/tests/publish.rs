@@ -164,7 +164,8 @@ fn lines_become_values() {
 
     drop(server.stdin.take());
     assert_eq!(server.event()["why"], "end of input");
-    assert!(server.child.wait().unwrap().success());
+    let status = server.child.wait().unwrap();
+    assert_eq!(status.code(), Some(1), "two lines were refused");
     let status = Vdso::open(&path).unwrap().status();
     assert_eq!(status.condition, Condition::Stopped);
     let stderr = text(&run(&["get"], &path).stderr);
@@ -173,7 +174,7 @@ fn lines_become_values() {
 
 #[test]
 fn signals_end_it_in_order() {
-    for signal in [Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let (directory, declaration) = place();
         let mut server = Server::start(&declaration);
         let vdso = Vdso::open(&server.path).unwrap();

@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn what_is_no_image_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), "no image").unwrap();
+        std::fs::write(file.path(), "no image").unwrap();
         let target = Target::File(file.path().to_owned());
         assert!(matches!(
             inspect(&target),
