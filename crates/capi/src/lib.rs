@@ -26,7 +26,8 @@ use std::sync::RwLock;
 use std::time::Duration;
 
 use vdsokit_build::{Architecture, Declaration};
-use vdsokit_publish::{Publisher, Vdso, assign};
+use vdsokit_publish::assign::{self, Assignment};
+use vdsokit_publish::{Publisher, Vdso};
 
 pub use error::vdsokit_error;
 use error::{Failure, failed, number, pointer};
@@ -140,7 +141,7 @@ pub unsafe extern "C" fn vdsokit_set(
                 text("value", value)?,
             )
         };
-        let assignment = assign::parse_argument(&format!("{name}={value}"))?;
+        let assignment = Assignment::new(name, value)?;
         publisher.with(|publisher| publisher.assign(&[assignment]))
     };
     number(set())

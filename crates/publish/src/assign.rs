@@ -57,10 +57,20 @@ pub fn parse_argument(argument: &str) -> Result<Vec<Assignment>, Error> {
     };
     match argument.split_once('=') {
         Some((name, text)) if !text.starts_with('"') && !text.contains('=') => {
-            let assignment = assignment(name, text.to_owned());
-            Ok(vec![assignment.map_err(|why| wrong(argument, why))?])
+            Ok(vec![Assignment::new(name, text)?])
         }
         _ => Err(error),
+    }
+}
+
+impl Assignment {
+    /// The assignment of a value that is taken as it is, quotes and blanks included, to the variable
+    /// or field `name`.
+    ///
+    /// # Errors
+    /// [`Error::Line`] for a malformed name.
+    pub fn new(name: &str, value: &str) -> Result<Self, Error> {
+        assignment(name, value.to_owned()).map_err(|why| wrong(&format!("{name}={value}"), why))
     }
 }
 
