@@ -129,6 +129,5 @@ pub(crate) fn exit_status(condition: Condition) -> ExitCode {
         Condition::Stopped => 4,
         Condition::NeverPublished => 5,
         Condition::Replaced => 6,
-        _ => 1,
     })
 }

@@ -14,7 +14,7 @@ static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
 /// Runs before `main`, because Rust's runtime sets SIGPIPE to ignored and does not keep what it was
 /// before. A program that `vdso run` executes must inherit the original disposition.
-// SAFETY: The C library calls each function in `.init_array` once, on the main thread, before `main`
+// Sound, because the C library calls each function in `.init_array` once, on the main thread, before `main`
 // (System V gABI, "Initialization and Termination Functions"). This one has the C ABI, ignores the
 // arguments that glibc passes, and needs nothing that Rust's runtime sets up.
 #[unsafe(link_section = ".init_array")]
