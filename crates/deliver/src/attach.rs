@@ -100,6 +100,10 @@ fn put(pid: Pid, threads: &Threads, object: &Object) -> Result<(), Error> {
         if record(pid, &memory)?.is_some() {
             return Err(Unserved::AlreadyAttached.into());
         }
+        let is_ours = |line: &str| line.contains(" r-xp ") && line.contains("/memfd:vdso ");
+        if maps.lines().any(is_ours) {
+            return Err(Unserved::Delivered.into());
+        }
         let mappings = kernel::mappings(&maps).ok_or(Unserved::NoVdso)?;
         let vdso = mappings.last().map_or(0, |image| image.start);
         threads.leave(&memory, &mappings)?;

@@ -138,6 +138,9 @@ pub enum Unserved {
     /// capabilities.
     #[error("it runs with more rights than its caller")]
     Privileged,
+    /// Another process traces it.
+    #[error("another process traces it")]
+    Traced,
     /// The kernel gave it no vDSO (boot parameter `vdso=0`).
     #[error("the kernel gave it no vDSO")]
     NoVdso,
@@ -162,6 +165,9 @@ pub enum Unserved {
     /// It has been attached to before.
     #[error("it has a vDSO of ours; detach that first")]
     AlreadyAttached,
+    /// It began with a vDSO of ours.
+    #[error("it was started with a vDSO of ours")]
+    Delivered,
     /// It has not been attached to.
     #[error("it has no vDSO that was attached")]
     NotAttached,

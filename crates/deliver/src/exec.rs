@@ -1,9 +1,18 @@
 //! Becoming a program on another vDSO.
 //!
-//! The calling process itself becomes the program, as with exec(2): what its parent, its
-//! terminal and its job control see is the program and nothing else, with the process id,
-//! exit status, signals and stops that it has without us. The tracer is a grandchild, in a
-//! session of its own, that no one waits for; strace(1) calls this way `-DDD`.
+//! The calling process itself becomes the program, as with exec(2): its parent, its terminal and
+//! its job control see the program and nothing else, with the process id, exit status, signals
+//! and stops that it has without us.
+//!
+//! Beside it runs a process in a session of its own. It is a grandchild that is orphaned at once,
+//! as strace(1) starts one with `-DDD`, so that no wait(2) of the program shows it. A process that
+//! adopts orphans would adopt this one: there it is a child that ends without a signal, which
+//! wait(2) shows only with `__WALL`.
+//!
+//! | that process is | when |
+//! | --- | --- |
+//! | a [`Supervisor`] | what the program starts is followed, and this process may trace later what is no descendant of the supervisor |
+//! | a [`Tracer`] | otherwise: it traces all from their start |
 
 use std::ffi::{CString, OsStr, OsString, c_int};
 use std::fs::File;
@@ -12,13 +21,17 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open};
+use rustix::process::{Pid, Signal};
+use vdsokit_waits::filter::{Rule, filter};
+use vdsokit_waits::number;
 
 use crate::error::{Error, Event};
 use crate::inject::Injector;
 use crate::object::Object;
 use crate::seccomp;
 use crate::strict::{self, Strict, Timestamp};
+use crate::supervisor::process::{self, Signals};
+use crate::supervisor::{CLOCK_CHANGED, Supervisor, keeper};
 use crate::sys;
 use crate::tracer::{ALONE, FOLLOW, Tracer};
 
@@ -29,6 +42,13 @@ pub struct Delivery {
     follow: bool,
     ignores_sigpipe: bool,
     strict: Option<Strict>,
+}
+
+/// What serves the program.
+enum Server {
+    Supervisor(OwnedFd),
+    /// With the listener of reads of the clock.
+    Tracer(Option<OwnedFd>),
 }
 
 impl Delivery {
@@ -42,29 +62,28 @@ impl Delivery {
         }
     }
 
-    /// Whether programs that the first one starts get the object as well (they do unless told
-    /// otherwise). The tracer of a program that isn't followed ends when that has begun.
+    /// Whether programs that the first one starts get the object as well. The default is that
+    /// they do. The tracer of a program that isn't followed ends when that has begun.
     pub fn follow(mut self, follow: bool) -> Delivery {
         self.follow = follow;
         self
     }
 
-    /// Whether the program begins with SIGPIPE ignored. It doesn't unless told otherwise: Rust's
-    /// runtime ignores that signal before `main`, and doesn't say whether it was ignored before.
+    /// Whether the program begins with SIGPIPE ignored. The default is that it doesn't: Rust's
+    /// runtime ignores that signal before `main` and forgets whether it was ignored before.
     pub fn ignores_sigpipe(mut self, ignores: bool) -> Delivery {
         self.ignores_sigpipe = ignores;
         self
     }
 
     /// Catches `clock_gettime` of `clocks` (ids as in clock_gettime(2)), `gettimeofday` and
-    /// `time` where they are made by system call, and answers what `read` says for the clock, or
-    /// the kernel where that says `None`. `read` runs in a thread of the tracer; the last two
-    /// ask it for `CLOCK_REALTIME`.
+    /// `time` where they are made by system call, and answers with what `read` returns for the
+    /// clock, or has the kernel answer where that is `None`. `read` runs in another process; the
+    /// last two read `CLOCK_REALTIME`.
     ///
-    /// Each such call costs a round trip to that thread, and fails with ENOSYS once the tracer
-    /// has been killed. Sleeps and time-outs stay the kernel's. It takes a right to administrate
-    /// or else makes the program and all that it starts unable to gain rights by setuid
-    /// programs; and a program that has a seccomp listener already can't be given another.
+    /// Each such call costs a round trip to that process. It takes CAP_SYS_ADMIN, or else makes
+    /// the program and all that it starts unable to gain rights by setuid programs; and a program
+    /// that has a seccomp listener already can't be given another.
     pub fn strict(
         mut self,
         clocks: &[i32],
@@ -81,9 +100,9 @@ impl Delivery {
     /// `arguments` behind its own name, on a vDSO of ours. Returns only on failure, and
     /// then nothing of it is left behind.
     ///
-    /// `report` runs in the tracer, another process that has a copy of this one's memory as
-    /// it is now. Of this process's descriptors the tracer keeps those of the object, and
-    /// standard error until the program ends.
+    /// `report` runs in another process that has a copy of this one's memory as it is now. Of this
+    /// process's descriptors it keeps those of the object, and standard error until the program
+    /// ends.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::CannotExecute`], [`Error::Trace`], and [`Error::System`]
@@ -105,13 +124,13 @@ impl Delivery {
             }
         };
         let ignores_sigpipe = self.ignores_sigpipe;
-        let tracer = match self.start_tracer(&mut report) {
-            Ok(tracer) => tracer,
+        let server = match self.start(&mut report) {
+            Ok(server) => server,
             Err(error) => return error,
         };
         let source = sys::execute(&strings[0], &strings, ignores_sigpipe);
-        // It traces this process and nothing else: without it we are what we were.
-        let _ = rustix::process::kill_process(tracer, Signal::KILL);
+        // It serves this process and no other yet.
+        let _ = rustix::process::kill_process(server, Signal::KILL);
         let program = program.to_owned();
         match source.kind() {
             io::ErrorKind::NotFound => Error::NotFound { program, source },
@@ -119,103 +138,195 @@ impl Delivery {
         }
     }
 
-    /// Starts the tracer of this process, and returns once it traces.
-    fn start_tracer(self, report: &mut dyn FnMut(Event)) -> Result<Pid, Error> {
+    /// Starts the process that serves this one, and returns once it does.
+    fn start(self, report: &mut dyn FnMut(Event)) -> Result<Pid, Error> {
         let system = || Error::system("start the tracer");
         let this = std::process::id();
-        let (mut ours, mut theirs) = UnixStream::pair().map_err(system())?;
-        let end = ours.as_raw_fd() as u32;
-        let mut filter = self
-            .strict
-            .as_ref()
-            .map(|strict| strict::filter(&strict.clocks));
-        let tracer = sys::orphan(|| {
-            // Each side has one end only, and so hears of the other's death.
+        let (mut near, mut far) = UnixStream::pair().map_err(system())?;
+        let end = near.as_raw_fd() as u32;
+        let is_reaper = process::is_reaper();
+        let supervises = self.follow && process::may_trace_later();
+        let (strict, rules) = (self.strict.is_some(), self.rules(supervises));
+        let serve = || {
+            // Each side has one end only, and so learns of the other's death.
             if sys::close_range(end, end).is_ok() {
-                self.trace(this, &mut theirs, report);
+                self.serve(this as sys::Pid, supervises, is_reaper, &mut far, report);
             }
-        });
-        let tracer = tracer.map_err(system())?;
-        drop(theirs);
-        let mut outcome = receive(&mut ours).map_err(system())?;
-        if outcome != 0 && sys::allow_tracer(tracer) {
-            send(&mut ours, 0).map_err(system())?;
-            outcome = receive(&mut ours).map_err(system())?;
+        };
+        let server = match is_reaper {
+            true => process::hidden_child(false, serve),
+            false => sys::orphan(serve),
+        };
+        let server = server.map_err(system())?;
+        drop(far);
+        let mut outcome = receive(&mut near).map_err(system())?;
+        if outcome != 0 && sys::allow_tracer(server) {
+            send(&mut near, 0).map_err(system())?;
+            outcome = receive(&mut near).map_err(system())?;
         }
-        match outcome {
-            0 => {}
-            error => {
-                let source = io::Error::from_raw_os_error(error);
-                return Err(Error::Trace { pid: this, source });
+        let refused = |error| {
+            let source = io::Error::from_raw_os_error(error);
+            Err(Error::Trace { pid: this, source })
+        };
+        if outcome != 0 {
+            return refused(outcome);
+        }
+        if !rules.is_empty() {
+            let failed = || Error::system("catch system calls of the program");
+            let listener = match seccomp::listen(&mut filter(&rules, None)) {
+                Ok(listener) => Some(listener),
+                // The tracer's way needs no filter.
+                Err(_) if !strict => None,
+                Err(error) => return Err(failed()(error)),
+            };
+            let number = listener.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+            send(&mut near, number).map_err(failed())?;
+            // The server has its own descriptor now.
+            let outcome = receive(&mut near).map_err(failed())?;
+            if outcome != 0 {
+                return refused(outcome);
             }
         }
-        if let Some(filter) = &mut filter {
-            let failed = || Error::system("catch reads of the clock that are system calls");
-            let listener = seccomp::listen(filter).map_err(failed())?;
-            send(&mut ours, listener.as_raw_fd()).map_err(failed())?;
-            // The tracer has its own now.
-            receive(&mut ours).map_err(failed())?;
-        }
-        Pid::from_raw(tracer).ok_or_else(|| system()(io::ErrorKind::InvalidData.into()))
+        Pid::from_raw(server).ok_or_else(|| system()(io::ErrorKind::InvalidData.into()))
     }
 
-    /// What the tracer does, from its birth to its end.
-    fn trace(self, target: u32, channel: &mut UnixStream, report: &mut dyn FnMut(Event)) {
-        let options = if self.follow { FOLLOW } else { ALONE };
-        let target = target as sys::Pid;
-        let Ok(listener) = self.set_up(target, options, channel) else {
+    /// The calls that a listener has to get.
+    fn rules(&self, supervises: bool) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        if supervises {
+            rules.extend([number::EXECVE, number::EXECVEAT].map(Rule::always));
+        }
+        if let Some(strict) = &self.strict {
+            rules.extend(strict::rules(&strict.clocks));
+        }
+        rules
+    }
+
+    /// What the server does, from its birth to its end.
+    fn serve(
+        self,
+        target: sys::Pid,
+        supervises: bool,
+        is_reaper: bool,
+        channel: &mut UnixStream,
+        report: &mut dyn FnMut(Event),
+    ) {
+        // Whatever is sent to it: it ends when no process is left to serve.
+        let Ok(signals) = Signals::block_all(CLOCK_CHANGED) else {
             return;
         };
-        let answers = listener.zip(self.strict).map(|(listener, strict)| {
-            std::thread::spawn(move || strict::serve(&listener, strict.read))
-        });
+        let options = if self.follow { FOLLOW } else { ALONE };
+        let Ok(server) = self.set_up(target, options, supervises, channel, &signals) else {
+            return;
+        };
         let mut injector = Injector::new(self.object);
         injector.prepare();
-        let _ = Tracer::new(injector, options, report).run(|ended| {
-            if ended == target {
-                let _ = null().map(rustix::stdio::dup2_stderr);
+        match server {
+            Server::Supervisor(listener) => {
+                let Ok(lifeline) = keep(&listener, is_reaper) else {
+                    return;
+                };
+                let read = self.strict.map(|strict| strict.read);
+                Supervisor::new(listener, signals, injector, read, report).run(target);
+                drop(lifeline);
             }
-        });
-        // Those that were let go may ask for longer than there is anybody to trace.
-        let _ = answers.map(std::thread::JoinHandle::join);
+            Server::Tracer(listener) => {
+                let answers = listener.zip(self.strict).map(|(listener, strict)| {
+                    std::thread::spawn(move || strict::serve(&listener, strict.read))
+                });
+                let _ = Tracer::new(injector, options, report).run(|ended| {
+                    if ended == target {
+                        forget_stderr();
+                    }
+                });
+                // Processes that are no longer traced may read the clock yet.
+                let _ = answers.map(std::thread::JoinHandle::join);
+            }
+        }
     }
 
-    /// Starts to trace, and lets go of all that the target's parent or terminal could miss.
+    /// Gets hold of the target, and lets go of all that its parent or terminal could miss.
     fn set_up(
         &self,
         target: sys::Pid,
         options: c_int,
+        supervises: bool,
         channel: &mut UnixStream,
-    ) -> io::Result<Option<OwnedFd>> {
-        while let Err(refusal) = sys::seize(target, options) {
-            send(channel, refusal.raw_os_error().unwrap_or(libc::EPERM))?;
-            // It allows what it can, or ends.
+        signals: &Signals,
+    ) -> io::Result<Server> {
+        let is_filtered = supervises || self.strict.is_some();
+        if !supervises {
+            seize(target, options, channel)?;
+        } else if let Err(error) = process::descriptor(target, channel.as_raw_fd())
+            // Permission is checked first.
+            && error.raw_os_error() != Some(libc::EBADF)
+        {
+            send(channel, error.raw_os_error().unwrap_or(libc::EPERM))?;
             receive(channel)?;
         }
         send(channel, 0)?;
-        let mut listener = None;
-        if self.strict.is_some() {
-            let fd = receive(channel)?;
-            let target = Pid::from_raw(target).ok_or(io::ErrorKind::InvalidData)?;
-            let process = pidfd_open(target, PidfdFlags::empty())?;
-            listener = Some(pidfd_getfd(process, fd, PidfdGetfdFlags::empty())?);
+        let mut server = Server::Tracer(None);
+        if is_filtered {
+            match receive(channel)? {
+                // There is no filter.
+                ..0 => seize(target, options, channel)?,
+                fd => match process::descriptor(target, fd) {
+                    Ok(listener) if supervises => server = Server::Supervisor(listener),
+                    Ok(listener) => server = Server::Tracer(Some(listener)),
+                    Err(error) => {
+                        send(channel, error.raw_os_error().unwrap_or(libc::EPERM))?;
+                        return Err(error);
+                    }
+                },
+            }
             send(channel, 0)?;
         }
         // From here on the target is on its way into the program.
         rustix::process::setsid()?;
         let mut kept: Vec<_> = self.object.files().map(AsFd::as_fd).collect();
-        kept.extend(listener.as_ref().map(AsFd::as_fd));
+        kept.push(signals.as_fd());
+        match &server {
+            Server::Supervisor(listener) => kept.push(listener.as_fd()),
+            Server::Tracer(listener) => kept.extend(listener.as_ref().map(AsFd::as_fd)),
+        }
         close_all_but(&kept)?;
-        Ok(listener)
+        Ok(server)
     }
+}
+
+/// Becomes the target's tracer, once the target allows that.
+fn seize(target: sys::Pid, options: c_int, channel: &mut UnixStream) -> io::Result<()> {
+    while let Err(refusal) = sys::seize(target, options) {
+        send(channel, refusal.raw_os_error().unwrap_or(libc::EPERM))?;
+        // It allows what it can, or ends.
+        receive(channel)?;
+    }
+    Ok(())
+}
+
+/// Starts the keeper of `listener`, which takes over when what this returns is dropped.
+fn keep(listener: &OwnedFd, is_reaper: bool) -> io::Result<OwnedFd> {
+    let (far, near) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    process::hidden_child(is_reaper, || {
+        if close_all_but(&[listener.as_fd(), far.as_fd()]).is_ok() {
+            forget_stderr();
+            keeper::keep(listener, &far);
+        }
+    })?;
+    Ok(near)
+}
+
+/// Lets go of standard error, for whatever waits to see it closed.
+pub(crate) fn forget_stderr() {
+    let _ = null().map(rustix::stdio::dup2_stderr);
 }
 
 fn null() -> io::Result<File> {
     File::options().read(true).write(true).open("/dev/null")
 }
 
-/// Closes every descriptor but standard error and `kept`, so that the tracer holds no pipe
-/// open that someone waits to see closed.
+/// Closes every descriptor but standard error and `kept`: a pipe that stays open here would keep
+/// its reader waiting for the end.
 fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     let null = null()?;
     rustix::stdio::dup2_stdin(&null)?;

@@ -101,8 +101,10 @@ impl Injector {
     /// since the kernel's vDSO has no room for the stub, or is not to stay.
     ///
     /// Nothing that the program will ever look at is changed but its registers, and those last:
-    /// were the tracer to die here, the program would begin without the object, or go on alone.
-    /// It needs nobody but for the tracer's descriptors; where it finds none it stops.
+    /// if the tracer dies here, the program begins without the object, or goes on alone. It needs
+    /// the tracer for its descriptors only. Where it can't open them it reports that
+    /// ([`Injector::has_failed`], [`Injector::reports_failure`]), and where nothing answers it
+    /// begins without the object.
     pub(crate) fn launch(&self, pid: Pid, start: &Start, memory: &Memory) -> Result<bool, Failure> {
         let (stub, vdso) = (arch::stub(), start.vdso);
         let kernel = self.kernel.as_ref().filter(|_| keeps_kernel(&self.object));
@@ -134,15 +136,24 @@ impl Injector {
         Ok(true)
     }
 
-    /// Whether `pid`, which was launched from `start` and has a trap, could not put the object
-    /// into itself.
+    /// Whether `pid`, which was launched from `start` and is about to get SIGURG, could not put
+    /// the object into itself.
     pub(crate) fn has_failed(&self, pid: Pid, start: &Start) -> io::Result<bool> {
-        let Some(kernel) = &self.kernel else {
-            return Ok(false);
-        };
-        let home = kernel.spare(arch::stub()).map(|spare| start.vdso + spare);
         let (registers, _) = sys::registers(pid)?;
-        Ok(home.is_some_and(|home| arch::is_done(&registers, home)))
+        let home = self.home(start);
+        Ok(home.is_some_and(|home| arch::has_failed(&registers, home)))
+    }
+
+    /// The same of a program that makes the call behind which `pointer` is.
+    pub(crate) fn reports_failure(&self, start: &Start, pointer: u64) -> bool {
+        let home = self.home(start);
+        home.is_some_and(|home| arch::reports_failure(pointer, home))
+    }
+
+    /// Where the stub lies in a program that was launched from `start`.
+    fn home(&self, start: &Start) -> Option<u64> {
+        let spare = self.kernel.as_ref()?.spare(arch::stub())?;
+        Some(start.vdso + spare)
     }
 
     /// Puts the object into `pid`, which is stopped and is to begin from `start`, and is traced

@@ -21,7 +21,8 @@
 //! | --- | --- |
 //! | `object` | checks an image and holds it ready: memfd, vvar pages, links |
 //! | `join` | one object of several |
-//! | `exec` | becomes a program, with a tracer beside it |
+//! | `exec` | becomes a program, with a supervisor or a tracer beside it |
+//! | `supervisor` | serves calls of the tree, and traces a thread only while it changes that |
 //! | `attach`, `threads`, `front` | putting an object into a live process, and taking it out |
 //! | `stop` | why a tracee stopped and what to answer: the whole state machine |
 //! | `tracer` | the loop that waits and answers |
@@ -82,6 +83,7 @@ mod seccomp;
 mod stack;
 mod stop;
 mod strict;
+mod supervisor;
 mod sys;
 mod threads;
 mod tracer;

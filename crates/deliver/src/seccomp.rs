@@ -1,4 +1,4 @@
-//! The seccomp calls that reads of the clock by system call are caught with.
+//! seccomp(2) and its user notification (seccomp_unotify(2)).
 #![allow(
     unsafe_code,
     reason = "seccomp(2), its ioctls and process_vm_writev(2) exist only as foreign functions"
@@ -20,6 +20,8 @@ pub(crate) struct Notification {
     /// The thread that makes it.
     pub(crate) pid: Pid,
     pub(crate) number: i64,
+    /// The instruction behind it.
+    pub(crate) pointer: u64,
     pub(crate) arguments: [u64; 6],
 }
 
@@ -34,12 +36,11 @@ pub(crate) enum Outcome {
     Made,
 }
 
-/// Filters this thread's system calls from now on, and those of all that it starts, and
-/// says where to listen for those that the filter wants answered.
+/// Filters the system calls of this thread and of everything that it starts from now on. Returns
+/// the listener that gets those that the filter hands over.
 ///
-/// A process without the right to administrate gives up, with all that it starts, ever to
-/// gain rights by executing a setuid program (PR_SET_NO_NEW_PRIVS); a traced one could not
-/// anyway.
+/// A process without CAP_SYS_ADMIN sets PR_SET_NO_NEW_PRIVS: setuid programs no longer gain rights.
+/// Under a tracer without rights they don't either.
 pub(crate) fn listen(filter: &mut [Instruction]) -> io::Result<OwnedFd> {
     let killable = libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
     let mut outcome = install(filter, killable);
@@ -50,7 +51,7 @@ pub(crate) fn listen(filter: &mut [Instruction]) -> io::Result<OwnedFd> {
         }
         outcome = install(filter, killable);
     }
-    // Before Linux 5.19 a signal makes a waiting call start again.
+    // Linux before 5.19 doesn't know the flag: a signal makes a waiting call start again.
     if code(&outcome) == Some(libc::EINVAL) {
         install(filter, 0)
     } else {
@@ -80,7 +81,7 @@ fn install(filter: &mut [Instruction], flags: c_ulong) -> io::Result<OwnedFd> {
     }
 }
 
-/// The next system call that wants an answer. An error: there is none any more.
+/// The next system call that waits for an answer. An error: its thread was killed.
 pub(crate) fn receive(listener: &impl AsFd) -> io::Result<Notification> {
     // SAFETY:
     // 1. seccomp_notif is a C structure of integers; the kernel wants it zeroed.
@@ -94,13 +95,14 @@ pub(crate) fn receive(listener: &impl AsFd) -> io::Result<Notification> {
                 id: notification.id,
                 pid: notification.pid as Pid,
                 number: i64::from(notification.data.nr),
+                pointer: notification.data.instruction_pointer,
                 arguments: notification.data.args,
             }),
         }
     }
 }
 
-/// Whether the thread that makes the call still waits: its id may be another's by now.
+/// Whether the thread that makes the call still waits. Otherwise its id may be reused by now.
 pub(crate) fn waits(listener: &impl AsFd, notification: &Notification) -> bool {
     let fd = listener.as_fd().as_raw_fd();
     // SAFETY: the request reads a u64, which lives.
@@ -113,7 +115,7 @@ pub(crate) fn waits(listener: &impl AsFd, notification: &Notification) -> bool {
     }
 }
 
-/// Answers a call. One that waits no more needs no answer.
+/// Answers a call. A call that no longer waits needs no answer.
 pub(crate) fn answer(listener: &impl AsFd, notification: &Notification, outcome: Outcome) {
     let (val, error, flags) = match outcome {
         Outcome::Returns(value) => (value, 0, 0),
@@ -132,8 +134,8 @@ pub(crate) fn answer(listener: &impl AsFd, notification: &Notification, outcome:
     unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const response) };
 }
 
-/// Writes to another process where it may itself write, and nowhere else: as the kernel does
-/// for a system call of its own.
+/// Writes to another process's memory where that may itself write, as the kernel does for a
+/// system call.
 pub(crate) fn write(pid: Pid, address: u64, bytes: &[u8]) -> io::Result<()> {
     let local = libc::iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),
@@ -143,7 +145,7 @@ pub(crate) fn write(pid: Pid, address: u64, bytes: &[u8]) -> io::Result<()> {
         iov_base: address as *mut _,
         iov_len: bytes.len(),
     };
-    // SAFETY: `local` names bytes that live and are only read; `remote` is not of this process.
+    // SAFETY: `local` names bytes that live and are only read; `remote` is memory of another process.
     let written = unsafe { libc::process_vm_writev(pid, &local, 1, &remote, 1, 0) };
     match written {
         -1 => Err(io::Error::last_os_error()),

@@ -129,7 +129,7 @@ impl<'a> Tracer<'a> {
                     ended(pid);
                     Ok(())
                 }
-                Answer::Continue(libc::SIGTRAP) => self.trapped(pid).unwrap_or_else(|| {
+                Answer::Continue(libc::SIGURG) => self.signalled(pid).unwrap_or_else(|| {
                     ended(pid);
                     Ok(())
                 }),
@@ -167,16 +167,16 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    /// Answers a trap: the program's own, or that of a launched program which could not put the
+    /// Answers a SIGURG: the program's own, or that of a launched program which could not put the
     /// object into itself. `None`: it ended.
-    fn trapped(&mut self, pid: Pid) -> Option<io::Result<()>> {
+    fn signalled(&mut self, pid: Pid) -> Option<io::Result<()>> {
         let failed = match self.launched.get(&pid) {
             Some(start) => self.injector.has_failed(pid, start),
             None => Ok(false),
         };
         let start = match failed {
             Ok(true) => self.launched.remove(&pid)?,
-            Ok(false) => return Some(sys::resume(pid, Resume::Continue, libc::SIGTRAP)),
+            Ok(false) => return Some(sys::resume(pid, Resume::Continue, libc::SIGURG)),
             Err(error) => return Some(Err(error)),
         };
         let outcome = start

@@ -40,11 +40,40 @@ fn pid_of(child: &Child) -> Pid {
     Pid::from_child(child)
 }
 
-fn tracer_of(pid: u32) -> i32 {
-    status_field(pid, "TracerPid")
-        .expect("a live process")
-        .parse()
-        .expect("a number")
+/// The supervisor of the tree that `pid` is the first process of: it has a pidfd of that, and a
+/// seccomp listener.
+fn supervisor_of(pid: u32) -> i32 {
+    let supervises = |process: &Path| {
+        let open = |directory: &str| {
+            let entries = fs::read_dir(process.join(directory)).ok()?;
+            Some(entries.flatten().map(|entry| entry.path()))
+        };
+        let watches = |info: &Path| {
+            let info = fs::read_to_string(info).unwrap_or_default();
+            info.lines().any(|line| line == format!("Pid:\t{pid}"))
+        };
+        let is_listener = |link: &Path| {
+            fs::read_link(link).is_ok_and(|file| file.to_string_lossy().contains("seccomp notify"))
+        };
+        open("fd").is_some_and(|mut links| links.any(|link| is_listener(&link)))
+            && open("fdinfo").is_some_and(|mut infos| infos.any(|info| watches(&info)))
+    };
+    // The program may run before its supervisor has gone that far.
+    for _ in 0..1000 {
+        for entry in fs::read_dir("/proc").expect("/proc").flatten() {
+            let number = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            if let Some(number) = number
+                && supervises(&entry.path())
+            {
+                return number;
+            }
+        }
+        std::thread::yield_now();
+    }
+    panic!("process {pid} has no supervisor");
 }
 
 /// Waits until a process that is no child of ours has ended.
@@ -122,7 +151,7 @@ fn failures_of_our_own_exit_as_env_does() {
 #[test]
 fn what_a_program_sees_of_itself() {
     // Signals, limits, descriptors, session, parent; the environment and the arguments.
-    let script = "grep -E '^(Sig[PBIC]|Shd|NoNewPrivs|Seccomp:|PPid|NSsid|NSpgid)' /proc/self/status | \
+    let script = "grep -E '^(Sig[PBIC]|Shd|NoNewPrivs|PPid|NSsid|NSpgid)' /proc/self/status | \
                   grep -v PPid.*$$; echo $PPID; cd /proc/$$/fd; echo *; cd - >/dev/null; ulimit -a; \
                   env -u OLDPWD -u _ | sort; echo $0 $*; readlink /proc/$$/exe; pwd";
     let compare = |command: &mut Command| {
@@ -233,8 +262,7 @@ fn signals_reach_handlers_of_the_program() {
 #[test]
 fn the_tracer_ends_with_the_last_process() {
     let (mut child, _output) = started("read -r line; exit 5", &images().links);
-    let tracer = tracer_of(child.id());
-    assert_ne!(tracer, 0);
+    let tracer = supervisor_of(child.id());
     child
         .stdin
         .take()
@@ -253,11 +281,10 @@ fn the_tracer_ends_with_the_last_process() {
 fn programs_run_on_when_the_tracer_is_killed() {
     let script = "read -r line; printf '%(%s)T\\n' -1; date +%s; exit 6";
     let (mut child, mut output) = started(script, &images().links);
-    let tracer = tracer_of(child.id());
+    let tracer = supervisor_of(child.id());
     rustix::process::kill_process(Pid::from_raw(tracer).expect("a tracer"), Signal::KILL)
         .expect("kill");
     wait_for_end(tracer);
-    assert_eq!(tracer_of(child.id()), 0);
     child
         .stdin
         .take()
@@ -279,13 +306,13 @@ fn a_vfork_goes_on_when_the_tracer_is_killed() {
     let script = format!("exec {} waits /bin/date +%s", text(&program));
     let (mut child, mut output) = started(&script, &images().links);
     assert_eq!(line(&mut output), "waits");
-    let tracer = tracer_of(child.id());
+    let tracer = supervisor_of(child.id());
     let pid = Pid::from_raw(tracer).expect("a tracer");
     rustix::process::kill_process(pid, Signal::KILL).expect("kill");
     wait_for_end(tracer);
     let mut input = child.stdin.take().expect("a pipe");
     input.write_all(b"g").expect("written");
-    assert_ne!(line(&mut output), SAID, "nobody is there to deliver");
+    assert_ne!(line(&mut output), SAID, "no supervisor delivers");
     assert_eq!(line(&mut output), "0", "its parent goes on");
     assert!(child.wait().expect("an end").success());
 }
@@ -307,7 +334,8 @@ fn a_program_that_waits_in_a_vfork_can_be_killed() {
 
 #[test]
 fn a_daemon_keeps_no_pipe_of_its_parent_open() {
-    // `output` returns when nobody holds the pipes: not the tracer, which follows the daemon.
+    // `output` returns when no process holds the pipes: not the supervisor, which serves the
+    // daemon.
     let script = "sleep 1000 </dev/null >/dev/null 2>&1 & echo $!";
     let daemon: u32 = succeed(&mut shell(script))
         .trim()
@@ -315,9 +343,93 @@ fn a_daemon_keeps_no_pipe_of_its_parent_open() {
         .expect("a process id");
     // It lives, whether or not it is past its exec.
     assert!(status_field(daemon, "State").is_some_and(|state| !state.starts_with('Z')));
-    let tracer = tracer_of(daemon);
-    assert_ne!(tracer, 0);
     rustix::process::kill_process(Pid::from_raw(daemon as i32).expect("it"), Signal::KILL)
         .expect("kill");
-    wait_for_end(tracer);
+}
+
+#[test]
+fn nothing_is_traced_between_its_exec_and_its_end() {
+    let script = "sh -c 'grep TracerPid /proc/$$/status /proc/$PPID/status'; date +%s";
+    let said = succeed(&mut shell(script));
+    let traced: Vec<_> = said
+        .lines()
+        .filter(|line| !line.ends_with("TracerPid:\t0"))
+        .collect();
+    assert_eq!(traced, [SAID]);
+}
+
+#[test]
+fn no_signal_to_the_supervisor_changes_what_it_does() {
+    let (mut child, mut output) = started("read -r line; date +%s", &images().links);
+    let supervisor = Pid::from_raw(supervisor_of(child.id())).expect("a supervisor");
+    for signal in [
+        Signal::TERM,
+        Signal::INT,
+        Signal::HUP,
+        Signal::QUIT,
+        Signal::USR1,
+        Signal::URG,
+        Signal::CHILD,
+        Signal::PIPE,
+        Signal::ALARM,
+    ] {
+        rustix::process::kill_process(supervisor, signal).expect("kill");
+    }
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(b"go\n").expect("written");
+    assert_eq!(line(&mut output), SAID);
+    assert!(child.wait().expect("an end").success());
+}
+
+#[test]
+fn programs_outlive_a_supervisor_killed_while_they_start() {
+    // It starts programs one after another, and says the status of each that does not succeed.
+    let script =
+        "for i in $(seq 200); do /bin/true || echo $?; [ $i = 5 ] && echo five; done; true";
+    for _ in 0..8 {
+        let (mut child, mut output) = started(script, &images().links);
+        assert_eq!(line(&mut output), "five");
+        let supervisor = Pid::from_raw(supervisor_of(child.id())).expect("a supervisor");
+        rustix::process::kill_process(supervisor, Signal::KILL).expect("kill");
+        assert!(child.wait().expect("an end").success());
+        let mut rest = String::new();
+        output.read_to_string(&mut rest).expect("text");
+        assert_eq!(rest, "", "each program succeeds");
+    }
+}
+
+#[test]
+fn reads_of_the_clock_go_on_when_the_supervisor_is_killed() {
+    let raw = compiled("raw", &["-static"]);
+    let script = format!("echo ready; read -r line; {}", text(&raw));
+    let mut child = Command::new(runner())
+        .arg("--strict")
+        .arg(&images().links)
+        .args(["bash", "-c", &script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the runner starts");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    assert_eq!(line(&mut output), "ready");
+    let supervisor = Pid::from_raw(supervisor_of(child.id())).expect("a supervisor");
+    rustix::process::kill_process(supervisor, Signal::KILL).expect("kill");
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(b"go\n").expect("written");
+    let second: u64 = line(&mut output)
+        .parse()
+        .expect("the keeper has it answered");
+    assert!(second > 1_700_000_000, "the kernel's time: {second}");
+    assert!(child.wait().expect("an end").success());
+}
+
+#[test]
+fn what_adopts_orphans_sees_no_child_of_ours() {
+    // Counts the children that wait(2) shows until there are none.
+    let program = compiled("adopts", &[]);
+    let mut on_it = on(&images().links, &[text(&program)]);
+    assert_eq!(succeed(&mut on_it), "1\n");
+    let mut below = Command::new(&program);
+    below.arg(runner()).arg(&images().links).arg(&program);
+    assert_eq!(succeed(&mut below), "1\n");
 }

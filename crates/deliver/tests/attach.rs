@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
-use common::{SAID, compiled, example, finish, images, installed, on, status_field, text};
+use common::{SAID, compiled, example, finish, images, installed, status_field, text};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 /// A program that answers each line with a line.
@@ -303,12 +303,14 @@ fn a_process_in_an_odd_state_is_left_as_it_was() {
     ignoring.child.kill().expect("kill");
     ignoring.child.wait().expect("an end");
 
-    // A process that somebody traces: one of ours.
-    let mut traced = Talker::start(&mut on(
-        &images().plain,
-        &["bash", "-c", "echo ready; read"],
-    ));
-    refuses(&[&traced.pid(), image], "no permission to trace");
-    traced.child.kill().expect("kill");
-    traced.child.wait().expect("an end");
+    // One that began with a vDSO of ours, beside which the kernel's stays.
+    let mut runner = Command::new(common::runner());
+    runner
+        .arg("--with")
+        .arg(&images().beast)
+        .arg(&images().links);
+    let mut ours = Talker::start(runner.args(["bash", "-c", "echo ready; read"]));
+    refuses(&[&ours.pid(), image], "started with a vDSO of ours");
+    ours.child.kill().expect("kill");
+    ours.child.wait().expect("an end");
 }

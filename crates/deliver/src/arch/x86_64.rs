@@ -25,13 +25,7 @@ pub(crate) mod number {
     pub(crate) const RECVMSG: u64 = 47;
     pub(crate) const SOCKETPAIR: u64 = 53;
     pub(crate) const CLOSE: u64 = 3;
-    pub(crate) const GETTIMEOFDAY: u64 = 96;
-    pub(crate) const TIME: u64 = 201;
-    pub(crate) const CLOCK_GETTIME: u64 = 228;
 }
-
-/// What seccomp calls this architecture (include/uapi/linux/audit.h, `AUDIT_ARCH_X86_64`).
-pub(crate) const AUDIT: u32 = 0xc000_003e;
 
 /// `e_machine` of images for this architecture.
 pub(crate) const MACHINE: u16 = vdsokit_elf::constants::EM_X86_64;
@@ -245,7 +239,7 @@ std::arch::global_asm!(
     "   test  rax, rax",
     "   jz    4f",
     "   mov   [rax], r12",              // say where it is, and go on into the program
-    "   mov   rsp, [rbx + {frame}]",
+    "1: mov   rsp, [rbx + {frame}]",
     "   pop   r15",
     "   pop   r14",
     "   pop   r13",
@@ -271,12 +265,31 @@ std::arch::global_asm!(
     "   mov   eax, 3",
     "   syscall",
     "6: test  r12, r12",                // and take back what is mapped
-    "   jz    4b",
+    "   jz    9f",
     "   mov   rdi, r12",
     "   mov   rsi, [rbx + {head} + 32]",
     "   mov   eax, 11",
     "   syscall",
-    "   jmp   4b",
+    "9: cmp   qword ptr [rbx + {slot}], 0",
+    "   je    4b",
+    "   mov   eax, 39",                 // kill(getpid(), SIGURG): a tracer sees it, and nobody else
+    "   syscall",
+    "   mov   edi, eax",
+    "   mov   esi, {sigurg}",
+    "   mov   eax, 62",
+    "   syscall",
+    ".globl vdsokit_deliver_stub_signalled",
+    ".hidden vdsokit_deliver_stub_signalled",
+    "vdsokit_deliver_stub_signalled:",
+    "   xor   edi, edi",                // execve(NULL, NULL, NULL): a supervisor gets it
+    "   xor   esi, esi",
+    "   xor   edx, edx",
+    "   mov   eax, 59",
+    "   syscall",
+    ".globl vdsokit_deliver_stub_reported",
+    ".hidden vdsokit_deliver_stub_reported",
+    "vdsokit_deliver_stub_reported:",
+    "   jmp   1b",                      // neither is there: begin without the object
     ".globl vdsokit_deliver_stub_call",
     ".hidden vdsokit_deliver_stub_call",
     "vdsokit_deliver_stub_call:",       // any one system call
@@ -302,6 +315,7 @@ std::arch::global_asm!(
     word = const size_of::<Word>(),
     entry = const size_of::<Entry>(),
     at_fdcwd = const libc::AT_FDCWD,
+    sigurg = const libc::SIGURG,
     // Not blocking and not becoming a terminal, should the path name something else.
     open_flags = const libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY,
     stale = const -libc::ESTALE,
@@ -310,6 +324,8 @@ std::arch::global_asm!(
 unsafe extern "C" {
     safe static vdsokit_deliver_stub: u8;
     safe static vdsokit_deliver_stub_done: u8;
+    safe static vdsokit_deliver_stub_signalled: u8;
+    safe static vdsokit_deliver_stub_reported: u8;
     safe static vdsokit_deliver_stub_call: u8;
     safe static vdsokit_deliver_stub_called: u8;
     safe static vdsokit_deliver_stub_end: u8;
@@ -360,6 +376,18 @@ pub(crate) fn is_done(registers: &Registers, address: u64) -> bool {
     let at = registers.rip.wrapping_sub(address);
     at == label(&raw const vdsokit_deliver_stub_done)
         || at == label(&raw const vdsokit_deliver_stub_called)
+}
+
+/// Whether a thread about to get SIGURG has sent that from the stub at `address`, which a program
+/// runs that was to begin without a tracer's help, and failed.
+pub(crate) fn has_failed(registers: &Registers, address: u64) -> bool {
+    registers.rip.wrapping_sub(address) == label(&raw const vdsokit_deliver_stub_signalled)
+}
+
+/// Whether `pointer` is behind the call by which the same stub reports the same failure to a
+/// seccomp listener.
+pub(crate) fn reports_failure(pointer: u64, address: u64) -> bool {
+    pointer.wrapping_sub(address) == label(&raw const vdsokit_deliver_stub_reported)
 }
 
 /// What the mapping stub ended with: where entry 0 lies, or the error.

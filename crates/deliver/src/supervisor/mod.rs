@@ -1,0 +1,269 @@
+//! The supervisor of a tree of processes: it serves the calls that the tree's filter hands over,
+//! and traces a thread only while it has to change its registers.
+//!
+//! - **execve**: the thread is seized, makes its call, and stops when the new program is there.
+//!   The object is delivered and the thread is detached. One whose call fails gives no stop: it
+//!   stays seized and is known as such.
+//! - **reads of the clock** are answered ([`crate::strict`]).
+//!
+//! A thread that another process traces (strace(1), gdb(1)) can't be seized. Its calls are the
+//! kernel's, and that is reported once for each executable.
+
+pub(crate) mod keeper;
+pub(crate) mod process;
+
+use std::collections::{HashSet, VecDeque};
+use std::ffi::c_int;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, pidfd_open};
+use vdsokit_waits::number;
+
+use crate::error::{Event, Unserved};
+use crate::exec::forget_stderr;
+use crate::inject::{Injector, Start};
+use crate::program::{self, Programs};
+use crate::seccomp::{self, Notification, Outcome};
+use crate::stop::Stop;
+use crate::strict::{self, Read};
+use crate::sys::{self, Pid, Resume};
+use crate::visit::Failure;
+use process::Signals;
+
+/// The signal that tells a supervisor that somebody changed the clock. Nothing happens to a
+/// process that gets it unawares.
+pub(crate) const CLOCK_CHANGED: c_int = libc::SIGURG;
+
+/// How many launched programs are remembered, in case they report a failure: it comes within
+/// microseconds.
+const LAUNCHES: usize = 64;
+
+/// Serves one tree.
+pub(crate) struct Supervisor<'a> {
+    listener: OwnedFd,
+    signals: Signals,
+    injector: Injector,
+    programs: Programs,
+    /// Threads that are seized and have not stopped for an exec since.
+    seized: HashSet<Pid>,
+    /// Programs that were set to put the object into themselves.
+    launched: VecDeque<(Pid, Start)>,
+    /// What has been reported, and of which executable.
+    said: HashSet<(String, Option<PathBuf>)>,
+    read: Option<Read>,
+    report: &'a mut dyn FnMut(Event),
+}
+
+impl<'a> Supervisor<'a> {
+    pub(crate) fn new(
+        listener: OwnedFd,
+        signals: Signals,
+        injector: Injector,
+        read: Option<Read>,
+        report: &'a mut dyn FnMut(Event),
+    ) -> Self {
+        process::wake_synchronously(&listener);
+        Supervisor {
+            listener,
+            signals,
+            injector,
+            programs: Programs::default(),
+            seized: HashSet::new(),
+            launched: VecDeque::new(),
+            said: HashSet::new(),
+            read,
+            report,
+        }
+    }
+
+    /// Serves until no process is left that uses the filter. Standard error is held until `first`
+    /// has ended.
+    pub(crate) fn run(&mut self, first: Pid) {
+        let mut first = rustix::process::Pid::from_raw(first)
+            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        loop {
+            let mut ready = vec![
+                PollFd::new(&self.listener, PollFlags::IN),
+                PollFd::new(&self.signals, PollFlags::IN),
+            ];
+            ready.extend(first.iter().map(|first| PollFd::new(first, PollFlags::IN)));
+            match poll(&mut ready, None) {
+                Err(Errno::INTR) => continue,
+                Err(_) => return,
+                Ok(_) => {}
+            }
+            let (calls, signals) = (ready[0].revents(), ready[1].revents());
+            if ready
+                .get(2)
+                .is_some_and(|first| !first.revents().is_empty())
+            {
+                drop(ready);
+                first = None;
+                forget_stderr();
+            }
+            // Stops first: a thread may have ended, and its id be another's.
+            if signals.contains(PollFlags::IN) {
+                self.signals.take();
+                self.stops();
+            }
+            if calls.contains(PollFlags::IN) {
+                // Without one, it was killed between its call and this.
+                if let Ok(notification) = seccomp::receive(&self.listener) {
+                    self.notified(&notification);
+                }
+            } else if !calls.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn notified(&mut self, notification: &Notification) {
+        let outcome = match notification.number as u32 {
+            number::EXECVE | number::EXECVEAT => {
+                if let Some(start) = self.failed_launch(notification) {
+                    return self.deliver_again(notification, &start);
+                }
+                self.seize(notification.pid);
+                Outcome::Made
+            }
+            _ if seccomp::waits(&self.listener, notification) => match &mut self.read {
+                Some(read) => strict::outcome(notification, read, &mut |address, bytes| {
+                    seccomp::write(notification.pid, address, bytes)
+                }),
+                None => Outcome::Made,
+            },
+            _ => Outcome::Made,
+        };
+        seccomp::answer(&self.listener, notification, outcome);
+    }
+
+    /// Has a thread that is about to execute a program stop when that is there.
+    fn seize(&mut self, pid: Pid) {
+        if self.seized.contains(&pid) {
+            return;
+        }
+        match sys::seize(pid, libc::PTRACE_O_TRACEEXEC) {
+            Ok(()) => {
+                self.seized.insert(pid);
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(_) => self.unserved(pid, Unserved::Traced),
+        }
+    }
+
+    /// Answers all stops that are there.
+    fn stops(&mut self) {
+        while let Ok(Some((pid, status))) = sys::poll(-1) {
+            let stop = Stop::decode(status);
+            // One that was killed meanwhile reports its end next.
+            let _ = match stop {
+                Stop::Ended => {
+                    self.seized.remove(&pid);
+                    Ok(())
+                }
+                Stop::Executed => {
+                    // Another thread than the leader has the leader's id now.
+                    if let Ok(former) = sys::child_of(pid) {
+                        self.seized.remove(&former);
+                    }
+                    self.seized.remove(&pid);
+                    match self.executed(pid) {
+                        Some(signal) => sys::resume(pid, Resume::Detach, signal),
+                        None => Ok(()),
+                    }
+                }
+                Stop::Group => sys::listen(pid),
+                Stop::Signal(signal) => sys::resume(pid, Resume::Continue, signal),
+                Stop::Forked | Stop::Vforked | Stop::Interrupted => {
+                    sys::resume(pid, Resume::Continue, 0)
+                }
+            };
+        }
+    }
+
+    /// Delivers to `pid` in its exec stop, and returns the signal to go on with, unless it ended.
+    fn executed(&mut self, pid: Pid) -> Option<c_int> {
+        let program = self.programs.of(pid);
+        if !program::has_its_rights(pid, program) {
+            let event = |program| Event::RightsWithheld {
+                pid: pid as u32,
+                program,
+            };
+            self.say(pid, "rights withheld".to_owned(), event);
+        }
+        let outcome = self.injector.look(pid).and_then(|(start, memory)| {
+            if self.injector.launch(pid, &start, &memory)? {
+                self.launched.retain(|(launched, _)| *launched != pid);
+                self.launched.truncate(LAUNCHES - 1);
+                self.launched.push_front((pid, start));
+                return Ok(0);
+            }
+            let options = libc::PTRACE_O_TRACEEXEC;
+            self.injector.deliver(pid, &start, memory, options)
+        });
+        self.delivered(pid, outcome)
+    }
+
+    /// The start of a program that reports by this call that it could not put the object into
+    /// itself.
+    fn failed_launch(&mut self, notification: &Notification) -> Option<Start> {
+        let at = self.launched.iter().position(|(pid, start)| {
+            *pid == notification.pid && self.injector.reports_failure(start, notification.pointer)
+        })?;
+        self.launched.remove(at).map(|(_, start)| start)
+    }
+
+    /// Delivers step by step to a program that could not put the object into itself.
+    fn deliver_again(&mut self, notification: &Notification, start: &Start) {
+        let pid = notification.pid;
+        let stopped = sys::seize(pid, 0)
+            .and_then(|()| sys::interrupt(pid))
+            .is_ok();
+        // Without a stop the call fails, and the program begins without the object.
+        seccomp::answer(&self.listener, notification, Outcome::Fails(libc::EFAULT));
+        if !stopped || process::stopped(pid).is_none() {
+            return self.unserved(pid, Unserved::Traced);
+        }
+        let outcome = start
+            .begin_again(pid)
+            .and_then(|memory| self.injector.deliver(pid, start, memory, 0));
+        if let Some(signal) = self.delivered(pid, outcome) {
+            let _ = sys::resume(pid, Resume::Detach, signal);
+        }
+    }
+
+    /// Reports what a delivery ended with, and returns the signal to go on with, unless it ended.
+    fn delivered(&mut self, pid: Pid, outcome: Result<c_int, Failure>) -> Option<c_int> {
+        match outcome {
+            Ok(signal) => {
+                (self.report)(Event::Delivered { pid: pid as u32 });
+                Some(signal)
+            }
+            Err(Failure::Ended) => None,
+            Err(Failure::Unserved(reason)) => {
+                self.unserved(pid, reason);
+                Some(0)
+            }
+        }
+    }
+
+    fn unserved(&mut self, pid: Pid, reason: Unserved) {
+        let (text, process) = (reason.to_string(), pid as u32);
+        self.say(pid, text, |program| Event::Unserved {
+            pid: process,
+            program,
+            reason,
+        });
+    }
+
+    /// Reports `event`, unless the same `text` has been reported of the same executable.
+    fn say(&mut self, pid: Pid, text: String, event: impl FnOnce(Option<PathBuf>) -> Event) {
+        let program = program::path(pid);
+        if self.said.insert((text, program.clone())) {
+            (self.report)(event(program));
+        }
+    }
+}

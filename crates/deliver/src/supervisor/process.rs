@@ -1,0 +1,143 @@
+//! Processes, signals and system calls that only the supervisor needs.
+#![allow(
+    unsafe_code,
+    reason = "clone(2), signalfd(2) and sigprocmask(2) exist only as foreign functions"
+)]
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use crate::sys::{self, Pid};
+
+/// Runs `main` in a child that no wait(2) shows but those with `__WALL` or `__WCLONE`: it sends
+/// no signal when it ends (clone(2), "The child termination signal"). Returns its id.
+///
+/// With `sibling` it is a child of this process's parent, in the same way.
+///
+/// The caller has one thread, as the child has only the calling one.
+pub(crate) fn hidden_child(sibling: bool, main: impl FnOnce()) -> io::Result<Pid> {
+    let flags = if sibling { libc::CLONE_PARENT } else { 0 };
+    // SAFETY:
+    // 1. Without CLONE_VM and with a null stack the child has a copy of this memory and goes on
+    //    here, as after fork(2).
+    // 2. The caller vouches for one thread, so no lock is held by a thread that is not copied.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            main();
+            // SAFETY: _exit(2) never returns and touches no memory.
+            unsafe { libc::_exit(0) }
+        }
+        pid => Ok(pid as Pid),
+    }
+}
+
+/// Whether orphans of this process's descendants become its children.
+pub(crate) fn is_reaper() -> bool {
+    let mut subreaper: libc::c_int = 0;
+    // SAFETY: the request writes one int, which lives.
+    let asked = unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut subreaper) };
+    std::process::id() == 1 || (asked == 0 && subreaper != 0)
+}
+
+/// Whether this process may trace any process of its user at any time: it has the right to, or
+/// Yama doesn't restrict it (Documentation/admin-guide/LSM/Yama.rst).
+pub(crate) fn may_trace_later() -> bool {
+    /// include/uapi/linux/capability.h
+    const CAP_SYS_PTRACE: u32 = 19;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    if effective.is_some_and(|set| set >> CAP_SYS_PTRACE & 1 == 1) {
+        return true;
+    }
+    match std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope") {
+        Ok(scope) => scope.trim() == "0",
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// The signals that this process has to hear of, as a descriptor.
+#[derive(Debug)]
+pub(crate) struct Signals(File);
+
+impl Signals {
+    /// Blocks all signals for good: none but SIGKILL and SIGSTOP changes what this process does.
+    /// Stops of tracees are told through the descriptor, and so is `extra`.
+    pub(crate) fn block_all(extra: libc::c_int) -> io::Result<Signals> {
+        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY:
+        // 1. The set is initialised by the first call on it, and lives.
+        // 2. A default action is a valid one. Were SIGCHLD ignored, stops would not be told.
+        // 3. The descriptor returned is new and nobody else's.
+        unsafe {
+            libc::sigfillset(set.as_mut_ptr());
+            libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut());
+            libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+            libc::sigemptyset(set.as_mut_ptr());
+            libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD);
+            libc::sigaddset(set.as_mut_ptr(), extra);
+            let flags = libc::SFD_NONBLOCK | libc::SFD_CLOEXEC;
+            match libc::signalfd(-1, set.as_ptr(), flags) {
+                -1 => Err(io::Error::last_os_error()),
+                fd => Ok(Signals(OwnedFd::from_raw_fd(fd).into())),
+            }
+        }
+    }
+
+    /// The signals that came since the last call, each once.
+    pub(crate) fn take(&mut self) -> Vec<libc::c_int> {
+        const SIZE: usize = size_of::<libc::signalfd_siginfo>();
+        let mut came = Vec::new();
+        let mut buffer = [0; SIZE * 8];
+        while let Ok(length @ SIZE..) = self.0.read(&mut buffer) {
+            for info in buffer[..length].chunks_exact(SIZE) {
+                // ssi_signo is the first field.
+                let signal = libc::c_int::from_ne_bytes([info[0], info[1], info[2], info[3]]);
+                if !came.contains(&signal) {
+                    came.push(signal);
+                }
+            }
+        }
+        came
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Another process's descriptor, as one of this process.
+pub(crate) fn descriptor(process: Pid, fd: i32) -> io::Result<OwnedFd> {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+    let process = rustix::process::Pid::from_raw(process).ok_or(io::ErrorKind::InvalidInput)?;
+    let process = pidfd_open(process, PidfdFlags::empty())?;
+    Ok(pidfd_getfd(process, fd, PidfdGetfdFlags::empty())?)
+}
+
+/// Asks the kernel to run the answered thread on this CPU at once, as this one waits next
+/// (SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, Linux 6.6). Where it can't, nothing is lost but time.
+pub(crate) fn wake_synchronously(listener: &OwnedFd) {
+    /// `SECCOMP_IOCTL_NOTIF_SET_FLAGS`, SECCOMP_IOW(4, __u64).
+    const SET_FLAGS: libc::c_ulong = 0x4008_2104;
+    // SAFETY: the request takes a number.
+    unsafe { libc::ioctl(listener.as_raw_fd(), SET_FLAGS, 1u64) };
+}
+
+/// Waits for the stop of a thread that was interrupted. The signal is to be delivered on resuming.
+pub(crate) fn stopped(thread: Pid) -> Option<(sys::Registers, libc::c_int)> {
+    use crate::stop::Stop;
+    let (_, status) = sys::wait(thread).ok()??;
+    let signal = match Stop::decode(status) {
+        Stop::Ended => return None,
+        Stop::Signal(signal) => signal,
+        _ => 0,
+    };
+    let (registers, _) = sys::registers(thread).ok()?;
+    Some((registers, signal))
+}

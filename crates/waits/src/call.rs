@@ -1,0 +1,545 @@
+//! The table of calls that take a time: how their time is given, and how each is made with a
+//! converted one.
+//!
+//! Sources: the man page of each call, and for what they leave out kernel/futex/syscalls.c,
+//! fs/select.c and kernel/time/*.c of Linux.
+
+use vdsokit_clock::Clock;
+
+use crate::arch::number::{self, *};
+use crate::filter::{Condition, Rule};
+
+/// A system call as a thread makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Call {
+    /// Its number.
+    pub number: u32,
+    /// Its arguments.
+    pub arguments: [u64; 6],
+}
+
+/// How a call gives its time-out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Given {
+    /// As milliseconds, in a register.
+    Milliseconds(i32),
+    /// As a `struct timespec` at this address.
+    Timespec(u64),
+    /// As a `struct timeval` at this address.
+    Timeval(u64),
+}
+
+/// From when a time-out counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// From the call.
+    Call,
+    /// It is a time of this clock.
+    Clock(Clock),
+}
+
+/// How the kernel is given the converted time-out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A duration.
+    Duration,
+    /// A time of `CLOCK_MONOTONIC`.
+    Monotonic,
+    /// A time of `CLOCK_REALTIME`.
+    Realtime,
+}
+
+/// When a call's result is reported before the program sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remaining {
+    /// Never: the call says nothing of the time that remains.
+    None,
+    /// The time that remains is written to this address, as given, whatever the result is.
+    Always(u64),
+    /// It is written there when a signal ended the call.
+    Interrupted(u64),
+}
+
+/// What a call fails with when a signal ends it, as the kernel has it inside
+/// (include/linux/errno.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    /// `ERESTARTNOHAND`: restarted unless a handler runs.
+    NoHandler,
+    /// `ERESTARTSYS`: restarted unless a handler without `SA_RESTART` runs.
+    Flag,
+    /// `ERESTARTNOINTR`: always restarted.
+    Always,
+}
+
+impl Restart {
+    /// The value of the result register.
+    pub fn value(self) -> u64 {
+        let error: i64 = match self {
+            Restart::Flag => 512,
+            Restart::Always => 513,
+            Restart::NoHandler => 514,
+        };
+        (-error) as u64
+    }
+}
+
+/// A wait with a time-out, and how it is made through the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait {
+    /// The time-out.
+    pub given: Given,
+    /// From when it counts.
+    pub basis: Basis,
+    /// How it is given to the kernel.
+    pub form: Form,
+    /// The call to make, in which argument `frame` is to be the frame's address.
+    pub made: Call,
+    /// See `made`.
+    pub frame: usize,
+    /// Whether the kernel writes the time that remains into the time-out, or to an address.
+    pub remaining: Remaining,
+    /// What it fails with inside the kernel.
+    pub restart: Restart,
+}
+
+/// What is to be done about a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A wait.
+    Wait(Wait),
+    /// timerfd_settime(2).
+    SetTimerfd,
+    /// timerfd_gettime(2).
+    GetTimerfd,
+    /// timer_settime(2).
+    SetTimer,
+    /// timer_gettime(2).
+    GetTimer,
+    /// timer_delete(2).
+    DeleteTimer,
+    /// setitimer(2) of the timer that counts real time.
+    SetItimer,
+    /// getitimer(2) of the same.
+    GetItimer,
+    /// alarm(2).
+    Alarm,
+    /// setsockopt(2) of a time-out.
+    SetSocketTimeout,
+    /// getsockopt(2) of one.
+    GetSocketTimeout,
+    /// io_uring_setup(2).
+    IoUring,
+}
+
+/// Which waits are handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Those until a time of a wall clock: nothing else is touched where wall clocks are moved.
+    WallDeadlines,
+    /// All.
+    All,
+}
+
+/// `FUTEX_CLOCK_REALTIME` (include/uapi/linux/futex.h).
+const FUTEX_REALTIME: u64 = 256;
+/// What of a futex operation is the command.
+const FUTEX_COMMAND: u64 = 0x7f;
+const FUTEX_WAIT_COMMAND: u64 = 0;
+const FUTEX_LOCK_PI: u64 = 6;
+const FUTEX_WAIT_BITSET: u64 = 9;
+const FUTEX_WAIT_REQUEUE_PI: u64 = 11;
+const FUTEX_LOCK_PI2: u64 = 13;
+/// `TIMER_ABSTIME` and `TFD_TIMER_ABSTIME`.
+pub const ABSOLUTE: u64 = 1;
+const MONOTONIC: u64 = Clock::Monotonic.id() as u64;
+/// Bytes of a signal set.
+const SIGNAL_SET: u64 = 8;
+/// Socket options (include/uapi/asm-generic/socket.h).
+const SO_TIMEOUTS: [u32; 4] = [20, 21, 66, 67];
+
+impl Wait {
+    /// Decodes a call with a time-out. `None`: it has none, or one that is no business of a clock
+    /// that can be moved.
+    fn decode(call: &Call) -> Option<Wait> {
+        let Call {
+            number,
+            arguments: a,
+        } = *call;
+        let mut made = *call;
+        let given = Given::Timespec;
+        // What most are: a duration at an address, which goes where the frame's address goes.
+        let mut wait = |frame: usize, given, basis, form, remaining, restart| {
+            made.arguments[frame] = 0;
+            Wait {
+                given,
+                basis,
+                form,
+                made,
+                frame,
+                remaining,
+                restart,
+            }
+        };
+        let duration = |frame: usize| (frame, given(a[frame]), Basis::Call, Form::Duration);
+        let clock = |id: u64| Clock::from_id(id as u32).map(Basis::Clock);
+        let wall = Basis::Clock(Clock::Realtime);
+        let none = Remaining::None;
+        let left = |address: u64| match address {
+            0 => Remaining::None,
+            address => Remaining::Interrupted(address),
+        };
+        let found = match number {
+            NANOSLEEP => {
+                let (frame, given, basis, form) = duration(0);
+                wait(frame, given, basis, form, left(a[1]), Restart::NoHandler)
+            }
+            CLOCK_NANOSLEEP => {
+                let of = clock(a[0])?;
+                let is_absolute = a[1] & ABSOLUTE != 0;
+                let (basis, form, remaining) = match is_absolute {
+                    true => (of, Form::Monotonic, Remaining::None),
+                    false => (Basis::Call, Form::Duration, left(a[3])),
+                };
+                let mut wait = wait(2, given(a[2]), basis, form, remaining, Restart::NoHandler);
+                wait.made.arguments[0] = MONOTONIC;
+                wait
+            }
+            FUTEX => {
+                let is_wall = a[1] & FUTEX_REALTIME != 0;
+                let clock = if is_wall {
+                    Clock::Realtime
+                } else {
+                    Clock::Monotonic
+                };
+                let (basis, form, restart) = match a[1] & FUTEX_COMMAND {
+                    FUTEX_WAIT_COMMAND => (Basis::Call, Form::Duration, Restart::NoHandler),
+                    FUTEX_WAIT_BITSET => (Basis::Clock(clock), Form::Monotonic, Restart::NoHandler),
+                    FUTEX_WAIT_REQUEUE_PI => {
+                        (Basis::Clock(clock), Form::Monotonic, Restart::NoHandler)
+                    }
+                    FUTEX_LOCK_PI2 => (Basis::Clock(clock), Form::Monotonic, Restart::Always),
+                    // Has no flag for its clock.
+                    FUTEX_LOCK_PI => (wall, Form::Realtime, Restart::Always),
+                    _ => return None,
+                };
+                let mut wait = wait(3, given(a[3]), basis, form, none, restart);
+                if form == Form::Monotonic {
+                    wait.made.arguments[1] &= !FUTEX_REALTIME;
+                }
+                wait
+            }
+            FUTEX_WAITV => {
+                let of = clock(a[4])?;
+                let mut wait = wait(
+                    3,
+                    given(a[3]),
+                    of,
+                    Form::Monotonic,
+                    none,
+                    Restart::NoHandler,
+                );
+                wait.made.arguments[4] = MONOTONIC;
+                wait
+            }
+            number::FUTEX_WAIT => {
+                let of = clock(a[5])?;
+                let mut wait = wait(
+                    4,
+                    given(a[4]),
+                    of,
+                    Form::Monotonic,
+                    none,
+                    Restart::NoHandler,
+                );
+                wait.made.arguments[5] = MONOTONIC;
+                wait
+            }
+            POLL => {
+                let given = Given::Milliseconds(a[2] as i32);
+                let duration = Form::Duration;
+                let mut wait = wait(2, given, Basis::Call, duration, none, Restart::NoHandler);
+                wait.made.number = PPOLL;
+                wait.made.arguments[3..5].copy_from_slice(&[0, SIGNAL_SET]);
+                wait
+            }
+            PPOLL => {
+                let (frame, given, basis, form) = duration(2);
+                let remaining = Remaining::Always(a[2]);
+                wait(frame, given, basis, form, remaining, Restart::NoHandler)
+            }
+            SELECT => {
+                let (given, remaining) = (Given::Timeval(a[4]), Remaining::Always(a[4]));
+                let (basis, form) = (Basis::Call, Form::Duration);
+                let mut wait = wait(4, given, basis, form, remaining, Restart::NoHandler);
+                wait.made.number = PSELECT6;
+                wait.made.arguments[5] = 0;
+                wait
+            }
+            PSELECT6 => {
+                let (frame, given, basis, form) = duration(4);
+                let remaining = Remaining::Always(a[4]);
+                wait(frame, given, basis, form, remaining, Restart::NoHandler)
+            }
+            EPOLL_WAIT | EPOLL_PWAIT => {
+                let given = Given::Milliseconds(a[3] as i32);
+                let duration = Form::Duration;
+                let mut wait = wait(3, given, Basis::Call, duration, none, Restart::NoHandler);
+                wait.made.number = EPOLL_PWAIT2;
+                if number == EPOLL_WAIT {
+                    wait.made.arguments[4..].copy_from_slice(&[0, SIGNAL_SET]);
+                }
+                wait
+            }
+            EPOLL_PWAIT2 | SEMTIMEDOP => {
+                let (frame, given, basis, form) = duration(3);
+                wait(frame, given, basis, form, none, Restart::NoHandler)
+            }
+            RT_SIGTIMEDWAIT => {
+                let (frame, given, basis, form) = duration(2);
+                wait(frame, given, basis, form, none, Restart::NoHandler)
+            }
+            MQ_TIMEDSEND | MQ_TIMEDRECEIVE => {
+                wait(4, given(a[4]), wall, Form::Realtime, none, Restart::Flag)
+            }
+            RECVMMSG => {
+                let (frame, given, basis, form) = duration(4);
+                let remaining = Remaining::Always(a[4]);
+                wait(frame, given, basis, form, remaining, Restart::Flag)
+            }
+            IO_GETEVENTS | IO_PGETEVENTS => {
+                let (frame, given, basis, form) = duration(4);
+                wait(frame, given, basis, form, none, Restart::NoHandler)
+            }
+            _ => return None,
+        };
+        match found.given {
+            Given::Timespec(0) | Given::Timeval(0) => None,
+            Given::Milliseconds(time) if time <= 0 => None,
+            _ => Some(found),
+        }
+    }
+}
+
+impl Kind {
+    /// What a call that was handed over is.
+    pub fn decode(call: &Call) -> Option<Kind> {
+        let [first, second, third, ..] = call.arguments;
+        let is_real = first == libc::ITIMER_REAL as u64;
+        let is_timeout = second as i32 == libc::SOL_SOCKET && SO_TIMEOUTS.contains(&(third as u32));
+        Some(match call.number {
+            TIMERFD_SETTIME => Kind::SetTimerfd,
+            TIMERFD_GETTIME => Kind::GetTimerfd,
+            TIMER_SETTIME => Kind::SetTimer,
+            TIMER_GETTIME => Kind::GetTimer,
+            TIMER_DELETE => Kind::DeleteTimer,
+            SETITIMER if is_real => Kind::SetItimer,
+            GETITIMER if is_real => Kind::GetItimer,
+            ALARM => Kind::Alarm,
+            SETSOCKOPT if is_timeout => Kind::SetSocketTimeout,
+            GETSOCKOPT if is_timeout => Kind::GetSocketTimeout,
+            IO_URING_SETUP => Kind::IoUring,
+            _ => Kind::Wait(Wait::decode(call)?),
+        })
+    }
+}
+
+/// The rules of a filter that hands over the calls of `scope`.
+pub fn rules(scope: Scope) -> Vec<Rule> {
+    use Condition::{AnyBit, Bits, NotZero, PositiveInt};
+    let rule = |number, alternatives: &[&[Condition]]| Rule {
+        number,
+        alternatives: alternatives.iter().map(|all| all.to_vec()).collect(),
+    };
+    let command = |command: u64| Bits(1, FUTEX_COMMAND as u32, command as u32);
+    let commands = FUTEX_COMMAND as u32 | FUTEX_REALTIME as u32;
+    let wall_command = |command: u64| Bits(1, commands, (command | FUTEX_REALTIME) as u32);
+    let lock_pi: &[Condition] = &[command(FUTEX_LOCK_PI), NotZero(3)];
+    let is_wall = |argument| Bits(argument, u32::MAX, Clock::Realtime.id());
+    // CPU-time clocks have other numbers, 2, 3 and negative ones; so has CLOCK_BOOTTIME, 7.
+    let is_absolute = AnyBit(1, ABSOLUTE as u32);
+    match scope {
+        Scope::WallDeadlines => vec![
+            rule(
+                FUTEX,
+                &[
+                    &[wall_command(FUTEX_WAIT_BITSET), NotZero(3)],
+                    &[wall_command(FUTEX_WAIT_REQUEUE_PI), NotZero(3)],
+                    &[wall_command(FUTEX_LOCK_PI2), NotZero(3)],
+                    lock_pi,
+                ],
+            ),
+            rule(
+                CLOCK_NANOSLEEP,
+                &[
+                    &[is_absolute, is_wall(0)],
+                    &[is_absolute, Bits(0, u32::MAX, Clock::Tai.id())],
+                    &[is_absolute, Bits(0, u32::MAX, Clock::RealtimeAlarm.id())],
+                ],
+            ),
+            rule(FUTEX_WAITV, &[&[NotZero(3), is_wall(4)]]),
+            rule(number::FUTEX_WAIT, &[&[NotZero(4), is_wall(5)]]),
+            rule(MQ_TIMEDSEND, &[&[NotZero(4)]]),
+            rule(MQ_TIMEDRECEIVE, &[&[NotZero(4)]]),
+            rule(TIMERFD_SETTIME, &[&[is_absolute]]),
+            rule(TIMER_SETTIME, &[&[is_absolute]]),
+        ],
+        Scope::All => {
+            let timeouts = SO_TIMEOUTS.map(|option| {
+                let level = libc::SOL_SOCKET as u32;
+                vec![Bits(2, u32::MAX, option), Bits(1, u32::MAX, level)]
+            });
+            let timeouts: Vec<&[Condition]> = timeouts.iter().map(Vec::as_slice).collect();
+            let real: &[&[Condition]] = &[&[Bits(0, u32::MAX, libc::ITIMER_REAL as u32)]];
+            let anything: &[&[Condition]] = &[&[]];
+            vec![
+                rule(
+                    FUTEX,
+                    &[
+                        &[command(FUTEX_WAIT_COMMAND), NotZero(3)],
+                        &[command(FUTEX_WAIT_BITSET), NotZero(3)],
+                        &[command(FUTEX_WAIT_REQUEUE_PI), NotZero(3)],
+                        &[command(FUTEX_LOCK_PI2), NotZero(3)],
+                        lock_pi,
+                    ],
+                ),
+                rule(POLL, &[&[PositiveInt(2)]]),
+                rule(EPOLL_WAIT, &[&[PositiveInt(3)]]),
+                rule(EPOLL_PWAIT, &[&[PositiveInt(3)]]),
+                rule(PPOLL, &[&[NotZero(2)]]),
+                rule(SELECT, &[&[NotZero(4)]]),
+                rule(PSELECT6, &[&[NotZero(4)]]),
+                rule(EPOLL_PWAIT2, &[&[NotZero(3)]]),
+                rule(NANOSLEEP, &[&[NotZero(0)]]),
+                rule(CLOCK_NANOSLEEP, &[&[NotZero(2)]]),
+                rule(FUTEX_WAITV, &[&[NotZero(3)]]),
+                rule(number::FUTEX_WAIT, &[&[NotZero(4)]]),
+                rule(RT_SIGTIMEDWAIT, &[&[NotZero(2)]]),
+                rule(SEMTIMEDOP, &[&[NotZero(3)]]),
+                rule(MQ_TIMEDSEND, &[&[NotZero(4)]]),
+                rule(MQ_TIMEDRECEIVE, &[&[NotZero(4)]]),
+                rule(RECVMMSG, &[&[NotZero(4)]]),
+                rule(IO_GETEVENTS, &[&[NotZero(4)]]),
+                rule(IO_PGETEVENTS, &[&[NotZero(4)]]),
+                rule(TIMERFD_SETTIME, anything),
+                rule(TIMERFD_GETTIME, anything),
+                rule(TIMER_SETTIME, anything),
+                rule(TIMER_GETTIME, anything),
+                rule(TIMER_DELETE, anything),
+                rule(ALARM, anything),
+                rule(SETITIMER, real),
+                rule(GETITIMER, real),
+                rule(SETSOCKOPT, &timeouts),
+                rule(GETSOCKOPT, &timeouts),
+                rule(IO_URING_SETUP, anything),
+            ]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::AUDIT;
+    use crate::filter::{Exempt, filter, verdict};
+
+    fn call(number: u32, arguments: [u64; 6]) -> Call {
+        Call { number, arguments }
+    }
+
+    fn wait(number: u32, arguments: [u64; 6]) -> Option<Wait> {
+        match Kind::decode(&call(number, arguments))? {
+            Kind::Wait(wait) => Some(wait),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_frame_takes_the_place_of_the_timeout_or_of_what_the_made_call_has_there() {
+        let ones = [1u64; 6];
+        for number in 0..512 {
+            let Some(wait) = Wait::decode(&call(number, ones)) else {
+                continue;
+            };
+            assert!(wait.frame < 5, "{number}: there is an entry for it");
+            assert_eq!(wait.made.arguments[wait.frame], 0, "{number}");
+        }
+    }
+
+    #[test]
+    fn the_clock_of_a_deadline_is_the_calls_own() {
+        let bitset = |flags| wait(FUTEX, [1, FUTEX_WAIT_BITSET | flags, 0, 8, 0, 1]);
+        let plain = bitset(128).expect("a wait");
+        assert_eq!(plain.basis, Basis::Clock(Clock::Monotonic));
+        assert_eq!(plain.made.arguments[1], FUTEX_WAIT_BITSET | 128);
+        let wall = bitset(128 | FUTEX_REALTIME).expect("a wait");
+        assert_eq!(wall.basis, Basis::Clock(Clock::Realtime));
+        assert_eq!(wall.made.arguments[1], FUTEX_WAIT_BITSET | 128);
+        let pi = wait(FUTEX, [1, FUTEX_LOCK_PI, 0, 8, 0, 0]).expect("a wait");
+        assert_eq!(pi.basis, Basis::Clock(Clock::Realtime));
+        assert_eq!(pi.form, Form::Realtime);
+        assert_eq!(wait(FUTEX, [1, 1, 0, 8, 0, 0]), None);
+        for cpu in [2, 3, -6i64 as u64] {
+            assert_eq!(wait(CLOCK_NANOSLEEP, [cpu, 0, 8, 0, 0, 0]), None);
+        }
+    }
+
+    #[test]
+    fn milliseconds_become_a_timespec_of_the_sibling_call() {
+        let poll = wait(POLL, [10, 2, 1500, 77, 77, 77]).expect("a wait");
+        assert_eq!(poll.given, Given::Milliseconds(1500));
+        assert_eq!(poll.made, call(PPOLL, [10, 2, 0, 0, 8, 77]));
+        let epoll = wait(EPOLL_WAIT, [3, 10, 4, 20, 77, 77]).expect("a wait");
+        assert_eq!(epoll.made, call(EPOLL_PWAIT2, [3, 10, 4, 0, 0, 8]));
+        let pwait = wait(EPOLL_PWAIT, [3, 10, 4, 20, 99, 8]).expect("a wait");
+        assert_eq!(pwait.made, call(EPOLL_PWAIT2, [3, 10, 4, 0, 99, 8]));
+        assert_eq!(wait(POLL, [10, 2, -1i64 as u64, 0, 0, 0]), None);
+        assert_eq!(wait(POLL, [10, 2, 0, 0, 0, 0]), None);
+    }
+
+    #[test]
+    fn the_filter_hands_over_what_the_table_decodes() {
+        let code = filter(&rules(Scope::All), None);
+        let is_caught = |number, arguments| {
+            verdict(&code, AUDIT, number, 0, arguments) == libc::SECCOMP_RET_USER_NOTIF
+        };
+        for number in 0..512 {
+            for arguments in [[0; 6], [1; 6], [0, 1, 20, 0, 0, 0], [9; 6], [6; 6]] {
+                let decoded = Kind::decode(&call(number, arguments)).is_some();
+                // The kernel answers for CPU-time clocks; a filter has no list of them.
+                let is_clock = [CLOCK_NANOSLEEP, FUTEX_WAITV, number::FUTEX_WAIT].contains(&number);
+                if is_clock {
+                    assert!(!decoded || is_caught(number, arguments), "{number}");
+                } else {
+                    assert_eq!(
+                        decoded,
+                        is_caught(number, arguments),
+                        "{number} {arguments:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_offset_alone_touches_wall_deadlines_only() {
+        let exempt = Exempt {
+            gate: 0x1000..0x2000,
+            report: 0x1010,
+        };
+        let code = filter(&rules(Scope::WallDeadlines), Some(&exempt));
+        let is_caught = |number, arguments| {
+            verdict(&code, AUDIT, number, 0, arguments) == libc::SECCOMP_RET_USER_NOTIF
+        };
+        assert!(is_caught(FUTEX, [1, 9 | 128 | 256, 0, 8, 0, 0]));
+        assert!(!is_caught(FUTEX, [1, 9 | 128, 0, 8, 0, 0]));
+        assert!(!is_caught(FUTEX, [1, 9 | 128 | 256, 0, 0, 0, 0]));
+        assert!(!is_caught(FUTEX, [1, 128, 0, 8, 0, 0]));
+        assert!(is_caught(CLOCK_NANOSLEEP, [0, 1, 8, 0, 0, 0]));
+        assert!(!is_caught(CLOCK_NANOSLEEP, [0, 0, 8, 0, 0, 0]));
+        assert!(!is_caught(CLOCK_NANOSLEEP, [1, 1, 8, 0, 0, 0]));
+        for number in [POLL, NANOSLEEP, EPOLL_WAIT, SELECT, ALARM, SETITIMER] {
+            assert!(!is_caught(number, [1; 6]), "{number}");
+        }
+    }
+}

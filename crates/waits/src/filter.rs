@@ -1,0 +1,347 @@
+//! Seccomp filters (cBPF) that hand a few calls to a listener and let all others through.
+//!
+//! The number is compared before anything else is loaded, so that the kernel's bitmap of numbers
+//! that are always allowed (kernel/seccomp.c, `seccomp_cache_prepare`) serves the calls that no
+//! rule names.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::arch::AUDIT;
+
+/// One instruction of a filter.
+pub type Instruction = libc::sock_filter;
+
+/// Offsets into `struct seccomp_data` (include/uapi/linux/seccomp.h), little endian.
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+const POINTER: u32 = 8;
+const ARGUMENTS: u32 = 16;
+
+/// A condition on one argument of a call, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Condition {
+    /// It is not 0.
+    NotZero(usize),
+    /// Its lower half is a positive C `int`.
+    PositiveInt(usize),
+    /// Some of these bits of its lower half are set.
+    AnyBit(usize, u32),
+    /// These bits of its lower half have this value.
+    Bits(usize, u32, u32),
+}
+
+/// A call that the listener gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The call's number.
+    pub number: u32,
+    /// It is handed over where all conditions of one of these hold. None: always, from the gate
+    /// too.
+    pub alternatives: Vec<Vec<Condition>>,
+}
+
+impl Rule {
+    /// A call that is handed over wherever and however it is made.
+    pub fn always(number: u32) -> Rule {
+        Rule {
+            number,
+            alternatives: Vec::new(),
+        }
+    }
+}
+
+/// The instructions whose calls are let through: those of the gate, but for one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exempt {
+    /// The gate. It does not cross a multiple of 2³².
+    pub gate: Range<u64>,
+    /// The address behind the one call in it that the listener gets.
+    pub report: u64,
+}
+
+/// A filter of `rules`, at most one for a number.
+///
+/// Calls by another architecture's numbers are let through.
+pub fn filter(rules: &[Rule], exempt: Option<&Exempt>) -> Vec<Instruction> {
+    let mut code = Assembler::default();
+    code.load(ARCHITECTURE);
+    let native = code.label();
+    code.jump(libc::BPF_JEQ, AUDIT, Some(native), None);
+    code.end(libc::SECCOMP_RET_ALLOW);
+    code.mark(native);
+    code.load(NUMBER);
+    let (notify, inspect) = (code.label(), code.label());
+    for rule in rules {
+        let target = match rule.alternatives.is_empty() {
+            true => notify,
+            false => inspect,
+        };
+        code.jump(libc::BPF_JEQ, rule.number, Some(target), None);
+    }
+    code.end(libc::SECCOMP_RET_ALLOW);
+    let allow = code.label();
+    code.mark(inspect);
+    if let Some(exempt) = exempt {
+        let outside = code.label();
+        code.load(POINTER + 4);
+        let high = (exempt.gate.start >> 32) as u32;
+        code.jump(libc::BPF_JEQ, high, None, Some(outside));
+        code.load(POINTER);
+        code.jump(libc::BPF_JEQ, exempt.report as u32, Some(notify), None);
+        let (start, end) = (exempt.gate.start as u32, exempt.gate.end as u32);
+        code.jump(libc::BPF_JGE, start, None, Some(outside));
+        code.jump(libc::BPF_JGE, end, Some(outside), Some(allow));
+        code.mark(outside);
+        code.load(NUMBER);
+    }
+    // Calls with the same conditions share them.
+    let mut bodies: BTreeMap<&[Vec<Condition>], Label> = BTreeMap::new();
+    for rule in rules.iter().filter(|rule| !rule.alternatives.is_empty()) {
+        let body = *bodies
+            .entry(&rule.alternatives)
+            .or_insert_with(|| code.label());
+        code.jump(libc::BPF_JEQ, rule.number, Some(body), None);
+    }
+    code.mark(allow);
+    code.end(libc::SECCOMP_RET_ALLOW);
+    code.mark(notify);
+    code.end(libc::SECCOMP_RET_USER_NOTIF);
+    for (alternatives, label) in bodies {
+        code.mark(label);
+        for conditions in alternatives {
+            let next = code.label();
+            for &condition in conditions {
+                code.require(condition, next);
+            }
+            code.end(libc::SECCOMP_RET_USER_NOTIF);
+            code.mark(next);
+        }
+        code.end(libc::SECCOMP_RET_ALLOW);
+    }
+    code.finish()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Label(usize);
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Plain(Instruction),
+    /// Jumps to a label, or to the next instruction.
+    Jump {
+        code: u32,
+        k: u32,
+        yes: Option<Label>,
+        no: Option<Label>,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Assembler {
+    steps: Vec<Step>,
+    /// Where each label stands.
+    places: Vec<usize>,
+}
+
+impl Assembler {
+    fn label(&mut self) -> Label {
+        self.places.push(usize::MAX);
+        Label(self.places.len() - 1)
+    }
+
+    fn mark(&mut self, label: Label) {
+        self.places[label.0] = self.steps.len();
+    }
+
+    fn plain(&mut self, code: u32, k: u32) {
+        let code = code as u16;
+        let (jt, jf) = (0, 0);
+        self.steps
+            .push(Step::Plain(Instruction { code, jt, jf, k }));
+    }
+
+    fn load(&mut self, offset: u32) {
+        self.plain(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset);
+    }
+
+    fn end(&mut self, action: u32) {
+        self.plain(libc::BPF_RET | libc::BPF_K, action);
+    }
+
+    fn jump(&mut self, comparison: u32, k: u32, yes: Option<Label>, no: Option<Label>) {
+        let code = libc::BPF_JMP | comparison | libc::BPF_K;
+        self.steps.push(Step::Jump { code, k, yes, no });
+    }
+
+    /// Goes on if `condition` holds, else to `other`.
+    fn require(&mut self, condition: Condition, other: Label) {
+        let low = |argument: usize| ARGUMENTS + 8 * argument as u32;
+        match condition {
+            Condition::NotZero(argument) => {
+                let holds = self.label();
+                self.load(low(argument));
+                self.jump(libc::BPF_JEQ, 0, None, Some(holds));
+                self.load(low(argument) + 4);
+                self.jump(libc::BPF_JEQ, 0, Some(other), None);
+                self.mark(holds);
+            }
+            Condition::PositiveInt(argument) => {
+                self.load(low(argument));
+                self.jump(libc::BPF_JSET, 1 << 31, Some(other), None);
+                self.jump(libc::BPF_JEQ, 0, Some(other), None);
+            }
+            Condition::AnyBit(argument, bits) => {
+                self.load(low(argument));
+                self.jump(libc::BPF_JSET, bits, None, Some(other));
+            }
+            Condition::Bits(argument, mask, value) => {
+                self.load(low(argument));
+                self.plain(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, mask);
+                self.jump(libc::BPF_JEQ, value, None, Some(other));
+            }
+        }
+    }
+
+    fn finish(self) -> Vec<Instruction> {
+        let distance = |at: usize, target: Option<Label>| {
+            let steps = target.map_or(0, |label| self.places[label.0] - at - 1);
+            u8::try_from(steps).expect("a filter of fewer than 256 instructions")
+        };
+        let encode = |(at, step): (usize, &Step)| match *step {
+            Step::Plain(instruction) => instruction,
+            Step::Jump { code, k, yes, no } => Instruction {
+                code: code as u16,
+                jt: distance(at, yes),
+                jf: distance(at, no),
+                k,
+            },
+        };
+        self.steps.iter().enumerate().map(encode).collect()
+    }
+}
+
+/// Runs a filter as the kernel does (net/core/filter.c), for the instructions that [`filter`]
+/// uses.
+#[cfg(test)]
+pub(crate) fn verdict(
+    filter: &[Instruction],
+    architecture: u32,
+    number: u32,
+    pointer: u64,
+    arguments: [u64; 6],
+) -> u32 {
+    let mut data = Vec::new();
+    data.extend(number.to_le_bytes());
+    data.extend(architecture.to_le_bytes());
+    data.extend(pointer.to_le_bytes());
+    data.extend(arguments.iter().flat_map(|argument| argument.to_le_bytes()));
+    let (mut at, mut loaded) = (0, 0u32);
+    loop {
+        let step = filter[at];
+        at += 1;
+        let code = u32::from(step.code);
+        match code & 7 {
+            libc::BPF_LD => {
+                let from = step.k as usize;
+                loaded = u32::from_le_bytes(data[from..from + 4].try_into().expect("a word"));
+            }
+            libc::BPF_ALU => loaded &= step.k,
+            libc::BPF_JMP => {
+                let holds = match code & 0xf0 {
+                    libc::BPF_JEQ => loaded == step.k,
+                    libc::BPF_JGE => loaded >= step.k,
+                    libc::BPF_JSET => loaded & step.k != 0,
+                    other => panic!("jump {other:#x}"),
+                };
+                at += usize::from(if holds { step.jt } else { step.jf });
+            }
+            libc::BPF_RET => return step.k,
+            other => panic!("code {other:#x}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTIFY: u32 = libc::SECCOMP_RET_USER_NOTIF;
+    const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+
+    fn exempt() -> Exempt {
+        Exempt {
+            gate: 0x7e80_0001_0000..0x7e80_0001_1000,
+            report: 0x7e80_0001_0042,
+        }
+    }
+
+    #[test]
+    fn conditions_are_what_they_say() {
+        let of = |condition| {
+            let rule = Rule {
+                number: 7,
+                alternatives: vec![vec![condition]],
+            };
+            let code = filter(&[rule], None);
+            move |argument: u64| {
+                let arguments = [0, 0, argument, 0, 0, 0];
+                verdict(&code, AUDIT, 7, 0x1000, arguments) == NOTIFY
+            }
+        };
+        let not_zero = of(Condition::NotZero(2));
+        assert!(!not_zero(0) && not_zero(1) && not_zero(1 << 32) && not_zero(u64::MAX));
+        let positive = of(Condition::PositiveInt(2));
+        assert!(positive(1) && positive(0xdead_0000_7fff_ffff));
+        assert!(!positive(0) && !positive(0xffff_ffff) && !positive(1 << 32));
+        let any = of(Condition::AnyBit(2, 6));
+        assert!(any(2) && any(5) && !any(9) && !any(1 << 33));
+        let bits = of(Condition::Bits(2, 0x7f, 9));
+        assert!(bits(9) && bits(0x89) && !bits(8) && !bits(0));
+    }
+
+    #[test]
+    fn one_of_the_alternatives_is_enough_and_all_conditions_of_it_are_needed() {
+        let rule = Rule {
+            number: 202,
+            alternatives: vec![
+                vec![Condition::Bits(1, 0x7f, 9), Condition::NotZero(3)],
+                vec![Condition::Bits(1, 0x7f, 6)],
+            ],
+        };
+        let code = filter(&[rule, Rule::always(59)], None);
+        let of = |operation, timeout| {
+            verdict(&code, AUDIT, 202, 0, [0, operation, 0, timeout, 0, 0]) == NOTIFY
+        };
+        assert!(of(9, 1) && of(6, 0) && of(6, 1));
+        assert!(!of(9, 0) && !of(1, 1));
+        assert_eq!(verdict(&code, AUDIT, 59, 0, [0; 6]), NOTIFY);
+        assert_eq!(verdict(&code, AUDIT, 60, 0, [0; 6]), ALLOW);
+        // i386, and x32's numbers.
+        assert_eq!(verdict(&code, 0x4000_0003, 59, 0, [0; 6]), ALLOW);
+        assert_eq!(verdict(&code, AUDIT, 59 | 1 << 30, 0, [0; 6]), ALLOW);
+    }
+
+    #[test]
+    fn the_gate_is_exempt_but_for_its_report() {
+        let rule = Rule {
+            number: 35,
+            alternatives: vec![vec![Condition::NotZero(0)]],
+        };
+        let exempt = exempt();
+        let code = filter(&[rule], Some(&exempt));
+        let at = |pointer| verdict(&code, AUDIT, 35, pointer, [1, 0, 0, 0, 0, 0]);
+        assert_eq!(at(exempt.gate.start), ALLOW);
+        assert_eq!(at(exempt.gate.end - 1), ALLOW);
+        assert_eq!(at(exempt.report), NOTIFY);
+        for outside in [
+            exempt.gate.start - 1,
+            exempt.gate.end,
+            exempt.gate.start & 0xffff_ffff,
+            exempt.report + (1 << 32),
+            0,
+        ] {
+            assert_eq!(at(outside), NOTIFY, "{outside:#x}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The gate and the frames: code and data in each program, through which a converted call is
+//! made.
+//!
+//! ```text
+//! base + offset       the gate: a page of code, the same in every process
+//! base + offset + P   the frames: FRAMES of FRAME bytes, private to each memory
+//! ```
+//!
+//! A converted call is entered at the entry for the argument register that holds its frame. The
+//! frame's first bytes are the converted time, so the register serves the kernel as an argument
+//! and the gate as the frame's address. Frames are numbered across the tree, so that threads of
+//! processes that share memory (vfork(2)) never share one.
+
+use std::ops::Range;
+
+use crate::arch;
+use crate::filter::Exempt;
+
+/// Bytes of a page.
+pub const PAGE: u64 = 4096;
+/// Bytes of a frame.
+pub const FRAME: u64 = 256;
+/// How many frames there are.
+pub const FRAMES: u64 = 4096;
+
+/// Offset in a frame: the converted time that the call is made with, up to four words.
+pub const NEW: u64 = 0;
+/// Offset in a frame: where a call leaves a time of four words.
+pub const OLD: u64 = 32;
+/// Offset in a frame: a number that names the call while it is under way, then 0.
+pub const USED: u64 = 64;
+/// Offset in a frame: where the gate goes on, the instruction behind the program's own call.
+pub const RETURN: u64 = 72;
+/// Offset in a frame: the six arguments of the program's own call.
+pub const ARGUMENTS: u64 = 80;
+/// Offset in a frame: what the call returned, where that is reported.
+pub const RESULT: u64 = 128;
+/// Offset in a frame: the number of the call that reports.
+pub const REPORT_NUMBER: u64 = 136;
+
+/// Where gate and frames lie, the same in each process of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gate {
+    start: u64,
+}
+
+/// What is written into a frame before a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// See [`NEW`].
+    pub new: [i64; 4],
+    /// See [`USED`]; not 0.
+    pub used: u64,
+    /// See [`RETURN`].
+    pub ret: u64,
+    /// See [`ARGUMENTS`].
+    pub arguments: [u64; 6],
+    /// See [`REPORT_NUMBER`].
+    pub report_number: u64,
+}
+
+impl Frame {
+    /// Its bytes, from the frame's start.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut words = [0u64; 18];
+        for (word, new) in words.iter_mut().zip(self.new) {
+            *word = new as u64;
+        }
+        words[USED as usize / 8] = self.used;
+        words[RETURN as usize / 8] = self.ret;
+        words[ARGUMENTS as usize / 8..][..6].copy_from_slice(&self.arguments);
+        words[REPORT_NUMBER as usize / 8] = self.report_number;
+        words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+    }
+}
+
+impl Gate {
+    /// Bytes of gate and frames together.
+    pub const LENGTH: u64 = PAGE + FRAME * FRAMES;
+
+    /// The gate at `start`, an address of a page.
+    pub fn at(start: u64) -> Gate {
+        Gate { start }
+    }
+
+    /// The gate's code; what follows in its page is 0.
+    pub fn code() -> &'static [u8] {
+        arch::gate()
+    }
+
+    /// Where its first byte is.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The addresses of its code.
+    pub fn range(&self) -> Range<u64> {
+        self.start..self.start + PAGE
+    }
+
+    /// What a filter is to let through.
+    pub fn exempt(&self) -> Exempt {
+        Exempt {
+            gate: self.range(),
+            report: self.start + arch::REPORTED,
+        }
+    }
+
+    /// The entry for a call whose argument `argument` (0 to 4) is its frame.
+    pub fn door(&self, argument: usize, reports: bool) -> u64 {
+        self.start + arch::DOOR(argument, reports)
+    }
+
+    /// The address of frame `index`.
+    pub fn frame(&self, index: usize) -> u64 {
+        self.start + PAGE + FRAME * index as u64
+    }
+
+    /// The frame that `address` is the start of.
+    pub fn index(&self, address: u64) -> Option<usize> {
+        let offset = address.checked_sub(self.start + PAGE)?;
+        let is_one = offset % FRAME == 0 && offset / FRAME < FRAMES;
+        is_one.then_some((offset / FRAME) as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_found_by_its_address() {
+        let gate = Gate::at(0x7e80_0000_0000);
+        for index in [0, 1, FRAMES as usize - 1] {
+            assert_eq!(gate.index(gate.frame(index)), Some(index));
+        }
+        assert_eq!(gate.index(gate.frame(FRAMES as usize)), None);
+        assert_eq!(gate.index(gate.frame(1) + 8), None);
+        assert_eq!(gate.index(0), None);
+    }
+
+    #[test]
+    fn code_and_frame_fit() {
+        assert!(Gate::code().len() < PAGE as usize);
+        let frame = Frame {
+            new: [1, 2, 0, 0],
+            used: 3,
+            ret: 4,
+            arguments: [5, 6, 7, 8, 9, 10],
+            report_number: 11,
+        };
+        let bytes = frame.bytes();
+        assert!(bytes.len() as u64 <= FRAME);
+        let word = |at: u64| u64::from_ne_bytes(bytes[at as usize..][..8].try_into().expect("8"));
+        assert_eq!([word(NEW + 8), word(USED), word(RETURN)], [2, 3, 4]);
+        assert_eq!([word(ARGUMENTS + 40), word(REPORT_NUMBER)], [10, 11]);
+    }
+}

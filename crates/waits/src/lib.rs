@@ -1,0 +1,31 @@
+//! Waits, time-outs and timers of programs whose clocks are not the kernel's.
+//!
+//! This crate decides and computes. It traces nothing and makes no system call: processes are
+//! the business of `vdsokit-deliver`.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | [`call`] | the table of calls that take a time, and how each is made with a converted one |
+//! | [`filter`] | a seccomp filter that lets all others through |
+//! | [`gate`] | code and data in each program through which a converted call is made |
+//! | [`course`] | when a clock of the tree will show a time, in terms of the kernel's clocks |
+//! | [`timers`] | timers that the kernel holds for the tree |
+//! | `arch` | call numbers and the gate's code |
+//!
+//! # How a wait is converted
+//! The filter hands a call with a time-out to a supervisor (seccomp_unotify(2)) and exempts calls
+//! from one address range, the *gate*. The supervisor interrupts the thread, writes the converted
+//! time-out and the call's own arguments into a *frame* of that thread, and lets the kernel
+//! restart the call in the gate. The thread is traced for a few microseconds and not while it
+//! waits: signals, handlers and restarts are the kernel's. Behind the call the gate loads the
+//! arguments again and jumps to the instruction behind the program's own call.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod arch;
+pub mod call;
+pub mod course;
+pub mod filter;
+pub mod gate;
+pub mod timers;
+
+pub use arch::{AUDIT, number};

@@ -1,0 +1,153 @@
+//! Timers that the kernel holds for the tree: when each is due by the tree's clocks.
+
+use std::collections::HashMap;
+
+use vdsokit_clock::Clock;
+
+use crate::course::Nanoseconds;
+
+/// Names a timer: which process made it, and how that calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The process (thread group).
+    pub process: i32,
+    /// What it is.
+    pub timer: Timer,
+}
+
+/// A timer of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Timer {
+    /// A timerfd, by its descriptor.
+    Descriptor(i32),
+    /// A POSIX timer, by its id.
+    Posix(i32),
+    /// The interval timer of real time, which alarm(2) sets too.
+    Interval,
+}
+
+/// When a timer is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// The clock of `due`.
+    pub clock: Clock,
+    /// The next time that it fires.
+    pub due: Nanoseconds,
+    /// The time between one and the next; 0: it fires once.
+    pub interval: u64,
+}
+
+impl Setting {
+    /// What it is at `now`, a time of its clock: due again, or no more.
+    pub fn rolled(self, now: Nanoseconds) -> Option<Setting> {
+        if now < self.due {
+            return Some(self);
+        }
+        let interval = Nanoseconds::from(self.interval);
+        let passed = (now - self.due).checked_div(interval)? + 1;
+        Some(Setting {
+            due: self.due + passed * interval,
+            ..self
+        })
+    }
+
+    /// How long it is until it fires, and its interval, as timer_gettime(2) has them.
+    pub fn remaining(self, now: Nanoseconds) -> (u64, u64) {
+        let rolled = self.rolled(now);
+        let left = rolled.map_or(0, |setting| setting.due - now);
+        (u64::try_from(left).unwrap_or(u64::MAX), self.interval)
+    }
+}
+
+/// All timers that are set.
+#[derive(Debug, Default)]
+pub struct Timers(HashMap<Key, Setting>);
+
+impl Timers {
+    /// Notes that `key` is set to `setting`, or disarmed.
+    pub fn set(&mut self, key: Key, setting: Option<Setting>) {
+        match setting {
+            Some(setting) => self.0.insert(key, setting),
+            None => self.0.remove(&key),
+        };
+    }
+
+    /// What `key` is set to.
+    pub fn get(&self, key: Key) -> Option<Setting> {
+        self.0.get(&key).copied()
+    }
+
+    /// All that are set.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, Setting)> {
+        self.0.iter().map(|(&key, &setting)| (key, setting))
+    }
+
+    /// Whether none is set.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Forgets what fires no more; `now` says a clock's time.
+    pub fn roll(&mut self, now: impl Fn(Clock) -> Nanoseconds) {
+        self.0
+            .retain(|_, setting| match setting.rolled(now(setting.clock)) {
+                Some(rolled) => {
+                    *setting = rolled;
+                    true
+                }
+                None => false,
+            });
+    }
+
+    /// Notes that a process executed a program: its POSIX timers are gone, the others stay
+    /// (timer_create(2), execve(2)).
+    pub fn executed(&mut self, process: i32) {
+        self.0
+            .retain(|key, _| key.process != process || !matches!(key.timer, Timer::Posix(_)));
+    }
+
+    /// Forgets all timers for which `is_gone` holds.
+    pub fn forget(&mut self, is_gone: impl Fn(Key) -> bool) {
+        self.0.retain(|&key, _| !is_gone(key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting(due: Nanoseconds, interval: u64) -> Setting {
+        Setting {
+            clock: Clock::Monotonic,
+            due,
+            interval,
+        }
+    }
+
+    #[test]
+    fn a_timer_rolls_on_by_whole_intervals() {
+        assert_eq!(setting(10, 0).rolled(9), Some(setting(10, 0)));
+        assert_eq!(setting(10, 0).rolled(10), None);
+        assert_eq!(setting(10, 5).rolled(10), Some(setting(15, 5)));
+        assert_eq!(setting(10, 5).rolled(14), Some(setting(15, 5)));
+        assert_eq!(setting(10, 5).rolled(115), Some(setting(120, 5)));
+        assert_eq!(setting(10, 5).remaining(12), (3, 5));
+        assert_eq!(setting(10, 0).remaining(12), (0, 0));
+    }
+
+    #[test]
+    fn exec_takes_posix_timers_only() {
+        let key = |timer| Key { process: 7, timer };
+        let mut timers = Timers::default();
+        for timer in [Timer::Descriptor(3), Timer::Posix(0), Timer::Interval] {
+            timers.set(key(timer), Some(setting(10, 0)));
+        }
+        timers.executed(8);
+        assert!(timers.get(key(Timer::Posix(0))).is_some());
+        timers.executed(7);
+        assert!(timers.get(key(Timer::Posix(0))).is_none());
+        assert_eq!(timers.iter().count(), 2);
+        timers.roll(|_| 10);
+        assert!(timers.is_empty());
+    }
+}
