@@ -76,7 +76,7 @@ impl From<Error> for Failure {
             _ => libc::EINVAL,
         };
         let mut message = error.to_string();
-        if let Some(help) = miette::Diagnostic::help(&error) {
+        if let Some(help) = error.hint() {
             // Writing to a string does not fail.
             let _ = write!(message, "; {help}");
         }

@@ -171,13 +171,6 @@ impl Declared<'_> {
         );
         let handles = || self.choose(|_| quote!(var), |_| quote!(latched));
         let (reads, writes) = (handles(), handles());
-        let sets = self.fields.iter().map(|field| {
-            let name = &field.name;
-            match is_scalar(&field.ty) {
-                true => quote!(publisher.#name.set(self.#name)),
-                false => quote!(publisher.#name.set(&self.#name)),
-            }
-        });
         quote! {
             const _: () = {
                 use #krate::declare::{Declared, Head};
@@ -227,7 +220,7 @@ impl Declared<'_> {
                     }
 
                     fn set(&self, publisher: &mut #publisher) {
-                        #(#sets;)*
+                        #(publisher.#names.set(self.#names);)*
                     }
                 }
             };

@@ -10,7 +10,6 @@ use std::path::Path;
 use std::sync::Arc;
 use vdsokit_elf::constants::{PF_R, PF_W, PF_X};
 use vdsokit_elf::{Image, Segment};
-use vdsokit_vvar::directory::Directory;
 use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_NAME, PAGE_SIZE};
 
 /// The largest file that is read: a declaration of a million variables fits.
@@ -75,12 +74,17 @@ pub(crate) fn examine(path: &Path, bytes: &[u8]) -> Result<Contents, Error> {
 ///
 /// # Errors
 /// [`Error::Foreign`], [`Error::Truncated`] and [`Error::Directory`].
-pub fn image_parts<'i>(path: &Path, image: &'i [u8]) -> Result<(Directory<'i>, &'i [u8]), Error> {
+#[cfg(feature = "write")]
+pub fn image_parts<'i>(
+    path: &Path,
+    image: &'i [u8],
+) -> Result<(vdsokit_vvar::directory::Directory<'i>, &'i [u8]), Error> {
     let (Extent { offset, len }, note) = find(path, image)?;
-    let directory = Directory::parse(note).map_err(|source| Error::Directory {
-        path: path.to_owned(),
-        source,
-    })?;
+    let directory =
+        vdsokit_vvar::directory::Directory::parse(note).map_err(|source| Error::Directory {
+            path: path.to_owned(),
+            source,
+        })?;
     // `find` has compared the extent with the image's length.
     let start = offset as usize;
     Ok((directory, &image[start..start + len]))

@@ -30,29 +30,46 @@
 //! one that lies; who may publish is a matter of file permissions.
 
 #![cfg(target_os = "linux")]
+#![cfg_attr(
+    not(feature = "write"),
+    allow(
+        dead_code,
+        reason = "the modules that both halves share have parts for the writing one"
+    )
+)]
 
+#[cfg(feature = "write")]
 mod change;
 mod dynamic;
 mod error;
 mod file;
 mod find;
+#[cfg(feature = "write")]
 mod install;
+#[cfg(feature = "write")]
 mod lock;
 mod mapping;
+#[cfg(feature = "write")]
 mod publisher;
 mod raw;
 mod reader;
+#[cfg(feature = "write")]
 mod replace;
 mod time;
 
+#[cfg(feature = "write")]
 pub mod assign;
 pub mod place;
+#[cfg(feature = "write")]
 pub mod serve;
 
 pub use dynamic::{Dynamic, Number, type_of};
 pub use error::Error;
+#[cfg(feature = "write")]
 pub use file::image_parts;
+#[cfg(feature = "write")]
 pub use install::install;
+#[cfg(feature = "write")]
 pub use publisher::{LatchedWriter, Publisher, VarWriter};
 pub use reader::{Latched, Status, Var, Vdso};
 pub use vdsokit_vvar::header::Condition;

@@ -389,8 +389,8 @@ impl<T: Value> LatchedWriter<T> {
     /// The value from now on. Readers have the old one or the new one; a publisher that
     /// dies at any instruction of this leaves one of them.
     #[inline(always)]
-    pub fn set(&mut self, value: &T) {
-        self.place.write(value);
+    pub fn set(&mut self, value: T) {
+        self.place.write(&value);
     }
 
     /// The value now.

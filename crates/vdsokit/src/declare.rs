@@ -3,6 +3,7 @@
 use crate::{Error, Publisher, Vdso};
 use std::fmt::Write;
 use std::path::Path;
+#[cfg(feature = "declare")]
 use vdsokit_build::{Architecture, Declaration, image};
 use vdsokit_vvar::directory::Variable;
 use vdsokit_vvar::layout::{Cursor, Hash, Shape};
@@ -64,7 +65,7 @@ pub struct Declared {
 /// assert_eq!(reader.temperature.get(), 1.5);
 ///
 /// publisher.temperature.set(21.5);
-/// publisher.wind.set(&Wind { speed: 3.0, from: 270 });
+/// publisher.wind.set(Wind { speed: 3.0, from: 270 });
 /// assert_eq!(reader.temperature.get(), 21.5);
 /// assert_eq!(reader.wind.get().from, 270);
 /// # Ok::<(), vdsokit::Error>(())
@@ -117,6 +118,7 @@ pub trait Vvars: Sized {
     /// # Errors
     /// As [`Publisher::create`]; [`Error::Image`] for a declaration of which no image
     /// can be made.
+    #[cfg(feature = "declare")]
     fn create(path: impl AsRef<Path>) -> Result<Self::Publisher, Error> {
         let why = |why: String| Error::Image {
             soname: Self::HEAD.soname.to_owned(),

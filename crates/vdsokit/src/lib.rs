@@ -66,18 +66,29 @@
 //! Handles are `Send` and `Sync`, keep the vDSO mapped, work in a child after fork(2)
 //! and in a signal handler.
 
+#![cfg(target_os = "linux")]
+
+#[cfg(feature = "read")]
 mod clock;
+#[cfg(feature = "derive")]
 pub mod declare;
+#[cfg(feature = "read")]
 mod instant;
 
+#[cfg(feature = "read")]
 pub use clock::Clock;
+#[cfg(feature = "derive")]
 pub use declare::Vvars;
+#[cfg(feature = "read")]
 pub use instant::Instant;
+#[cfg(feature = "derive")]
 pub use vdsokit_macros::{Record, Vvars};
+#[cfg(feature = "read")]
 pub use vdsokit_publish::{
-    Condition, Dynamic, Error, Latched, LatchedWriter, Number, Publisher, Status, Var, VarWriter,
-    Vdso, place, type_of,
+    Condition, Dynamic, Error, Latched, Number, Status, Var, Vdso, place, type_of,
 };
+#[cfg(feature = "publish")]
+pub use vdsokit_publish::{LatchedWriter, Publisher, VarWriter};
 /// The data page itself: layout, latch, directory.
 pub use vdsokit_vvar as vvar;
 pub use vdsokit_vvar::value::{Text, Value};

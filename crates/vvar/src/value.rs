@@ -8,6 +8,8 @@ use crate::latch::{Copy as Words, CopyMut as WordsMut};
 use crate::layout::{Shape, Type};
 use crate::scalar::Scalar;
 use core::fmt;
+use core::hash::{Hash, Hasher};
+use core::str::FromStr;
 
 /// A value that is stored in a latch.
 ///
@@ -96,7 +98,9 @@ impl<T: Scalar, const N: usize> Value for [T; N] {
 }
 
 /// UTF-8 text of at most `N - 1` bytes: `str[N]` in a declaration.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// Texts compare and hash as their [`as_str`](Text::as_str), whatever bytes follow the NUL.
+#[derive(Clone, Copy)]
 pub struct Text<const N: usize>([u8; N]);
 
 impl<const N: usize> Text<N> {
@@ -132,6 +136,66 @@ impl<const N: usize> Text<N> {
                 .and_then(|valid| core::str::from_utf8(valid).ok())
                 .unwrap_or_default(),
         }
+    }
+}
+
+impl<const N: usize> TryFrom<&str> for Text<N> {
+    type Error = TextError;
+
+    fn try_from(text: &str) -> Result<Self, TextError> {
+        Self::new(text)
+    }
+}
+
+impl<const N: usize> FromStr for Text<N> {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        Self::new(text)
+    }
+}
+
+impl<const N: usize> AsRef<str> for Text<N> {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl<const N: usize, const M: usize> PartialEq<Text<M>> for Text<N> {
+    fn eq(&self, other: &Text<M>) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl<const N: usize> Eq for Text<N> {}
+
+impl<const N: usize> Hash for Text<N> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl<const N: usize> PartialEq<str> for Text<N> {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl<const N: usize> PartialEq<&str> for Text<N> {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl<const N: usize> PartialEq<Text<N>> for str {
+    fn eq(&self, other: &Text<N>) -> bool {
+        self == other.as_str()
+    }
+}
+
+impl<const N: usize> PartialEq<Text<N>> for &str {
+    fn eq(&self, other: &Text<N>) -> bool {
+        *self == other.as_str()
     }
 }
 
@@ -249,6 +313,21 @@ mod tests {
         );
         assert!(Text::<0>::new("").is_err());
         assert_eq!(Text::<4>::new("a\0"), Err(TextError::Nul));
+    }
+
+    #[test]
+    fn a_text_converts_from_and_compares_with_a_str() {
+        let text: Text<8> = "Brocken".parse().unwrap();
+        assert_eq!(Text::try_from("Brocken"), Ok(text));
+        assert_eq!(text, "Brocken");
+        assert_eq!("Brocken", text);
+        assert_eq!(text, *"Brocken");
+        assert_ne!(text, "Brock");
+        assert_eq!(Text([b'a', 0, b'x', 0]), Text([b'a', 0]));
+        let upper = |text: &dyn AsRef<str>| text.as_ref().to_uppercase();
+        assert_eq!(upper(&text), "BROCKEN");
+        let error = "Zugspitze".parse::<Text<8>>().unwrap_err();
+        assert_eq!(error, TextError::TooLong { bytes: 9, most: 7 });
     }
 
     #[test]

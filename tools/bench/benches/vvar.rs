@@ -159,7 +159,7 @@ fn measure(path: &Path) -> Vec<Row> {
         &mut batch(|| word.get()),
         &mut batch(|| four.get()),
         &mut batch(|| publisher.word.set(black_box(9))),
-        &mut batch(|| publisher.four.set(black_box(&FOUR))),
+        &mut batch(|| publisher.four.set(black_box(FOUR))),
     ];
     #[cfg(feature = "iceoryx2")]
     rows.extend(blackboard::beside(contenders));

@@ -42,7 +42,7 @@ impl ClockPage {
     pub fn publish(&mut self, record: impl Fn(Clock) -> Option<Record>) {
         for (clock, latch, source) in &mut self.clocks {
             if let Some(record) = record(*clock) {
-                latch.set(&record.to_words());
+                latch.set(record.to_words());
                 // The hint comes after: who follows it finds what it says.
                 source.set(record.source.to_word());
             }

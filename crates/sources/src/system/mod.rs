@@ -89,7 +89,7 @@ impl System {
         let load = read("loadavg", LoadAverage::current())?;
         self.threads.set(load.max);
         self.running.set(load.cur);
-        self.load.set(&Load {
+        self.load.set(Load {
             one: load.one,
             five: load.five,
             fifteen: load.fifteen,
