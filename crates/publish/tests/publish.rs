@@ -71,7 +71,7 @@ fn a_life() {
     publisher
         .latched::<[u16; 3]>("gusts")
         .unwrap()
-        .set(&[1, 2, 3]);
+        .set([1, 2, 3]);
     assert_eq!(vdso.latched::<[u16; 3]>("gusts").unwrap().get(), [1, 2, 3]);
     assign(
         &publisher,

@@ -118,7 +118,7 @@ fn a_reader_asks_the_kernel_where_the_record_has_no_answer() {
 
     // Before its start: the counter was reset.
     page.publish(|_| Some(line(ticks() + (1 << 50), 1 << 40, ahead)));
-    assert_eq!(reader.nanoseconds(), ahead);
+    assert!(is_kernels(), "the page of an earlier boot");
 
     // The kernel has come further than what was promised.
     page.publish(|_| Some(line(ticks() - 1000, 500, 5)));
