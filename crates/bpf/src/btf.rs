@@ -251,6 +251,12 @@ impl Btf {
         None
     }
 
+    /// Whether a type is a union, whose members share their bytes.
+    #[must_use]
+    pub fn is_union(&self, id: TypeId) -> bool {
+        self.head(id).is_some_and(|head| head.kind == raw::UNION)
+    }
+
     /// The members of a structure or union.
     pub fn members(&self, id: TypeId) -> impl Iterator<Item = Member<'_>> {
         let composite = |head: &Head| matches!(head.kind, raw::STRUCT | raw::UNION);

@@ -124,6 +124,17 @@ pub enum Error {
         /// The whole expression.
         expression: String,
     },
+    /// A value that can't be told from a part of an address.
+    #[error("`{expression}` could publish a part of an address, and every process would read it")]
+    #[diagnostic(help(
+        "the kernel does not describe this value, so whole words of 8 bytes are checked for \
+         addresses: declare a number that lies within one word, or an array of a multiple of 8 \
+         bytes; or allow addresses"
+    ))]
+    PartOfWord {
+        /// The expression.
+        expression: String,
+    },
     /// Something that must stay secret.
     #[error("`{symbol}` is never published: it holds a key, or what keys are made of")]
     #[diagnostic(help("nothing allows it"))]

@@ -41,20 +41,27 @@ pub struct Value {
     /// Its type in the kernel, which is `ty` or a narrower scalar.
     pub(crate) found: Type,
     pub(crate) fetch: Fetch,
-    /// Which numbers of 8 bytes the program has to keep back.
+    /// Which numbers the program has to keep back.
     pub(crate) guard: Guard,
 }
 
-/// Which numbers of 8 bytes are taken for addresses of the kernel's.
+/// Which numbers a program takes for addresses of the kernel's when they look like one.
+///
+/// What decides is where a value comes from, not the type that it ends as: a number is plain
+/// only when the kernel itself describes every step to it. A cast, a type behind a colon, a
+/// member of a union and an index without a bound lead to bytes that may be a pointer's, or half
+/// of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Guard {
     /// None: the user has allowed addresses.
     Off,
-    /// Unsigned ones in the kernel's half of the address space. What the kernel
-    /// itself calls signed may be negative.
+    /// Unsigned numbers of 8 bytes. What the kernel itself calls signed may be negative.
     Unsigned,
-    /// Signed ones as well: only the declaration says that they are numbers.
+    /// All numbers of 8 bytes: the kernel keeps pointers with flags in `atomic_long_t`
+    /// (`struct mutex`, `struct work_struct`).
     All,
+    /// Every aligned word of 8 bytes that the value lies in, whatever its type.
+    Words,
 }
 
 /// How a program comes by a value.
@@ -133,7 +140,13 @@ impl Kernel {
         let text = named::named(text).map_or(text, |named| named.expression);
         if text == UPTIME {
             let ty = Type::Scalar(ScalarType::U64);
-            return Ok(self.value(text, ty, ty, Fetch::Uptime));
+            return Ok(Value {
+                expression: text.into(),
+                ty,
+                found: ty,
+                fetch: Fetch::Uptime,
+                guard: Guard::Off,
+            });
         }
         let expression = Expression::parse(text)?;
         match &expression.root {
@@ -190,7 +203,7 @@ impl Kernel {
             },
             Root::Argument(number) => self.parameter(&expression, *number, &Hook::Tick)?,
         };
-        let (_, mut reached) = self.walk(&expression, root)?;
+        let mut reached = self.walk(&expression, root)?.reached;
         while let Reached::Pointer(to) = reached {
             reached = self.open(*to);
         }
@@ -212,8 +225,8 @@ impl Kernel {
                 .field_names(*id)
                 .into_iter()
                 .filter_map(|name| {
-                    let (_, to) = self.field(&reached, &name).ok()?;
-                    Some(row(format!("{text}.{name}"), &to))
+                    let field = self.field(&reached, &name).ok()?;
+                    Some(row(format!("{text}.{name}"), &field.to))
                 })
                 .collect(),
             Reached::Pointer(_) => Vec::new(),
@@ -290,16 +303,41 @@ impl Kernel {
         mode.ok_or_else(|| Error::NoType { name: name.into() })
     }
 
-    fn value(&self, text: &str, ty: Type, found: Type, fetch: Fetch) -> Value {
-        Value {
-            expression: text.into(),
-            ty,
+    /// A value that the kernel describes to its end, or not.
+    fn value(
+        &self,
+        expression: &Expression,
+        found: Type,
+        fetch: Fetch,
+        guard: Guard,
+    ) -> Result<Value, Error> {
+        let guard = if self.allow_addresses {
+            Guard::Off
+        } else {
+            guard
+        };
+        if guard == Guard::Words && !covered_by_words(&fetch, found) {
+            return Err(Error::PartOfWord {
+                expression: expression.text.clone(),
+            });
+        }
+        Ok(Value {
+            expression: expression.text.clone(),
+            ty: agreed(expression, found)?,
             found,
             fetch,
-            guard: match self.allow_addresses {
-                true => Guard::Off,
-                false => Guard::Unsigned,
-            },
+            guard,
+        })
+    }
+
+    /// Which numbers to keep back of what an expression leads to.
+    fn guard(&self, way: &Way, cast: Option<&Cast>) -> Guard {
+        if cast.is_some() || !way.described {
+            Guard::Words
+        } else if self.is_wrapped(&way.reached) {
+            Guard::All
+        } else {
+            Guard::Unsigned
         }
     }
 
@@ -333,21 +371,11 @@ impl Kernel {
         let base = Base::Address(address);
         match (self.root(expression, symbol)?, expression.scalar) {
             (Some(root), _) => self.memory(expression, base, root),
-            // A number where nothing else is known is what it is said to be.
-            // Of several, only those are told from addresses that are as long.
-            (None, Some((scalar, count)))
-                if expression.steps.is_empty() && (count.is_none() || scalar.size() == 8) =>
-            {
-                let ty = declared(scalar, count);
-                let fetch = Fetch::Memory {
-                    base,
-                    offsets: vec![0],
-                };
-                let mut value = self.value(&expression.text, ty, ty, fetch);
-                if value.guard == Guard::Unsigned {
-                    value.guard = Guard::All;
-                }
-                Ok(value)
+            // Where the kernel says no type, a number has the one that is declared.
+            (None, Some((scalar, count))) if expression.steps.is_empty() => {
+                let offsets = vec![0];
+                let fetch = Fetch::Memory { base, offsets };
+                self.value(expression, declared(scalar, count), fetch, Guard::Words)
             }
             (None, _) => Err(Error::UnknownType {
                 symbol: symbol.into(),
@@ -413,31 +441,32 @@ impl Kernel {
 
     fn sum(&self, expression: &Expression, variable: TypeId) -> Result<Value, Error> {
         let root = Reached::Type(self.variable_type(variable).unwrap_or(0));
-        let (offsets, reached) = self.walk(expression, root)?;
-        let found = self.publishable(expression, &reached)?;
-        let place = match (offsets.as_slice(), found) {
+        let way = self.walk(expression, root)?;
+        let found = self.publishable(expression, &way.reached)?;
+        let place = match (way.offsets.as_slice(), found) {
             ([offset], Type::Scalar(_)) => i16::try_from(*offset).ok(),
             _ => None,
         };
         let offset = place.ok_or_else(|| Error::Unpublishable {
             expression: expression.text.clone(),
-            ty: format!("{} on every CPU", self.spelled(&reached)),
+            ty: format!("{} on every CPU", self.spelled(&way.reached)),
         })?;
-        let ty = agreed(expression, found)?;
         let fetch = Fetch::Sum { variable, offset };
-        Ok(self.value(&expression.text, ty, found, fetch))
+        self.value(expression, found, fetch, self.guard(&way, None))
     }
 
     fn memory(&self, expression: &Expression, base: Base, root: Reached) -> Result<Value, Error> {
-        let (offsets, reached) = self.walk(expression, root)?;
-        let found = self.publishable(expression, &reached)?;
-        let ty = agreed(expression, found)?;
+        let way = self.walk(expression, root)?;
+        let found = self.publishable(expression, &way.reached)?;
+        let guard = self.guard(&way, expression.cast.as_ref());
+        let offsets = way.offsets;
         let fetch = Fetch::Memory { base, offsets };
-        Ok(self.value(&expression.text, ty, found, fetch))
+        self.value(expression, found, fetch, guard)
     }
 
-    /// Follows the steps; returns the offsets and the type at the end.
-    fn walk(&self, expression: &Expression, root: Reached) -> Result<(Vec<i32>, Reached), Error> {
+    /// Follows the steps.
+    fn walk(&self, expression: &Expression, root: Reached) -> Result<Way, Error> {
+        let mut described = true;
         let mut offsets = Vec::new();
         let mut offset = 0_u64;
         let mut reached = self.open(root);
@@ -469,12 +498,56 @@ impl Kernel {
                     )),
                 },
             };
-            let (more, next) = next.map_err(|what| no_step(&reached, what))?;
-            offset = offset.saturating_add(more);
-            reached = self.open(next);
+            let next = next.map_err(|what| no_step(&reached, what))?;
+            described &= next.described;
+            offset = offset.saturating_add(next.offset);
+            reached = self.open(next.to);
         }
         offsets.push(narrow(offset, &reached)?);
-        Ok((offsets, reached))
+        Ok(Way {
+            offsets,
+            reached,
+            described,
+        })
+    }
+}
+
+/// Where an expression leads.
+struct Way {
+    /// All but the last lead to a pointer.
+    offsets: Vec<i32>,
+    reached: Reached,
+    /// Whether the kernel describes every step.
+    described: bool,
+}
+
+/// Whether the program can check every aligned word that a value lies in before it publishes
+/// any byte of it: a scalar within one word, or whole words.
+fn covered_by_words(fetch: &Fetch, found: Type) -> bool {
+    let start = usize::from(fetch.place_in_word());
+    match (fetch, found) {
+        // The kernel aligns a variable of every CPU as its type wants it, which may be less.
+        (Fetch::Sum { .. }, _) => found.size() == 8,
+        (_, Type::Scalar(scalar)) => start + scalar.size() <= 8,
+        (_, Type::Array(..) | Type::Text(_)) => start == 0 && found.size().is_multiple_of(8),
+    }
+}
+
+impl Fetch {
+    /// How far behind the start of an aligned word the value begins. A pointer that is followed
+    /// to it is checked to be aligned itself when the program runs.
+    pub(crate) fn place_in_word(&self) -> u8 {
+        let (base, offset) = match self {
+            Self::Memory { base, offsets } => {
+                let base = match (base, offsets.len()) {
+                    (Base::Address(address), 1) => *address,
+                    _ => 0,
+                };
+                (base, offsets.last().copied().unwrap_or(0).into())
+            }
+            Self::Sum { .. } | Self::Uptime => (0, 0),
+        };
+        (u64::wrapping_add_signed(base, offset) & 7) as u8
     }
 }
 

@@ -11,7 +11,8 @@
 //!   of failures goes up.
 //! - Numbers at fixed addresses are read so once, before anything is attached, and loaded by one
 //!   instruction from then on, where the kernel has [a way](crate::kernel) to that.
-//! - A number of 8 bytes that looks like an address of the kernel's is not stored.
+//! - A number of 8 bytes that looks like an address of the kernel's is not stored, nor is any
+//!   byte of one where the kernel does not describe the value: see `Guard` in [`crate::kernel`].
 //!
 //! # Order
 //! Readers on another CPU must not see a sequence number before the words it names,
@@ -40,7 +41,7 @@ pub use timeline::Timeline;
 use crate::Error;
 use crate::asm::{Assembler, Helper, Label, Operation, Register, When, Width};
 use crate::hook::Hook;
-use crate::kernel::{Base, BootTime, Fetch, TypeCast, Value};
+use crate::kernel::{Base, BootTime, Fetch, Guard, TypeCast, Value};
 use Register::{R0, R1, R2, R3, R6, R7, R10};
 use fetch::{is_guarded, width};
 use vdsokit_vvar::header::{self, State};
@@ -378,6 +379,10 @@ impl Writer {
                 }
                 Type::Array(scalar, count) if is_guarded(value, scalar) => {
                     self.checked_words(value, count, at, fail);
+                }
+                Type::Array(..) | Type::Text(_) if value.guard == Guard::Words => {
+                    let words = value.ty.size() / 8;
+                    self.checked_words(value, words as u32, at, fail);
                 }
                 Type::Array(..) | Type::Text(_) => {
                     self.address(value, fail);

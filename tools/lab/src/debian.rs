@@ -60,6 +60,61 @@ pub fn tree(workshop: &Workshop, packages: &[&str]) -> Result<PathBuf, Error> {
     Ok(tree)
 }
 
+/// Debian's Rust compiler, with the source of its standard library.
+#[derive(Debug, Clone)]
+pub struct Rust {
+    /// As `rustc --print sysroot` names it.
+    pub sysroot: PathBuf,
+    /// The directory `library` of the compiler's source.
+    pub library: PathBuf,
+    /// Where the libraries are that the compiler itself loads.
+    pub libraries: PathBuf,
+}
+
+/// Debian's newest Rust compiler, unpacked into the cache. It is a year newer than Debian's
+/// `rustc`, since browsers are built with it.
+///
+/// # Errors
+/// When it is neither in the cache nor to be had from this machine's archive.
+pub fn rust(workshop: &Workshop) -> Result<Rust, Error> {
+    let development = "libstd-rust-web-dev";
+    let library = dependency(development, "libstd-rust-web-")?;
+    let llvm = dependency(&library, "libllvm")?;
+    let packages = ["rustc-web", "rust-web-src", development, &library, &llvm];
+    let tree = tree(workshop, &packages)?;
+    let source = file_in(&tree.join("usr/src"), "rustc-web-")
+        .or_else(|_| file_in(&tree.join("usr/src"), "rustc-"))?;
+    Ok(Rust {
+        library: source.join("library"),
+        libraries: tree.join("usr/lib/x86_64-linux-gnu"),
+        sysroot: tree.join("usr"),
+    })
+}
+
+/// The one package whose name begins with `prefix` that another depends on.
+fn dependency(of: &str, prefix: &str) -> Result<String, Error> {
+    let find = || -> Result<Option<String>, Error> {
+        let depends = output_of(Command::new("apt-cache").args(["depends", "--important", of]))?;
+        let mut names = depends
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Depends: "));
+        Ok(names
+            .find(|name| name.starts_with(prefix))
+            .map(str::to_owned))
+    };
+    if !has_apt() {
+        return Err(no_archive(of));
+    }
+    match find() {
+        Ok(Some(name)) => Ok(name),
+        _ if rustix::process::geteuid().is_root() => {
+            update_lists()?;
+            find()?.ok_or_else(|| no_archive(of))
+        }
+        _ => Err(no_archive(of)),
+    }
+}
+
 /// Installs packages where that is allowed.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ mod fuzz;
 mod html;
 mod kernel;
 mod steps;
+mod targets;
 mod tools;
 mod vm;
 

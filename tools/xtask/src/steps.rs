@@ -64,6 +64,11 @@ const STEPS: &[Step] = &[
             &[],
         )
     }),
+    Step::new(
+        "targets",
+        "the workspace compiles for AArch64 and RISC-V",
+        crate::targets::step,
+    ),
     Step::new("doc", "the documentation builds without a warning", || {
         cargo(
             &["doc", "--workspace", "--no-deps"],

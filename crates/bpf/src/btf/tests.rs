@@ -52,11 +52,30 @@ impl Writer {
         size: u32,
         members: &[(&str, TypeId, u32)],
     ) -> TypeId {
+        self.composite(raw::STRUCT, name, size, members)
+    }
+
+    pub(crate) fn union(
+        &mut self,
+        name: &str,
+        size: u32,
+        members: &[(&str, TypeId, u32)],
+    ) -> TypeId {
+        self.composite(raw::UNION, name, size, members)
+    }
+
+    fn composite(
+        &mut self,
+        kind: u32,
+        name: &str,
+        size: u32,
+        members: &[(&str, TypeId, u32)],
+    ) -> TypeId {
         let more: Vec<u32> = members
             .iter()
             .flat_map(|&(name, ty, byte)| [self.string(name), ty, byte * 8])
             .collect();
-        let info = raw::STRUCT << 24 | members.len() as u32;
+        let info = kind << 24 | members.len() as u32;
         self.add(name, info, size, &more)
     }
 

@@ -1,4 +1,8 @@
 //! Types on the way from a symbol to a value, and what each is in vvar pages.
+//!
+//! A step also says whether the kernel itself vouches for the type that it leads to: not behind
+//! a union, whose bytes may be those of another member, nor beyond the elements that an array is
+//! known to have.
 
 use super::Kernel;
 use crate::Error;
@@ -15,31 +19,68 @@ pub(super) enum Reached {
     Array(Box<Reached>, u32),
 }
 
+/// Where a step leads.
+pub(super) struct Stepped {
+    /// In bytes.
+    pub(super) offset: u64,
+    pub(super) to: Reached,
+    /// Whether the kernel's description covers the step: see the module.
+    pub(super) described: bool,
+}
+
+/// A member of a structure, perhaps within anonymous ones.
+struct Found {
+    bit: u64,
+    ty: TypeId,
+    bitfield: bool,
+    in_union: bool,
+}
+
 impl Kernel {
-    pub(super) fn field(&self, reached: &Reached, name: &str) -> Result<(u64, Reached), String> {
+    pub(super) fn field(&self, reached: &Reached, name: &str) -> Result<Stepped, String> {
         let Reached::Type(id) = reached else {
             return Err(format!("has no fields, so no `{name}`"));
         };
         match self.member(*id, name, 8) {
-            Some((bit, _, true)) => Err(format!("has `{name}` as a bit-field, at bit {bit}")),
-            Some((bit, ty, false)) => Ok((bit / 8, Reached::Type(ty))),
+            Some(Found {
+                bit,
+                bitfield: true,
+                ..
+            }) => Err(format!("has `{name}` as a bit-field, at bit {bit}")),
+            Some(Found {
+                bit, ty, in_union, ..
+            }) => Ok(Stepped {
+                offset: bit / 8,
+                to: Reached::Type(ty),
+                described: !in_union,
+            }),
             None => Err(format!("has no field `{name}`")),
         }
     }
 
     /// Finds a member, also in anonymous structures and unions.
-    fn member(&self, id: TypeId, name: &str, depth: u32) -> Option<(u64, TypeId, bool)> {
+    fn member(&self, id: TypeId, name: &str, depth: u32) -> Option<Found> {
         let depth = depth.checked_sub(1)?;
+        let in_union = self.btf.is_union(id);
         self.btf.members(id).find_map(|member| {
             let start = u64::from(member.bit);
             if member.name == name {
-                return Some((start, member.ty, member.bitfield));
+                return Some(Found {
+                    bit: start,
+                    ty: member.ty,
+                    bitfield: member.bitfield,
+                    in_union,
+                });
             }
             if !member.name.is_empty() {
                 return None;
             }
-            let (bit, ty, bitfield) = self.member(self.btf.plain(member.ty), name, depth)?;
-            Some((start + bit, ty, bitfield))
+            let found = self.member(self.btf.plain(member.ty), name, depth)?;
+            Some(Found {
+                bit: start + found.bit,
+                in_union: in_union || found.in_union,
+                ..found
+            })
         })
     }
 
@@ -62,7 +103,7 @@ impl Kernel {
         }
     }
 
-    pub(super) fn element(&self, reached: &Reached, index: u64) -> Result<(u64, Reached), String> {
+    pub(super) fn element(&self, reached: &Reached, index: u64) -> Result<Stepped, String> {
         let Reached::Array(of, count) = reached else {
             return Err("has no elements".into());
         };
@@ -71,7 +112,11 @@ impl Kernel {
             return Err(format!("has {count} elements, and no number {index}"));
         }
         let size = self.size(of).ok_or("has elements of unknown size")?;
-        Ok((index.saturating_mul(size.into()), (**of).clone()))
+        Ok(Stepped {
+            offset: index.saturating_mul(size.into()),
+            to: (**of).clone(),
+            described: *count != 0 || index == 0,
+        })
     }
 
     /// A type without names and qualifiers, one layer deep.
@@ -120,6 +165,15 @@ impl Kernel {
             reached = Reached::Array(Box::new(reached), count);
         }
         Ok(reached)
+    }
+
+    /// Whether a type is a structure around a number, or an array of these.
+    pub(super) fn is_wrapped(&self, reached: &Reached) -> bool {
+        match self.open(reached.clone()) {
+            Reached::Array(of, _) => self.is_wrapped(&of),
+            Reached::Type(id) => matches!(self.btf.kind(id), Kind::Composite(_)),
+            Reached::Pointer(_) => false,
+        }
     }
 
     /// What a value of this type is in vvar pages.

@@ -77,8 +77,8 @@ impl Kernel {
     /// Whether an expression leads to a number in what `root` is, and through no pointer.
     pub(super) fn is_number_within(&self, expression: &Expression, root: &Reached) -> bool {
         match self.walk(expression, root.clone()) {
-            Ok((offsets, Reached::Type(_))) => {
-                matches!(offsets.as_slice(), [offset] if i16::try_from(*offset).is_ok())
+            Ok(way) if matches!(way.reached, Reached::Type(_)) => {
+                matches!(way.offsets.as_slice(), [offset] if i16::try_from(*offset).is_ok())
             }
             _ => false,
         }

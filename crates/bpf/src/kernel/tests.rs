@@ -18,10 +18,15 @@ fn kernel() -> Kernel {
     let inner = btf.structure("", 8, &[("hidden", int, 4)]);
     let node = btf.structure("pglist_data", 136, &[("zones", zones, 8), ("", inner, 128)]);
     let node_pointer = btf.pointer(node);
+    let either = btf.union("", 8, &[("pointer", node_pointer, 0), ("number", int, 0)]);
     btf.structure(
         "uts_namespace",
-        80,
-        &[("release", text, 8), ("node", node_pointer, 73)],
+        96,
+        &[
+            ("release", text, 8),
+            ("node", node_pointer, 73),
+            ("either", either, 88),
+        ],
     );
     btf.enumeration(&[("NR_FREE_PAGES", 2)]);
     let queue = btf.structure(
@@ -126,15 +131,99 @@ fn addresses_are_published_only_when_allowed() {
     assert!(kernel.resolve("net_secret:u64", &Hook::Tick).is_err());
 }
 
+fn guard(text: &str) -> Option<Guard> {
+    match kernel().resolve(text, &Hook::Tick) {
+        Ok(value) => Some(value.guard),
+        Err(Error::PartOfWord { .. }) => None,
+        Err(error) => panic!("{text}: {error}"),
+    }
+}
+
+/// A cast, a declared type, an array without a bound and a union lead to bytes of which the
+/// kernel does not say what they are.
 #[test]
-fn what_only_the_declaration_calls_a_number_is_watched_more_closely() {
+fn addresses_stay_hidden_whatever_type_they_are_read_as() {
+    for text in [
+        "(atomic64_t)node_data",
+        "(long long)node_data",
+        "(int)node_data",
+        "(unsigned long)node_data",
+        "(unsigned long[2])node_data",
+        "(int[2])node_data",
+        "(char[8])node_data",
+        "nr_threads:i32",
+        "nr_threads:u32",
+        "nr_threads:u64",
+        "nr_threads:u32[2]",
+        "node_data[0].zones[0].vm_stat[1]:i64",
+        "(pglist_data*)node_data.hidden",
+        "node_data[1].zones[0].free",
+        "init_uts_ns.either.number",
+    ] {
+        let expected = match text {
+            // The kernel describes all of it, and keeps pointers in such numbers too.
+            "node_data[0].zones[0].vm_stat[1]:i64" => Guard::All,
+            _ => Guard::Words,
+        };
+        assert_eq!(guard(text), Some(expected), "{text}");
+    }
+    for text in [
+        "(char[9])node_data",
+        "(int[3])node_data",
+        "nr_threads:u32[3]",
+    ] {
+        assert_eq!(guard(text), None, "{text}");
+    }
+}
+
+#[test]
+fn numbers_that_the_kernel_describes_are_kept_back_only_as_long_unsigned_ones() {
+    for text in [
+        "process_counts",
+        "runqueues.nr_running",
+        "node_data[0].zones[1].free",
+        "init_uts_ns.release",
+        "init_uts_ns.node.hidden",
+    ] {
+        assert_eq!(guard(text), Some(Guard::Unsigned), "{text}");
+    }
+}
+
+/// Every value that may hold an address has the check in its program: an arithmetic shift that
+/// leaves the upper 8 bits.
+#[test]
+fn what_may_be_an_address_is_checked_by_the_program() {
+    use crate::program::{Duty, Machine, Setting, Variable, assemble};
     let kernel = kernel();
-    let guard = |text: &str| kernel.resolve(text, &Hook::Tick).unwrap().guard;
-    assert_eq!(guard("process_counts"), Guard::Unsigned);
-    assert_eq!(guard("nr_threads:i64"), Guard::All);
-    assert_eq!(guard("nr_threads:i64[2]"), Guard::All);
-    let halves = kernel.resolve("nr_threads:u32[2]", &Hook::Tick);
-    assert!(matches!(halves, Err(Error::UnknownType { .. })));
+    let setting = Setting {
+        pages: 3,
+        control: 4,
+        cpus: 2,
+        machine: Machine::THIS,
+        cast: None,
+        boot_time: None,
+    };
+    let checked = |text: &str| {
+        let value = kernel.resolve(text, &Hook::Tick).unwrap();
+        let variable = Variable::plain("p", 64, value);
+        let code = assemble(setting, &[(0, &variable)], Duty::Tick).unwrap();
+        code.iter().any(|code| code[0] == 0xc7 && code[4] == 56)
+    };
+    for text in [
+        "process_counts",
+        "(atomic64_t)node_data",
+        "(long long)node_data",
+        "(int[2])node_data",
+        "(char[8])node_data",
+        "(int)node_data",
+        "nr_threads:u32",
+        "(unsigned long[2])node_data",
+        "node_data[0].zones[0].vm_stat",
+    ] {
+        assert!(checked(text), "{text}");
+    }
+    assert!(!checked("runqueues.nr_running"));
+    assert!(!checked("init_uts_ns.release"));
 }
 
 #[test]

@@ -18,6 +18,11 @@ impl Writer {
         };
         let widens = signed && value.ty.size() > size;
         match &value.fetch {
+            Fetch::Memory { base, offsets } if value.guard == Guard::Words => {
+                self.checked_word(value, *base, offsets, fail);
+                self.part_of_word(R1, value.fetch.place_in_word(), size);
+                self.widen(R1, size, widens);
+            }
             Fetch::Memory { base, offsets } => {
                 match offsets.as_slice() {
                     [offset] if self.pointer(*base, *offset) => {
@@ -37,8 +42,47 @@ impl Writer {
                     self.guard(fail);
                 }
             }
-            Fetch::Sum { variable, offset } => self.sum(*variable, *offset, size, widens),
+            Fetch::Sum { variable, offset } => {
+                let guarded =
+                    matches!(value.found, Type::Scalar(found) if is_guarded(value, found));
+                let guard = guarded.then_some(fail);
+                self.sum(*variable, *offset, size, widens, guard);
+            }
             Fetch::Uptime => self.asm.load(Width::W8, R1, R10, frame::NOW),
+        }
+    }
+
+    /// Leaves the aligned word that a number lies in in R1, unless it may be an address.
+    fn checked_word(&mut self, value: &Value, base: Base, offsets: &[i32], fail: Label) {
+        let place = i32::from(value.fetch.place_in_word());
+        match (base, offsets) {
+            // The kernel's own type of an argument does not have a word there.
+            (Base::Address(_), [offset]) if self.pointer(base, offset - place) => {
+                self.asm.load(Width::W8, R1, R0, 0);
+            }
+            _ => {
+                self.address(value, fail);
+                self.asm.register(Operation::Move, R1, R10);
+                self.asm
+                    .immediate(Operation::Add, R1, frame::SCRATCH.into());
+                self.read(8, -place, fail);
+                self.asm.load(Width::W8, R1, R10, frame::SCRATCH);
+            }
+        }
+        self.guard(fail);
+    }
+
+    /// Takes `size` bytes, `place` bytes behind its start in memory, out of a word.
+    fn part_of_word(&mut self, register: Register, place: u8, size: usize) {
+        let unused = 64 - 8 * size as i32;
+        let before = 8 * i32::from(place);
+        let left = match cfg!(target_endian = "little") {
+            true => unused - before,
+            false => before,
+        };
+        if unused > 0 {
+            self.asm.immediate(Operation::ShiftLeft, register, left);
+            self.asm.immediate(Operation::ShiftRight, register, unused);
         }
     }
 
@@ -88,6 +132,14 @@ impl Writer {
             self.read(8, *offset, fail);
             self.asm.load(Width::W8, R9, R10, frame::POINTER);
         }
+        if value.guard == Guard::Words
+            && (!pointers.is_empty() || matches!(base, Base::Argument { .. }))
+        {
+            // An odd pointer would lead to parts of two words.
+            self.asm.register(Operation::Move, R2, R9);
+            self.asm.immediate(Operation::And, R2, 7);
+            self.asm.jump_if(R2, When::NotEqual, 0, fail);
+        }
         self.asm.immediate(Operation::Add, R9, *last);
     }
 
@@ -101,8 +153,16 @@ impl Writer {
     }
 
     /// Adds up what all CPUs have, modulo 2^64: a number that one CPU counts up and
-    /// another down is right only as a sum.
-    fn sum(&mut self, variable: TypeId, offset: i16, size: usize, widens: bool) {
+    /// another down is right only as a sum. A single CPU's number may be an address, or the
+    /// sum would tell it.
+    fn sum(
+        &mut self,
+        variable: TypeId,
+        offset: i16,
+        size: usize,
+        widens: bool,
+        guard: Option<Label>,
+    ) {
         let (turn, done) = (self.asm.label(), self.asm.label());
         self.asm.immediate(Operation::Move, R8, 0);
         self.asm.immediate(Operation::Move, R9, 0);
@@ -114,6 +174,9 @@ impl Writer {
         self.asm.jump_if(R0, When::Equal, 0, done);
         self.asm.load(width(size), R1, R0, offset);
         self.widen(R1, size, widens);
+        if let Some(fail) = guard {
+            self.guard(fail);
+        }
         self.asm.register(Operation::Add, R8, R1);
         self.asm.immediate(Operation::Add, R9, 1);
         self.asm.jump_if(R9, When::Below, self.setting.cpus, turn);
@@ -130,14 +193,20 @@ impl Writer {
         }
     }
 
-    /// Fails when R1 is in the kernel's half of the address space: no count of
-    /// anything comes near 2^64. With five levels of page tables an address has 57
-    /// bits, so its upper 8 are all ones; with four, its upper 17 are
-    /// (Documentation/arch/x86/x86_64/mm.rst).
+    /// Fails when R1 is in the kernel's half of the address space, but for its last 8 MiB. With
+    /// five levels of page tables an address has 57 bits, so its upper 8 are all ones; with four,
+    /// its upper 17 are. Nothing is mapped in the last 8 MiB (Documentation/arch/x86/x86_64/mm.rst,
+    /// FIXADDR_TOP in arch/x86/include/asm/fixmap.h; Documentation/arch/arm64/memory.rst), where
+    /// small negative numbers are: what one CPU counts down that another counts up.
     pub(super) fn guard(&mut self, fail: Label) {
+        let harmless = self.asm.label();
         self.asm.register(Operation::Move, R2, R1);
         self.asm.immediate(Operation::ShiftRightSigned, R2, 56);
-        self.asm.jump_if(R2, When::Equal, -1, fail);
+        self.asm.jump_if(R2, When::NotEqual, -1, harmless);
+        self.asm.register(Operation::Move, R2, R1);
+        self.asm.immediate(Operation::ShiftRightSigned, R2, 23);
+        self.asm.jump_if(R2, When::NotEqual, -1, fail);
+        self.asm.place(harmless);
     }
 }
 
@@ -148,6 +217,7 @@ pub(super) fn is_guarded(value: &Value, scalar: ScalarType) -> bool {
         Guard::Off => false,
         Guard::Unsigned => number && !scalar.is_signed(),
         Guard::All => number,
+        Guard::Words => scalar.size() == 8,
     }
 }
 
