@@ -1,5 +1,6 @@
 //! `vdso serve --kernel` and what belongs to it, on kernels that allow it. The lab's table
 //! names the tests.
+#![cfg(target_arch = "x86_64")]
 #![allow(
     unsafe_code,
     reason = "a test tries to make the kernel's pages writable, which must be refused, and one \

@@ -121,6 +121,16 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A path of the tree goes through a symbolic link.
+    #[error("{} is a symbolic link, or lies behind one", path.display())]
+    #[diagnostic(help(
+        "files of a tree are read, written and removed in the tree itself only: put a directory \
+         or a file in the link's place"
+    ))]
+    Linked {
+        /// The file or directory, from the root of the tree.
+        path: PathBuf,
+    },
     /// A file changed between the look at it and the writing.
     #[error("{} changed meanwhile", file.display())]
     #[diagnostic(help("run the command again when nothing else edits the tree"))]

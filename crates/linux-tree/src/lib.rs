@@ -25,7 +25,9 @@
 //! 4. **The kernel's compiler checks every offset** against the structure that its setters
 //!    use, and the pages are the crate's own: they can meet no other variable.
 //! 5. **All or nothing**: when a file can't be written, the tree becomes what it was.
-//! 6. **Only the 64-bit image gets the functions.** 32-bit and x32 images have the pages,
+//! 6. **No symbolic link of the tree is followed**: a tree may come from anybody, and all that is
+//!    read, written and removed lies beneath its root.
+//! 7. **Only the 64-bit image gets the functions.** 32-bit and x32 images have the pages,
 //!    which all images share, and none of the functions.
 //!
 //! [`add_clock`] makes the kernel's clock functions and `getcpu` those of
@@ -35,6 +37,7 @@
 //! # What it does not do
 //! It changes x86-64's vDSO only, and neither configures nor builds the kernel.
 
+mod beneath;
 mod edit;
 mod error;
 mod generate;

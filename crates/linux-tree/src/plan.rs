@@ -1,20 +1,21 @@
 //! A change of a tree that was worked out and not made yet.
 
+use crate::beneath::Root;
 use crate::error::Error;
 use crate::tree::Tree;
+use rustix::fs::FileType;
 use similar::TextDiff;
 use std::fmt::{self, Write as _};
-use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Everything that would be written; [`fmt::Display`] shows it as a unified diff.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is changed before `apply`"]
 pub struct Plan {
-    root: PathBuf,
+    root: Root,
     changes: Vec<Change>,
-    /// Directories of ours, which nothing but what make left is in after it.
+    /// Directories that this crate made, in which only what make left remains afterwards.
     directories: Vec<PathBuf>,
 }
 
@@ -29,7 +30,7 @@ struct Change {
 impl Plan {
     pub(crate) fn new(tree: &Tree) -> Self {
         Self {
-            root: tree.root().to_owned(),
+            root: tree.beneath().clone(),
             changes: Vec::new(),
             directories: Vec::new(),
         }
@@ -46,8 +47,8 @@ impl Plan {
         }
     }
 
-    /// Removes a directory with what the kernel's make and cargo left in it. What somebody
-    /// else put there stays.
+    /// Removes a directory with what the kernel's make and cargo left in it. Other files, and
+    /// then the directory, stay.
     pub(crate) fn clear_directory(&mut self, directory: &str) {
         self.directories.push(directory.into());
     }
@@ -64,15 +65,15 @@ impl Plan {
     }
 
     /// Makes the change, or none: when a file can't be written, those before it become what
-    /// they were. Each file is replaced whole; a run that somebody kills is completed by the
-    /// next one.
+    /// they were. Each file is replaced whole; a run that was killed is completed by the next
+    /// one. No symbolic link in the tree is followed.
     ///
     /// # Errors
     /// [`Error::Meanwhile`] before anything is written, when a file is no longer as it was;
     /// [`Error::File`] when one can't be written.
     pub fn apply(&self) -> Result<(), Error> {
         for change in &self.changes {
-            if read(&self.root.join(&change.file))? != change.before {
+            if self.root.read(&change.file)? != change.before {
                 return Err(Error::Meanwhile {
                     file: change.file.clone(),
                 });
@@ -86,110 +87,75 @@ impl Plan {
             }
         }
         for directory in &self.directories {
-            let path = self.root.join(directory);
-            clear(&path).map_err(Error::file(&path, "removed"))?;
+            clear(&self.root, directory).map_err(self.root.error(directory, "removed"))?;
         }
         Ok(())
     }
 
     /// Makes one change; directories that it needs are added to `made`.
     fn make(&self, change: &Change, made: &mut Vec<PathBuf>) -> Result<(), Error> {
-        let path = self.root.join(&change.file);
+        let (root, file) = (&self.root, change.file.as_path());
         match &change.after {
             Some(text) => {
-                let directory = path.parent().unwrap_or(&self.root);
-                make_directories(directory, made).map_err(Error::file(directory, "made"))?;
-                write(&path, text).map_err(Error::file(&path, "written"))
+                let directory = file.parent().unwrap_or(Path::new(""));
+                root.make_directories(directory, made)
+                    .map_err(root.error(directory, "made"))?;
+                root.write(file, text).map_err(root.error(file, "written"))
             }
-            None => fs::remove_file(&path).map_err(Error::file(&path, "removed")),
+            None => root.remove_file(file).map_err(root.error(file, "removed")),
         }
     }
 
-    /// Puts back what was there, as far as that is possible: the error to tell is the one
-    /// that led here.
+    /// Puts back what was there, as far as that is possible. The error that is reported is the
+    /// one that led here.
     fn undo(&self, done: &[Change], made: &[PathBuf]) {
         for change in done.iter().rev() {
-            let path = self.root.join(&change.file);
             let _ = match &change.before {
-                Some(text) => write(&path, text),
-                None => fs::remove_file(&path),
+                Some(text) => self.root.write(&change.file, text),
+                None => self.root.remove_file(&change.file),
             };
         }
         for directory in made.iter().rev() {
-            let _ = fs::remove_dir(directory);
+            let _ = self.root.remove_directory(directory);
         }
     }
 }
 
-/// A file's text; `None` when there is none.
-fn read(path: &Path) -> Result<Option<String>, Error> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::file(path, "read")(error)),
-    }
-}
+/// Endings of what the kernel's make leaves in a directory.
+const MADE: [&str; 7] = [
+    ".o",
+    ".a",
+    ".s",
+    ".generated",
+    ".cmd",
+    ".new",
+    "modules.order",
+];
 
-/// Makes a directory and those above it that are not there.
-fn make_directories(directory: &Path, made: &mut Vec<PathBuf>) -> io::Result<()> {
-    if directory.is_dir() {
+/// Removes what a make left from a directory, and the directory if that was all.
+fn clear(root: &Root, directory: &Path) -> io::Result<()> {
+    let Some(entries) = root.entries(directory)? else {
         return Ok(());
-    }
-    if let Some(above) = directory.parent() {
-        make_directories(above, made)?;
-    }
-    fs::create_dir(directory)?;
-    made.push(directory.to_owned());
-    Ok(())
-}
-
-/// Replaces a file, keeping its permissions.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let permissions = match fs::metadata(path) {
-        Ok(metadata) => metadata.permissions(),
-        Err(_) => std::os::unix::fs::PermissionsExt::from_mode(0o644),
     };
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().set_permissions(permissions)?;
-    file.persist(path)?;
-    Ok(())
-}
-
-/// Takes what a make left out of a directory, and the directory if that was all.
-fn clear(directory: &Path) -> io::Result<()> {
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    let mut others = false;
-    for entry in entries {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.unwrap_or_default();
-        let made = [
-            ".o",
-            ".a",
-            ".s",
-            ".generated",
-            ".cmd",
-            ".new",
-            "modules.order",
-        ];
-        if path.join("CACHEDIR.TAG").is_file() {
-            // Cargo's directory.
-            fs::remove_dir_all(&path)?;
-        } else if made.iter().any(|ending| name.ends_with(ending)) {
-            fs::remove_file(&path)?;
+    let mut is_empty = true;
+    for (name, kind) in entries.iter() {
+        let text = name.to_str().unwrap_or_default();
+        let is_made = match kind {
+            FileType::RegularFile => MADE.iter().any(|ending| text.ends_with(ending)),
+            // Cargo marks the directories that it makes.
+            FileType::Directory => entries.holds(name, c"CACHEDIR.TAG"),
+            _ => false,
+        };
+        if is_made {
+            entries.remove(name, kind)?;
         } else {
-            others = true;
+            is_empty = false;
         }
     }
-    if others {
-        return Ok(());
+    if is_empty {
+        root.remove_directory(directory)?;
     }
-    fs::remove_dir(directory)
+    Ok(())
 }
 
 impl fmt::Display for Plan {
@@ -207,5 +173,39 @@ impl fmt::Display for Plan {
             f.write_char('\n').and_then(|()| unified.fmt(f))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// The temporary file's name is longer than the file's, and the file system has none as long.
+    #[test]
+    fn a_file_that_cannot_be_written_undoes_those_before_it() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("first"), "as it was").unwrap();
+        let change = |file: &str, before: Option<&str>| Change {
+            file: file.into(),
+            before: before.map(str::to_owned),
+            after: Some("changed".into()),
+        };
+        let plan = Plan {
+            root: Root::open(directory.path()).unwrap(),
+            changes: vec![
+                change("first", Some("as it was")),
+                change("new/second", None),
+                change(&"n".repeat(255), None),
+            ],
+            directories: Vec::new(),
+        };
+        let result = plan.apply();
+        assert!(matches!(result, Err(Error::File { .. })), "{result:?}");
+        let names = fs::read_dir(directory.path()).unwrap();
+        let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["first"]);
+        let text = fs::read_to_string(directory.path().join("first")).unwrap();
+        assert_eq!(text, "as it was");
     }
 }

@@ -17,10 +17,10 @@
 //! `arch/x86/entry/vdso/vma.c`, `lib/vdso/datastore.c` and
 //! `arch/x86/include/asm/vdso/vsyscall.h` of 7.2.
 
+use crate::beneath::Root;
 use crate::edit::{Anchor, Insertion, Part};
 use crate::error::Error;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// How a tree builds its vDSO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub enum Layout {
 /// A Linux source tree that functions can be added to.
 #[derive(Clone, Debug)]
 pub struct Tree {
-    root: PathBuf,
+    root: Root,
     version: String,
     layout: Layout,
 }
@@ -60,19 +60,21 @@ impl Tree {
             tree: root.to_owned(),
             why: why.into(),
         };
-        let makefile = fs::read_to_string(root.join("Makefile"))
-            .map_err(|error| no_tree(&format!("Makefile: {error}")))?;
+        let opened = Root::open(root).map_err(|error| no_tree(&error.to_string()))?;
+        let makefile = opened
+            .read(Path::new("Makefile"))?
+            .ok_or_else(|| no_tree("it has no Makefile"))?;
         let version = version(&makefile)
             .ok_or_else(|| no_tree("its Makefile names no VERSION and PATCHLEVEL"))?;
-        if !root.join(VDSO).is_dir() {
+        if !opened.is_directory(Path::new(VDSO)) {
             return Err(no_tree(&format!("it has no {VDSO}")));
         }
-        let layout = layout(root).map_err(|why| Error::UnknownTree {
+        let layout = layout(&opened)?.map_err(|why| Error::UnknownTree {
             version: version.clone(),
             why,
         })?;
         Ok(Self {
-            root: root.to_owned(),
+            root: opened,
             version,
             layout,
         })
@@ -81,6 +83,11 @@ impl Tree {
     /// Its directory.
     #[must_use]
     pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The way to its files.
+    pub(crate) fn beneath(&self) -> &Root {
         &self.root
     }
 
@@ -135,12 +142,7 @@ impl Tree {
 
     /// Reads a file, named from the root of the tree; `None` when there is none.
     pub(crate) fn read(&self, file: &Path) -> Result<Option<String>, Error> {
-        let path = self.root.join(file);
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::file(path, "read")(error)),
-        }
+        self.root.read(file)
     }
 }
 
@@ -157,38 +159,41 @@ fn version(makefile: &str) -> Option<String> {
     Some(format!("{version}.{level}{dot}{sublevel}"))
 }
 
-/// Told by the files that are there, not by the version: distributions carry changes over.
-fn layout(root: &Path) -> Result<Layout, String> {
-    let read = |file: &str| fs::read_to_string(root.join(file)).ok();
-    if root
-        .join("arch/x86/entry/vdso/vdso64/vdso64.lds.S")
-        .is_file()
-    {
-        let text = read(GENERIC_PAGES).ok_or(format!("it has no {GENERIC_PAGES}"))?;
-        let number = |name: &str| {
-            let mut values = text.lines().filter_map(|line| {
-                let mut words = line.split_whitespace();
-                (words.next() == Some("#define") && words.next() == Some(name))
-                    .then(|| words.next()?.parse().ok())?
-            });
-            values
-                .next()
-                .ok_or(format!("{GENERIC_PAGES} gives no number for {name}"))
-        };
-        return Ok(Layout::Generic {
-            pages: number("__VDSO_PAGES")?,
-            clock_pages: number("VDSO_NR_VCLOCK_PAGES")?,
+/// Found by the files that are there, not by the version: distributions carry changes over.
+fn layout(root: &Root) -> Result<Result<Layout, String>, Error> {
+    if root.is_file(Path::new("arch/x86/entry/vdso/vdso64/vdso64.lds.S")) {
+        return Ok(match root.read(Path::new(GENERIC_PAGES))? {
+            Some(text) => generic_layout(&text),
+            None => Err(format!("it has no {GENERIC_PAGES}")),
         });
     }
-    let vma = read("arch/x86/entry/vdso/vma.c").unwrap_or_default();
-    if root.join("arch/x86/entry/vdso/vdso-layout.lds.S").is_file()
-        && vma.contains("sym_vvar_start")
+    let vma = root.read(Path::new("arch/x86/entry/vdso/vma.c"))?;
+    if root.is_file(Path::new("arch/x86/entry/vdso/vdso-layout.lds.S"))
+        && vma.is_some_and(|vma| vma.contains("sym_vvar_start"))
     {
-        return Ok(Layout::Classic);
+        return Ok(Ok(Layout::Classic));
     }
-    Err(format!(
+    Ok(Err(format!(
         "{VDSO} has neither vdso64/vdso64.lds.S nor a vma.c with sym_vvar_start"
-    ))
+    )))
+}
+
+/// The numbers of pages that the header [`GENERIC_PAGES`] defines.
+fn generic_layout(text: &str) -> Result<Layout, String> {
+    let number = |name: &str| {
+        let mut values = text.lines().filter_map(|line| {
+            let mut words = line.split_whitespace();
+            (words.next() == Some("#define") && words.next() == Some(name))
+                .then(|| words.next()?.parse().ok())?
+        });
+        values
+            .next()
+            .ok_or(format!("{GENERIC_PAGES} gives no number for {name}"))
+    };
+    Ok(Layout::Generic {
+        pages: number("__VDSO_PAGES")?,
+        clock_pages: number("VDSO_NR_VCLOCK_PAGES")?,
+    })
 }
 
 const UPDATE_HEADER: Insertion = Insertion {

@@ -543,9 +543,92 @@ fn a_clock_that_somebody_edited_is_refused() {
     }
 }
 
-/// A directory can't be made: where it belongs is a link that leads nowhere.
+/// A tree may come from anybody: links in it lead elsewhere, to directories and to files.
 #[test]
-fn an_add_that_fails_half_way_leaves_the_tree_as_it_was() {
+fn no_link_of_a_tree_is_followed() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = elsewhere.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("precious.o", "mine");
+    write("cachedir/CACHEDIR.TAG", "mine");
+    write("cachedir/thesis.tex", "mine");
+    write("inside/precious.o", "in the tree");
+    let kept = everything(elsewhere.path());
+    let list = "arch/x86/entry/vdso/vdsokit/list.toml";
+    for link in [
+        "arch/x86/include/asm/vdsokit",
+        "arch/x86/entry/vdso/vdsokit/clock",
+        "arch/x86/entry/vdso/vdsokit",
+        "arch/x86/entry",
+        list,
+        "kernel/time/vsyscall.c",
+        "kernel",
+        "Makefile",
+    ] {
+        let directory = tree_of(CLASSIC);
+        let root = directory.path();
+        for beside in [list, "arch/x86/include/asm/vdsokit/x"] {
+            fs::create_dir_all(root.join(beside).parent().unwrap()).unwrap();
+        }
+        fs::write(root.join(list), "clock = true\n").unwrap();
+        // What the link stands for is where it leads, so only its being a link is wrong.
+        let (path, target) = (root.join(link), elsewhere.path().join("target"));
+        match fs::rename(&path, &target) {
+            Err(_) => std::os::unix::fs::symlink(elsewhere.path(), &path).unwrap(),
+            Ok(()) => std::os::unix::fs::symlink(&target, &path).unwrap(),
+        }
+        let before = names(root);
+        let opened = Tree::open(root);
+        let added = opened.and_then(|tree| add(&tree, &beast())?.apply());
+        let refused = |result: &Result<(), Error>| {
+            matches!(result, Err(Error::Linked { .. } | Error::NoTree { .. }))
+        };
+        assert!(refused(&added), "{link}: {added:?}");
+        assert_eq!(names(root), before, "{link}");
+        let removed = Tree::open(root).and_then(|tree| remove_all(&tree)?.apply());
+        assert!(refused(&removed), "{link}: {removed:?}");
+        if target.is_dir() {
+            fs::remove_dir_all(&target).unwrap();
+        } else {
+            let _ = fs::remove_file(&target);
+        }
+        assert_eq!(everything(elsewhere.path()), kept, "{link}");
+    }
+}
+
+/// Entries that make or cargo would have left, but that are links.
+#[test]
+fn links_beside_what_make_left_stay_and_lead_to_no_removal() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::write(elsewhere.path().join("CACHEDIR.TAG"), "mine").unwrap();
+    fs::write(elsewhere.path().join("precious.o"), "mine").unwrap();
+    let kept = everything(elsewhere.path());
+    let directory = tree_of(CLASSIC);
+    let tree = Tree::open(directory.path()).unwrap();
+    add(&tree, &beast()).unwrap().apply().unwrap();
+    let ours = directory.path().join("arch/x86/entry/vdso/vdsokit");
+    std::os::unix::fs::symlink(elsewhere.path(), ours.join("target")).unwrap();
+    let precious = elsewhere.path().join("precious.o");
+    std::os::unix::fs::symlink(precious, ours.join("made.o")).unwrap();
+    fs::create_dir(ours.join("cargo")).unwrap();
+    fs::write(ours.join("cargo/CACHEDIR.TAG"), "").unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), ours.join("cargo/link")).unwrap();
+    remove_all(&tree).unwrap().apply().unwrap();
+    assert_eq!(everything(elsewhere.path()), kept);
+    let mut left: Vec<_> = fs::read_dir(ours)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["made.o", "target"]);
+}
+
+/// A directory can't be made, since a file has its name.
+#[test]
+fn an_add_that_fails_leaves_the_tree_as_it_was() {
     for in_the_way in [
         "arch/x86/include/asm/vdsokit",
         "arch/x86/entry/vdso/vdsokit/clock",
@@ -554,18 +637,16 @@ fn an_add_that_fails_half_way_leaves_the_tree_as_it_was() {
         let tree = Tree::open(directory.path()).unwrap();
         let path = directory.path().join(in_the_way);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::os::unix::fs::symlink("/nowhere/at/all", &path).unwrap();
+        fs::write(&path, "in the way").unwrap();
         let plan = if in_the_way.ends_with("clock") {
             add_clock(&tree)
         } else {
             add(&tree, &beast())
         };
-        let before = names(directory.path());
-        let contents = kernels_own(directory.path());
-        let result = plan.unwrap().apply();
+        let before = everything(directory.path());
+        let result = plan.and_then(|plan| plan.apply());
         assert!(matches!(result, Err(Error::File { .. })), "{result:?}");
-        assert_eq!(names(directory.path()), before);
-        assert_eq!(kernels_own(directory.path()), contents);
+        assert_eq!(everything(directory.path()), before);
     }
 }
 
@@ -581,11 +662,6 @@ fn names(directory: &Path) -> Vec<PathBuf> {
     }
     names.sort();
     names
-}
-
-fn kernels_own(directory: &Path) -> Vec<String> {
-    let read = |(file, _): &(&str, &str)| fs::read_to_string(directory.join(file)).unwrap();
-    CLASSIC.iter().map(read).collect()
 }
 
 /// A run that was killed: the list and a part of the files are there.

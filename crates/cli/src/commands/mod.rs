@@ -57,6 +57,10 @@ pub(crate) enum Command {
     Set(set::Arguments),
     Status(status::Arguments),
     Watch(watch::Arguments),
+    /// What this architecture does not have is refused by name
+    #[cfg(not(target_arch = "x86_64"))]
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }
 
 impl Command {
@@ -89,7 +93,27 @@ impl Command {
             Self::Set(arguments) => set::run(&arguments),
             Self::Status(arguments) => Ok(status::run(&arguments)),
             Self::Watch(arguments) => watch::run(&arguments),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Other(arguments) => Err(other(&arguments)),
         }
+    }
+}
+
+/// The error for a command that is none here.
+#[cfg(not(target_arch = "x86_64"))]
+fn other(arguments: &[OsString]) -> miette::Report {
+    let name = arguments.first().map(|name| name.to_string_lossy());
+    let name = name.unwrap_or_default();
+    match &*name {
+        "attach" | "clock" | "detach" | "run" => miette::miette!(
+            help = "publishing, reading and `vdso ls` work on every architecture",
+            "`vdso {name}` delivers images to processes, which x86-64 only has so far"
+        ),
+        _ => miette::miette!(
+            help = "`vdso --help` lists the commands",
+            "`{}` is no command",
+            name.escape_debug()
+        ),
     }
 }
 

@@ -36,6 +36,12 @@ pub(super) fn cpuid() -> Cpuid {
     }
 }
 
+/// Other processors have no CPUID: what the kernel says of them is all there is.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
+pub(super) fn cpuid() -> Cpuid {
+    Cpuid::default()
+}
+
 /// What a monitor's twelve bytes stand for. The names are those that `systemd-detect-virt` knows
 /// (systemd 252 `src/basic/virt.c`).
 #[cfg_attr(
