@@ -1,20 +1,9 @@
-//! What the image's functions cost, beside the kernel's own and the bare counter
-//! instruction: `cargo bench --package vdsokit-clock-image --bench calls`.
-//!
-//! Everything that is compared is called by pointer, in turns: a batch of one, a
-//! batch of the next, and so on, some thousand rounds. Of each the twentieth part
-//! that went quickest is left out and the next batch's time is taken, so that
-//! neither another program on the CPU nor a change of its frequency, which meets
-//! all of them alike, decides. Ratios are what to look at.
+//! The functions, their batches, and the bounds of their ratios.
 #![allow(unsafe_code, reason = "functions of an image are called as C has them")]
 
-mod figures;
-#[path = "../tests/image/mod.rs"]
-mod image;
-
-use figures::{Figures, Limit, each};
-use image::counter::{Counter, ticks};
-use image::{Calls, Loaded, image};
+use crate::figures::{Figures, Limit, each};
+use crate::image::counter::{Counter, ticks};
+use crate::image::{Calls, Loaded, image};
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use vdsokit_clock::page::RECORD_SIZE;
@@ -118,7 +107,7 @@ fn update() -> impl FnMut() {
     }
 }
 
-fn main() {
+pub(crate) fn main() {
     let kernel = Calls::kernel();
     let [by_counter, by_kernel] = [(); 2].map(|()| Loaded::new(image()));
     by_kernel.link_kernel();

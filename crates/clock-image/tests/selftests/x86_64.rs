@@ -1,16 +1,7 @@
-//! Linux's own tests of its vDSO, unchanged, against ours.
-//!
-//! They are started by exec delivery, which puts the image in the place of the
-//! kernel's vDSO: once with a page that was never published, once with source
-//! `kernel`, once with source `counter`, kept by this process meanwhile, and the
-//! one of `getrandom` once with a generation in the page, so that ours makes the
-//! bytes.
-#![cfg(target_arch = "x86_64")]
+//! Each of them, with each page that the clock's image can have.
 
-mod image;
-
-use image::counter::Counter;
-use image::{Loaded, image};
+use crate::image::counter::Counter;
+use crate::image::{Loaded, image};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +11,7 @@ use vdsokit_deliver::{Delivery, Object};
 use vdsokit_lab::{Workshop, selftests};
 use vdsokit_random::{Parameters, Reseeds};
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
     if let [flag, image, program] = arguments.as_slice()
         && flag == "--deliver"
