@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask test` is all that CI runs.
 
 mod figures;
+mod fresh;
 mod fuzz;
 mod html;
 mod kernel;

@@ -148,6 +148,12 @@ const STEPS: &[Step] = &[
         crate::kernel::step,
     )
     .optional(),
+    Step::new(
+        "fresh",
+        "all of this from an empty cache, in a root that debootstrap makes",
+        crate::fresh::step,
+    )
+    .optional(),
 ];
 
 /// Prints the steps.

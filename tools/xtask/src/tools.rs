@@ -1,6 +1,7 @@
-//! What the tests run that is neither Rust nor ours, and where it comes from.
+//! The programs that tests run beside Rust's and this workspace's: Debian's packages.
 
 use crate::steps::{End, Outcome};
+use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use vdsokit_lab::debian;
 
@@ -8,6 +9,8 @@ use vdsokit_lab::debian;
 /// cross compilers.
 const PACKAGES: &[(&str, &str)] = &[
     ("gcc", "readers in C"),
+    ("g++", "readers in C++"),
+    ("libc6-dev", "readers in C"),
     ("gcc-12-multilib", "a 32-bit process"),
     ("gcc-aarch64-linux-gnu", "readers on AArch64"),
     ("libc6-dev-arm64-cross", "readers on AArch64"),
@@ -18,12 +21,22 @@ const PACKAGES: &[(&str, &str)] = &[
     ("strace", "a program that traces others"),
     ("make", "many short processes"),
     ("python3", "a reader by ctypes"),
+    ("default-jdk-headless", "a reader in Java"),
     ("golang-go", "programs in Go"),
     ("nodejs", "programs in JavaScript"),
     (
         "npm",
         "the foreign function interface that programs in JavaScript use",
     ),
+    ("cpio", "the file system of the kernel that the page builds"),
+    ("bc", "building a kernel"),
+    ("bison", "building a kernel"),
+    ("flex", "building a kernel"),
+    ("libelf-dev", "building a kernel"),
+    ("libssl-dev", "building a kernel"),
+    ("xz-utils", "Debian's archives of the kernel's source"),
+    ("debootstrap", "the root of the step `fresh`"),
+    ("valgrind", "instructions of a call, counted"),
     ("pkg-config", "the flags of the C library"),
     ("musl-tools", "static programs of another libc"),
     ("chromium", "the page of the benchmark"),
@@ -33,10 +46,11 @@ const PACKAGES: &[(&str, &str)] = &[
 /// The step of `cargo xtask test`: all of them in one go, so that tests that run at the
 /// same time need not wait for each other's installation.
 pub(crate) fn step() -> Outcome {
+    let installed = installed();
     let missing: Vec<&str> = PACKAGES
         .iter()
         .map(|(package, _)| *package)
-        .filter(|package| !is_installed(package))
+        .filter(|package| !installed.contains(*package))
         .collect();
     if missing.is_empty() {
         return Ok(End::Passed);
@@ -50,13 +64,41 @@ pub(crate) fn step() -> Outcome {
     }
 }
 
-fn is_installed(package: &str) -> bool {
+/// The packages that are installed, and the names that they provide: another archive's `nodejs`
+/// has `npm` in it, and conflicts with Debian's.
+fn installed() -> BTreeSet<String> {
     let mut query = Command::new("dpkg-query");
     query
-        .args(["--show", "--showformat=${db:Status-Status}", package])
+        .args(["--show", "--showformat"])
+        .arg("${db:Status-Status}, ${Package}, ${Provides}\n")
         .stdin(Stdio::null())
         .stderr(Stdio::null());
-    query
-        .output()
-        .is_ok_and(|output| output.stdout == b"installed")
+    let listed = query.output().map(|output| output.stdout);
+    let listed = listed.unwrap_or_default();
+    names(&String::from_utf8_lossy(&listed))
+}
+
+fn names(listed: &str) -> BTreeSet<String> {
+    let packages = listed
+        .lines()
+        .filter_map(|line| line.strip_prefix("installed, "));
+    let names = packages.flat_map(|packages| packages.split(", "));
+    let without_version = |name: &str| name.split(' ').next().map(str::to_owned);
+    names.filter_map(without_version).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provided_package_is_installed_and_one_with_a_rest_is_not() {
+        let listed = "installed, nodejs, nodejs-dev, npm\nconfig-files, gdb, \n\
+                      installed, default-jdk, java (= 17), java17\n";
+        let names = names(listed);
+        for name in ["nodejs", "npm", "default-jdk", "java"] {
+            assert!(names.contains(name), "{name}");
+        }
+        assert!(!names.contains("gdb"));
+    }
 }

@@ -1,11 +1,4 @@
-//! Runs a program on the vDSO in an image file:
-//! `run [OPTION…] IMAGE PROGRAM [ARGUMENT…]`.
-//!
-//! The vvar pages are those of the image file itself, which a publisher may keep up to date.
-//! Options, in this order: `--alone` follows nothing that the program starts; `--report` says
-//! on standard error what became of each program; `--strict` answers system calls that the
-//! wall clock stands at the start of 2000; `--vvar FILE` takes the vvar pages from FILE;
-//! `--with IMAGE` joins another image to the first.
+//! The options, and what is done for them.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -15,7 +8,7 @@ use std::process::ExitCode;
 
 use vdsokit_deliver::{Delivery, Error, Event, Object, Timestamp};
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let mut arguments: VecDeque<OsString> = std::env::args_os().skip(1).collect();
     let (alone, report) = (
         take(&mut arguments, "--alone"),

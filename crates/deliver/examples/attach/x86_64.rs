@@ -1,12 +1,11 @@
-//! Puts the vDSO in an image file into a live process, or takes it out again:
-//! `attach [--follow] PID IMAGE` and `attach PID`.
+//! The arguments, and what is done for them.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use vdsokit_deliver::{Error, Object, attach, attach_and_follow, detach};
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments.as_slice() {

@@ -1,0 +1,22 @@
+//! Runs a program on the vDSO in an image file:
+//! `run [OPTION…] IMAGE PROGRAM [ARGUMENT…]`.
+//!
+//! The vvar pages are those of the image file itself, which a publisher may keep up to date.
+//! Options, in this order: `--alone` follows nothing that the program starts; `--report` says
+//! on standard error what became of each program; `--strict` answers system calls that the
+//! wall clock stands at the start of 2000; `--vvar FILE` takes the vvar pages from FILE;
+//! `--with IMAGE` joins another image to the first.
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+#[cfg(target_arch = "x86_64")]
+fn main() -> std::process::ExitCode {
+    x86_64::main()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn main() {
+    eprintln!("images are delivered to processes on x86-64 only");
+    std::process::exit(125);
+}

@@ -1,0 +1,196 @@
+//! The step `fresh`, with `--all` only: the whole test command, from an empty cache, in a root
+//! that debootstrap makes, so that nothing works only because it was installed by hand.
+//!
+//! The root has what README.md asks for and nothing else: Debian 12, a C compiler for Rust to
+//! link with, and this machine's Rust toolchains, which are mounted read-only. It shares the
+//! kernel and the network with this machine; its mounts are in a namespace of their own and go
+//! with it. Debian's packages come from where this machine's apt has them from.
+
+use crate::steps::{self, End, Outcome, check, root};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use vdsokit_lab::Workshop;
+
+/// The release that README.md names.
+const RELEASE: &str = "bookworm";
+
+/// What is in the root before the first command: certificates for cargo's downloads, and the
+/// linker that Rust needs.
+const PACKAGES: &str = "ca-certificates,gcc,libc6-dev";
+
+/// Steps to run in the root instead of all, separated by spaces.
+const STEPS: &str = "VDSOKIT_FRESH_STEPS";
+
+/// Makes the mounts that the tests expect, and runs the command in the root. The arguments are
+/// the root, the toolchains, and the command.
+const INSIDE: &str = r#"
+set -eu
+root=$1 toolchains=$2
+shift 2
+mount --bind "$root" "$root"
+mount --bind -o ro "$toolchains" "$root/opt/rustup"
+mount -t proc proc "$root/proc"
+mount --rbind /sys "$root/sys"
+mount --rbind /dev "$root/dev"
+mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
+mount -t tmpfs -o mode=755 tmpfs "$root/run"
+exec chroot "$root" "$@"
+"#;
+
+pub(crate) fn step() -> Outcome {
+    if !steps::all() {
+        return Ok(End::Skipped(
+            "it takes hours: `cargo xtask test --all fresh` runs it".into(),
+        ));
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Ok(End::Skipped("making a root takes root's rights".into()));
+    }
+    let workshop = Workshop::new(root()).map_err(|error| error.to_string())?;
+    let fresh = workshop.cache.join("fresh");
+    let result = in_a_fresh_root(&fresh);
+    // Gigabytes; what went wrong is in the output.
+    fs::remove_dir_all(&fresh).map_err(|error| format!("{}: {error}", fresh.display()))?;
+    result
+}
+
+fn in_a_fresh_root(fresh: &Path) -> Outcome {
+    if fresh.exists() {
+        fs::remove_dir_all(fresh).map_err(|error| error.to_string())?;
+    }
+    fs::create_dir_all(fresh).map_err(|error| error.to_string())?;
+    let sources = sources()?;
+    let mirror = sources
+        .iter()
+        .find(|source| source.suite == RELEASE)
+        .ok_or_else(|| format!("apt has no source for {RELEASE}"))?;
+    println!("debootstrap {RELEASE}");
+    check(
+        Command::new("debootstrap")
+            .arg("--variant=minbase")
+            .arg(format!("--include={PACKAGES}"))
+            .arg(RELEASE)
+            .arg(fresh)
+            .arg(&mirror.uri)
+            .stdout(Stdio::null()),
+    )?;
+    let lines: String = sources.iter().map(Source::line).collect();
+    write(&fresh.join("etc/apt/sources.list"), &lines)?;
+    // Installing a package starts no service.
+    write(&fresh.join("usr/sbin/policy-rc.d"), "#!/bin/sh\nexit 101\n")?;
+    check(
+        Command::new("chmod")
+            .arg("+x")
+            .arg(fresh.join("usr/sbin/policy-rc.d")),
+    )?;
+    for file in ["/etc/resolv.conf", "/etc/hosts"] {
+        // Where a machine has none, names resolve in another way.
+        let _ = fs::copy(file, fresh.join(file.trim_start_matches('/')));
+    }
+    let (cargo, toolchains) = (
+        home("CARGO_HOME", ".cargo")?,
+        home("RUSTUP_HOME", ".rustup")?,
+    );
+    for directory in ["opt/rustup", "opt/cargo/bin", "src"] {
+        fs::create_dir_all(fresh.join(directory)).map_err(|error| error.to_string())?;
+    }
+    check(
+        Command::new("cp")
+            .arg("--archive")
+            .arg(cargo.join("bin/."))
+            .arg(fresh.join("opt/cargo/bin")),
+    )?;
+    // Where a machine fetches crates from is its own affair.
+    let _ = fs::copy(
+        cargo.join("config.toml"),
+        fresh.join("opt/cargo/config.toml"),
+    );
+    check(
+        Command::new("sh")
+            .args(["-c", "git archive HEAD | tar --extract --directory \"$0\""])
+            .arg(fresh.join("src"))
+            .current_dir(root()),
+    )?;
+    let steps = std::env::var(STEPS).unwrap_or_default();
+    let mut command = Command::new("unshare");
+    command
+        .args([
+            "--mount",
+            "--propagation",
+            "private",
+            "--",
+            "sh",
+            "-c",
+            INSIDE,
+            "sh",
+        ])
+        .args([fresh, &toolchains])
+        .args(["env", "--chdir=/src", "cargo", "xtask", "test"])
+        .args(steps.split_whitespace())
+        .env_clear()
+        .envs(std::env::vars().filter(|(name, _)| is_of_the_network(name)))
+        .envs([
+            ("HOME", "/root"),
+            ("LANG", "C.UTF-8"),
+            ("CI", "true"),
+            ("CARGO_HOME", "/opt/cargo"),
+            ("RUSTUP_HOME", "/opt/rustup"),
+            (
+                "PATH",
+                "/opt/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            ),
+        ]);
+    check(&mut command)
+}
+
+/// One of Debian's own archives that apt uses on this machine.
+struct Source {
+    uri: String,
+    suite: String,
+    component: String,
+}
+
+impl Source {
+    fn line(&self) -> String {
+        format!("deb {} {} {}\n", self.uri, self.suite, self.component)
+    }
+}
+
+/// apt-get(8), `indextargets`: each index that apt downloads, with where it is from.
+fn sources() -> Result<Vec<Source>, String> {
+    let output = Command::new("apt-get")
+        .args(["indextargets", "--format"])
+        .arg("$(REPO_URI) $(RELEASE) $(COMPONENT)")
+        .args(["Created-By: Packages", "Origin: Debian"])
+        .output()
+        .map_err(|error| format!("apt-get: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let source = |line: &str| {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        Some(Source {
+            uri: words.next()?,
+            suite: words.next()?,
+            component: words.next()?,
+        })
+    };
+    Ok(text.lines().filter_map(source).collect())
+}
+
+/// A directory of Rust's tools.
+fn home(variable: &str, otherwise: &str) -> Result<PathBuf, String> {
+    let named = std::env::var_os(variable).map(PathBuf::from);
+    named
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(otherwise)))
+        .ok_or_else(|| format!("neither {variable} nor HOME is set"))
+}
+
+/// Whether a variable says how this machine reaches the network.
+fn is_of_the_network(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.ends_with("_proxy") || name == "ssl_cert_file" || name == "ssl_cert_dir"
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
