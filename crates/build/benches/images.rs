@@ -1,13 +1,10 @@
 //! What it costs to build images, and to find a function in one, by their size.
-#![allow(
-    missing_docs,
-    reason = "criterion's macros make functions without them"
-)]
 
-use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
+use std::process::ExitCode;
 use vdsokit_build::{Architecture, Declaration, image};
 use vdsokit_elf::Image;
+use vdsokit_figures::{Figure, finish, take_turns};
 
 /// A declaration of so many variables, as text.
 fn text(variables: usize) -> String {
@@ -24,33 +21,44 @@ fn built(variables: usize) -> Vec<u8> {
     image(&declaration, Architecture::X86_64).expect("it is small enough")
 }
 
-fn images(criterion: &mut Criterion) {
-    for count in [10, 10_000] {
-        let text = text(count);
-        criterion.bench_function(&format!("build/{count}"), |bencher| {
-            bencher.iter(|| {
-                let declaration = Declaration::parse("many.toml", &text).expect("it is sound");
-                image(&declaration, Architecture::X86_64).expect("it is small enough")
-            });
-        });
-    }
-    for count in [10, 10_000] {
-        let bytes = built(count);
-        let image = Image::parse(&bytes).expect("it is an image");
-        let mut index = 0;
-        let names: Vec<_> = (0..10)
-            .map(|index| format!("many_v{}", index * count / 10))
-            .collect();
-        criterion.bench_function(&format!("look up/{count}"), |bencher| {
-            bencher.iter(|| {
-                index = (index + 1) % names.len();
-                image
-                    .lookup_version(black_box(&names[index]), "MANY_1")
-                    .expect("it is there")
-            });
-        });
+/// Builds an image of so many variables from its text.
+fn building(variables: usize) -> impl FnMut() {
+    let text = text(variables);
+    move || {
+        let declaration = Declaration::parse("many.toml", &text).expect("it is sound");
+        black_box(image(&declaration, Architecture::X86_64).expect("it is small enough"));
     }
 }
 
-criterion_group!(benches, images);
-criterion_main!(benches);
+/// Looks functions up, spread over the whole image.
+fn finding(image: &Image<'_>, variables: usize) -> impl FnMut() {
+    let names: Vec<_> = (0..10)
+        .map(|index| format!("many_v{}", index * variables / 10))
+        .collect();
+    let mut index = 0;
+    move || {
+        index = (index + 1) % names.len();
+        let found = image.lookup_version(black_box(&names[index]), "MANY_1");
+        black_box(found.expect("it is there"));
+    }
+}
+
+fn main() -> ExitCode {
+    let [few, many] = [10, 10_000];
+    let [build_few, build_many] = take_turns([&mut building(few), &mut building(many)]);
+    let bytes = [few, many].map(built);
+    let [small, large] = [&bytes[0], &bytes[1]].map(|bytes| Image::parse(bytes).expect("an image"));
+    let [find_few, find_many] = take_turns([&mut finding(&small, few), &mut finding(&large, many)]);
+    finish(&[
+        Figure::time("build an image of 10 variables", &build_few, None),
+        Figure::time("build an image of 10000 variables", &build_many, None),
+        Figure::ratio(
+            "build, 10000 variables : 10",
+            &build_many,
+            &build_few,
+            1000.0,
+        ),
+        Figure::time("look up one of 10 functions", &find_few, None),
+        Figure::ratio("look up, 10000 functions : 10", &find_many, &find_few, 3.0),
+    ])
+}

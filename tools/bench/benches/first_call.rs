@@ -8,10 +8,10 @@ use std::ffi::{c_int, c_void};
 use std::hint::black_box;
 use std::mem::transmute;
 use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use vdsokit_bench::{Costs, Row, print_table};
 use vdsokit_elf::own::{self, Timespec};
+use vdsokit_figures::{Figure, Turns, finish, rounds};
 
 const PROCESSES: usize = 301;
 const OURS: &str = "vdsokit-elf";
@@ -28,34 +28,24 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let program = std::env::current_exe().expect("a path");
-    let mut costs = CONTENDERS.map(|_| Vec::new());
-    for _ in 0..PROCESSES {
-        for (name, costs) in CONTENDERS.iter().zip(&mut costs) {
-            let output = Command::new(&program).args(["--measure", name]).output();
-            let output = output.expect("the program starts").stdout;
-            let nanoseconds = String::from_utf8_lossy(&output).trim().parse();
-            costs.push(nanoseconds.expect("a number"));
-        }
-    }
-    let costs = costs.map(Costs::of);
-    println!("nanoseconds of the first clock_gettime, {PROCESSES} processes each, in turn");
-    for (name, costs) in CONTENDERS.iter().zip(&costs) {
-        println!(
-            "{name:16} least {:6} median {:6}",
-            costs.least, costs.median
-        );
-    }
-    let [ours, rustix, raw, enarx, _] = costs;
-    let rows = [
-        // A busy machine leaves a new process cold caches: all contenders' medians grow alike.
-        Row::least("first call, least", ours, Duration::from_micros(2)),
-        Row::time("first call, median", ours, Duration::from_micros(2)),
-        Row::ratio("first call / rustix's", ours, rustix, 1.0),
-        Row::ratio("first call / linux-raw-vdso's", ours, raw, 1.0),
-        Row::ratio("first call / enarx's", ours, enarx, 1.0),
-    ];
-    print_table(&rows);
-    ExitCode::from(u8::from(!rows.iter().all(Row::holds)))
+    let measured = rounds(PROCESSES, CONTENDERS.len(), |at| {
+        let mut command = Command::new(&program);
+        let output = command.args(["--measure", CONTENDERS[at]]).output()?.stdout;
+        let nanoseconds = String::from_utf8_lossy(&output).trim().parse();
+        nanoseconds.map_err(std::io::Error::other)
+    });
+    let turns: [Turns; 5] = match measured.map(TryInto::try_into) {
+        Ok(Ok(turns)) => turns,
+        other => panic!("five contenders: {other:?}"),
+    };
+    let [ours, rustix, raw, enarx, nothing] = &turns;
+    finish(&[
+        Figure::time("first call", ours, None),
+        Figure::time("first call, nothing called", nothing, None),
+        Figure::ratio("first call : rustix's", ours, rustix, 1.0),
+        Figure::ratio("first call : linux-raw-vdso's", ours, raw, 1.0),
+        Figure::ratio("first call : enarx's", ours, enarx, 1.0),
+    ])
 }
 
 type ClockGettime = unsafe extern "C" fn(c_int, *mut Timespec) -> c_int;

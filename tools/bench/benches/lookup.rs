@@ -12,8 +12,8 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use vdsokit_bench::{Row, interleave, print_table};
 use vdsokit_elf::{Image, own};
+use vdsokit_figures::{Figure, finish, take_turns};
 
 #[path = "../../../crates/elf/tests/common/mod.rs"]
 mod common;
@@ -27,7 +27,7 @@ const FOUR: [&str; 4] = [NAME, "__vdso_getcpu", "__vdso_gettimeofday", "__vdso_t
 fn main() -> ExitCode {
     let ours = own::image().expect("this process has a vDSO");
     let enarx = vdso::Vdso::locate().expect("this process has a vDSO");
-    let [by_version, by_name, enarx_one] = interleave([
+    let [by_version, by_name, enarx_one] = take_turns([
         &mut || {
             black_box(ours.lookup_version(black_box(NAME), black_box(VERSION)));
         },
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
             black_box(enarx.lookup(black_box(NAME)).map(std::ptr::from_ref));
         },
     ]);
-    let [from_nothing, enarx_from_nothing] = interleave([
+    let [from_nothing, enarx_from_nothing] = take_turns([
         &mut || {
             let image = own::image().expect("this process has a vDSO");
             let symbol = image.lookup_version(black_box(NAME), black_box(VERSION));
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
             black_box(vdso.lookup(black_box(NAME)).map(std::ptr::from_ref));
         },
     ]);
-    let [four, raw_four] = interleave([
+    let [four, raw_four] = take_turns([
         &mut || {
             let image = own::image().expect("this process has a vDSO");
             for name in black_box(FOUR) {
@@ -64,40 +64,45 @@ fn main() -> ExitCode {
         },
     ]);
     let mut rows = vec![
-        Row::ratio(
+        Figure::ratio(
             "one by version / enarx's by name",
-            by_version,
-            enarx_one,
+            &by_version,
+            &enarx_one,
             1.0,
         ),
-        Row::ratio("one by name / enarx's", by_name, enarx_one, 1.0),
+        Figure::ratio("one by name / enarx's", &by_name, &enarx_one, 1.0),
         // Its only way to look one up.
-        Row::ratio(
+        Figure::ratio(
             "find, parse, one by version / linux-raw-vdso's",
-            from_nothing,
-            raw_four,
+            &from_nothing,
+            &raw_four,
             1.0,
         ),
-        Row::beside(
+        Figure::ratio(
             "find, parse, four by version / linux-raw-vdso's",
-            four,
-            raw_four,
+            &four,
+            &raw_four,
+            None,
         ),
-        Row::beside(
+        Figure::ratio(
             "find, parse, one by version / enarx's by name",
-            from_nothing,
-            enarx_from_nothing,
+            &from_nothing,
+            &enarx_from_nothing,
+            None,
         ),
     ];
     for (what, bytes) in hostile_images::all() {
-        let [cost] = interleave([&mut || {
+        let [cost] = take_turns([&mut || {
             let image = Image::parse(black_box(&bytes)).expect("an image");
             let name = black_box(hostile_images::NAME);
             black_box(image.lookup_version(name, hostile_images::VERSION));
         }]);
         let limit = Duration::from_millis(1);
-        rows.push(Row::time(format!("1 MiB: {what}"), cost, limit));
+        rows.push(Figure::time(
+            format!("look-up in 1 MiB: {what}"),
+            &cost,
+            Some(limit),
+        ));
     }
-    print_table(&rows);
-    ExitCode::from(u8::from(!rows.iter().all(Row::holds)))
+    finish(&rows)
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use vdsokit::{Record, Vvars, place};
-use vdsokit_bench::{Costs, Row, interleave, print_table};
+use vdsokit_figures::{Figure, Turns, finish, take_turns};
 
 #[derive(Clone, Copy, Debug, Record)]
 struct Four {
@@ -90,15 +90,12 @@ fn batch<T>(mut call: impl FnMut() -> T) -> impl FnMut() {
 }
 
 /// What one call costs, of contenders that take turns with their batches.
-fn costs<const N: usize>(contenders: [&mut dyn FnMut(); N]) -> [Costs; N] {
-    interleave(contenders).map(|batch| Costs {
-        least: batch.least / f64::from(BATCH),
-        median: batch.median / f64::from(BATCH),
-    })
+fn costs<const N: usize>(contenders: [&mut dyn FnMut(); N]) -> [Turns; N] {
+    take_turns(contenders).map(|batch| batch.each_of(BATCH))
 }
 
 /// Both reads, while `others` threads read both as well.
-fn among(others: usize, reader: &BenchReader) -> [Costs; 2] {
+fn among(others: usize, reader: &BenchReader) -> [Turns; 2] {
     let stop = AtomicBool::new(false);
     let (word, four) = (&reader.word, &reader.four);
     std::thread::scope(|scope| {
@@ -116,7 +113,7 @@ fn among(others: usize, reader: &BenchReader) -> [Costs; 2] {
     })
 }
 
-fn measure(path: &Path) -> Vec<Row> {
+fn measure(path: &Path) -> Vec<Figure> {
     let mut publisher = Bench::create(path).expect("published");
     let reader = Bench::open(path).expect("open");
     let (word, four) = (&reader.word, &reader.four);
@@ -127,7 +124,12 @@ fn measure(path: &Path) -> Vec<Row> {
         &mut batch(|| word.get()),
         &mut batch(|| cell.load(Ordering::Acquire)),
     ]);
-    rows.push(Row::ratio("8-byte read : atomic load", ours, atomic, 1.1));
+    rows.push(Figure::ratio(
+        "8-byte read : atomic load",
+        &ours,
+        &atomic,
+        1.1,
+    ));
 
     let getter = load(path, "bench_word");
     assert_eq!(getter(), 7);
@@ -137,10 +139,10 @@ fn measure(path: &Path) -> Vec<Row> {
             &mut batch(|| black_box(getter)()),
             &mut batch(|| black_box(ordinary)()),
         ]);
-        rows.push(Row::ratio(
+        rows.push(Figure::ratio(
             "getter called : ordinary library's",
-            ours,
-            ordinary,
+            &ours,
+            &ordinary,
             1.2,
         ));
     }
@@ -148,10 +150,10 @@ fn measure(path: &Path) -> Vec<Row> {
     let alone = among(0, &reader);
     for others in [1, 7] {
         let costs = among(others, &reader);
-        for (size, (cost, alone)) in [8, 32].into_iter().zip(costs.into_iter().zip(alone)) {
+        for (size, (cost, alone)) in [8, 32].into_iter().zip(costs.iter().zip(&alone)) {
             let what = format!("{size}-byte read, {} readers : 1", others + 1);
             // Flat, as far as two measurements of one thing agree.
-            rows.push(Row::ratio(what, cost, alone, 1.2));
+            rows.push(Figure::ratio(what, cost, alone, 1.2));
         }
     }
 
@@ -172,7 +174,7 @@ fn measure(path: &Path) -> Vec<Row> {
             ("publish 8 bytes", publish),
             ("publish 32 bytes", publish_four),
         ] {
-            println!("{what}: {:.2} ns", costs.median);
+            rows.push(Figure::time(what, &costs, None));
         }
     }
     rows
@@ -182,14 +184,14 @@ fn measure(path: &Path) -> Vec<Row> {
 mod blackboard {
     use super::{FOUR, batch, black_box, costs};
     use iceoryx2::prelude::*;
-    use vdsokit_bench::Row;
+    use vdsokit_figures::Figure;
 
     #[derive(Clone, Copy, Debug, ZeroCopySend)]
     #[repr(C)]
     struct Four([u64; 4]);
 
     /// Ours beside the blackboard's: reads of 8 and 32 bytes, and updates.
-    pub(super) fn beside(ours: [&mut dyn FnMut(); 4]) -> [Row; 4] {
+    pub(super) fn beside(ours: [&mut dyn FnMut(); 4]) -> [Figure; 4] {
         let node = NodeBuilder::new().create::<ipc::Service>().expect("a node");
         let name = format!("vdsokit-bench/{}", std::process::id());
         let service = node
@@ -207,7 +209,7 @@ mod blackboard {
         let four_writer = writer.entry::<Four>(&2).expect("an entry");
         let value = Four([FOUR.a, FOUR.b, FOUR.c, FOUR.d]);
         let [read, read_four, publish, publish_four] = ours;
-        let [a, a_peer, b, b_peer, c, c_peer, d, d_peer] = costs([
+        let [a, a_peer, &b, &b_peer, &c, &c_peer, d, d_peer] = costs([
             read,
             &mut batch(|| *word.get()),
             read_four,
@@ -218,10 +220,10 @@ mod blackboard {
             &mut batch(|| four_writer.update_with_copy(black_box(value))),
         ]);
         [
-            Row::ratio("8-byte read : iceoryx2 get", a, a_peer, 0.4),
-            Row::ratio("32-byte read : iceoryx2 get", b, b_peer, 1.0),
-            Row::ratio("publish 8 bytes : iceoryx2 update", c, c_peer, 1.0),
-            Row::ratio("publish 32 bytes : iceoryx2 update", d, d_peer, 1.0),
+            Figure::ratio("8-byte read : iceoryx2 get", &a, &a_peer, 0.4),
+            Figure::ratio("32-byte read : iceoryx2 get", &b, &b_peer, 1.0),
+            Figure::ratio("publish 8 bytes : iceoryx2 update", &c, &c_peer, 1.0),
+            Figure::ratio("publish 32 bytes : iceoryx2 update", &d, &d_peer, 1.0),
         ]
     }
 }
@@ -230,6 +232,5 @@ fn main() -> ExitCode {
     let base = place::base().expect("a place that works");
     let directory = tempfile::tempdir_in(base).expect("a directory");
     let rows = measure(&directory.path().join("libbench.so.1"));
-    print_table(&rows);
-    ExitCode::from(u8::from(!rows.iter().all(Row::holds)))
+    finish(&rows)
 }

@@ -33,8 +33,13 @@ enum Chore {
         #[arg(long)]
         all: bool,
     },
-    /// Measure what programs pay for another time, beside libfaketime
+    /// Measure all figures, or those named, and print one table; fails when a bound is missed
     Figures {
+        /// Groups of figures, or single figures of programs; all when none is named
+        names: Vec<String>,
+        /// List what can be named
+        #[arg(long)]
+        list: bool,
         /// Measure this `vdso` instead of building one
         #[arg(long, value_name = "FILE")]
         vdso: Option<std::path::PathBuf>,
@@ -61,7 +66,11 @@ fn main() -> ExitCode {
             steps::list();
             ExitCode::SUCCESS
         }
-        Chore::Figures { vdso } => figures::run(vdso),
+        Chore::Figures { list: true, .. } => {
+            figures::list();
+            ExitCode::SUCCESS
+        }
+        Chore::Figures { names, vdso, .. } => figures::run(&names, vdso),
         Chore::Fuzz { runs } => fuzz::run(runs),
         Chore::Test { steps, all, .. } => steps::run(&steps, all),
         Chore::Vm { list: true, .. } => {

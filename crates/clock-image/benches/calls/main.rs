@@ -1,11 +1,10 @@
 //! What the image's functions cost, beside the kernel's own and the bare counter
 //! instruction: `cargo bench --package vdsokit-clock-image --bench calls`.
 //!
-//! Everything that is compared is called by pointer, in turns: a batch of one, a
-//! batch of the next, and so on, some thousand rounds. Of each the twentieth part
-//! that went quickest is left out and the next batch's time is taken, so that
-//! neither another program on the CPU nor a change of its frequency, which meets
-//! all of them alike, decides. Ratios are what to look at.
+//! Everything that is compared is called by pointer, in turns: a batch of one, a batch of the
+//! next, and so on, some thousand rounds. Two functions are compared by the median of the rounds'
+//! ratios, so that neither another program on the CPU nor a change of its frequency, which meets
+//! all of them alike, decides.
 
 #[cfg(target_arch = "x86_64")]
 #[path = "../figures/mod.rs"]
@@ -17,8 +16,8 @@ mod image;
 mod x86_64;
 
 #[cfg(target_arch = "x86_64")]
-fn main() {
-    x86_64::main();
+fn main() -> std::process::ExitCode {
+    x86_64::main()
 }
 
 #[cfg(not(target_arch = "x86_64"))]

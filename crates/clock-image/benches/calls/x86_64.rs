@@ -5,6 +5,7 @@ use crate::figures::{Figures, Limit, each};
 use crate::image::counter::{Counter, ticks};
 use crate::image::{Calls, Loaded, image};
 use std::ffi::c_void;
+use std::process::ExitCode;
 use std::ptr::null_mut;
 use vdsokit_clock::page::RECORD_SIZE;
 use vdsokit_clock::{Clock, Moment, Record, Settings, Source, Start, Timekeeper};
@@ -107,7 +108,7 @@ fn update() -> impl FnMut() {
     }
 }
 
-pub(crate) fn main() {
+pub(crate) fn main() -> ExitCode {
     let kernel = Calls::kernel();
     let [by_counter, by_kernel] = [(); 2].map(|()| Loaded::new(image()));
     by_kernel.link_kernel();
@@ -151,7 +152,7 @@ pub(crate) fn main() {
     figures.measure(|| counter.update(&by_counter));
 
     let per_call = f64::from(CALLS) / f64::from(CALLS / 8);
-    figures.print(&[
+    figures.finish(&[
         Limit::ratio(
             "counter : kernel's vDSO",
             "monotonic, counter",
@@ -191,5 +192,5 @@ pub(crate) fn main() {
             1.05,
         ),
         Limit::nanoseconds("publish a time update, 9 clocks", "update", per_call, 100.0),
-    ]);
+    ])
 }

@@ -1,8 +1,10 @@
-//! Measuring in turns, and the table of what was found.
+//! Batches of calls that take turns, and the figures that are made of them.
 
 use super::image::counter::ticks;
 use std::hint::black_box;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use vdsokit_figures::{Figure, Turns, finish};
 
 /// Rounds, each a batch of everything that is compared.
 const ROUNDS: usize = 5000;
@@ -28,7 +30,7 @@ pub(crate) struct Figures<'a> {
 struct Subject<'a> {
     name: &'static str,
     batch: Box<dyn FnMut() + 'a>,
-    took: Vec<u64>,
+    took: Turns,
 }
 
 impl<'a> Figures<'a> {
@@ -45,7 +47,7 @@ impl<'a> Figures<'a> {
         self.subjects.push(Subject {
             name,
             batch: Box::new(batch),
-            took: Vec::with_capacity(ROUNDS),
+            took: Turns::default(),
         });
     }
 
@@ -65,52 +67,34 @@ impl<'a> Figures<'a> {
                 }
                 let before = ticks();
                 (subject.batch)();
-                subject.took.push(ticks() - before);
+                subject.took.push((ticks() - before) as f64);
             }
         }
         let passed = start.elapsed().as_nanos() as f64;
         self.nanoseconds_a_tick = passed / (ticks() - start_ticks) as f64;
-        for subject in &mut self.subjects {
-            subject.took.sort_unstable();
-        }
     }
 
-    /// Nanoseconds of one call; none when it was not measured.
-    fn nanoseconds(&self, name: &str) -> Option<f64> {
+    /// Ticks of each round's batch; none when it was not measured.
+    fn took(&self, name: &str) -> Option<&Turns> {
         let subject = self.subjects.iter().find(|one| one.name == name)?;
-        let took = *subject.took.get(ROUNDS / 20)?;
-        Some(took as f64 * self.nanoseconds_a_tick / f64::from(self.calls))
+        Some(&subject.took)
     }
 
-    pub(crate) fn print(&self, limits: &[Limit]) {
-        for subject in &self.subjects {
-            if let Some(nanoseconds) = self.nanoseconds(subject.name) {
-                println!("{:36} {nanoseconds:8.2} ns", subject.name);
+    pub(crate) fn finish(&self, limits: &[Limit]) -> ExitCode {
+        let figures: Vec<Figure> = limits.iter().map(|limit| self.figure(limit)).collect();
+        finish(&figures)
+    }
+
+    fn figure(&self, limit: &Limit) -> Figure {
+        let (what, bound) = (limit.what, limit.at_most);
+        let figure = self.took(limit.ours).and_then(|ours| match limit.by {
+            By::Subject(peer) => Some(Figure::ratio(what, ours, self.took(peer)?, bound)),
+            By::Factor(factor) => {
+                let call = ours.median() * self.nanoseconds_a_tick / f64::from(self.calls);
+                Some(Figure::number(what, call * factor, "ns", bound))
             }
-        }
-        println!("\n{:36} {:>10} {:>10}", "", "measured", "at most");
-        for limit in limits {
-            let measured = match limit.by {
-                By::Subject(theirs) => self
-                    .nanoseconds(limit.ours)
-                    .zip(self.nanoseconds(theirs))
-                    .map(|(ours, theirs)| ours / theirs),
-                By::Factor(factor) => self.nanoseconds(limit.ours).map(|ours| ours * factor),
-            };
-            match measured {
-                Some(measured) => println!(
-                    "{:36} {measured:10.3} {:10.2}{}",
-                    limit.what,
-                    limit.at_most,
-                    if measured <= limit.at_most {
-                        ""
-                    } else {
-                        "  missed"
-                    }
-                ),
-                None => println!("{:36} not on this machine", limit.what),
-            }
-        }
+        });
+        figure.unwrap_or_else(|| Figure::skipped(what, "this machine has no such function"))
     }
 }
 

@@ -24,6 +24,14 @@ pub(super) fn ticks() -> u64 {
     ticks
 }
 
+/// The counter. Linux's own vDSO puts no fence around this read either, since firmware may
+/// emulate it by a trap (arch/riscv/include/asm/vdso/gettimeofday.h).
+#[cfg(target_arch = "riscv64")]
+#[inline(always)]
+pub(super) fn ticks() -> u64 {
+    ticks_unordered()
+}
+
 /// The counter, at some time near to this call: the CPU may read it before what comes
 /// before, and after what comes after.
 #[cfg(target_arch = "x86_64")]
@@ -48,6 +56,18 @@ pub(super) fn ticks_unordered() -> u64 {
     ticks
 }
 
+/// The counter, at some time near to this call.
+#[cfg(target_arch = "riscv64")]
+#[inline(always)]
+pub(super) fn ticks_unordered() -> u64 {
+    let ticks;
+    // SAFETY: Linux lets programs read this counter; no memory is touched.
+    unsafe {
+        std::arch::asm!("rdtime {}", out(reg) ticks, options(nomem, nostack, preserves_flags));
+    }
+    ticks
+}
+
 /// Does the counter run at one rate whatever the CPU does, and has it the
 /// instruction? (Intel SDM, volume 3, "Invariant TSC"; AMD APM, volume 3,
 /// CPUID Fn8000_0007_EDX, and Fn8000_0001_EDX for `rdtscp`.)
@@ -59,8 +79,12 @@ pub(super) fn is_invariant() -> bool {
     has(0x8000_0007, 8) && has(0x8000_0001, 27)
 }
 
-/// The architecture says so (Arm ARM, D13, the system counter).
-#[cfg(all(feature = "publish", target_arch = "aarch64"))]
+/// The architecture says so (Arm ARM, D13, the system counter; RISC-V unprivileged ISA,
+/// Zicntr, RDTIME).
+#[cfg(all(
+    feature = "publish",
+    any(target_arch = "aarch64", target_arch = "riscv64")
+))]
 pub(super) fn is_invariant() -> bool {
     true
 }
