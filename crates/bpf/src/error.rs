@@ -41,6 +41,18 @@ pub enum Error {
         /// The name.
         symbol: String,
     },
+    /// The kernel lists functions only.
+    #[error(
+        "this kernel does not say where `{symbol}` is: it was built without CONFIG_KALLSYMS_ALL"
+    )]
+    #[diagnostic(help(
+        "`vdso kernel vars` lists what this kernel can publish; `vdso serve system` publishes the \
+         values of /proc on every kernel"
+    ))]
+    NoVariables {
+        /// The name.
+        symbol: String,
+    },
     /// Several variables have this name.
     #[error("the kernel has more than one variable `{symbol}`")]
     #[diagnostic(help(
@@ -170,7 +182,7 @@ pub enum Error {
     #[diagnostic(help("a record may have about a thousand fields; publish it in parts"))]
     TooMuch,
     /// Privileges are missing.
-    #[error("the kernel refused: {what}{}", listed(obstacles))]
+    #[error("the kernel refused {what}: {source}{}", listed(obstacles))]
     #[diagnostic(help(
         "`vdso serve system` publishes the values of /proc without any of this; reading needs no \
          privilege"
@@ -180,9 +192,23 @@ pub enum Error {
         what: &'static str,
         /// Everything that stands in the way.
         obstacles: Vec<Obstacle>,
+        /// The error.
+        source: std::io::Error,
+    },
+    /// The kernel lacks something that a program needs.
+    #[error("the kernel refused to load a program: {source}: {lacks}")]
+    #[diagnostic(help(
+        "`vdso kernel vars` lists what this kernel can publish; `vdso serve system` publishes the \
+         values of /proc on every kernel"
+    ))]
+    Lacking {
+        /// What it lacks, and the option that it was built without.
+        lacks: String,
+        /// The error.
+        source: std::io::Error,
     },
     /// The verifier found fault with our program.
-    #[error("the kernel's verifier refused the program: {reason}")]
+    #[error("the kernel's verifier refused the program: {source}: {reason}")]
     #[diagnostic(help("please report this with the kernel's version and the declaration"))]
     Verifier {
         /// The end of what it said.
@@ -191,7 +217,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Another refusal of the kernel's.
-    #[error("the kernel refused: {what}")]
+    #[error("the kernel refused {what}: {source}")]
     System {
         /// What was asked of it.
         what: &'static str,

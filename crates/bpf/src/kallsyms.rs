@@ -1,7 +1,8 @@
 //! The addresses of the kernel's symbols, from `/proc/kallsyms`.
 //!
-//! Source: proc(5) and nm(1) for the letters. The kernel writes zeros for all
-//! addresses to whoever may not see them (`kernel.kptr_restrict`, CAP_SYSLOG).
+//! Source: proc(5) and nm(1) for the letters. The kernel writes zeros for all addresses to a
+//! process that may not see them (`kernel.kptr_restrict`, CAP_SYSLOG), and lists no variables at
+//! all unless it was built with CONFIG_KALLSYMS_ALL.
 
 use crate::Error;
 use crate::privileges::obstacles;
@@ -15,6 +16,10 @@ pub const KALLSYMS: &str = "/proc/kallsyms";
 pub struct Symbols {
     variables: BTreeMap<String, Place>,
     functions: BTreeSet<String>,
+    /// Variables of every CPU, where their addresses count from the start of their section.
+    absolute: BTreeSet<String>,
+    /// Whether the kernel shows zeros in place of all addresses.
+    hidden: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,18 +33,21 @@ impl Symbols {
     /// Reads the list of the running kernel.
     ///
     /// # Errors
-    /// [`Error::HiddenSymbols`] when the kernel shows no addresses.
+    /// When it can't be read.
     pub fn of_kernel() -> Result<Self, Error> {
         let text = std::fs::read_to_string(KALLSYMS).map_err(Error::file(KALLSYMS))?;
-        Self::parse(&text)
+        Ok(Self::parse(&text))
     }
 
-    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+    /// Reads a list; lines that are no symbol of the kernel's own are left out.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
         let mut symbols = Self {
             variables: BTreeMap::new(),
             functions: BTreeSet::new(),
+            absolute: BTreeSet::new(),
+            hidden: true,
         };
-        let mut hidden = true;
         for line in text.lines() {
             let mut words = line.split_ascii_whitespace();
             let (Some(address), Some(letter), Some(name), None) =
@@ -50,7 +58,7 @@ impl Symbols {
             let Ok(address) = u64::from_str_radix(address, 16) else {
                 continue;
             };
-            hidden &= address == 0;
+            symbols.hidden &= address == 0;
             match letter {
                 // Data, zeroed data, read-only data; capitals are global.
                 "d" | "D" | "b" | "B" | "r" | "R" => {
@@ -59,40 +67,65 @@ impl Symbols {
                         .and_modify(|place| *place = Place::Ambiguous)
                         .or_insert(Place::At(address));
                 }
+                "a" | "A" => {
+                    symbols.absolute.insert(name.to_owned());
+                }
                 "t" | "T" | "w" | "W" => {
                     symbols.functions.insert(name.to_owned());
                 }
                 _ => {}
             }
         }
-        if hidden {
-            return Err(Error::HiddenSymbols {
-                obstacles: obstacles(),
-            });
-        }
-        Ok(symbols)
+        symbols
+    }
+
+    /// Whether the kernel shows addresses to this process.
+    #[must_use]
+    pub fn shows_addresses(&self) -> bool {
+        !self.hidden
+    }
+
+    /// Whether the list has this variable, at whatever address.
+    #[must_use]
+    pub fn lists(&self, name: &str) -> bool {
+        self.variables.contains_key(name) || self.absolute.contains(name)
+    }
+
+    /// Whether the kernel lists its variables at all. Functions are always there; of data, a
+    /// kernel without CONFIG_KALLSYMS_ALL has few symbols that the linker made.
+    #[must_use]
+    pub fn has_variables(&self) -> bool {
+        // Every kernel has it, and a program's variables are found by such names.
+        self.lists("jiffies_64") || self.lists("init_task") || self.variables.len() > 1000
     }
 
     /// Where a variable lies.
     ///
     /// # Errors
-    /// When there is none of this name, or more than one, or it is a function.
+    /// When there is none of this name, or more than one, or it is a function, or the kernel
+    /// shows no addresses.
     pub fn address(&self, name: &str) -> Result<u64, Error> {
         let symbol = || name.to_owned();
+        if self.hidden {
+            return Err(Error::HiddenSymbols {
+                obstacles: obstacles(),
+            });
+        }
         match self.variables.get(name) {
             Some(Place::At(address)) => Ok(*address),
             Some(Place::Ambiguous) => Err(Error::Ambiguous { symbol: symbol() }),
             None if self.functions.contains(name) => Err(Error::IsFunction { symbol: symbol() }),
+            None if !self.has_variables() => Err(Error::NoVariables { symbol: symbol() }),
             None => Err(Error::NoSymbol { symbol: symbol() }),
         }
     }
 
-    /// The names of all variables that can be told apart.
+    /// The names of all variables whose addresses are shown and can be told apart.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let plain = self
             .variables
             .iter()
-            .filter(|(_, place)| **place != Place::Ambiguous);
+            .filter(|(_, place)| !self.hidden && **place != Place::Ambiguous);
         plain.map(|(name, _)| name.as_str())
     }
 }
@@ -105,9 +138,10 @@ mod tests {
     fn only_variables_of_the_kernel_itself_that_have_one_place() {
         let symbols = Symbols::parse(
             "ffffffff81000000 T start\nffffffff82000010 D one\nffffffff82000020 b twice\n\
-             ffffffff82000030 d twice\nffffffffc0000000 d module_one\t[module]\nrubbish\n",
-        )
-        .unwrap();
+             ffffffff82000030 d twice\nffffffff82000040 D init_task\n\
+             ffffffffc0000000 d module_one\t[module]\nrubbish\n",
+        );
+        assert!(symbols.shows_addresses() && symbols.has_variables());
         assert_eq!(symbols.address("one").unwrap(), 0xffff_ffff_8200_0010);
         assert!(matches!(
             symbols.address("twice"),
@@ -121,12 +155,26 @@ mod tests {
             symbols.address("module_one"),
             Err(Error::NoSymbol { .. })
         ));
-        assert_eq!(symbols.names().collect::<Vec<_>>(), ["one"]);
+        assert_eq!(symbols.names().collect::<Vec<_>>(), ["init_task", "one"]);
     }
 
     #[test]
     fn zeros_everywhere_are_hidden_addresses() {
         let hidden = Symbols::parse("0000000000000000 D one\n0000000000000000 T start\n");
-        assert!(matches!(hidden, Err(Error::HiddenSymbols { .. })));
+        assert!(hidden.lists("one"));
+        assert_eq!(hidden.names().count(), 0);
+        assert!(matches!(
+            hidden.address("one"),
+            Err(Error::HiddenSymbols { .. })
+        ));
+    }
+
+    #[test]
+    fn a_kernel_that_lists_functions_only_is_told_from_one_without_the_variable() {
+        let functions = Symbols::parse("ffffffff81000000 T start\nffffffff82000000 D _end\n");
+        assert!(matches!(
+            functions.address("avenrun"),
+            Err(Error::NoVariables { .. })
+        ));
     }
 }

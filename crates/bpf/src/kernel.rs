@@ -233,18 +233,19 @@ impl Kernel {
         })
     }
 
-    /// What can be published, by names that contain `pattern`.
+    /// What this kernel can publish, by names that contain `pattern`.
     #[must_use]
     pub fn list(&self, pattern: &str) -> Vec<Listed> {
-        let named = named::NAMED.iter().map(|named| Listed {
-            name: named.name.into(),
-            ty: self
-                .resolve(named.name, &Hook::Tick)
-                .ok()
-                .map(|value| value.ty.to_string()),
-            doc: named.doc.into(),
+        let named = named::NAMED.iter().filter_map(|named| {
+            let value = self.resolve(named.name, &Hook::Tick).ok()?;
+            Some(Listed {
+                name: named.name.into(),
+                ty: Some(value.ty.to_string()),
+                doc: named.doc.into(),
+            })
         });
-        let per_cpu = self.per_cpu.iter().map(|&id| Listed {
+        let per_cpu = self.per_cpu.iter().filter(|&&id| self.is_found(id));
+        let per_cpu = per_cpu.map(|&id| Listed {
             name: self.btf.name(id).into(),
             ty: self.variable_type(id).map(|ty| self.btf.spelled(ty)),
             doc: "per CPU".into(),
@@ -269,11 +270,21 @@ impl Kernel {
         list
     }
 
+    /// Whether the kernel finds a variable of every CPU when a program names it: by its own list
+    /// of symbols, zeros or not (`check_pseudo_btf_id` in kernel/bpf/verifier.c).
+    fn is_found(&self, variable: TypeId) -> bool {
+        let name = self.btf.name(variable);
+        match self.symbols() {
+            Ok(symbols) => symbols.lists(name),
+            Err(_) => true,
+        }
+    }
+
     /// Whether the kernel shows this process where its variables are: not all of them are
     /// [listed](Self::list) otherwise.
     #[must_use]
     pub fn shows_symbols(&self) -> bool {
-        self.symbols().is_ok()
+        self.symbols().as_ref().is_ok_and(Symbols::shows_addresses)
     }
 
     /// The number of a function's or tracepoint's type, for a program to attach to.
@@ -360,11 +371,6 @@ impl Kernel {
     fn variable(&self, expression: &Expression, symbol: &str) -> Result<Value, Error> {
         let address = match self.symbols() {
             Ok(symbols) => symbols.address(symbol)?,
-            Err(Error::HiddenSymbols { obstacles }) => {
-                return Err(Error::HiddenSymbols {
-                    obstacles: obstacles.clone(),
-                });
-            }
             Err(_) => Err(std::io::ErrorKind::NotFound.into())
                 .map_err(Error::file(crate::kallsyms::KALLSYMS))?,
         };
@@ -440,6 +446,11 @@ impl Kernel {
     }
 
     fn sum(&self, expression: &Expression, variable: TypeId) -> Result<Value, Error> {
+        if !self.is_found(variable) {
+            return Err(Error::NoVariables {
+                symbol: self.btf.name(variable).to_owned(),
+            });
+        }
         let root = Reached::Type(self.variable_type(variable).unwrap_or(0));
         let way = self.walk(expression, root)?;
         let found = self.publishable(expression, &way.reached)?;

@@ -61,8 +61,9 @@
 //! that is locked down for confidentiality lets only per-CPU variables be read. Reading takes nothing. Everybody
 //! can read what is published, so pointers are refused, symbols with a secret's name
 //! are refused, and the program checks every 8-byte number for being an address of
-//! the kernel's before it stores it. What that can't catch is a declaration that calls
-//! half of a pointer a 32-bit number; only who may load BPF programs can make one.
+//! the kernel's before it stores it. Where the kernel itself does not describe a value, because a
+//! declaration says its type or the way to it leads through a union or beyond an array, every
+//! aligned word that the value lies in is checked: half of a pointer is kept back too.
 
 mod asm;
 pub mod btf;

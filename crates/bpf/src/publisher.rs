@@ -393,6 +393,7 @@ fn load(code: &[[u8; 8]], attach: Attach) -> Result<OwnedFd, Error> {
         return Err(Error::Denied {
             what: "to load a program",
             obstacles,
+            source: error,
         });
     }
     let mut log = vec![0; 1 << 20];
@@ -403,6 +404,12 @@ fn load(code: &[[u8; 8]], attach: Attach) -> Result<OwnedFd, Error> {
         .lines()
         .filter(|line| !line.starts_with("processed "))
         .collect();
+    if let Some(lacks) = lacking(&text, error.raw_os_error()) {
+        return Err(Error::Lacking {
+            lacks,
+            source: error,
+        });
+    }
     if verdict.is_ok() || last.is_empty() {
         return Err(refused("to load a program")(error));
     }
@@ -412,6 +419,35 @@ fn load(code: &[[u8; 8]], attach: Attach) -> Result<OwnedFd, Error> {
     })
 }
 
+/// What a kernel lacks that refuses a program, by the verifier's log and the error.
+///
+/// Source: kernel/bpf/verifier.c of Linux 6.1 and 6.12, `check_pseudo_btf_id`,
+/// `check_helper_call`, `check_attach_btf_id`; ENOTSUPP, which user space has no name for, comes
+/// from arch/arm64/net/bpf_jit_comp.c and kernel/bpf/trampoline.c.
+fn lacking(log: &str, errno: Option<i32>) -> Option<String> {
+    const ENOTSUPP: i32 = 524;
+    // "ldimm64 failed to find the address for kernel symbol 'runqueues'."
+    if let Some((_, rest)) = log.split_once("find the address for kernel symbol '") {
+        let symbol = rest.split('\'').next().unwrap_or_default();
+        return Some(format!(
+            "it does not say where `{symbol}` is, since it was built without CONFIG_KALLSYMS_ALL"
+        ));
+    }
+    if log.contains("unknown func") || log.contains("program of this type cannot use helper") {
+        return Some(
+            "it lets programs read none of its memory (CONFIG_BPF_EVENTS, or lockdown)".into(),
+        );
+    }
+    if log.contains("JIT does not support") || errno == Some(ENOTSUPP) {
+        return Some(
+            "its BPF compiler can't attach to functions (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS, \
+             on arm64 from Linux 6.4 on)"
+                .into(),
+        );
+    }
+    None
+}
+
 /// Makes an error of the kernel's answer: with all that is missing, when it says that
 /// something is.
 fn refused(what: &'static str) -> impl FnOnce(io::Error) -> Error {
@@ -419,6 +455,7 @@ fn refused(what: &'static str) -> impl FnOnce(io::Error) -> Error {
         io::ErrorKind::PermissionDenied => Error::Denied {
             what,
             obstacles: obstacles(),
+            source,
         },
         _ => Error::System { what, source },
     }
@@ -433,4 +470,35 @@ fn possible_cpus() -> Result<i32, Error> {
         .parse()
         .map_err(|_| Error::file(POSSIBLE)(io::ErrorKind::InvalidData.into()))?;
     Ok(last.saturating_add(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_kernel_lacks_is_named_with_its_option() {
+        let lacks = |log, errno| lacking(log, errno).unwrap_or_default();
+        let log = "0: (18) r1 = 0x0\nldimm64 failed to find the address for kernel symbol \
+                   'process_counts'.\nprocessed 1 insns\n";
+        let text = lacks(log, Some(libc::ENOENT));
+        assert!(text.contains("process_counts") && text.contains("CONFIG_KALLSYMS_ALL"));
+        assert!(
+            lacks("unknown func bpf_probe_read_kernel#113", None).contains("CONFIG_BPF_EVENTS")
+        );
+        assert!(lacks("", Some(524)).contains("DIRECT_CALLS"));
+        assert_eq!(
+            lacking("R1 invalid mem access 'inv'", Some(libc::EACCES)),
+            None
+        );
+    }
+
+    #[test]
+    fn a_refusal_has_the_error_in_its_sentence() {
+        let denied = refused("to load a program")(io::Error::from_raw_os_error(libc::EPERM));
+        let text = denied.to_string();
+        assert!(text.starts_with("the kernel refused to load a program: Operation not permitted"));
+        let other = refused("to make a map")(io::Error::from_raw_os_error(libc::ENOMEM));
+        assert!(other.to_string().contains("Cannot allocate memory"));
+    }
 }

@@ -37,10 +37,12 @@ fn kernel() -> Kernel {
     btf.per_cpu(&[("runqueues", queue), ("process_counts", long)]);
     btf.function("update_vsyscall", &[node_pointer]);
     let symbols = "ffffffff82000000 D init_uts_ns\nffffffff82000100 D node_data\n\
-                   ffffffff82000200 B nr_threads\nffffffff82000300 D net_secret\n";
+                   ffffffff82000200 B nr_threads\nffffffff82000300 D net_secret\n\
+                   000000000001a000 A runqueues\n000000000001b000 A process_counts\n\
+                   ffffffff82000400 D init_task\n";
     let btf = Btf::parse(btf.finish()).unwrap();
     let kernel = Kernel::new(btf);
-    kernel.symbols.set(Symbols::parse(symbols)).unwrap();
+    kernel.symbols.set(Ok(Symbols::parse(symbols))).unwrap();
     kernel
 }
 
@@ -229,13 +231,30 @@ fn what_may_be_an_address_is_checked_by_the_program() {
 #[test]
 fn hidden_symbols_hide_no_per_cpu_variables() {
     let mut kernel = kernel();
-    kernel.symbols = Err(Error::HiddenSymbols {
-        obstacles: Vec::new(),
-    })
-    .into();
+    let zeros = "0000000000000000 A process_counts\n0000000000000000 B nr_threads\n";
+    kernel.symbols = Ok(Symbols::parse(zeros)).into();
     assert!(kernel.resolve("process_counts", &Hook::Tick).is_ok());
     let hidden = kernel.resolve("nr_threads:i32", &Hook::Tick);
     assert!(matches!(hidden, Err(Error::HiddenSymbols { .. })));
+}
+
+/// Without CONFIG_KALLSYMS_ALL the kernel finds no variable by its name, those of every CPU among
+/// them.
+#[test]
+fn a_kernel_that_lists_functions_only_says_so_and_lists_what_is_left() {
+    let mut kernel = kernel();
+    kernel.symbols = Ok(Symbols::parse("ffffffff81000000 T start\n")).into();
+    for text in [
+        "process_counts",
+        "nr_threads:i32",
+        "processes",
+        "load_averages",
+    ] {
+        let refused = kernel.resolve(text, &Hook::Tick);
+        assert!(matches!(refused, Err(Error::NoVariables { .. })), "{text}");
+    }
+    let names: Vec<String> = kernel.list("").into_iter().map(|row| row.name).collect();
+    assert_eq!(names, ["uptime"]);
 }
 
 #[test]
