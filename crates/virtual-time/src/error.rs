@@ -94,12 +94,12 @@ impl What {
             What::Date => {
                 "write it like 2000-01-01, '2038-01-19 03:14:07' (in this machine's time \
                  zone), '2038-01-19 03:14:07Z', 2038-01-19T03:14:07+01:00, 'Tue, 19 Jan 2038 \
-                 03:14:07 +0000', @2147483647 (seconds since 1970), or as a duration from \
-                 now: +1h, -30d"
+                 03:14:07 +0000', @2147483647 (seconds since 1970), in words such as \
+                 yesterday or 'last friday 5 pm', or as a duration from now: +1h, -30d"
             }
             What::Duration => {
-                "write it like +1h, -30d, '2 weeks 3 days', +1y, 1h30m, 250ms; m is minutes, \
-                 mo months"
+                "write it like +1h, -30d, '2 weeks 3 days', +1y, 1h30m, 250ms, +3600 (seconds); m \
+                 is minutes, mo months"
             }
             What::Rate => "write how many times as fast as real time: 60, 0.5, 1/3; at most 100000",
             What::Name => "a name has 1 to 64 letters, digits, dots, dashes and underscores",

@@ -198,6 +198,21 @@ impl Loaded {
         self.link("__vdso_getrandom", kernel.getrandom as usize);
     }
 
+    /// The address of the image's address 0.
+    pub(crate) fn base(&self) -> usize {
+        self.base
+    }
+
+    /// The address of `vdso_clock_bound`.
+    pub(crate) fn bound(&self) -> usize {
+        self.bound as usize
+    }
+
+    /// A scalar of the pages.
+    pub(crate) fn scalar(&self, offset: usize) -> &'static AtomicU64 {
+        self.pages.scalar::<u64>(offset).unwrap()
+    }
+
     pub(crate) fn publish(&self, id: u32, record: &Record) {
         self.writer(id)
             .write(|copy| copy.set_words(&record.to_words()));
