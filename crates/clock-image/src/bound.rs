@@ -1,7 +1,7 @@
 //! `vdso_clock_bound`: the interval that true time lies in.
 #![allow(
     unsafe_code,
-    reason = "C callers pass pointers; the kernel's error is asked for by system call"
+    reason = "C callers pass pointers; the kernel's error takes a system call"
 )]
 
 use crate::arch;
@@ -15,14 +15,18 @@ const NO_SUCH_CLOCK: i32 = -22;
 /// `ENODATA`, negative.
 const NO_BOUND: i32 = -61;
 
-/// The interval that the true time of a clock lies in: 0, `*earliest` and
-/// `*latest`; or a negative number of errno.h: `EINVAL` for a clock without a
-/// true time, `ENODATA` when nobody knows how far off it is.
+/// The interval in which the true time of a clock lies: 0, `*earliest` and
+/// `*latest`; or a negative number of errno.h, with nothing written:
 ///
-/// True time is, for wall clocks, UTC or TAI: the bound is the publisher's, or
-/// the kernel's maximum error, which NTP servers set (adjtimex(2), `maxerror`).
-/// For the others it is the kernel's clock, which is exact where it answers
-/// itself. A coarse clock is taken for its exact one.
+/// | result | when |
+/// | --- | --- |
+/// | `-EINVAL` | the clock has no true time: a CPU-time clock, a dynamic or unknown one, or an alarm clock on a machine without a real-time clock |
+/// | `-ENODATA` | no bound is known: a wall clock that no NTP daemon keeps |
+///
+/// The true time of a wall clock is UTC or TAI: the bound is the publisher's, or
+/// the kernel's maximum error, which NTP daemons set (adjtimex(2), `maxerror`).
+/// For the other clocks it is the kernel's clock, and the interval is a point where
+/// the kernel's own time is returned. A coarse clock counts as its exact one.
 ///
 /// # Safety
 /// Both pointers point to writable memory for a `timespec` each.
@@ -119,7 +123,7 @@ fn later(time: Timespec, nanoseconds: u64) -> Timespec {
     Timespec::new((time.seconds.wrapping_add(seconds as i64), total))
 }
 
-/// The beginning of C's `struct timex` on 64-bit Linux, and room for the rest
+/// The start of C's `struct timex` on 64-bit Linux, and room for the rest
 /// (include/uapi/linux/timex.h).
 #[repr(C)]
 struct Timex {
@@ -132,10 +136,10 @@ struct Timex {
 
 const _: () = assert!(size_of::<Timex>() == 208);
 
-/// The kernel's maximum error of wall time in nanoseconds; none while its clock
-/// is not synchronised.
+/// The kernel's maximum error of wall time in nanoseconds; [`NO_BOUND`] while its
+/// clock is not synchronised.
 fn maximum_error() -> Result<u64, i32> {
-    /// `adjtimex`'s answer for a clock that nobody keeps.
+    /// `adjtimex`'s result for a clock that is not synchronised.
     const TIME_ERROR: isize = 5;
     let mut now = MaybeUninit::<Timex>::uninit();
     let at = now.as_mut_ptr();

@@ -1,7 +1,7 @@
 //! The functions' public names.
 #![allow(
     unsafe_code,
-    reason = "a symbol's name is chosen; nothing else in the image has it"
+    reason = "symbols get names that nothing else in the image has"
 )]
 
 use crate::arch::export;
@@ -27,14 +27,14 @@ export!(fn getrandom(
 #[cfg(target_arch = "x86_64")]
 export!(fn getcpu(cpu: *mut u32, node: *mut u32, cache: *mut c_void) -> i64);
 
-/// Not one of Linux's: its name is the same everywhere.
+/// Not a function of Linux's vDSO, so its name is the same on all architectures.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vdso_clock_bound(
     clock: u32,
     earliest: *mut Timespec,
     latest: *mut Timespec,
 ) -> i32 {
-    // SAFETY: the C caller vouches for what C has asked of it.
+    // SAFETY: the C caller fulfils the requirements of the C function.
     unsafe { crate::bound::clock_bound(clock, earliest, latest) }
 }
 

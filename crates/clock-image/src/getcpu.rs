@@ -7,10 +7,10 @@
 use crate::{arch, link};
 use core::ffi::c_void;
 
-/// The CPU and NUMA node that the caller runs on: handed on to the kernel's own vDSO
-/// where that is linked, since the kernel knows the quickest instruction (`rdpid`, where
-/// there is one: arch/x86/include/asm/segment.h, `vdso_read_cpunode()`). Each pointer
-/// may be null, the third is unused since Linux 2.6.24 (getcpu(2)).
+/// The CPU and NUMA node of the caller, from the kernel's own vDSO where that is linked:
+/// it has the fastest instruction (`rdpid`, where there is one:
+/// arch/x86/include/asm/segment.h, `vdso_read_cpunode()`). Each pointer may be null; the
+/// third is unused since Linux 2.6.24 (getcpu(2)).
 ///
 /// # Safety
 /// The pointers are what `getcpu(2)` takes.

@@ -13,11 +13,11 @@ use vdsokit_random::{Generation, Request};
 const NO_SUCH_CALL: isize = -38;
 
 /// Random bytes, with the caller's opaque state: made here where the page has a generation,
-/// which a kernel publishes; else handed on to the kernel's own vDSO where that is linked;
-/// else by system call, which needs no state.
+/// which a kernel publishes; else by the kernel's own vDSO where that is linked; else by
+/// system call, which needs no state.
 ///
-/// The query for the state's size is answered by who makes the bytes; where that is the
-/// system call, by -ENOSYS, after which libc makes system calls (glibc,
+/// The query for the state's size goes the same way. Where bytes come from the system call
+/// its result is -ENOSYS, after which libc makes system calls (glibc,
 /// sysdeps/unix/sysv/linux/getrandom.c).
 ///
 /// # Safety
@@ -46,8 +46,8 @@ pub unsafe fn getrandom(
     unsafe { by_call(request.buffer, length, flags) }
 }
 
-/// [`getrandom`] where the page has a generation; apart, so that who is handed on to the
-/// kernel's vDSO comes there by a jump.
+/// [`getrandom`] where the page has a generation; a function of its own, so that calls of the
+/// kernel's vDSO are jumps.
 ///
 /// # Safety
 /// As for [`getrandom`].

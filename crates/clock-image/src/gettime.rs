@@ -19,7 +19,7 @@ pub struct Timespec {
 }
 
 impl Timespec {
-    /// The time that is so many nanoseconds over a second.
+    /// Normalises seconds and any number of nanoseconds.
     #[inline(always)]
     pub(crate) fn new((seconds, nanoseconds): (i64, u64)) -> Self {
         let (more, nanoseconds) = split(nanoseconds);
@@ -36,7 +36,7 @@ pub(crate) use arch::clock_gettime;
 /// The time of a clock: 0 and `*time`, or a negative number of errno.h.
 ///
 /// # Safety
-/// `time` is what `clock_gettime(2)` takes. Where the page answers, a wrong
+/// `time` is what `clock_gettime(2)` takes. Where the time is in the page, a wrong
 /// pointer ends the program by a signal, as with Linux's own vDSO.
 #[cfg(not(all(vdsokit_image, target_arch = "x86_64")))]
 pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
@@ -49,7 +49,7 @@ pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
     unsafe { otherwise(clock, time) }
 }
 
-/// What one of the kernel's clocks says.
+/// The nanoseconds of one of the kernel's clocks.
 fn kernel_nanoseconds(clock: u32) -> Option<u64> {
     let mut now = Timespec::default();
     // SAFETY: a pointer to a local variable.
@@ -128,8 +128,8 @@ fn read(copy: vdsokit_vvar::latch::Copy<'_>, source: u64, ticks: u64) -> Answer 
     Record::read(|at| copy.word(at), ticks)
 }
 
-/// The kernel's answer: from its own vDSO where that is linked, else by system
-/// call.
+/// The kernel's time of a clock: from its own vDSO where that is linked, else by
+/// system call.
 ///
 /// # Safety
 /// `time` is what `clock_gettime(2)` takes.
@@ -147,7 +147,7 @@ pub(crate) unsafe extern "C" fn kernel(clock: u32, time: *mut Timespec) -> i32 {
     }
 }
 
-/// The resolution of a clock, as the kernel has it: 0 and `*resolution`, which
+/// The kernel's resolution of a clock: 0 and `*resolution`, which
 /// may be null, or a negative number of errno.h.
 ///
 /// # Safety

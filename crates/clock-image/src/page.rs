@@ -1,7 +1,7 @@
 //! The vvar pages as the image sees them.
 #![allow(
     unsafe_code,
-    reason = "the pages' address is all that an image has; here it becomes references"
+    reason = "the image has the address of its pages, of which references are made here"
 )]
 
 use crate::arch;
@@ -10,7 +10,7 @@ use vdsokit_clock::Clock;
 use vdsokit_clock::page::{RECORD_SIZE, record_offset, source_offset};
 use vdsokit_vvar::latch::{self, Copy, Latch, Word};
 
-/// Words of a record's latch.
+/// The number of words of a record's latch.
 const WORDS: usize = latch::size_of(RECORD_SIZE) / 8;
 
 /// The number of a clock that has a record.
@@ -28,11 +28,13 @@ impl Id {
         self.0
     }
 
-    /// What the publisher says of where this clock's time comes from; a hint:
-    /// see [`source_offset`].
+    /// The source of this clock's time, as a hint: see [`source_offset`].
     #[inline(always)]
     pub(crate) fn source(self) -> u64 {
-        // SAFETY: as in `latch`, for `source_offset`.
+        // SAFETY: (1) the vvar pages are mapped behind the image, readable, for as long as the
+        // image is; (2) a scalar at `source_offset` is within the first page for every number
+        // that `new` accepts, and a multiple of 8; (3) the word is an atomic, and the
+        // publisher stores it as such.
         let word = unsafe { &*arch::vvar().add(source_offset(self.0)).cast::<Word>() };
         word.load(Ordering::Relaxed)
     }
@@ -45,12 +47,13 @@ impl Id {
             .unwrap_or_default()
     }
 
-    /// There is one: the number of words is odd, and known to the compiler.
+    /// The latch of the record. It is always there: the number of words is odd, as the compiler
+    /// knows.
     #[inline(always)]
     fn latch(self) -> Option<Latch<'static>> {
         // SAFETY: (1) the vvar pages are mapped behind the image, readable, for
         // as long as the image is; (2) a latch at `record_offset` is within the
-        // first page for every number that `new` lets through, and a multiple of
+        // first page for every number that `new` accepts, and a multiple of
         // 8; (3) its words are atomics, and the publisher stores them as such.
         let words = unsafe {
             &*arch::vvar()
@@ -64,7 +67,9 @@ impl Id {
 /// The word of the generation of random bytes.
 #[inline(always)]
 pub(crate) fn random_generation() -> &'static Word {
-    // SAFETY: as in `Id::latch`, for an offset behind the clocks.
+    // SAFETY: (1) the vvar pages are mapped behind the image, readable, for as long as the
+    // image is; (2) the offset is within the first page and a multiple of 8, as `page` of
+    // vdsokit-random asserts; (3) the word is an atomic, and its publisher stores it as such.
     unsafe {
         &*arch::vvar()
             .add(vdsokit_random::page::OFFSET)

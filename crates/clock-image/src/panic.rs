@@ -1,8 +1,8 @@
-//! No panic path may be left in an image: this one can't be linked.
-#![allow(unsafe_code, reason = "the symbol is foreign, and nowhere")]
+//! The panic handler, which can't be linked: an image must have no panic path.
+#![allow(unsafe_code, reason = "the symbol is foreign, and undefined")]
 
 unsafe extern "C" {
-    /// Defined nowhere: where a panic is left, linking the image fails and names it.
+    /// Undefined: if a panic path is left, linking the image fails with this name.
     safe fn vdsokit_a_panic_is_left_in_the_image() -> !;
 }
 

@@ -1,23 +1,22 @@
-//! Counters: the CPU's and those of hypervisors; and from their ticks to nanoseconds.
+//! Counters: the CPU's and those of hypervisors; and the conversion of ticks to nanoseconds.
 
 use crate::data::{Page, Source};
 use crate::facts;
 use core::hint::spin_loop;
 
-/// Readings are positive numbers of 64 bits: the sign says that there is none.
+/// Readings are positive 64-bit numbers: the kernel uses the sign for "no reading".
 const LARGEST: u64 = i64::MAX as u64;
-/// With which the sign of a difference of two readings is the bit below.
+/// The sign of the difference of two readings, in 63 bits.
 const BEHIND: u64 = 1 << 62;
 
-/// The counter's reading by the mode that the page names; none where only the kernel can
-/// tell.
+/// The counter's reading in the mode of the page; `None` where only the kernel can read it.
 #[inline(always)]
 pub(crate) fn read(source: impl Source, mode: u32) -> Option<u64> {
     if mode == facts::MODE_TSC {
         return Some(tsc(source));
     }
-    // The pages of hypervisors' clocks are there only while the mode is theirs: a load
-    // that came before the test would end the process.
+    // The pages of hypervisors' clocks are mapped only while the mode is theirs: a load
+    // before this test would end the process.
     let reading = if facts::PVCLOCK && mode == facts::MODE_PVCLOCK {
         pvclock(source)?
     } else if facts::HVCLOCK && mode == facts::MODE_HVCLOCK {
@@ -34,17 +33,17 @@ pub(crate) fn tsc(source: impl Source) -> u64 {
     source.tsc() & LARGEST
 }
 
-/// Nanoseconds of a base, shifted, and the ticks since its reading.
+/// The nanoseconds of a shifted base and of the ticks since its reading.
 #[inline(always)]
 pub(crate) fn nanoseconds(data: Page, reading: u64, base: u64) -> u64 {
     let ticks = reading.wrapping_sub(data.word(facts::CYCLE_LAST));
     let (mult, shift) = (data.half(facts::MULT), data.half(facts::SHIFT));
-    // As many as fit 64 bits with the multiplier.
+    // The product with the multiplier fits 64 bits.
     if ticks <= data.word(facts::MAX_CYCLES) {
         return ticks.wrapping_mul(mult.into()).wrapping_add(base) >> (shift & 63);
     }
-    // Not ordered among all CPUs, the counter may be a little behind the one that the
-    // kernel has read last: then it is that time.
+    // The counters of CPUs differ a little, and this one may be behind the kernel's last
+    // reading: then the time is that of the reading.
     if ticks & BEHIND != 0 {
         return base >> (shift & 63);
     }
@@ -52,7 +51,7 @@ pub(crate) fn nanoseconds(data: Page, reading: u64, base: u64) -> u64 {
     (wide >> (shift & 127)) as u64
 }
 
-/// [`nanoseconds`] where 64 bits are enough.
+/// [`nanoseconds`] where 64 bits suffice.
 #[inline(always)]
 pub(crate) fn nanoseconds_soon(data: Page, reading: u64, base: u64) -> Option<u64> {
     let ticks = reading.wrapping_sub(data.word(facts::CYCLE_LAST));
@@ -62,8 +61,8 @@ pub(crate) fn nanoseconds_soon(data: Page, reading: u64, base: u64) -> Option<u6
     })
 }
 
-/// Nanoseconds of KVM's and Xen's clock (`pvclock-abi.h`): of virtual CPU 0, which is
-/// everybody's while the flag says so.
+/// The nanoseconds of KVM's and Xen's clock (`pvclock-abi.h`) of virtual CPU 0, which are valid
+/// on all CPUs while the flag is set.
 #[inline(always)]
 fn pvclock(source: impl Source) -> Option<u64> {
     let page = source.pvclock();
@@ -86,7 +85,7 @@ fn pvclock(source: impl Source) -> Option<u64> {
 }
 
 /// Hyper-V's clock, in 100 ns (Hypervisor Top-Level Functional Specification, "Reference
-/// TSC page"); sequence 0 says that it can't be read here.
+/// TSC page"); with sequence 0 it can't be read here.
 #[inline(always)]
 fn hvclock(source: impl Source) -> Option<u64> {
     let page = source.hvclock();

@@ -5,7 +5,7 @@ use crate::data::Source;
 use crate::facts;
 use core::ffi::c_void;
 
-/// The CPU and NUMA node that the caller runs on; each pointer may be null. The third is
+/// The CPU and NUMA node of the caller; each pointer may be null. The third is
 /// unused since Linux 2.6.24 (getcpu(2)).
 ///
 /// # Safety

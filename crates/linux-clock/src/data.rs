@@ -1,41 +1,41 @@
-//! Linux's data page, and where else a clock reads.
+//! Linux's data page, and the other sources of a clock.
 #![allow(
     unsafe_code,
-    reason = "pages are addresses; the kernel or a hypervisor writes them meanwhile"
+    reason = "pages are addresses, which the kernel or a hypervisor writes concurrently"
 )]
 
 use crate::facts;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
-/// Where readings come from: the pages that lie before the image, and the CPU.
+/// The sources of readings: the pages before the image, and the CPU.
 ///
 /// # Safety
-/// The pages are mapped and readable for ever, laid out as `facts` says, and aligned as their
-/// structures are; `pvclock` and `hvclock` only have to be while the mode is theirs. Whoever
-/// writes them does so by atomic stores, or in another address space.
+/// The pages are always mapped and readable, have the layout of `facts`, and are aligned as their
+/// structures are; for `pvclock` and `hvclock` only while the mode is theirs. They are written by
+/// atomic stores, or in another address space.
 pub(crate) unsafe trait Source: Copy {
-    /// What the process sees as the vvar page: the kernel's own, or the one of its time
+    /// The page at the vvar page's address: the kernel's own, or that of the process's time
     /// namespace.
     fn shown(self) -> Page;
-    /// The kernel's own, in a time namespace.
+    /// The kernel's own page, in a time namespace.
     fn outside(self) -> Page;
-    /// What KVM or Xen tells of its clock.
+    /// The clock page of KVM or Xen.
     fn pvclock(self) -> Page;
-    /// What Hyper-V tells of its clock.
+    /// The clock page of Hyper-V.
     fn hvclock(self) -> Page;
-    /// The time-stamp counter, not read before what comes before it.
+    /// The time-stamp counter, read after the instructions before it.
     fn tsc(self) -> u64;
-    /// The number of the CPU and, above, that of its node.
+    /// The number of the CPU and, in the bits above, that of its node.
     fn cpu_and_node(self) -> u32;
     /// The system call with two arguments: its result, or a negative number of errno.h.
     ///
     /// # Safety
-    /// The arguments are what the call takes.
+    /// The arguments are valid for the call.
     unsafe fn call(self, number: usize, first: usize, second: usize) -> isize;
 }
 
-/// A structure in a page that is written meanwhile: every load is one of an atomic, relaxed.
+/// A structure in a page that is written concurrently: every load is a relaxed atomic one.
 #[derive(Clone, Copy)]
 pub(crate) struct Page(*const u8);
 
@@ -60,20 +60,22 @@ impl Page {
 
     #[inline(always)]
     pub(crate) fn half(self, offset: usize) -> u32 {
-        // SAFETY: as in `byte`; a field of 4 bytes is aligned.
+        // SAFETY: `Source` vouches for the page, `facts` for the offset; a field of 4 bytes is
+        // aligned.
         let half = unsafe { &*self.skip(offset).0.cast::<AtomicU32>() };
         half.load(Ordering::Relaxed)
     }
 
     #[inline(always)]
     pub(crate) fn word(self, offset: usize) -> u64 {
-        // SAFETY: as in `byte`; a field of 8 bytes is aligned.
+        // SAFETY: `Source` vouches for the page, `facts` for the offset; a field of 8 bytes is
+        // aligned.
         let word = unsafe { &*self.skip(offset).0.cast::<AtomicU64>() };
         word.load(Ordering::Relaxed)
     }
 
-    /// The number that a writer raises before and after its stores, and no load of this
-    /// reader's comes before it.
+    /// Loads the sequence count, which a writer raises before and after its stores, before all
+    /// later loads.
     #[inline(always)]
     pub(crate) fn begin(self, offset: usize) -> u32 {
         let number = self.half(offset);
@@ -81,7 +83,7 @@ impl Page {
         number
     }
 
-    /// Has nobody written since it was `number`? All loads that came before came before.
+    /// Whether the sequence count is still `number`, after all earlier loads.
     #[inline(always)]
     pub(crate) fn is_still(self, offset: usize, number: u32) -> bool {
         fence(Ordering::Acquire);
@@ -89,7 +91,7 @@ impl Page {
     }
 }
 
-/// Seconds, and nanoseconds over them, which may be more than a second.
+/// Seconds, and nanoseconds in addition, which may be more than a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Moment {
     pub(crate) seconds: u64,
@@ -122,9 +124,8 @@ impl Moment {
     }
 }
 
-/// What `read` makes of a clock's base and its page in one state of it; `part` is the
-/// distance of that part of the data page which the clock's counter has. In a time namespace
-/// the clock's offset is added.
+/// The result of `read` for one consistent state of a clock's base and its page; `part` is the
+/// offset of the clock's part of the data page. In a time namespace the clock's offset is added.
 #[inline(always)]
 pub(crate) fn consistent(
     source: impl Source,
@@ -143,7 +144,7 @@ pub(crate) fn consistent(
                 return Some(moment.plus(offset));
             }
         } else if is_of_a_namespace(data) {
-            // Its number is always 1. It never changes while a process sees it.
+            // Its count is always 1. It never changes while it is mapped.
             offset = Moment::offset(shown, clock);
             data = source.outside().skip(part);
         } else {
@@ -152,7 +153,7 @@ pub(crate) fn consistent(
     }
 }
 
-/// [`consistent`] where all is as it is mostly: no time namespace, nobody writes.
+/// [`consistent`] for the common case: no time namespace, and no writer at the same time.
 #[inline(always)]
 pub(crate) fn mostly(
     source: impl Source,
@@ -169,7 +170,7 @@ pub(crate) fn mostly(
     data.is_still(facts::SEQUENCE, number).then_some(moment)
 }
 
-/// The kernel's own page, whatever the process is shown.
+/// The kernel's own page, in a time namespace too.
 #[inline(always)]
 pub(crate) fn outside(source: impl Source) -> Page {
     let shown = source.shown();

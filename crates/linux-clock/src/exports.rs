@@ -16,7 +16,7 @@ macro_rules! export {
 
             #[unsafe(export_name = concat!("__vdso_", stringify!($name)))]
             unsafe extern "C" fn exported($($argument: $of),*) -> $result {
-                // SAFETY: the C caller vouches for what C has asked of it.
+                // SAFETY: the C caller fulfils the requirements of the C function.
                 unsafe { crate::$module::$name(Linux, $($argument),*) }
             }
             core::arch::global_asm!(

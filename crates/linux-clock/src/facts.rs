@@ -1,8 +1,5 @@
-//! What has to be known of the kernel: offsets, numbers, instructions.
-#![allow(
-    missing_docs,
-    reason = "each is called as it is in the kernel's headers"
-)]
+//! The kernel's offsets, numbers and instructions.
+#![allow(missing_docs, reason = "each has its name in the kernel's headers")]
 
 // Written by the kernel's make, from its headers.
 #[cfg(vdsokit_kernel)]

@@ -13,7 +13,7 @@ use core::arch::asm;
 pub(crate) struct Linux;
 
 /// The address of a symbol of the kernel's linker script (`vdso-layout.lds.S`, `vvar.h`).
-/// Through assembly, since rustc would take it from a table that needs a relocation.
+/// Inline assembly, since rustc would load it from a table that needs a relocation.
 macro_rules! page {
     ($symbol:literal) => {{
         let address: *const u8;
@@ -30,7 +30,7 @@ macro_rules! page {
 }
 
 // SAFETY: (1) the kernel maps these pages before the image in every process, and a fault
-// loads what is theirs; the pages of hypervisors' clocks only while the page names their mode;
+// maps their content; the pages of hypervisors' clocks only while the page names their mode;
 // (2) the layout comes from the kernel's headers, and the kernel aligns its structures;
 // (3) kernel and hypervisor write in address spaces of their own.
 unsafe impl Source for Linux {
@@ -57,9 +57,9 @@ unsafe impl Source for Linux {
     #[inline(always)]
     fn tsc(self) -> u64 {
         let (low, high): (u32, u32);
-        // SAFETY: the kernel's own text, of which at boot one of `rdtsc`, `lfence; rdtsc` and
-        // `rdtscp` is left: it writes these three registers. Memory is not said to be
-        // untouched, so that no load of the page moves across it.
+        // SAFETY: the kernel's own text, which is patched at boot to one of `rdtsc`, `lfence;
+        // rdtsc` and `rdtscp`: it writes these three registers. The assembly is not declared to
+        // leave memory alone, so that no load of the page moves across it.
         unsafe {
             asm!(read_tsc!(), out("eax") low, out("edx") high, out("ecx") _,
                 options(att_syntax, raw, nostack));
@@ -83,8 +83,8 @@ unsafe impl Source for Linux {
     unsafe fn call(self, number: usize, first: usize, second: usize) -> isize {
         let result;
         // SAFETY: (1) Linux's convention: number in rax, arguments in rdi and rsi, result in
-        // rax, rcx and r11 lost (syscall(2)); (2) the caller vouches for the call; (3) memory
-        // is not said to be untouched.
+        // rax, rcx and r11 lost (syscall(2)); (2) the caller vouches for the call; (3) the
+        // assembly is not declared to leave memory alone.
         unsafe {
             asm!("syscall", inlateout("rax") number => result, in("rdi") first,
                 in("rsi") second, lateout("rcx") _, lateout("r11") _, options(nostack));

@@ -2,27 +2,27 @@
 //!
 //! `clock_gettime`, `clock_getres`, `gettimeofday`, `time` and `getcpu` for x86-64, in place
 //! of the kernel's `vclock_gettime.c` and `vgetcpu.c`: with the same names, results, errors
-//! and fallbacks, over the page that the kernel keeps anyway.
+//! and fallbacks, reading the kernel's existing page.
 //!
-//! # How it comes into a kernel
-//! `vdso kernel add --clock` writes these very files into the kernel's tree, whose make
-//! compiles them by `rustc` alone: no cargo, no dependency, nothing but `core`. Which is why
-//! the few lines that `vdsokit-clock-image` has as well, such as `timespec`, stand here again.
+//! # How it gets into a kernel
+//! `vdso kernel add --clock` writes these files into the kernel's tree, whose make compiles
+//! them with `rustc` alone: no cargo, no dependency, nothing but `core`. That is why a few
+//! lines of `vdsokit-clock-image`, such as `timespec`, are repeated here.
 //!
-//! No offset, clock number, mode or number of a system call of Linux's is written down here.
-//! The kernel's compiler tells them, from the kernel's own headers, each time the kernel is
-//! built (`kernel/facts.c`), and with them the instructions that the kernel replaces at boot
-//! on CPUs that have better ones. A header that no longer has what is asked for, or a symbol
-//! that the linker script doesn't define, ends the build.
+//! No offset, clock number, mode or system call number of Linux is written down here. The
+//! kernel's compiler generates them from the kernel's own headers in each build of the kernel
+//! (`kernel/facts.c`), with the instructions that the kernel patches at boot on CPUs that
+//! have better ones. If a header lacks one of them, or the linker script does not define a
+//! symbol, the build fails.
 //!
 //! # What it promises
-//! 1. **One time.** A reading comes from one state of the page (`data`), as with the
-//!    kernel's sequence count: a reader waits while the kernel writes.
-//! 2. **Never back.** A counter that is behind the kernel's last reading counts as equal to
-//!    it, and a difference that would overflow 64 bits is multiplied in 128.
+//! 1. **Consistent.** A reading is from one state of the page (`data`), by the kernel's
+//!    sequence count: a reader waits while the kernel writes.
+//! 2. **Never back.** A counter behind the kernel's last reading counts as equal to it, and
+//!    a product that would overflow 64 bits is computed in 128.
 //! 3. **Time namespaces** and the clocks of KVM, Xen and Hyper-V are read as the kernel
-//!    reads them; whatever else gives no answer is a system call.
-//! 4. **No state**: no memory is written but the caller's, no panic can be reached.
+//!    reads them; all other cases are system calls.
+//! 4. **No state**: only the caller's memory is written, and no panic can be reached.
 //!
 //! Behaviour learned from Linux 6.12: `lib/vdso/gettimeofday.c`,
 //! `arch/x86/include/asm/vdso/gettimeofday.h`, `arch/x86/include/asm/pvclock.h`,

@@ -1,6 +1,6 @@
-//! This crate's own text, for `vdso kernel add --clock` to put into a kernel's tree.
+//! The source text of this crate, which `vdso kernel add --clock` writes into a kernel's tree.
 
-/// The files of which the kernel's make builds the clock, by the names that they have there.
+/// The files from which the kernel's make builds the clock, with their names there.
 pub const SOURCES: &[(&str, &str)] = &[
     ("counter.rs", include_str!("counter.rs")),
     ("cpu.rs", include_str!("cpu.rs")),
@@ -14,8 +14,8 @@ pub const SOURCES: &[(&str, &str)] = &[
     ("time.rs", include_str!("time.rs")),
 ];
 
-/// What `rustc` is told in the kernel's make, beside the crate's root and the object's name:
-/// the object is all code, with unwind tables and, as in all of Linux's own vDSO, frame
+/// The options of `rustc` in the kernel's make, besides the crate's root and the object's name:
+/// the object is code only, with unwind tables and, like all of Linux's own vDSO, frame
 /// pointers.
 pub const OPTIONS: &[&str] = &[
     "--crate-name=vdsokit_clock",
@@ -33,5 +33,5 @@ pub const OPTIONS: &[&str] = &[
     "-Cforce-frame-pointers=yes",
 ];
 
-/// In the environment of `rustc`: the file that `facts.sed` made.
+/// The environment variable of `rustc` with the file that `facts.sed` made.
 pub const FACTS: &str = "VDSOKIT_CLOCK_FACTS";

@@ -36,8 +36,8 @@ pub(crate) struct Timezone {
 /// The time of a clock: 0 and `*time`, or a negative number of errno.h.
 ///
 /// # Safety
-/// `time` is what `clock_gettime(2)` takes. Where the page answers, a wrong pointer ends the
-/// program by a signal.
+/// `time` is what `clock_gettime(2)` takes. Where the time is in the page, a wrong pointer
+/// ends the program by a signal.
 #[inline(always)]
 pub(crate) unsafe fn clock_gettime(source: impl Source, clock: u32, time: *mut Timespec) -> i32 {
     let set = set_of(clock);
@@ -57,7 +57,7 @@ pub(crate) unsafe fn clock_gettime(source: impl Source, clock: u32, time: *mut T
     unsafe { slowly(source, clock, time) }
 }
 
-/// Wall time in microseconds and the time zone that the kernel was told of: 0, or a negative
+/// Wall time in microseconds and the time zone that was set by settimeofday(2): 0, or a negative
 /// number of errno.h.
 ///
 /// # Safety
@@ -108,7 +108,7 @@ pub(crate) unsafe fn gettimeofday(
 /// The pointer is null, or what `time(2)` takes.
 #[inline(always)]
 pub(crate) unsafe fn time(source: impl Source, seconds: *mut i64) -> i64 {
-    // One load: it needs no sequence number.
+    // One load, which needs no sequence count.
     let base = facts::BASE + facts::REALTIME as usize * facts::BASE_SIZE;
     let now = outside(source).word(base + facts::BASE_SECONDS) as i64;
     if !seconds.is_null() {
@@ -150,20 +150,20 @@ pub(crate) unsafe fn clock_getres(
     0
 }
 
-/// The set of this one clock, a bit each; no dynamic clock, and no negative number, is in one.
+/// The set with this one clock, as a bit mask; empty for dynamic clocks and negative numbers.
 #[inline(always)]
 fn set_of(clock: u32) -> u32 {
     if clock < facts::CLOCKS { 1 << clock } else { 0 }
 }
 
-/// Where in the data page the part is that has this clock's counter.
+/// The offset of the part of the data page with this clock's counter.
 #[inline(always)]
 fn part_of(set: u32) -> usize {
-    // Multiplied, or the compiler makes two of all that follows.
+    // A product, since the compiler would duplicate the code after a branch.
     facts::RAW * usize::from(set & facts::RAW_CLOCKS != 0)
 }
 
-/// A fine clock's time where nothing is in the way of it.
+/// A fine clock's time in the common case.
 #[inline(always)]
 fn quickly(source: impl Source, part: usize, clock: u32) -> Option<Timespec> {
     let now = mostly(source, part, clock, |data, base| {
@@ -179,7 +179,7 @@ fn quickly(source: impl Source, part: usize, clock: u32) -> Option<Timespec> {
     now.map(timespec)
 }
 
-/// [`clock_gettime`] with all that there may be.
+/// [`clock_gettime`] in all cases.
 #[cold]
 #[inline(never)]
 unsafe fn slowly(source: impl Source, clock: u32, time: *mut Timespec) -> i32 {
@@ -207,8 +207,8 @@ unsafe fn slowly(source: impl Source, clock: u32, time: *mut Timespec) -> i32 {
     unsafe { source.call(facts::CALL_GETTIME, clock as usize, pointer) as i32 }
 }
 
-/// Less than a second of nanoseconds. Mostly that is so, and otherwise one second is enough:
-/// a division is only for a kernel that has not been able to update for long.
+/// Normalises the nanoseconds to less than a second. Mostly they are, and otherwise subtracting
+/// one second suffices: a division is needed only if the kernel has not updated for long.
 #[inline(always)]
 fn timespec(moment: Moment) -> Timespec {
     let Moment {

@@ -1,4 +1,4 @@
-//! `getrandom`: the caller's half.
+//! `getrandom`: the caller's side.
 #![allow(unsafe_code, reason = "C callers pass pointers")]
 
 use crate::Generation;
@@ -10,33 +10,33 @@ use core::sync::atomic::{AtomicU64, Ordering, compiler_fence, fence};
 /// `EFAULT`, negative.
 const BAD_ADDRESS: isize = -14;
 
-/// `GRND_NONBLOCK`, `GRND_RANDOM` and `GRND_INSECURE` (include/uapi/linux/random.h). They say
-/// how to wait for a generator that isn't ready; for one that is they are all the same.
+/// `GRND_NONBLOCK`, `GRND_RANDOM` and `GRND_INSECURE` (include/uapi/linux/random.h). They
+/// select how to wait for a generator that is not ready, and have no effect on one that is.
 const FLAGS: u32 = 0x1 | 0x2 | 0x4;
 
-/// The most that a call gives, as the system call (include/linux/fs.h, `MAX_RW_COUNT`).
+/// The most bytes that a call gives, as the system call does (include/linux/fs.h, `MAX_RW_COUNT`).
 const MOST: usize = i32::MAX as usize & !(PAGE - 1);
 
-/// A state within one page of the smallest size is within one of every size.
+/// The smallest page size: a state within such a page is within a page of every size.
 const PAGE: usize = vdsokit_vvar::PAGE_SIZE;
 
-/// What a caller of the image's `getrandom` passes.
+/// The arguments of the image's `getrandom`.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
     /// Where the bytes go.
     pub buffer: *mut u8,
-    /// How many are wanted.
+    /// The number of bytes.
     pub length: usize,
     /// `GRND_…`.
     pub flags: u32,
     /// The caller's state; for a query, room for [`Parameters`].
     pub state: *mut State,
-    /// Its size, as the query has said it; for a query, `usize::MAX`.
+    /// Its size, from the query; `usize::MAX` for the query itself.
     pub state_length: usize,
 }
 
 impl Request {
-    /// Does it ask what states are like? All ones, and nothing else.
+    /// Whether it is the query for [`Parameters`]: the size is all ones, and all else is 0.
     #[inline(always)]
     #[must_use]
     pub fn is_query(&self) -> bool {
@@ -47,37 +47,38 @@ impl Request {
     }
 }
 
-/// Fills a buffer with random bytes, and says how many: as many as were asked for, up to
-/// 2,147,479,552. Or the answer of `system_call`, which gets buffer, length and flags and is
-/// a kernel's getrandom(2), negative numbers of errno.h included. `generation` is the word in
-/// the vvar pages.
+/// Fills a buffer with random bytes, and returns their number: `length`, up to 2,147,479,552.
+/// Otherwise it returns the result of `system_call`, a kernel's getrandom(2) with the arguments
+/// buffer, length and flags; negative results are numbers of errno.h. `generation` is the word
+/// in the vvar pages.
 ///
-/// In this order, and as Linux 6.12's vDSO does (lib/vdso/getrandom.c), but for the two that
-/// are marked:
+/// The checks are in this order, and those of Linux 6.12's vDSO (lib/vdso/getrandom.c), but for
+/// the two differences that are explained:
 ///
-/// | asked with | answer |
+/// | called with | result |
 /// | --- | --- |
 /// | the query for the state's parameters | 0, and the [`Parameters`] |
 /// | a state that straddles a page of 4096 bytes | -EFAULT |
-/// | a flag that isn't known | the system call's |
+/// | an unknown flag | the system call's |
 /// | a state of another length | the system call's |
-/// | a state that isn't aligned to 8 bytes (Linux doesn't look) | the system call's |
-/// | a generation that isn't ready | the system call's |
+/// | a state that is not aligned to 8 bytes (Linux does not check) | the system call's |
+/// | a generation that is not ready | the system call's |
 /// | a length of 0 | 0 |
-/// | a state that is in use, by what a signal interrupted | the system call's |
-/// | no new key to be had | the system call's |
-/// | a state that was wiped, or a generation that changed, twice while it was at work | the system call's |
+/// | a state that is in use by a call that a signal interrupted | the system call's |
+/// | no new key available | the system call's |
+/// | a state that was wiped, or a generation that changed, twice during the call | the system call's |
 ///
-/// The other mark: at its end Linux compares generations to learn of a wipe. A signal handler
-/// that came after it, and used the state, has made them equal again. So this looks as well
-/// whether the state is still in use, which nobody but this call can have made it.
+/// The other difference: at its end Linux compares generations to detect a wipe. A signal
+/// handler that uses the state after the wipe makes them equal again. So this function also
+/// checks whether the state is still marked as in use, which only this call can have done.
 ///
 /// # Safety
 /// 1. `buffer` has room for `length` bytes, none of them the state's.
-/// 2. `state` is memory of `state_length` bytes as [`Parameters`] say, zeroes at first; for a
-///    query, room for them, aligned as C has it. No other thread uses it meanwhile; a signal
-///    handler may. Where its length isn't [`Parameters::STATE`]'s, it isn't touched.
-/// 3. `system_call` is the kernel's, or does with the pointer what that does.
+/// 2. `state` is memory of `state_length` bytes mapped as [`Parameters`] require, at first
+///    zeroes; for a query, room for them, aligned as in C. No other thread uses it during the
+///    call; a signal handler may. With a length other than that of [`Parameters::STATE`] it is
+///    not accessed.
+/// 3. `system_call` is the kernel's, or accesses the pointer as that does.
 #[inline(always)]
 pub unsafe fn getrandom(
     generation: &AtomicU64,
@@ -115,7 +116,7 @@ pub unsafe fn getrandom(
     }
     // SAFETY: the caller vouches for the state.
     let state = unsafe { Handle::new(state) };
-    // A signal between this and the next line is over before that.
+    // The handler of a signal between this line and the next returns before the next.
     if state.is_in_use() {
         cold_path();
         return by_call();
@@ -139,8 +140,7 @@ pub unsafe fn getrandom(
     }
 }
 
-/// Sees to it that the state's key is of the generator's generation; false when there is
-/// none to be had.
+/// Makes the state's key one of the generator's generation; false if none is available.
 #[inline(always)]
 fn take_key(
     generation: &AtomicU64,
@@ -148,8 +148,8 @@ fn take_key(
     state: Handle,
 ) -> bool {
     let current = generation.load(Ordering::Relaxed);
-    // Looked at again: it may have been taken back, and a state that was never used, or was
-    // wiped, says 0 as well.
+    // Checked again: the generation may have been revoked, and the word of a state that was
+    // never used, or was wiped, is 0 too.
     if !Generation::from_word(current).is_ready() {
         cold_path();
         return false;
@@ -158,11 +158,11 @@ fn take_key(
         return true;
     }
     cold_path();
-    // Before the key: after a fork here, parent and child get different keys. The other way
-    // round both would have the same one, and nothing that tells the child.
+    // Before the key: after a fork here, parent and child get different keys. In the other
+    // order both would have the same key, and the child could not detect that.
     state.set_generation(current);
-    // Pairs with the release in `Reseeds::reseeded`: who has seen the generation and asks
-    // then is answered from its base key, or a newer one.
+    // Pairs with the release in `Reseeds::reseeded`: a system call after this generation was
+    // seen gets bytes of its base key, or of a newer one.
     fence(Ordering::Acquire);
     if system_call(state.key(), KEY, 0) != KEY as isize {
         state.set_generation(Generation::NONE.to_word());
@@ -172,14 +172,14 @@ fn take_key(
     true
 }
 
-/// Fills the buffer; false when meanwhile the state was wiped, or the generator got a new
-/// seed: then these bytes are not to be used.
+/// Fills the buffer; false if the state was wiped or the generator got a new seed during
+/// that: then these bytes must not be used.
 ///
 /// # Safety
 /// `buffer` has room for `length` bytes.
 #[inline(always)]
 unsafe fn filled(generation: &AtomicU64, state: Handle, buffer: *mut u8, length: usize) -> bool {
-    // SAFETY: the caller vouches for the buffer, of which less is left than its length.
+    // SAFETY: the caller vouches for the buffer; the rest of it is shorter than its length.
     unsafe {
         let mut done = 0;
         loop {
@@ -194,7 +194,7 @@ unsafe fn filled(generation: &AtomicU64, state: Handle, buffer: *mut u8, length:
                 chacha::blocks(buffer.add(done), state.key(), 0, blocks);
                 done += blocks * BLOCK;
             }
-            // The key that made them goes with it.
+            // The key that made them is erased with it.
             state.refill(blocks as u64);
         }
     }

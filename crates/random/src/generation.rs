@@ -1,50 +1,50 @@
-//! The generation: the kernel's half.
+//! The generation: the kernel's side.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// A word of the vvar pages: how often the kernel's random number generator got a new seed,
-/// and whether it may be used at all.
+/// and whether readers may use it.
 ///
 /// | word | meaning | what the image does |
 /// | --- | --- | --- |
-/// | 0 | nobody publishes generations | what it did without them |
-/// | 1 | there will be generations; the generator is not ready | system calls, which may wait |
+/// | 0 | generations are not published | what it does without them |
+/// | 1 | generations are published; the generator is not ready | system calls, which may wait |
 /// | others | a generation | makes the bytes itself |
 ///
 /// Linux has a flag for the second (`is_ready` in include/vdso/datapage.h), which readers
-/// load before the generation and without an order between the two. One word can't disagree
-/// with itself.
+/// load before the generation, without an order between the two. One word is always
+/// consistent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation(u64);
 
 impl Generation {
-    /// Nobody publishes: the word of a fresh page.
+    /// Generations are not published: the word of a new page.
     pub const NONE: Self = Self(0);
-    /// The generator waits for its first seed.
+    /// The generator has no seed yet.
     pub const NOT_READY: Self = Self(1);
 
-    /// What a word says.
+    /// Decodes a word.
     #[inline(always)]
     #[must_use]
     pub const fn from_word(word: u64) -> Self {
         Self(word)
     }
 
-    /// As a word.
+    /// Encodes the word.
     #[inline(always)]
     #[must_use]
     pub const fn to_word(self) -> u64 {
         self.0
     }
 
-    /// May bytes be made without a system call?
+    /// Whether bytes can be made without a system call.
     #[inline(always)]
     #[must_use]
     pub const fn is_ready(self) -> bool {
         self.0 > Self::NOT_READY.0
     }
 
-    /// The one after.
+    /// The next generation.
     #[must_use]
     pub const fn next(self) -> Self {
         match self.0.wrapping_add(1) {
@@ -54,40 +54,40 @@ impl Generation {
     }
 }
 
-/// The kernel's end of the generation's word.
+/// The kernel's handle of the generation's word.
 ///
-/// There is one, behind the lock that the generator's base key is behind.
+/// There is one, protected by the lock of the generator's base key.
 #[derive(Debug)]
 pub struct Reseeds<'p> {
     word: &'p AtomicU64,
 }
 
 impl<'p> Reseeds<'p> {
-    /// Takes the word at [`page::OFFSET`](crate::page::OFFSET), and tells readers that there
-    /// will be generations. Before the first program is started: C libraries ask once, at
-    /// their start, whether the image has random bytes.
+    /// Takes the word at [`page::OFFSET`](crate::page::OFFSET), and publishes that there
+    /// will be generations. To be called before the first program starts: C libraries query
+    /// once, at their start, whether the image has random bytes.
     #[must_use]
     pub fn new(word: &'p AtomicU64) -> Self {
         let none = Generation::NONE.to_word();
         let not_ready = Generation::NOT_READY.to_word();
-        // A kernel that comes after another one (kexec, with the pages kept) goes on.
+        // After a kexec that kept the pages, the generations continue.
         let _ = word.compare_exchange(none, not_ready, Ordering::Relaxed, Ordering::Relaxed);
         Self { word }
     }
 
-    /// Tells readers that the generator has a new base key: from now on each takes a new key
-    /// before it gives out another byte.
+    /// Publishes that the generator has a new base key: every reader then gets a new key
+    /// before it returns another byte.
     ///
     /// Call it *after* the base key was replaced. The store is a release, so a reader that
     /// sees this generation and then makes the system call gets bytes of the new base key.
-    /// The first call makes the generator ready: make it when there is entropy enough, and
+    /// The first call makes the generator ready: call it when there is enough entropy, and
     /// never before.
     pub fn reseeded(&mut self) {
         let next = Generation::from_word(self.word.load(Ordering::Relaxed)).next();
         self.word.store(next.to_word(), Ordering::Release);
     }
 
-    /// What readers see.
+    /// The published generation.
     #[must_use]
     pub fn generation(&self) -> Generation {
         Generation::from_word(self.word.load(Ordering::Relaxed))
@@ -107,7 +107,7 @@ mod tests {
         reseeds.reseeded();
         let first = reseeds.generation();
         assert!(first.is_ready());
-        // A successor doesn't take it back.
+        // A successor does not revoke it.
         let mut reseeds = Reseeds::new(&word);
         assert_eq!(reseeds.generation(), first);
         reseeds.reseeded();

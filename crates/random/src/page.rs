@@ -1,20 +1,20 @@
-//! Where the generation lies in the vvar pages of a clock image, and what it is called.
+//! The place of the generation in the vvar pages of a clock image, and its name.
 //!
-//! Only a kernel knows when its generator got a new seed. So publishers that are processes
-//! leave the word 0, and an image that Linux's own vDSO is linked to hands on to that.
+//! Only a kernel knows when its generator got a new seed. So a publisher that is a process
+//! leaves the word 0, and an image that is linked to Linux's own vDSO calls that.
 
 use vdsokit_clock::{Clock, page};
 use vdsokit_vvar::directory::Variable;
 use vdsokit_vvar::layout::{Shape, Type};
 use vdsokit_vvar::scalar::ScalarType;
 
-/// Where the [`Generation`](crate::Generation) lies: behind the clocks.
+/// The offset of the [`Generation`](crate::Generation), behind the clocks.
 pub const OFFSET: usize = 3944;
 
-/// Bytes in use, the header and the clocks included.
+/// The number of bytes in use, with the header and the clocks.
 pub const SIZE: usize = OFFSET + 8;
 
-/// The variables of an image that has clocks and random bytes, for its directory.
+/// The variables of an image with clocks and random bytes, for its directory.
 pub const VARIABLES: [Variable<'static>; 2 * Clock::RECORDS + 1] = {
     let mut variables = [GENERATION; 2 * Clock::RECORDS + 1];
     let mut at = 0;
@@ -34,7 +34,7 @@ const GENERATION: Variable<'static> = Variable {
 };
 
 const _: () = {
-    // Written down, because no offset that was ever given may change.
+    // A literal, because an offset must never change once it was published.
     assert!(OFFSET == page::SIZE);
     assert!(SIZE <= vdsokit_vvar::PAGE_SIZE);
 };

@@ -1,4 +1,4 @@
-//! The opaque state: memory that a caller keeps and only this crate knows the layout of.
+//! The opaque state: memory of the caller, whose layout only this crate knows.
 #![allow(
     unsafe_code,
     reason = "the memory is the caller's, who has its address"
@@ -7,27 +7,27 @@
 use crate::chacha::{self, BLOCK, KEY, PASS};
 use core::mem::{offset_of, size_of};
 
-/// Bytes that are made at a time, beside the next key.
+/// The bytes that are made at a time, besides the next key.
 pub(crate) const BATCH: usize = PASS * BLOCK - KEY;
 
-/// A thread's state. All zeroes is a state that was never used, or was wiped.
+/// A thread's state; all zeroes for one that was never used, or was wiped.
 ///
-/// Its size is a power of two. So states that lie one behind another from a page's start on,
-/// which is how C libraries keep them, straddle no page, whatever the machine's page is; and
-/// it is no size of Linux's own (144), so neither takes a state of the other's for its own.
+/// Its size is a power of two. So states in an array that starts at a page, as C libraries
+/// have them, never straddle a page of any size. And it is not the size of Linux's own state
+/// (144), so that neither implementation accepts a state of the other.
 #[repr(C, align(8))]
 #[derive(Debug)]
 pub struct State {
     /// Bytes for the next calls: zeroes up to `position`.
     batch: [u8; BATCH],
-    /// What the next batch is made with. It and the batch are one pass of blocks, so that one
-    /// pass replaces both.
+    /// The key of the next batch. Key and batch are one pass of blocks, so that one pass
+    /// replaces both.
     key: [u8; KEY],
-    /// The generation that the key is of.
+    /// The generation of the key.
     generation: u64,
-    /// How much of the batch has been handed out.
+    /// How many bytes of the batch have been returned.
     position: u32,
-    /// Not 0 while a call is at work.
+    /// Not 0 during a call.
     in_use: u32,
     _unused: [u64; 6],
 }
@@ -35,7 +35,7 @@ pub struct State {
 const _: () = {
     assert!(size_of::<State>() == 256);
     assert!(offset_of!(State, key) == BATCH && BATCH + KEY == PASS * BLOCK);
-    // The key is within the last block of the pass that replaces it, as `blocks` wants it.
+    // The key is within the last block of the pass that replaces it, as `blocks` requires.
     assert!(KEY <= BLOCK);
 };
 
@@ -51,8 +51,8 @@ impl State {
     };
 }
 
-/// What `getrandom` says of the state that it wants, on Linux
-/// `struct vgetrandom_opaque_params` (include/uapi/linux/random.h).
+/// The requirements of `getrandom` for the state, on Linux `struct
+/// vgetrandom_opaque_params` (include/uapi/linux/random.h).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parameters {
@@ -67,8 +67,8 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// A state's: readable and writable; anonymous memory that may be dropped at any time
-    /// and is zeroes in a forked child.
+    /// Those of [`State`]: readable and writable anonymous memory that may be dropped at any
+    /// time and is zeroes in a forked child.
     pub const STATE: Self = Self {
         size: size_of::<State>() as u32,
         // PROT_READ | PROT_WRITE
@@ -78,8 +78,8 @@ impl Parameters {
         reserved: [0; 13],
     };
 
-    /// Writes them word by word: a copy of all could be a call of `memcpy`, which an image
-    /// doesn't have.
+    /// Writes them word by word: a copy of the struct could be a call of `memcpy`, which an
+    /// image does not have.
     ///
     /// # Safety
     /// `to` is valid and aligned.
@@ -100,11 +100,11 @@ impl Parameters {
     }
 }
 
-/// A caller's state, at work in one thread.
+/// A caller's state during a call, in one thread.
 ///
-/// Nothing here takes the memory for Rust's own: a signal handler of the same thread may have
-/// used the state between any two instructions, and the kernel may have made its page zeroes.
-/// So each access is volatile or assembly's, and no value that was read is relied on later.
+/// The memory is never treated as owned by Rust: a signal handler of the same thread may use
+/// the state between any two instructions, and the kernel may make its page zeroes. So each
+/// access is volatile or in assembly, and no later step relies on a value that was read.
 #[derive(Clone, Copy)]
 pub(crate) struct Handle(*mut State);
 
@@ -118,65 +118,64 @@ impl Handle {
 
     #[inline(always)]
     pub(crate) fn generation(self) -> u64 {
-        // SAFETY: `new`'s.
+        // SAFETY: `new` requires that the memory is valid for this, as long as the handle is.
         unsafe { (&raw const (*self.0).generation).read_volatile() }
     }
 
     #[inline(always)]
     pub(crate) fn set_generation(self, generation: u64) {
-        // SAFETY: `new`'s.
+        // SAFETY: `new` requires that the memory is valid for this, as long as the handle is.
         unsafe { (&raw mut (*self.0).generation).write_volatile(generation) }
     }
 
     #[inline(always)]
     pub(crate) fn is_in_use(self) -> bool {
-        // SAFETY: `new`'s.
+        // SAFETY: `new` requires that the memory is valid for this, as long as the handle is.
         unsafe { (&raw const (*self.0).in_use).read_volatile() != 0 }
     }
 
     #[inline(always)]
     pub(crate) fn set_in_use(self, in_use: bool) {
-        // SAFETY: `new`'s.
+        // SAFETY: `new` requires that the memory is valid for this, as long as the handle is.
         unsafe { (&raw mut (*self.0).in_use).write_volatile(u32::from(in_use)) }
     }
 
-    /// Where the key lies.
+    /// The address of the key.
     #[inline(always)]
     pub(crate) fn key(self) -> *mut u8 {
-        // SAFETY: `new`'s.
+        // SAFETY: `new` requires that the memory is valid for this, as long as the handle is.
         unsafe { (&raw mut (*self.0).key).cast() }
     }
 
     #[inline(always)]
     fn position(self) -> usize {
-        // SAFETY: `new`'s.
+        // SAFETY: `new` requires that the memory is valid for this, as long as the handle is.
         unsafe { (&raw const (*self.0).position).read_volatile() as usize }
     }
 
     #[inline(always)]
     fn set_position(self, position: usize) {
-        // SAFETY: `new`'s.
+        // SAFETY: `new` requires that the memory is valid for this, as long as the handle is.
         unsafe { (&raw mut (*self.0).position).write_volatile(position as u32) }
     }
 
-    /// Forgets the batch.
+    /// Discards the batch.
     #[inline(always)]
     pub(crate) fn empty(self) {
         self.set_position(BATCH);
     }
 
-    /// Moves up to `most` bytes of the batch to `to`, and says how many there were. Zeroes
-    /// are left in their place.
+    /// Moves up to `most` bytes of the batch to `to`, leaving zeroes, and returns their number.
     ///
     /// # Safety
     /// `to` has room for `most` bytes, none of them the state's.
     #[inline(always)]
     pub(crate) unsafe fn hand_out(self, to: *mut u8, most: usize) -> usize {
         let position = self.position();
-        // A position that isn't ours is an empty batch.
+        // A position out of range is an empty batch.
         let length = BATCH.saturating_sub(position).min(most);
         if length > 0 {
-            // SAFETY: (1) that is within the batch: its start is, because some of it is left;
+            // SAFETY: (1) the bytes are within the batch, because its rest is not empty;
             // (2) the caller vouches for `to`.
             unsafe {
                 chacha::take(
@@ -190,8 +189,8 @@ impl Handle {
         length
     }
 
-    /// Makes a new batch and a new key, from block `counter` of the key's stream on; that key
-    /// is gone.
+    /// Makes a new batch and a new key, from block `counter` of the key's stream on, and erases
+    /// the key.
     #[inline(always)]
     pub(crate) fn refill(self, counter: u64) {
         // SAFETY: (1) batch and key are as long as the blocks of a pass; (2) the key is

@@ -1,4 +1,4 @@
-//! Links the image: the system's linker, told where everything lies.
+//! Links the image with the system's linker and a linker script.
 
 use std::fmt::Write;
 use std::fs;
@@ -14,18 +14,18 @@ use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_LINKS, NOTE_NAME, directory};
 
 use crate::succeed;
 
-/// What an architecture's image has of its own.
+/// The properties of an architecture's image.
 pub(crate) struct Architecture {
     linker: &'static str,
     /// Its largest page.
     page: u64,
     version: &'static str,
-    /// What its functions' names begin with.
+    /// The prefix of its functions' names.
     prefix: &'static str,
     functions: &'static [&'static str],
-    /// Whether the functions have names without the prefix as well.
+    /// Whether the functions have names without the prefix too.
     plain: bool,
-    /// The functions of the kernel's that the image is linked to.
+    /// The functions of the kernel's vDSO for which the image has links.
     links: &'static [&'static str],
 }
 
@@ -85,7 +85,7 @@ impl Architecture {
     }
 }
 
-/// The image's bytes, of the code in `library`.
+/// The bytes of the image with the code in `library`.
 pub(crate) fn image(of: &Architecture, library: &Path, out: &Path) -> Vec<u8> {
     let (script, versions) = (out.join("image.lds"), out.join("image.map"));
     let linked = out.join("linked.so");
@@ -98,7 +98,7 @@ pub(crate) fn image(of: &Architecture, library: &Path, out: &Path) -> Vec<u8> {
     linker
         .args(options.split_whitespace())
         .args(["-z", &format!("max-page-size={}", of.page)])
-        // The archive's members come along for them.
+        // So that the linker includes the archive's members that define them.
         .args(
             of.functions
                 .iter()
@@ -173,8 +173,8 @@ fn version_script(of: &Architecture) -> String {
     format!("{} {{ global: {names} local: *; }};\n", of.version)
 }
 
-/// Text first, at a `p_vaddr` that is not 0 but at the file's start; the vvar pages behind
-/// it.
+/// The script: text first, at the file's start and at a `p_vaddr` that is not 0, and the vvar
+/// pages behind it.
 fn linker_script(of: &Architecture) -> String {
     let notes = notes(of);
     let pages = bytes(&header().to_bytes());

@@ -1,5 +1,5 @@
-//! Builds the clock image and puts it where `include_bytes!` finds it, so that whoever runs
-//! a program on it needs neither a compiler nor a linker.
+//! Builds the clock image for `include_bytes!`, so that delivering it needs neither a
+//! compiler nor a linker.
 
 mod link;
 
@@ -10,7 +10,7 @@ use std::process::Command;
 use vdsokit_elf::Image;
 use vdsokit_elf::check::{Profile, check};
 
-/// What the image is built from, beside this script.
+/// The packages from which the image is built.
 const SOURCES: [&str; 4] = ["../clock-image", "../clock", "../random", "../vvar"];
 
 fn main() {
@@ -30,8 +30,8 @@ fn main() {
     std::fs::write(out.join("clock.so"), bytes).expect("the image can be written");
 }
 
-/// The image's code, which a cargo of its own makes into a static library: with its own
-/// flags and profile, whatever those of this build are.
+/// The image's code as a static library, which another run of cargo makes with its own flags
+/// and profile, independent of those of this build.
 fn library(out: &Path) -> PathBuf {
     let target = variable("TARGET");
     let directory = out.join("image");
@@ -60,7 +60,7 @@ fn library(out: &Path) -> PathBuf {
         ])
         .arg(&directory)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-        // clippy and its kin are for the code that is looked at, not for this.
+        // A wrapper such as clippy's does not compile.
         .env_remove("RUSTC_WORKSPACE_WRAPPER");
     for setting in profile {
         cargo.args(["--config", &format!("profile.release.{setting}")]);

@@ -1,15 +1,18 @@
-//! The kernel's own clocks, asked by system call: this process may itself run on a vDSO that
-//! says another time, as when `vdso clock` is called by a program under `vdso run`.
-#![allow(unsafe_code, reason = "a system call that libc would hand to the vDSO")]
+//! The kernel's own clocks, by system call: the vDSO of this process may itself have virtual
+//! time, as when a program under `vdso run` calls `vdso clock`.
+#![allow(
+    unsafe_code,
+    reason = "a system call for which libc would call the vDSO"
+)]
 
 use std::io;
 
 use vdsokit_clock::{Clock, KernelTime};
 
-/// What the kernel's clocks say.
+/// Reads all clocks.
 pub(crate) fn now() -> io::Result<KernelTime> {
     let realtime = read(Clock::Realtime)?;
-    // Read in between, so that the difference is off by a part of the time that one takes.
+    // Read right after, so that the difference is off by the time of one read at most.
     let tai = read(Clock::Tai)?;
     let tai = (i128::from(tai) - i128::from(realtime) + SECOND / 2).div_euclid(SECOND) * SECOND;
     let since_1970 = |time: i64| u64::try_from(time).unwrap_or(0);
@@ -19,7 +22,7 @@ pub(crate) fn now() -> io::Result<KernelTime> {
         monotonic: since_1970(read(Clock::Monotonic)?),
         raw: since_1970(read(Clock::MonotonicRaw)?),
         boottime: since_1970(read(Clock::Boottime)?),
-        // A whole number of seconds, and few.
+        // A small whole number of seconds.
         tai: tai as i64,
     })
 }
@@ -42,7 +45,7 @@ pub(crate) fn read(clock: Clock) -> io::Result<i64> {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: the kernel writes the one structure that it is given a pointer to.
+    // SAFETY: the kernel writes to the pointer, which is to a local structure of that type.
     let result = unsafe {
         libc::syscall(
             libc::SYS_clock_gettime,

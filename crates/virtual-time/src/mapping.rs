@@ -1,5 +1,5 @@
 //! The pages in this process's memory.
-#![allow(unsafe_code, reason = "memory that other processes map as well")]
+#![allow(unsafe_code, reason = "memory that other processes map too")]
 
 use std::fs::File;
 use std::io;
@@ -21,7 +21,7 @@ impl Mapping {
         if file.metadata()?.len() < length as u64 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        // SAFETY: a new mapping, where the kernel likes, touches nothing that is there.
+        // SAFETY: a new mapping at an address that the kernel chooses changes no other mapping.
         let base = unsafe {
             mmap(
                 ptr::null_mut(),
@@ -36,20 +36,22 @@ impl Mapping {
         Ok(Mapping { base, length })
     }
 
-    /// The vvar pages, for a reader; none when they are no vvar pages.
+    /// The vvar pages, for a reader; `None` if they are not vvar pages.
     pub(crate) fn read(&self) -> Option<Pages<'_>> {
-        // SAFETY: (1) and (2) of `pages` below.
+        // SAFETY: (1) the mapping lives as long as `self`, which is borrowed, and its file is
+        // sealed against shrinking; (2) this crate alone writes these pages, with the latches
+        // and scalars of `vdsokit_vvar`.
         unsafe { Pages::new(self.base, self.length).ok() }
     }
 
-    /// The vvar pages, for their one writer; none when they are no vvar pages.
+    /// The vvar pages, for their one writer; `None` if they are not vvar pages.
     ///
     /// The caller holds the lock on the file.
     pub(crate) fn pages(&mut self) -> Option<PagesMut<'_>> {
         // SAFETY: (1) the mapping lives as long as `self`, which is borrowed, and its file
-        // is sealed against shrinking; (2) all who write these pages are this crate, with
+        // is sealed against shrinking; (2) this crate alone writes these pages, with
         // the latches and scalars of `vdsokit_vvar`; (3) the mapping is writable; (4) the
-        // lock on the file keeps other publishers out, and `&mut` this process.
+        // lock on the file excludes other publishers, and `&mut` other threads of this one.
         unsafe {
             let pages = Pages::new(self.base, self.length).ok()?;
             Some(PagesMut::new(pages))
@@ -63,7 +65,7 @@ unsafe impl Send for Mapping {}
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and what was borrowed of it is gone.
+        // SAFETY: this value made the mapping, and no borrow of it is left.
         let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.length) };
         debug_assert!(unmapped.is_ok(), "a mapping of ours");
     }

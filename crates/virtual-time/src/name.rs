@@ -1,8 +1,8 @@
-//! Names of trees, and who has them.
+//! Names of trees of processes.
 //!
-//! A name is nowhere on disk: it is in the name of the memfd, which the tracer of the tree
-//! holds open as long as it lives. proc(5) shows who has what open, to the same user and to
-//! root; so a name is found by looking, and is gone with its tracer, whatever ends that.
+//! A name is not on disk: it is part of the name of the memfd, which the tracer of the tree
+//! holds open. proc(5) shows the open files of a process to the same user and to root; so a
+//! name is found by searching /proc, and is gone when its tracer ends for any reason.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, What};
 
-/// What stands before the name in a memfd's.
+/// The prefix of the memfd's name.
 const PREFIX: &str = "vdso-clock:";
 
 /// A tree's name: 1 to 64 letters, digits, dots, dashes and underscores.
@@ -58,12 +58,12 @@ impl Name {
     }
 }
 
-/// A tree that has a name.
+/// A tree with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     /// Its name.
     pub name: Name,
-    /// The process that delivers it.
+    /// The tracer, which delivers the pages.
     pub tracer: u32,
     descriptor: PathBuf,
 }
@@ -92,15 +92,15 @@ pub fn list() -> Result<Vec<Named>, Error> {
     Ok(found)
 }
 
-/// The descriptors of who delivers: they have the pages read-only, who publishes them doesn't.
+/// The descriptors of tracers: theirs are read-only, and those of publishers are not.
 fn delivered() -> Result<impl Iterator<Item = Descriptor>, Error> {
     Ok(descriptors(processes()?).filter(|one| one.is_read_only))
 }
 
 /// The tree called `name`.
 pub(crate) fn find(name: &Name) -> Result<Named, Error> {
-    // To look at what a process has open takes far longer than at what it runs; and who delivers
-    // is likely to be this very program.
+    // Searching the descriptors of a process takes far longer than finding its executable, and
+    // a tracer most likely runs this very program.
     let this = executable(Path::new("/proc/self"));
     let (likely, others): (Vec<_>, Vec<_>) =
         processes()?.partition(|(_, process)| executable(process) == this);
@@ -111,7 +111,7 @@ pub(crate) fn find(name: &Name) -> Result<Named, Error> {
     })
 }
 
-/// Device and inode of what the process with this directory in /proc runs.
+/// Device and inode of the executable of the process with this directory in /proc.
 fn executable(process: &Path) -> Option<(u64, u64)> {
     let file = fs::metadata(process.join("exe")).ok()?;
     Some((file.dev(), file.ino()))
@@ -119,8 +119,8 @@ fn executable(process: &Path) -> Option<(u64, u64)> {
 
 /// Refuses `name` if a tree other than that of `inode` has it.
 ///
-/// Who makes a tree makes its memfd before it asks; so of two that want one name at the same
-/// time, at least one sees the other.
+/// The memfd of a tree is made before this check; so of two trees that are made with one name
+/// at the same time, at least one sees the other.
 pub(crate) fn check_free(name: &Name, inode: u64) -> Result<(), Error> {
     let other = descriptors(processes()?).find(|one| one.named.name == *name && one.inode != inode);
     match other {
@@ -145,15 +145,14 @@ fn processes() -> Result<impl Iterator<Item = (u32, PathBuf)>, Error> {
     let user = rustix::process::geteuid().as_raw();
     let of_user = move |process: fs::DirEntry| {
         let pid = process.file_name().to_str()?.parse().ok()?;
-        // A process may end while it is looked at, and others may not be looked at.
+        // A process may end meanwhile, and those of other users can't be inspected.
         let is_own = process.metadata().ok()?.uid() == user;
         is_own.then(|| (pid, process.path()))
     };
     Ok(processes?.flatten().filter_map(of_user))
 }
 
-/// Every descriptor of pages with a name that these processes have, looked for as far as is
-/// asked.
+/// Every descriptor of pages with a name that these processes have, searched lazily.
 fn descriptors(
     processes: impl Iterator<Item = (u32, PathBuf)>,
 ) -> impl Iterator<Item = Descriptor> {
@@ -171,7 +170,7 @@ fn examine(pid: u32, descriptor: PathBuf) -> Option<Descriptor> {
         .strip_prefix("/memfd:")?
         .strip_prefix(PREFIX)?
         .strip_suffix(" (deleted)")?;
-    // proc(5): the link's permissions are those that the file was opened with.
+    // proc(5): the link's permissions are those with which the file was opened.
     const WRITE: u32 = 0o200;
     let is_read_only = fs::symlink_metadata(&descriptor).ok()?.mode() & WRITE == 0;
     let file = fs::metadata(&descriptor).ok()?;

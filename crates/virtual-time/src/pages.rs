@@ -21,17 +21,17 @@ use vdsokit_vvar::scalar::Scalar;
 use crate::mapping::Mapping;
 use crate::{IMAGE, kernel};
 
-/// What a publisher knows beside the records.
+/// A publisher's state besides the records.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct State {
     pub(crate) time: VirtualTime,
-    /// The rate to go on with after a freeze: numerator and denominator.
+    /// The rate after a freeze: numerator and denominator.
     pub(crate) rate: (u32, u32),
 }
 
 impl State {
     const WORDS: usize = VirtualTime::WORDS + 2;
-    /// Bytes.
+    /// The size in bytes.
     const SIZE: usize = Self::WORDS * 8;
 
     fn to_words(self) -> Vec<u64> {
@@ -54,10 +54,10 @@ impl State {
     }
 }
 
-/// The first word of a state. Its number changes when the state does.
+/// The first word of a state. It changes with the format of the state.
 const FORMAT: u64 = u64::from_ne_bytes(*b"vtstate2");
 
-/// The vvar pages as the image has them.
+/// The initial vvar pages of the image.
 fn initial() -> io::Result<&'static [u8]> {
     let broken = || io::Error::other("the clock image has no vvar pages");
     let image = Image::parse(IMAGE).map_err(|_| broken())?;
@@ -75,13 +75,13 @@ fn initial() -> io::Result<&'static [u8]> {
 pub(crate) struct Store {
     file: File,
     mapping: Mapping,
-    /// Where the state lies.
+    /// The offset of the state.
     behind: usize,
 }
 
 impl Store {
-    /// New pages in a memfd called `name`, which only this user may open, and whose length
-    /// never changes.
+    /// New pages in a memfd called `name`, which only this user can open, and whose length
+    /// is sealed.
     pub(crate) fn new(name: &str) -> io::Result<Store> {
         let vvar = initial()?;
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -96,7 +96,7 @@ impl Store {
         Ok(store)
     }
 
-    /// The pages in `file`, which was made by [`Store::new`].
+    /// The pages in a file that [`Store::new`] made.
     pub(crate) fn of(file: File) -> io::Result<Store> {
         let behind = initial()?.len();
         let mapping = Mapping::new(&file, behind + PAGE_SIZE)?;
@@ -118,8 +118,8 @@ impl Store {
         Mapping::new(&self.file, self.behind + PAGE_SIZE)
     }
 
-    /// Does `work` with the pages while nobody else writes them; `None` when these are no
-    /// vvar pages.
+    /// Calls `work` while the pages are locked against other publishers; `None` if these are
+    /// not vvar pages.
     pub(crate) fn locked<R>(
         &mut self,
         work: impl FnOnce(&Locked<'_>) -> R,
@@ -133,8 +133,7 @@ impl Store {
     }
 }
 
-/// What a program is told by the record of `clock` in `mapping`; none where it has to ask the
-/// kernel.
+/// The virtual time of `clock` by its record in `mapping`; `None` where it is the kernel's.
 pub(crate) fn read(mapping: &Mapping, clock: Clock) -> Option<Moment> {
     let latch = mapping
         .read()?
@@ -164,7 +163,7 @@ pub(crate) struct Locked<'m> {
 }
 
 impl Locked<'_> {
-    /// The state; none when it is of another version, or the pages are not published yet.
+    /// The state; `None` if it is of another version, or the pages are not published yet.
     pub(crate) fn state(&self) -> Option<State> {
         if self.pages.header().state() != Condition::Live {
             return None;
@@ -178,8 +177,8 @@ impl Locked<'_> {
         State::from_words(&words)
     }
 
-    /// Publishes `state`: itself first, so that a successor can finish what is cut off here,
-    /// then the record of each clock.
+    /// Publishes `state`: first itself, so that a successor can complete the change if this
+    /// publisher is killed, then the record of each clock.
     pub(crate) fn publish(&self, state: &State) -> io::Result<()> {
         let missing = || io::Error::other("the vvar pages are too short");
         let write = |offset, size, words: &[u64]| {
@@ -194,7 +193,7 @@ impl Locked<'_> {
             let source = self.pages.scalar::<u64>(source_offset(clock.id()));
             u64::store(source.ok_or_else(missing)?, record.source.to_word());
         }
-        // No limit: time goes on by itself, and no publisher has to live for that.
+        // Never stale: time advances without a publisher.
         let publication = Publication {
             publisher: std::process::id().into(),
             // Unknown: the pages are memory of this boot, and no file.

@@ -1,4 +1,4 @@
-//! AArch64 as Linux has it.
+//! Linux on AArch64.
 #![allow(
     unsafe_code,
     reason = "the counter, system calls and addresses need instructions of their own"
@@ -37,7 +37,7 @@ macro_rules! export {
 
             #[unsafe(export_name = crate::arch::kernel_name!($name))]
             unsafe extern "C" fn exported($($argument: $of),*) -> $result {
-                // SAFETY: the C caller vouches for what C has asked of it.
+                // SAFETY: the C caller fulfils the requirements of the C function.
                 unsafe { $name($($argument),*) }
             }
         }
@@ -46,8 +46,8 @@ macro_rules! export {
 #[cfg(vdsokit_image)]
 pub(crate) use export;
 
-/// The virtual counter, read after everything before it has been done: `isb`
-/// keeps the read from being made early (Arm ARM, D13, "the counter can be read
+/// The virtual counter, read after all instructions before it were executed: `isb`
+/// keeps the read from being speculated (Arm ARM, D13, "the counter can be read
 /// speculatively"), as Linux's vDSO does
 /// (arch/arm64/include/asm/vdso/gettimeofday.h).
 #[inline(always)]
@@ -61,7 +61,7 @@ pub(crate) fn counter() -> u64 {
     ticks
 }
 
-/// Where the vvar pages are: the image's linker puts them behind the image.
+/// The address of the vvar pages, which the image's linker places behind the text.
 #[inline(always)]
 pub(crate) fn vvar() -> *const u8 {
     let pages;
@@ -79,8 +79,8 @@ pub(crate) fn vvar() -> *const u8 {
 macro_rules! load_link {
     ($name:expr) => {{
         let word: usize;
-        // SAFETY: it loads a word of the image. Through inline assembly: the
-        // compiler must not take the word for the 0 that is in the file.
+        // SAFETY: it loads a word of the image. Inline assembly, so that the
+        // compiler does not replace it by the 0 that is in the file.
         unsafe {
             core::arch::asm!(
                 concat!("adrp {0}, \"vdsokit_link.", $name, "\""),
@@ -97,14 +97,14 @@ pub(crate) use load_link;
 /// Makes a system call of up to three arguments.
 ///
 /// # Safety
-/// The arguments are what the call takes; it does to the process what it does.
+/// The arguments are valid for the call, and so are its effects on the process.
 #[inline(always)]
 pub(crate) unsafe fn system_call(number: usize, arguments: [usize; 3]) -> isize {
     let [first, second, third] = arguments;
     let result;
     // SAFETY: (1) Linux's convention: number in x8, arguments in x0 to x2,
     // result in x0, no other register lost (syscall(2)); (2) the caller vouches
-    // for the call; (3) memory is not said to be untouched.
+    // for the call; (3) the assembly is not declared to leave memory alone.
     unsafe {
         asm!("svc 0", in("x8") number, inlateout("x0") first => result,
             in("x1") second, in("x2") third, options(nostack));
@@ -112,18 +112,18 @@ pub(crate) unsafe fn system_call(number: usize, arguments: [usize; 3]) -> isize 
     result
 }
 
-/// Linux keeps the CPU's number nowhere that a program could read it.
+/// Linux has the CPU's number in no place that a program can read.
 #[inline(always)]
 pub(crate) fn cpu_and_node() -> Option<(u32, u32)> {
     None
 }
 
-/// Where a signal handler returns to whose program named no place for that. Here alone: on
-/// x86-64 C libraries name one, always.
+/// The return address of signal handlers for programs that set none (`SA_RESTORER`). On
+/// x86-64 there is none, since C libraries always set one.
 ///
-/// The two instructions are what unwinders know a signal frame by, and there is no unwind
-/// information, which would keep them from looking; the no-op is for those that look one
-/// instruction before a return address (arch/arm64/kernel/vdso/sigreturn.S).
+/// Unwinders recognise a signal frame by the two instructions, where there is no unwind
+/// information; the no-op is for those that look up the address before a return address
+/// (arch/arm64/kernel/vdso/sigreturn.S).
 #[cfg(vdsokit_image)]
 core::arch::global_asm!(
     ".pushsection .text.__kernel_rt_sigreturn, \"ax\", %progbits",

@@ -1,5 +1,5 @@
-//! What an architecture has its own way of: counter, system call, addresses and
-//! the names of symbols. One module for each.
+//! What differs between architectures: counter, system call, addresses and the
+//! names of symbols. One module for each.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;

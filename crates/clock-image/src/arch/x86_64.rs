@@ -1,4 +1,4 @@
-//! x86-64 as Linux has it.
+//! Linux on x86-64.
 #![allow(
     unsafe_code,
     reason = "the counter, system calls and addresses need instructions of their own"
@@ -41,7 +41,7 @@ macro_rules! export {
 
             #[unsafe(export_name = crate::arch::kernel_name!($name))]
             unsafe extern "C" fn exported($($argument: $of),*) -> $result {
-                // SAFETY: the C caller vouches for what C has asked of it.
+                // SAFETY: the C caller fulfils the requirements of the C function.
                 unsafe { $name($($argument),*) }
             }
             core::arch::global_asm!(
@@ -54,10 +54,10 @@ macro_rules! export {
 #[cfg(vdsokit_image)]
 pub(crate) use export;
 
-/// The time-stamp counter, read after everything before it has been done
+/// The time-stamp counter, read after all instructions before it were executed
 /// (Intel SDM, volume 2, RDTSCP). Linux's vDSO reads it in the same way where
-/// the CPU has the instruction; measured, `lfence; rdtsc` is as fast, but holds
-/// up what comes after as well.
+/// the CPU has the instruction. Measured, `lfence; rdtsc` is as fast, but delays
+/// the instructions after it too.
 #[inline(always)]
 pub(crate) fn counter() -> u64 {
     let (low, high): (u64, u64);
@@ -71,12 +71,12 @@ pub(crate) fn counter() -> u64 {
     high << 32 | low
 }
 
-/// Where the vvar pages are: the image's linker puts them behind the image.
+/// The address of the vvar pages, which the image's linker places behind the text.
 #[inline(always)]
 pub(crate) fn vvar() -> *const u8 {
     let pages;
-    // SAFETY: it computes an address. Through inline assembly, since rustc would
-    // take it from a table that needs a relocation.
+    // SAFETY: it computes an address. Inline assembly, since rustc would load the
+    // address from a table that needs a relocation.
     unsafe {
         asm!(".hidden __vdsokit_vvar", "lea {}, [rip + __vdsokit_vvar]", out(reg) pages,
             options(pure, nomem, nostack, preserves_flags));
@@ -89,8 +89,8 @@ pub(crate) fn vvar() -> *const u8 {
 macro_rules! load_link {
     ($name:expr) => {{
         let word: usize;
-        // SAFETY: it loads a word of the image. Through inline assembly: the
-        // compiler must not take the word for the 0 that is in the file.
+        // SAFETY: it loads a word of the image. Inline assembly, so that the
+        // compiler does not replace it by the 0 that is in the file.
         unsafe {
             core::arch::asm!(
                 concat!("mov {}, [rip + \"vdsokit_link.", $name, "\"]"),
@@ -106,14 +106,14 @@ pub(crate) use load_link;
 /// Makes a system call of up to three arguments.
 ///
 /// # Safety
-/// The arguments are what the call takes; it does to the process what it does.
+/// The arguments are valid for the call, and so are its effects on the process.
 #[inline(always)]
 pub(crate) unsafe fn system_call(number: usize, arguments: [usize; 3]) -> isize {
     let [first, second, third] = arguments;
     let result;
     // SAFETY: (1) Linux's convention: number in rax, arguments in rdi, rsi, rdx,
     // result in rax, rcx and r11 lost (syscall(2)); (2) the caller vouches for
-    // the call; (3) memory is not said to be untouched.
+    // the call; (3) the assembly is not declared to leave memory alone.
     unsafe {
         asm!("syscall", inlateout("rax") number => result,
             in("rdi") first, in("rsi") second, in("rdx") third,
@@ -124,7 +124,7 @@ pub(crate) unsafe fn system_call(number: usize, arguments: [usize; 3]) -> isize 
 
 /// CPU and NUMA node: the CPU in the lower 12 bits of the limit of a segment
 /// that Linux keeps for this, the node above (arch/x86/include/asm/segment.h,
-/// `__CPUNODE_SEG`). None where there is no such segment.
+/// `__CPUNODE_SEG`). `None` if there is no such segment.
 #[inline(always)]
 pub(crate) fn cpu_and_node() -> Option<(u32, u32)> {
     const SEGMENT: u32 = 0x7b;

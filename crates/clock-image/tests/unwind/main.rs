@@ -245,7 +245,7 @@ fn clocks(stepper: &mut Stepper, loaded: &Loaded, memory: &Memory) {
         stepper.call(what, calls.clock_getres as usize, &[1, first]);
         stepper.call(what, calls.getcpu as usize, &[first, second, 0]);
         for id in [0, 1, 5, 99] {
-            stepper.call(what, loaded.bound() as usize, &[id, first, second]);
+            stepper.call(what, loaded.bound(), &[id, first, second]);
         }
     }
     // A publisher that died, or is between its two stores: the record has another source.

@@ -1,7 +1,7 @@
-//! AArch64 with NEON, which Linux's programs may take for granted there.
+//! ChaCha20 for AArch64 with NEON, which Linux requires there.
 //!
 //! A row of four words is a register. Three blocks are in v0 to v3, v4 to v7 and v16 to v19;
-//! v20 to v22 are for what is in between; v23 has the constants, v24 and v25 the key, v26 to
+//! v20 to v22 are temporaries; v23 has the constants, v24 and v25 the key, v26 to
 //! v28 the blocks' counters. v8 to v15 belong to the caller.
 
 use core::arch::asm;
@@ -15,8 +15,8 @@ macro_rules! swap {
     };
 }
 
-/// `a += b; d ^= a`, of rows, and rotates the words of `d` left by so many bits, 32 less so
-/// many.
+/// `a += b; d ^= a`, of rows, and rotates the words of `d` left: the two numbers of bits add
+/// up to 32.
 macro_rules! rotate {
     ($a:literal, $b:literal, $d:literal, $between:literal, $left:literal, $right:literal) => {
         concat!(
@@ -40,7 +40,7 @@ macro_rules! round {
     };
 }
 
-/// Turns rows one to three of a block so that diagonals become columns, or back.
+/// Rotates rows one to three of a block so that diagonals become columns, or back.
 macro_rules! turn {
     ($one:literal, $two:literal, $three:literal, $by_one:literal, $by_three:literal) => {
         concat!(
@@ -60,21 +60,21 @@ macro_rules! turn_all {
     };
 }
 
-/// Row `to` gets what `from` has.
+/// Copies a row.
 macro_rules! copy {
     ($to:literal, $from:literal) => {
         concat!("mov v", $to, ".16b, v", $from, ".16b\n")
     };
 }
 
-/// Adds what a row began with.
+/// Adds the initial state of a row.
 macro_rules! add {
     ($to:literal, $from:literal) => {
         concat!("add v", $to, ".4s, v", $to, ".4s, v", $from, ".4s\n")
     };
 }
 
-/// Stores a block, and stops when it was the last.
+/// Stores a block, and leaves the loop if it was the last.
 macro_rules! store {
     ($first:literal, $last:literal) => {
         concat!(
@@ -164,7 +164,7 @@ pub(super) unsafe fn blocks(out: *mut u8, key: *const u8, counter: u64, count: u
 /// As there.
 #[inline(always)]
 pub(super) unsafe fn take(from: *mut u8, to: *mut u8, length: usize) {
-    // SAFETY: it reads and writes so many bytes of both, which the caller vouches for.
+    // SAFETY: it reads and writes `length` bytes of both, which the caller vouches for.
     unsafe {
         asm!(
             "movi v1.16b, #0",
@@ -176,7 +176,7 @@ pub(super) unsafe fn take(from: *mut u8, to: *mut u8, length: usize) {
             "str q1, [{from}], #16",
             "subs {left}, {left}, #16",
             "b.hs 2b",
-            // The lower four bits are what is left.
+            // The lower four bits are the number of remaining bytes.
             "3:",
             "tbz {left}, #3, 4f",
             "ldr d0, [{from}]",

@@ -3,20 +3,20 @@
 //! The cipher is D. J. Bernstein's original (ChaCha, a variant of Salsa20, 2008); RFC 8439
 //! has the same rounds, and calls the upper half of this counter the first word of a nonce.
 //!
-//! Three blocks are made at a time, whose instructions lie among each other: a block alone
-//! is one long chain, each instruction of which waits for the one before. With SSE2 three
-//! take about as long as one; so they are made even where fewer are wanted.
+//! Three blocks are made at a time, with interleaved instructions: a block alone is one long
+//! chain of instructions, each of which waits for the one before. With SSE2 three blocks take
+//! about as long as one, so three are made even where fewer are needed.
 //!
-//! # What is left behind
+//! # What remains in memory
 //! On x86-64 with SSE2 and on AArch64 with NEON, key, working state and output are in
-//! registers that the compiler doesn't know of and can't spill: nothing is written but the
-//! output, no stack, and the registers are cleared. Elsewhere it is Rust, whose arrays are
-//! cleared; what the compiler put on the stack besides stays there.
+//! registers that the compiler does not know of and can't spill: only the output is written,
+//! nothing on the stack, and the registers are cleared. Elsewhere it is Rust, whose arrays are
+//! cleared; copies that the compiler made on the stack remain.
 #![allow(unsafe_code, reason = "assembly writes through the caller's pointers")]
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 #[path = "aarch64.rs"]
-#[rustfmt::skip] // What belongs together stands on a line.
+#[rustfmt::skip] // Each line is one step of several blocks.
 mod native;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[path = "x86_64.rs"]
@@ -58,7 +58,7 @@ pub unsafe fn blocks(out: *mut u8, key: *const u8, counter: u64, count: usize) {
     unsafe { native::blocks(out, key, counter, count) };
 }
 
-/// Moves bytes and leaves zeroes where they were, with as little left behind as of blocks.
+/// Moves bytes, leaving zeroes, through cleared registers as in [`blocks`].
 ///
 /// # Safety
 /// Both are valid for `length` bytes of any alignment, and don't overlap.
@@ -71,7 +71,7 @@ pub(crate) unsafe fn take(from: *mut u8, to: *mut u8, length: usize) {
 /// Fills `out` with the blocks of `key`'s stream from number `counter` on; that wraps.
 pub fn fill(out: &mut [[u8; BLOCK]], key: &[u8; KEY], counter: u64) {
     // SAFETY: (1) there are as many blocks to write; (2) a unique reference and another
-    // one don't overlap.
+    // reference do not overlap.
     unsafe { blocks(out.as_mut_ptr().cast(), key.as_ptr(), counter, out.len()) };
 }
 
@@ -79,7 +79,7 @@ pub fn fill(out: &mut [[u8; BLOCK]], key: &[u8; KEY], counter: u64) {
 mod tests {
     use super::*;
 
-    /// What is assembly on this machine makes the same blocks as what is Rust.
+    /// The assembly of this machine makes the same blocks as the Rust code.
     #[test]
     fn all_ways_agree() {
         let mut key = [0; KEY];

@@ -1,4 +1,4 @@
-//! In Rust, for architectures that have nothing better here.
+//! ChaCha20 in Rust, for architectures without assembly here.
 
 use super::{BLOCK, KEY};
 use core::sync::atomic::{Ordering, compiler_fence};

@@ -1,8 +1,8 @@
-//! x86-64 with SSE2, which every such machine has.
+//! ChaCha20 for x86-64 with SSE2, which is part of the architecture.
 //!
 //! A row of four words is a register. Three blocks are in xmm0 to xmm3, xmm4 to xmm7 and
-//! xmm8 to xmm11; xmm12 to xmm14 are for what is in between; xmm15 has the constants, which
-//! are no secret.
+//! xmm8 to xmm11; xmm12 to xmm14 are temporaries; xmm15 has the constants, which are not
+//! secret.
 
 use core::arch::asm;
 
@@ -16,7 +16,7 @@ macro_rules! add_xor {
     };
 }
 
-/// Rotates the words of a row left by 16 bits: its halves change places.
+/// Rotates the words of a row left by 16 bits, by swapping their halves.
 macro_rules! swap {
     ($row:literal) => {
         concat!(
@@ -26,7 +26,7 @@ macro_rules! swap {
     };
 }
 
-/// Rotates the words of a row left by so many bits, 32 less so many.
+/// Rotates the words of a row left: the two numbers of bits add up to 32.
 macro_rules! rotate {
     ($row:literal, $between:literal, $left:literal, $right:literal) => {
         concat!(
@@ -54,7 +54,7 @@ macro_rules! round {
     };
 }
 
-/// Turns rows one to three of a block so that diagonals become columns, or back.
+/// Rotates rows one to three of a block so that diagonals become columns, or back.
 macro_rules! turn {
     ($one:literal, $two:literal, $three:literal, $by_one:literal, $by_three:literal) => {
         concat!(
@@ -74,7 +74,7 @@ macro_rules! turn_all {
     };
 }
 
-/// Stores a block, and stops when it was the last.
+/// Stores a block, and leaves the loop if it was the last.
 macro_rules! store {
     ($zero:literal, $one:literal, $two:literal, $three:literal) => {
         concat!(
@@ -131,7 +131,7 @@ pub(super) unsafe fn blocks(out: *mut u8, key: *const u8, counter: u64, count: u
             "dec {free:e}",
             "jnz 3b",
 
-            // What the blocks began with.
+            // The initial state of the blocks.
             "paddd xmm0, xmm15",
             "paddd xmm4, xmm15",
             "paddd xmm8, xmm15",
@@ -194,7 +194,7 @@ pub(super) unsafe fn blocks(out: *mut u8, key: *const u8, counter: u64, count: u
 /// As there.
 #[inline(always)]
 pub(super) unsafe fn take(from: *mut u8, to: *mut u8, length: usize) {
-    // SAFETY: it reads and writes so many bytes of both, which the caller vouches for.
+    // SAFETY: it reads and writes `length` bytes of both, which the caller vouches for.
     unsafe {
         asm!(
             "pxor xmm1, xmm1",
@@ -208,7 +208,7 @@ pub(super) unsafe fn take(from: *mut u8, to: *mut u8, length: usize) {
             "add {to}, 16",
             "sub {left}, 16",
             "jae 2b",
-            // The lower four bits are what is left.
+            // The lower four bits are the number of remaining bytes.
             "3:",
             "test {left:l}, 8",
             "jz 4f",

@@ -1,11 +1,10 @@
-//! `clock_gettime`, by hand: what it does in the few nanoseconds that it mostly takes.
+//! `clock_gettime` in assembly, for the common cases.
 //!
-//! A call of a coarse clock is over after as many cycles as it has branches that are taken, and
-//! `rdtscp` waits for all that comes before it, as all that comes after waits for it, the next
-//! call too. So each instruction counts, and where it stands: what is asked for most falls
-//! through, nothing comes before the counter but what has to be known, and no load stands alone
-//! that could be part of an instruction that computes, which rustc never does with atomic words.
-//! What isn't answered here goes on in Rust, by a jump.
+//! A call for a coarse clock takes as many cycles as it has taken branches. `rdtscp` waits for all
+//! instructions before it, and those after it, of the next call too, wait for it. So each
+//! instruction counts, and so does its place: the most frequent case falls through, only what is
+//! needed for it comes before the counter is read, and loads are operands of arithmetic instructions
+//! where possible, which rustc never does with atomic words. All other cases jump to Rust code.
 
 use crate::gettime::{Timespec, otherwise};
 use core::arch::{global_asm, naked_asm};
@@ -53,17 +52,17 @@ global_asm!(
     function = sym clock_gettime,
 );
 
-/// As [`crate::gettime::clock_gettime`], of which it is the translation.
+/// The translation of [`crate::gettime::clock_gettime`].
 ///
-/// What its readings of a latch rest on: (1) each word is loaded by one instruction, which is what
-/// a relaxed atomic load is on x86-64, and an acquiring one too; (2) loads are not reordered
-/// there, so the number is loaded before the words, and after them once more; (3) `time` is
-/// written when all else is done, but for a moved clock: there the kernel's function writes first,
-/// and what doesn't hold is written over. It calls nothing but the kernel's function, with the stack
-/// aligned as C has it.
+/// A latch is read correctly because (1) each word is loaded by one instruction, which on x86-64 is
+/// a relaxed atomic load and an acquiring one too; (2) loads are not reordered there, so the
+/// sequence number is loaded before the words and once more after them; (3) `time` is written when
+/// all checks are done, but for a moved clock: there the kernel's function writes first, and if a
+/// check fails that is overwritten. It calls nothing but the kernel's function, with the stack
+/// aligned as the ABI requires.
 ///
 /// # Safety
-/// As there.
+/// `time` is what `clock_gettime(2)` takes. A wrong pointer ends the program by a signal.
 #[unsafe(naked)]
 pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
     naked_asm!(
@@ -81,8 +80,8 @@ pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
         "ja 4f",
         "jb 2f",
 
-        // The base of the first line. A copy is found by arithmetic: there is no telling which
-        // one a branch should foretell, and nothing waits here.
+        // The base of the first line. The copy is selected by arithmetic, since a branch could not
+        // be predicted.
         "mov r10, qword ptr [r8]",
         "mov r9d, r10d",
         "and r9d, 1",
@@ -102,8 +101,8 @@ pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
         "2:",
         "cmp ecx, {COUNTER}",
         "jne 4f",
-        // `Line::extend_fast` of the first line, if it answers, at a rate below one nanosecond a
-        // tick, within the second of its base.
+        // `Line::extend_fast` of the first line, if it is valid, has a rate below one nanosecond
+        // per tick, and the time is within the second of its base.
         "mov r9, r8",
         "rdtscp",
         "shl rdx, 32",
@@ -140,9 +139,10 @@ pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
         "jne 5f",
         "test rax, rax",
         "jz 9f",
-        // The kernel's time goes where it is asked for, and the first line's base is added to it there:
-        // the kernel's function knows the seconds before the counter, and who adds nothing to the
-        // nanoseconds doesn't wait for them. A pointer from the stack would be waited for, too.
+        // The kernel's function writes to `time`, and the first line's base is added there: the
+        // function stores the seconds before it has read the counter, and an offset of whole
+        // seconds does not wait for the nanoseconds. The pointer is kept in a register, since a
+        // load from the stack would be waited for too.
         "push rdi",
         ".cfi_def_cfa_offset 16",
         "push rbx",
