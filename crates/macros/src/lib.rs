@@ -4,6 +4,7 @@ mod attributes;
 mod declare;
 mod function;
 mod record;
+mod types;
 mod variables;
 mod vvars;
 

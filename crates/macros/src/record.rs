@@ -1,6 +1,6 @@
 //! `#[derive(Record)]`.
 
-use crate::attributes;
+use crate::{attributes, types};
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::ext::IdentExt;
@@ -67,6 +67,7 @@ pub(crate) fn fields(record: &Ident, fields: &Fields) -> Result<Vec<Field>> {
         ));
     }
     let field = |field: &syn::Field| {
+        types::check(&field.ty)?;
         let vvar = attributes::vvar(&field.attrs)?;
         attributes::on_field(&vvar)?;
         let name = field.ident.clone();
@@ -79,7 +80,19 @@ pub(crate) fn fields(record: &Ident, fields: &Fields) -> Result<Vec<Field>> {
             version: vvar.version,
         })
     };
-    named.named.iter().map(field).collect()
+    let mut fields = Vec::new();
+    let mut errors = None::<Error>;
+    for result in named.named.iter().map(field) {
+        match (result, &mut errors) {
+            (Ok(field), _) => fields.push(field),
+            (Err(error), Some(errors)) => errors.combine(error),
+            (Err(error), None) => errors = Some(error),
+        }
+    }
+    match errors {
+        None => Ok(fields),
+        Some(errors) => Err(errors),
+    }
 }
 
 /// `impl Value`.

@@ -3,6 +3,7 @@
 use crate::attributes;
 use crate::declare::{self, Lines, quoted};
 use crate::record::{self, Field};
+use crate::types::{self, scalar_name};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::ext::IdentExt;
@@ -299,18 +300,9 @@ fn field_value<'e>(init: &'e ExprStruct, name: &Ident) -> Option<&'e Expr> {
     Some(&field.expr)
 }
 
-const SCALARS: [&str; 11] = [
-    "bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f64",
-];
-
-fn scalar_name(ty: &Type) -> Option<String> {
-    let Type::Path(path) = ty else { return None };
-    let name = path.path.get_ident()?.to_string();
-    SCALARS.contains(&name.as_str()).then_some(name)
-}
-
 /// The type as a declaration has it.
 fn type_name(ty: &Type) -> Result<String> {
+    types::check(ty)?;
     let unknown = || {
         Err(Error::new_spanned(
             ty,

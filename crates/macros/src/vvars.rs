@@ -2,6 +2,7 @@
 
 use crate::attributes;
 use crate::record::{self, Field};
+use crate::types::scalar_name;
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt;
@@ -64,17 +65,6 @@ struct Declared<'i> {
     fields: &'i [Field],
 }
 
-/// Is it one of the scalars, by its name?
-fn is_scalar(ty: &Type) -> bool {
-    const SCALARS: [&str; 11] = [
-        "bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f64",
-    ];
-    let Type::Path(path) = ty else { return false };
-    path.path
-        .get_ident()
-        .is_some_and(|name| SCALARS.iter().any(|scalar| name == scalar))
-}
-
 impl Declared<'_> {
     fn names(&self) -> Vec<&Ident> {
         self.fields.iter().map(|field| &field.name).collect()
@@ -93,7 +83,7 @@ impl Declared<'_> {
     ) -> impl Iterator<Item = TokenStream> + 'f {
         self.fields
             .iter()
-            .map(move |field| match is_scalar(&field.ty) {
+            .map(move |field| match scalar_name(&field.ty).is_some() {
                 true => scalar(&field.ty),
                 false => latched(&field.ty),
             })

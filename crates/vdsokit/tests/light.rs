@@ -1,65 +1,20 @@
 //! A program that reads one variable compiles few crates, and works: `examples/readers/rust`,
 //! against the publisher in `examples/publisher`.
 
+mod scratch;
+
+use scratch::Package;
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use tempfile::TempDir;
 use vdsokit::place;
 
 /// The crates that such a program may compile, itself included.
 const MOST: usize = 12;
 
-/// A copy of an example with this workspace's `Cargo.lock`, so that Cargo needs no network.
-struct Example(TempDir);
-
-impl Example {
-    fn new(name: &str) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let example = root.join("examples").join(name);
-        let copy = tempfile::tempdir().unwrap();
-        let manifest = fs::read_to_string(example.join("Cargo.toml")).unwrap();
-        let dependency = concat!("path = \"", env!("CARGO_MANIFEST_DIR"), "\"");
-        let start = manifest.find("path = \"").unwrap();
-        let end = start + manifest[start..].find("crates/vdsokit\"").unwrap();
-        let end = end + "crates/vdsokit\"".len();
-        let manifest = format!("{}{dependency}{}", &manifest[..start], &manifest[end..]);
-        fs::write(copy.path().join("Cargo.toml"), manifest).unwrap();
-        fs::copy(root.join("Cargo.lock"), copy.path().join("Cargo.lock")).unwrap();
-        fs::create_dir(copy.path().join("src")).unwrap();
-        fs::copy(example.join("src/main.rs"), copy.path().join("src/main.rs")).unwrap();
-        Self(copy)
-    }
-
-    /// Runs Cargo: its standard output.
-    fn cargo(&self, command: &str, arguments: &[&str]) -> String {
-        let output = Command::new(env!("CARGO"))
-            .args([command, "--offline"])
-            .args(arguments)
-            .current_dir(self.0.path())
-            // Flags that this test was built with are not the user's.
-            .env_remove("RUSTFLAGS")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .output()
-            .unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "cargo {command}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Builds the program.
-    fn build(&self, program: &str) -> PathBuf {
-        let target = concat!(env!("CARGO_TARGET_TMPDIR"), "/examples");
-        self.cargo("build", &["--target-dir", target]);
-        Path::new(target).join("debug").join(program)
-    }
-}
-
 #[test]
 fn a_reader_compiles_at_most_12_crates() {
-    let tree = Example::new("readers/rust")
+    let tree = Package::example("readers/rust")
         .cargo("tree", &["--edges", "normal,build", "--prefix", "none"]);
     // A crate that was listed before ends in ` (*)`.
     let crates: BTreeSet<&str> = tree
@@ -77,7 +32,7 @@ fn a_reader_compiles_at_most_12_crates() {
 fn the_examples_publish_and_read() {
     let directory = tempfile::tempdir_in(place::base().unwrap()).unwrap();
     let path = directory.path().join("libweather.so.1");
-    let reader = Example::new("readers/rust").build("weather-reader");
+    let reader = Package::example("readers/rust").build("weather-reader");
 
     let missing = Command::new(&reader).arg(&path).output().unwrap();
     assert_eq!(missing.status.code(), Some(1));
@@ -85,7 +40,7 @@ fn the_examples_publish_and_read() {
     let sentence = format!("Error: {}: there is no such file\n  help: ", path.display());
     assert!(told.starts_with(&sentence), "{told}");
 
-    let publisher = Example::new("publisher").build("weather-publisher");
+    let publisher = Package::example("publisher").build("weather-publisher");
     let mut publisher = Command::new(&publisher)
         .arg(&path)
         .stdin(Stdio::piped())
@@ -106,5 +61,5 @@ fn the_examples_publish_and_read() {
     stdin.write_all(b"21.5\n").unwrap();
     drop(stdin);
     assert!(publisher.wait().unwrap().success());
-    assert_eq!(read(), "21.5 °C (retired)\n");
+    assert_eq!(read(), "21.5 °C (stopped)\n");
 }

@@ -119,6 +119,11 @@ pub trait Cell: sealed::Sealed + Sync {
 }
 
 /// A Rust type that is a scalar.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a scalar",
+    label = "not a scalar",
+    note = "the scalars are `bool`, `i8` to `i64`, `u8` to `u64`, `f32` and `f64`; other variables are read with `latched`"
+)]
 pub trait Scalar: Copy + sealed::Sealed + Send + Sync + 'static {
     /// Its name in a declaration.
     const TYPE: ScalarType;

@@ -15,6 +15,11 @@ use core::str::FromStr;
 ///
 /// Arrays of scalars and [`Text`] implement it; a struct of those and of scalars
 /// derives it (`#[derive(Record)]` in the crate `vdsokit`).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be a variable",
+    label = "not a type that vvar pages can hold",
+    note = "use a scalar, an array of scalars, a `Text<N>`, or a struct with `#[derive(Record)]`"
+)]
 pub trait Value: Copy + Send + Sync + 'static {
     /// Its type in the layout.
     const SHAPE: Shape<'static>;
@@ -26,6 +31,11 @@ pub trait Value: Copy + Send + Sync + 'static {
 }
 
 /// A value that can be a field of a record: a scalar, an array of scalars, a [`Text`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be a field of a record",
+    label = "not a type that a record can hold",
+    note = "use a scalar, an array of scalars, or a `Text<N>`"
+)]
 pub trait Element: Copy + Send + Sync + 'static {
     /// Its type.
     const TYPE: Type;
