@@ -156,6 +156,13 @@ pub(crate) fn say(event: &Event) {
             let program = program(path, pid);
             format!("{program} can trace others: what it starts runs in real time")
         }
+        Event::Emulates { pid, program: path } => {
+            let program = program(path, pid);
+            format!(
+                "{program} runs programs without a vDSO: they are in real time, but for system \
+                 calls that `vdso run --strict` answers"
+            )
+        }
         _ => return,
     };
     output::warn(format_args!("vdso: {text}"));

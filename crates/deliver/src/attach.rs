@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::thread;
 
 use vdsokit_elf::Image;
 
@@ -12,6 +13,8 @@ use crate::inject::Injector;
 use crate::kernel::{self, KernelVdso};
 use crate::memory::Memory;
 use crate::object::{Object, PAGE, Role, Source, memfd};
+use crate::proc::{self, Filters};
+use crate::rseq;
 use crate::sys::{self, Pid};
 use crate::threads::Threads;
 use crate::tracer::{FOLLOW, Tracer};
@@ -20,52 +23,74 @@ use crate::visit::{Failure, StubError, Visit};
 /// The name of the file that a front is mapped from, as `/proc/PID/maps` shows it.
 const FRONT: &str = "vdso-front";
 
-/// Puts `object` into the live process `pid`: from now on its vDSO functions are ours. New
-/// processes that it forks have them as well; programs that it executes don't, see
+/// Puts `object` into the live process `pid`: from now on its vDSO functions are those of the
+/// object. Processes that it forks later have them as well; programs that it executes don't, see
 /// [`attach_and_follow`].
 ///
-/// Functions that the image doesn't have stay the kernel's, as the program's libc has long
-/// looked them up. On an error the process is as it was.
+/// Functions that the image doesn't have stay the kernel's, because the program's libc has looked
+/// them up already. On an error the process is as it was.
 ///
 /// If this process dies within the millisecond that the change takes, the kernel kills the
 /// other one too (PTRACE_O_EXITKILL): half-changed it would crash.
 ///
 /// # Errors
-/// [`Error::NoProcess`], [`Error::Trace`]; [`Error::Unserved`] with the reason when the
-/// process is in a state in which it can't be changed.
+/// [`Error::NoProcess`], [`Error::NoProc`], [`Error::Trace`], [`Error::Traced`];
+/// [`Error::Unserved`] with the reason when the process is in a state in which it can't be
+/// changed.
 pub fn attach(pid: u32, object: &Object) -> Result<(), Error> {
-    let threads = Threads::stop(pid as Pid)?;
-    put(pid as Pid, &threads, object)
+    on_own_thread(|| {
+        let mut threads = Threads::stop(pid as Pid)?;
+        put(pid as Pid, &mut threads, object)
+    })
 }
 
 /// As [`attach`]; then follows the process and all that it starts, so that what they execute
 /// gets the object too, until the last of them has ended. When this process ends first, they
-/// run on.
+/// continue to run. `report` is called from another thread.
 ///
 /// # Errors
 /// As [`attach`], and [`Error::System`] when waiting fails.
 pub fn attach_and_follow(
     pid: u32,
     object: Object,
-    mut report: impl FnMut(Event),
+    mut report: impl FnMut(Event) + Send,
 ) -> Result<(), Error> {
-    let threads = Threads::stop(pid as Pid)?;
-    put(pid as Pid, &threads, &object)?;
-    let system = || Error::system("follow the process");
-    threads.follow(FOLLOW).map_err(system())?;
-    Tracer::new(Injector::new(object), FOLLOW, &mut report)
-        .run(|_| {})
-        .map_err(system())
+    on_own_thread(move || {
+        let mut threads = Threads::stop(pid as Pid)?;
+        put(pid as Pid, &mut threads, &object)?;
+        let system = || Error::system("follow the process");
+        threads.follow(FOLLOW).map_err(system())?;
+        Tracer::new(Injector::new(object), FOLLOW, &mut report)
+            .run(|_| {})
+            .map_err(system())
+    })
 }
 
-/// Takes out what [`attach`] put in: the kernel's vDSO is back where it was, byte for byte.
-/// Children forked in between keep theirs until they are detached themselves.
+/// Reverts what [`attach`] did: the kernel's vDSO is back where it was, byte for byte. Children
+/// forked in between keep the object until they are detached themselves.
 ///
 /// # Errors
-/// As [`attach`]; [`Unserved::NotAttached`] when there is nothing to take out.
+/// As [`attach`]; [`Unserved::NotAttached`] when there is nothing to revert.
 pub fn detach(pid: u32) -> Result<(), Error> {
-    let threads = Threads::stop(pid as Pid)?;
-    let pid = pid as Pid;
+    on_own_thread(|| {
+        let mut threads = Threads::stop(pid as Pid)?;
+        revert(pid as Pid, &mut threads)
+    })
+}
+
+/// Runs `work` in a thread that then ends. A tracee belongs to the thread that seized it, and the
+/// kernel releases those that had not stopped, which ptrace(2) can't, when that thread ends.
+fn on_own_thread(work: impl FnOnce() -> Result<(), Error> + Send) -> Result<(), Error> {
+    thread::scope(|scope| {
+        let worker = thread::Builder::new().spawn_scoped(scope, work);
+        let worker = worker.map_err(Error::system("start a thread"))?;
+        worker
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn revert(pid: Pid, threads: &mut Threads) -> Result<(), Error> {
     let outcome = (|| {
         let memory = Memory::open(pid)?;
         let record = record(pid, &memory)?.ok_or(Unserved::NotAttached)?;
@@ -76,14 +101,14 @@ pub fn detach(pid: u32) -> Result<(), Error> {
         );
         threads.leave(&memory, &[record.place(), record.image.clone(), kernel])?;
         let front = record.mappings.last().map_or(0, |image| image.start);
-        let mut visit = Guest::enter(&threads, memory, front)?;
+        let mut guest = Guest::enter(threads, memory, front)?;
         let undone = undo(&record)
             .into_iter()
-            .try_for_each(|(number, arguments)| visit.0.call(number, arguments).map(drop));
-        visit.leave()?;
+            .try_for_each(|(number, arguments)| guest.0.call(number, arguments).map(drop));
+        guest.leave(threads)?;
         undone.map_err(Failure::from)
     })();
-    outcome.map_err(|failure| explain(&threads, failure))
+    outcome.map_err(|failure| explain(threads, failure))
 }
 
 fn explain(threads: &Threads, failure: Failure) -> Error {
@@ -93,7 +118,7 @@ fn explain(threads: &Threads, failure: Failure) -> Error {
     }
 }
 
-fn put(pid: Pid, threads: &Threads, object: &Object) -> Result<(), Error> {
+fn put(pid: Pid, threads: &mut Threads, object: &Object) -> Result<(), Error> {
     let outcome = (|| {
         let memory = Memory::open(pid)?;
         let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
@@ -118,7 +143,7 @@ fn put(pid: Pid, threads: &Threads, object: &Object) -> Result<(), Error> {
                 .rev()
                 .try_for_each(|(number, arguments)| guest.0.call(number, arguments).map(drop)),
         };
-        guest.leave()?;
+        guest.leave(threads)?;
         undone.map_err(Failure::from)?;
         outcome.map_err(Failure::from)
     })();
@@ -132,13 +157,13 @@ fn unmap(start: u64, length: u64) -> Call {
     (number::MUNMAP, [start, length, 0, 0, 0, 0])
 }
 
-/// Moves a mapping over whatever is at `to`.
+/// Moves a mapping to `to`, replacing what is mapped there.
 fn move_to(from: u64, length: u64, to: u64) -> Call {
     let flags = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as u64;
     (number::MREMAP, [from, length, length, flags, to, 0])
 }
 
-/// What undoes everything that `record` says.
+/// The calls that undo everything that `record` describes.
 fn undo(record: &Record) -> Vec<Call> {
     let mut calls: Vec<Call> = record
         .mappings
@@ -158,8 +183,8 @@ fn undo(record: &Record) -> Vec<Call> {
     calls
 }
 
-/// Maps the object, moves the kernel's vDSO away and puts the front in its place. Whatever has
-/// been done by the time of an error is in `undo`.
+/// Maps the object, moves the kernel's vDSO away and puts the front in its place. `undo` receives
+/// the calls that revert what was done, also when this fails.
 fn redirect(
     visit: &mut Visit,
     object: &Object,
@@ -215,24 +240,28 @@ fn record(pid: Pid, memory: &Memory) -> io::Result<Option<Record>> {
     Ok(Record::read(&bytes[..got]))
 }
 
-/// One thread of a live process that makes system calls for us, with two pages of its own: the
-/// stub, and room for what the calls work on. The program's stacks are not to be used, as they
-/// may be no larger than what is on them.
+/// One thread of a live process that makes system calls for the tracer, with two pages of its
+/// own: the stub, and room for what the calls read and write. The program's stacks can't be used:
+/// they may be no larger than what lies on them.
 struct Guest(Visit);
 
 impl Guest {
-    /// `text` is an executable page where no thread is, to begin from.
-    fn enter(threads: &Threads, memory: Memory, text: u64) -> Result<Guest, Failure> {
-        let pid = threads.any();
+    /// `text` is an executable page that no thread executes, to start from.
+    fn enter(threads: &mut Threads, memory: Memory, text: u64) -> Result<Guest, Failure> {
+        let pid = threads.first();
         if sys::ignores_trap(pid)? {
             return Err(Unserved::IgnoresTrap.into());
         }
         let stub = arch::stub();
         let mut before = vec![0; stub.len()];
         memory.read_exact(text, &mut before)?;
-        let (registers, _) = sys::registers(pid)?;
+        let (mut registers, _) = sys::registers(pid)?;
+        if let Some(rseq) = sys::rseq(pid) {
+            rseq::abort(&mut registers, &memory, rseq)?;
+        }
         let blocked = sys::blocked(pid)?;
         threads.set_options(libc::PTRACE_O_EXITKILL)?;
+        suspend_filters(pid)?;
         sys::set_blocked(pid, sys::ALL_BUT_TRAPS)?;
         let mut visit = Visit {
             pid,
@@ -241,7 +270,7 @@ impl Guest {
             home: text,
             scratch_end: 0,
             blocked,
-            signal: 0,
+            signals: Vec::new(),
         };
         let pages = (|| {
             visit.memory.write(text, stub)?;
@@ -269,15 +298,39 @@ impl Guest {
             }
             Err(error) => {
                 visit.restore()?;
+                threads.hold(pid, visit.take_signals()?);
                 Err(error.into())
             }
         }
     }
 
-    /// Gives the pages back, and the thread its registers and signal mask.
-    fn leave(mut self) -> Result<(), Failure> {
+    /// Unmaps the pages and restores registers and signal mask of the thread.
+    fn leave(mut self, threads: &mut Threads) -> Result<(), Failure> {
         let (number, arguments) = unmap(self.0.home, 2 * PAGE);
         self.0.call(number, arguments)?;
-        self.0.restore()
+        self.0.restore()?;
+        threads.hold(self.0.pid, self.0.take_signals()?);
+        Ok(())
     }
+}
+
+/// Suspends the seccomp filters of `thread` until it is released: they may end the process for
+/// the calls of the stub. Without the right to do so, only those filters are accepted that this
+/// process is subject to as well, by their number: in a container all processes have the
+/// container's.
+fn suspend_filters(thread: Pid) -> Result<(), Failure> {
+    let filters = proc::filters(thread)?;
+    if filters == Filters::None {
+        return Ok(());
+    }
+    let options = libc::PTRACE_O_EXITKILL | sys::SUSPEND_SECCOMP;
+    if sys::set_options(thread, options).is_ok() || filters == own_filters()? {
+        return Ok(());
+    }
+    Err(Unserved::Filtered.into())
+}
+
+/// The filters of this process.
+fn own_filters() -> io::Result<Filters> {
+    proc::filters(std::process::id() as Pid)
 }

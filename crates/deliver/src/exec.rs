@@ -131,11 +131,7 @@ impl Delivery {
         let source = sys::execute(&strings[0], &strings, ignores_sigpipe);
         // It serves this process and no other yet.
         let _ = rustix::process::kill_process(server, Signal::KILL);
-        let program = program.to_owned();
-        match source.kind() {
-            io::ErrorKind::NotFound => Error::NotFound { program, source },
-            _ => Error::CannotExecute { program, source },
-        }
+        Error::of_exec(program, source)
     }
 
     /// Starts the process that serves this one, and returns once it does.
@@ -220,7 +216,7 @@ impl Delivery {
             return;
         };
         let mut injector = Injector::new(self.object);
-        injector.prepare();
+        injector.prepare(target);
         match server {
             Server::Supervisor(listener) => {
                 let Ok(lifeline) = keep(&listener, is_reaper) else {

@@ -1,13 +1,14 @@
-//! What stands at the address of the kernel's vDSO in a process that we attached to.
+//! The mapping at the address of the kernel's vDSO in a process that was attached to.
 //!
-//! A running program's libc has looked up its vDSO long ago and calls the addresses that it
-//! found. So the kernel's vDSO moves elsewhere, vvar pages and all, whole and working, and a
+//! The libc of a running program has looked up its vDSO already and calls the addresses that it
+//! found. So the kernel's vDSO is moved, together with its vvar pages and in working order, and a
 //! *front* takes its place: a copy of its bytes in which each exported function begins with a
-//! jump, to the function of that name in our image, or to the kernel's in its new place where
-//! the image has none. Not one byte of the kernel's own is changed, so to detach is to move it
-//! back.
+//! jump, to the function of that name in the object's image, or to the moved function of the
+//! kernel's if the image has none. No byte of the kernel's vDSO is changed, so detaching moves it
+//! back. The front keeps the kernel's unwind tables, which are right at the first instruction of
+//! each function.
 //!
-//! Before the front, where the vvar pages were, lies the [`Record`] that says how.
+//! Before the front, where the vvar pages were, lies the [`Record`] of the change.
 
 use std::ops::Range;
 
@@ -16,36 +17,36 @@ use vdsokit_elf::{Image, Kind};
 use crate::arch;
 use crate::object::Object;
 
-/// The first word of a record. Its number changes when the record does.
+/// The first word of a record, with the version of its layout.
 const MAGIC: u64 = u64::from_ne_bytes(*b"vdsokit1");
 
-/// The most mappings that the kernel's vDSO is taken to consist of.
+/// The most mappings that a kernel's vDSO has.
 const MOST: usize = 8;
 
-/// What was done to a process, and so how to undo it.
+/// The change of a process, as far as undoing it needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// Where our image lies.
+    /// The address range of the object.
     pub(crate) image: Range<u64>,
-    /// Where the kernel's vDSO begins now, its vvar pages included.
+    /// The new address of the kernel's vDSO, its vvar pages included.
     pub(crate) moved_to: u64,
-    /// The mappings that it consisted of, where they were.
+    /// The original address ranges of its mappings.
     pub(crate) mappings: Vec<Range<u64>>,
 }
 
 impl Record {
-    /// Where the front and the record before it lie.
+    /// The address range of the record and the front behind it.
     pub(crate) fn place(&self) -> Range<u64> {
         let start = self.mappings.first().map_or(0, |first| first.start);
         start..self.mappings.last().map_or(start, |last| last.end)
     }
 
-    /// Where a mapping of the kernel's vDSO lies now.
+    /// The new address of one of its mappings.
     pub(crate) fn moved(&self, mapping: &Range<u64>) -> u64 {
         mapping.start - self.place().start + self.moved_to
     }
 
-    /// Where the kernel's image lies now.
+    /// The new address of the kernel's image.
     pub(crate) fn kernel_image(&self) -> u64 {
         self.mappings.last().map_or(0, |image| self.moved(image))
     }
@@ -67,7 +68,7 @@ impl Record {
         words.iter().flat_map(|word| word.to_ne_bytes()).collect()
     }
 
-    /// How many bytes of a record have to be read at most.
+    /// The most bytes that a record has.
     pub(crate) const LENGTH: usize = (5 + 2 * MOST) * 8;
 
     pub(crate) fn read(bytes: &[u8]) -> Option<Record> {
@@ -91,10 +92,10 @@ impl Record {
     }
 }
 
-/// The bytes from the record to the front's end, or `None` when there is no room for them:
-/// a vDSO without vvar pages before it, or with functions too short for a jump.
+/// The bytes of record and front. `None`: the kernel's vDSO has no room for them, because it has
+/// no vvar pages before it or a function too short for a jump.
 ///
-/// `kernel` is the kernel's image, as it lay in the last mapping of `record`.
+/// `kernel` is the kernel's image at its original address, the last mapping of `record`.
 pub(crate) fn compose(record: &Record, kernel: &Image<'_>, object: &Object) -> Option<Vec<u8>> {
     let mut bytes = record.bytes();
     let place = record.place();
@@ -117,7 +118,7 @@ pub(crate) fn compose(record: &Record, kernel: &Image<'_>, object: &Object) -> O
             (kernel.address_of(&symbol) - image.start, ours)
         })
         .collect();
-    // One function may have two names, of which our image has one.
+    // A function may have two names, of which the object's image has one.
     functions.sort_unstable_by_key(|&(offset, ours)| (offset, ours.is_none()));
     functions.dedup_by_key(|&mut (offset, _)| offset);
     for (index, &(offset, ours)) in functions.iter().enumerate() {

@@ -10,8 +10,9 @@ use crate::error::Unserved;
 use crate::kernel::KernelVdso;
 use crate::memory::Memory;
 use crate::object::{Object, PAGE};
+use crate::proc::{self, Filters};
 use crate::stack::{self, Auxiliary, StackError};
-use crate::sys::{self, Pid, Registers, SignalSet};
+use crate::sys::{self, Pid, Registers, SignalInfo, SignalSet};
 use crate::visit::{self, Failure, Handle, StubError, Visit};
 
 /// The longest stack that is searched for the auxiliary vector: the kernel's own limit on
@@ -25,14 +26,16 @@ pub(crate) struct Start {
     registers: Registers,
     /// The signals that it blocks.
     blocked: SignalSet,
-    /// Where its auxiliary vector says the vDSO's address.
+    /// The address of AT_SYSINFO_EHDR's value in its auxiliary vector.
     slot: u64,
-    /// That address: the kernel's vDSO.
+    /// That value: the address of the kernel's vDSO.
     vdso: u64,
+    /// Whether it has seccomp filters that the first program of the tree did not have.
+    is_filtered: bool,
 }
 
 impl Start {
-    /// Takes `pid` back to where it was, its memory as it is.
+    /// Restores registers and signal mask of `pid`, and opens its memory.
     pub(crate) fn begin_again(&self, pid: Pid) -> Result<Memory, Failure> {
         let mut registers = self.registers;
         arch::leave_syscall(&mut registers);
@@ -42,11 +45,14 @@ impl Start {
     }
 }
 
-/// An object and what is known of the machine that it goes into.
+/// An object and what is the same for all programs that get it.
 #[derive(Debug)]
 pub(crate) struct Injector {
     object: Object,
     kernel: Option<KernelVdso>,
+    /// How many seccomp filters a program may have that is changed with them in force: those of
+    /// the process that started the delivery, which is subject to them itself.
+    filters: u32,
 }
 
 impl Injector {
@@ -54,12 +60,15 @@ impl Injector {
         Injector {
             object,
             kernel: None,
+            filters: 0,
         }
     }
 
-    /// Learns what it can of the kernel's vDSO before it is needed, from this process's own. That
-    /// may be none of the kernel's: then it is learned from the first target.
-    pub(crate) fn prepare(&mut self) {
+    /// Reads the kernel's vDSO before it is needed, from this process, and how many filters
+    /// `first` has, the process that becomes the first program. Where the vDSO of this process is
+    /// not the kernel's, it is read from the first program.
+    pub(crate) fn prepare(&mut self, first: Pid) {
+        self.filters = proc::filters(first).map_or(0, Filters::count);
         let this = std::process::id() as Pid;
         let own = own::address().map(|address| address.addr() as u64);
         let memory = own.zip(Memory::open(this).ok());
@@ -68,7 +77,7 @@ impl Injector {
         });
     }
 
-    /// Looks at `pid`, which is in its exec stop, and refuses what can't be served.
+    /// Reads the state of `pid`, which is in its exec stop. Fails if it can't be served.
     pub(crate) fn look(&mut self, pid: Pid) -> Result<(Start, Memory), Failure> {
         let (mut registers, length) = sys::registers(pid)?;
         if !arch::is_native(&registers, length) {
@@ -92,20 +101,34 @@ impl Injector {
             blocked: sys::blocked(pid)?,
             slot: stack + slot as u64,
             vdso,
+            is_filtered: self.is_filtered(pid)?,
         };
         Ok((start, memory))
     }
 
-    /// Prepares `pid`, which is in its exec stop, to put the object into itself and begin: once
-    /// resumed it stops for that no more, unless it fails. `false`: it takes [`Injector::deliver`],
-    /// since the kernel's vDSO has no room for the stub, or is not to stay.
+    /// Whether `pid` has more filters than the first program had. A child inherits its parent's
+    /// filters and can only add to them (seccomp(2)), so equal numbers mean the same filters.
+    fn is_filtered(&self, pid: Pid) -> io::Result<bool> {
+        match sys::has_more_filters(pid, self.filters) {
+            Some(more) => Ok(more),
+            None => Ok(proc::filters(pid)?.count() > self.filters),
+        }
+    }
+
+    /// Prepares `pid`, which is in its exec stop, to put the object into itself once it is resumed.
+    /// It does not stop again unless that fails. `false`: it takes [`Injector::deliver`], because
+    /// the kernel's vDSO has no room for the stub or is to be unmapped, or because a seccomp
+    /// filter has to be suspended.
     ///
-    /// Nothing that the program will ever look at is changed but its registers, and those last:
-    /// if the tracer dies here, the program begins without the object, or goes on alone. It needs
-    /// the tracer for its descriptors only. Where it can't open them it reports that
-    /// ([`Injector::has_failed`], [`Injector::reports_failure`]), and where nothing answers it
-    /// begins without the object.
+    /// The registers are the only state of the program that changes, and they change last: if the
+    /// tracer dies before that, the program begins without the object. After that the program
+    /// needs only the tracer's descriptors. If it can't open them it reports that
+    /// ([`Injector::has_failed`], [`Injector::reports_failure`]), and if nothing answers it begins
+    /// without the object.
     pub(crate) fn launch(&self, pid: Pid, start: &Start, memory: &Memory) -> Result<bool, Failure> {
+        if start.is_filtered {
+            return Ok(false);
+        }
         let (stub, vdso) = (arch::stub(), start.vdso);
         let kernel = self.kernel.as_ref().filter(|_| keeps_kernel(&self.object));
         let Some((kernel, spare)) = kernel.and_then(|kernel| Some((kernel, kernel.spare(stub)?)))
@@ -156,13 +179,12 @@ impl Injector {
         Some(start.vdso + spare)
     }
 
-    /// Puts the object into `pid`, which is stopped and is to begin from `start`, and is traced
-    /// with `options`. Says a signal that came meanwhile and has to be delivered on resuming
+    /// Puts the object into `pid`, which is stopped, begins from `start` and is traced with
+    /// `options`. Returns a signal that came meanwhile and has to be delivered on resuming
     /// (0: none).
     ///
-    /// If the tracer dies while this runs, the kernel kills the process (PTRACE_O_EXITKILL):
-    /// the program has not begun, and half of a change is the one thing that it must not
-    /// begin with.
+    /// If the tracer dies while this runs, the kernel kills the process (PTRACE_O_EXITKILL): the
+    /// program has not begun, and must not begin half-changed.
     pub(crate) fn deliver(
         &self,
         pid: Pid,
@@ -175,13 +197,20 @@ impl Injector {
             blocked,
             slot,
             vdso,
+            ..
         } = start;
         let Some(kernel) = &self.kernel else {
             return Err(Unserved::NoVdso.into());
         };
-        sys::set_options(pid, options | libc::PTRACE_O_EXITKILL)?;
+        let during = options | libc::PTRACE_O_EXITKILL;
+        if start.is_filtered {
+            let suspended = sys::set_options(pid, during | sys::SUSPEND_SECCOMP);
+            suspended.map_err(|_| Unserved::Filtered)?;
+        } else {
+            sys::set_options(pid, during)?;
+        }
         // All of them: the trap that ends the stub is forced on the thread all the same, and
-        // no signal has a handler yet that the force could cost it (kernel/signal.c,
+        // no signal has a handler yet that the kernel could reset (kernel/signal.c,
         // `force_sig_info_to_task`).
         sys::set_blocked(pid, u64::MAX)?;
 
@@ -193,7 +222,7 @@ impl Injector {
             home: vdso,
             scratch_end,
             blocked,
-            signal: 0,
+            signals: Vec::new(),
         };
         let outcome = put(&mut visit, &self.object, kernel, slot);
         if matches!(outcome, Err(Failure::Ended)) {
@@ -202,15 +231,18 @@ impl Injector {
         arch::leave_syscall(&mut visit.registers);
         visit.restore()?;
         sys::set_options(pid, options)?;
-        outcome.map(|_| visit.signal)
+        outcome?;
+        // All signals but SIGSTOP were blocked.
+        let signals = visit.take_signals()?;
+        Ok(signals.first().map_or(0, SignalInfo::number))
     }
 }
 
 /// Maps `object`, fills its links, writes its address into the auxiliary vector at `slot`, and
-/// unmaps the kernel's vDSO where the image has no use for it.
+/// unmaps the kernel's vDSO unless the image calls it.
 ///
-/// What can't be undone comes last: on an error the process is as it was. Should even the undoing
-/// fail, the process ends here rather than begin with half of a change.
+/// The step that can't be undone comes last: on an error the process is as it was. If undoing
+/// fails too, the process is ended rather than begun half-changed.
 fn put(visit: &mut Visit, object: &Object, kernel: &KernelVdso, slot: u64) -> Result<u64, Failure> {
     let (stub, vdso) = (arch::stub(), visit.home);
     visit.memory.write(vdso, stub)?;
@@ -261,7 +293,7 @@ fn install(
     Ok(address)
 }
 
-/// Ends the process if what was to make it whole again failed.
+/// Ends the process if `outcome`, that of undoing a change, is an error.
 fn whole(visit: &Visit, outcome: Result<(), Failure>) -> Result<(), Failure> {
     outcome.map_err(|_| {
         sys::kill(visit.pid);
@@ -334,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_launched_program_has_the_object_though_nobody_traces_it_any_more() {
+    fn a_launched_program_gets_the_object_without_its_tracer() {
         let child = executed("cat - /proc/self/maps");
         let pid = child.id() as Pid;
         let mut injector = Injector::new(object(Some("__vdso_time")));
@@ -372,7 +404,7 @@ mod tests {
                 home: vdso,
                 scratch_end: stack_pointer - arch::RED_ZONE,
                 blocked,
-                signal: 0,
+                signals: Vec::new(),
             };
             let maps = || fs::read_to_string(format!("/proc/{pid}/maps")).expect("its maps");
             let text = |visit: &Visit| {

@@ -1,10 +1,10 @@
 //! One image for several objects.
 //!
 //! A program finds one vDSO, at AT_SYSINFO_EHDR. For it to find the functions of several
-//! objects, a *joint image* goes before them in one stretch of addresses: an ELF object of
-//! tables alone, whose symbols lie at fixed distances, in the objects mapped behind it. Each
-//! symbol keeps its version. The joint image has the name of the kernel's own, so that
-//! `dlopen("linux-vdso.so.1", RTLD_NOLOAD)` finds it where libc keeps that name.
+//! objects, a *joint image* is mapped right before them: an ELF object of tables alone, whose
+//! symbols lie at fixed distances in the objects behind it. Each symbol keeps its version. The
+//! joint image has the soname of the kernel's vDSO, so that `dlopen("linux-vdso.so.1",
+//! RTLD_NOLOAD)` finds it.
 
 use std::collections::BTreeSet;
 
@@ -15,19 +15,20 @@ use object::write::elf::{FileHeader, ProgramHeader, Sym, Verdef, Writer};
 use crate::arch;
 use crate::object::{Function, PAGE};
 
-/// What the kernel calls its vDSO (arch/x86/entry/vdso/vdso.lds.S).
+/// The soname of the kernel's vDSO (arch/x86/entry/vdso/vdso.lds.S).
 const SONAME: &str = "linux-vdso.so.1";
-/// The joint image's own address, not 0 (see [`crate::object`]).
+/// The link-time address of the joint image. glibc takes the load bias from the first PT_LOAD
+/// whose address is not 0 (elf/setup-vdso.h).
 const ADDRESS: u64 = PAGE;
 const DYNAMIC_ENTRIES: usize = 11;
-/// Which bits of a hash the Bloom filter's second probe uses.
+/// The shift of the second hash of the Bloom filter.
 const BLOOM_SHIFT: u32 = 26;
 
-/// The bytes of an image whose symbols are `functions`, each `shift` bytes further from its
-/// start than its distance says. Their number of bytes does not depend on `shift`.
+/// The bytes of an image whose symbols are `functions`, each `shift` bytes further from the
+/// image's start than its distance. The length of the image does not depend on `shift`.
 ///
-/// Of two functions with the same name and version the first is taken; of two that differ in
-/// version only, the first is the default.
+/// Of two functions with the same name and version the first one is exported; of two that differ
+/// only in version, the first is the default.
 pub(crate) fn compose(functions: &[Function], shift: u64) -> object::write::Result<Vec<u8>> {
     let mut seen = BTreeSet::new();
     let mut functions: Vec<&Function> = functions
@@ -44,7 +45,7 @@ pub(crate) fn compose(functions: &[Function], shift: u64) -> object::write::Resu
         .filter(|function| names.insert(&function.name))
         .map(|function| (&function.name, &function.version))
         .collect();
-    // The GNU hash table dictates the order: by bucket.
+    // The GNU hash table requires the symbols sorted by bucket.
     let count = functions.len() as u32;
     let buckets = count | 1;
     let hash = |function: &Function| elf::gnu_hash(function.name.as_bytes());
@@ -131,7 +132,8 @@ pub(crate) fn compose(functions: &[Function], shift: u64) -> object::write::Resu
             st_name: writer.dynamic_string_offset(Some(*name)),
             st_info: elf::SymbolInfo::new(elf::STB_GLOBAL, elf::STT_FUNC),
             st_other: elf::STV_DEFAULT.into(),
-            // Any that is neither undefined nor absolute: no section here holds the code.
+            // Any index that is neither undefined nor absolute: no section of this image contains
+            // the code.
             st_shndx: elf::SymbolSection(1),
             st_value: ADDRESS + shift + function.distance,
             st_size: function.size,

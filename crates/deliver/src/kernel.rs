@@ -1,4 +1,4 @@
-//! The kernel's own vDSO: where it lies in a process, and the functions that links ask for.
+//! The kernel's own vDSO: its place in a process, and the functions that links name.
 
 use std::fs;
 use std::io;
@@ -10,22 +10,22 @@ use crate::link::Link;
 use crate::memory::Memory;
 use crate::sys::Pid;
 
-/// What is the same for the kernel's vDSO in every 64-bit process of one boot: only its
-/// address differs (arch/x86/entry/vdso/vma.c, `vdso64_image`). It is read once, where the kernel
-/// mapped it: this process's own may have been replaced.
+/// The kernel's vDSO, which is the same in every 64-bit process of one boot but for its address
+/// (arch/x86/entry/vdso/vma.c, `vdso64_image`). It is read once, in a process where the kernel
+/// mapped it: that of this process may have been replaced.
 #[derive(Debug)]
 pub(crate) struct KernelVdso {
     bytes: Vec<u8>,
     /// Bytes of vvar pages mapped right below the image.
     vvar_length: u64,
-    /// Where memory begins behind all that the image is made of, in bytes from its start.
+    /// The first byte behind the image's contents, in bytes from its start.
     spare: usize,
-    /// For each link: where its function is, in bytes from the image's start.
+    /// For each link its function, in bytes from the image's start.
     functions: Vec<Option<u64>>,
 }
 
 impl KernelVdso {
-    /// Reads the vDSO that `pid` has at `address`, and looks up what `links` name.
+    /// Reads the vDSO of `pid` at `address`, and looks up the functions that `links` name.
     pub(crate) fn read(
         pid: Pid,
         memory: &Memory,
@@ -67,8 +67,7 @@ impl KernelVdso {
         &self.bytes
     }
 
-    /// Where the stub can lie without a byte of the image being changed, if there is such a place;
-    /// in bytes from the image's start.
+    /// A place for the stub that is no part of the image, in bytes from the image's start.
     pub(crate) fn spare(&self, stub: &[u8]) -> Option<u64> {
         (self.bytes.len() - self.spare >= stub.len()).then_some(self.spare as u64)
     }
@@ -89,8 +88,9 @@ impl KernelVdso {
     }
 }
 
-/// Where the zeros begin that fill the last page behind an image of `bytes`, which is loaded up to
-/// `loaded`; not nearer to its last byte than a section header is long, as these may end in zeros.
+/// The start of the zeros that fill the last page behind an image of `bytes`, which is loaded up to
+/// `loaded`. It is at least the length of a section header behind the last byte that is not 0:
+/// section headers may end in zeros.
 fn spare(bytes: &[u8], loaded: Option<u64>) -> usize {
     let last = bytes.iter().rposition(|&byte| byte != 0);
     let loaded = loaded.map_or(bytes.len(), |end| end as usize);

@@ -1,5 +1,5 @@
-//! Puts a vDSO into processes that were never told of it: into a program that this process
-//! becomes and all that it starts ([`Delivery`]), or into one that runs already ([`attach`]).
+//! Puts a vDSO into unmodified programs: into one that this process executes and all that it
+//! starts ([`Delivery`]), or into one that runs already ([`attach`]).
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -17,38 +17,42 @@
 //!
 //! # How it is made
 //!
-//! | module | what it does |
+//! | module | contents |
 //! | --- | --- |
-//! | `object` | checks an image and holds it ready: memfd, vvar pages, links |
+//! | `object` | an image that was checked, in a memfd, with its vvar pages and links |
 //! | `join` | one object of several |
 //! | `exec` | becomes a program, with a supervisor or a tracer beside it |
 //! | `supervisor` | serves calls of the tree, and traces a thread only while it changes that |
 //! | `attach`, `threads`, `front` | putting an object into a live process, and taking it out |
-//! | `stop` | why a tracee stopped and what to answer: the whole state machine |
+//! | `stop` | the reasons of a tracee's stop, and the answer to each |
 //! | `tracer` | the loop that waits and answers |
 //! | `strict`, `seccomp` | reads of the clock that are made by system call |
 //! | `program` | which programs trace others themselves, or are setuid |
+//! | `proc`, `rseq` | facts in `/proc`; restartable sequences |
 //! | `inject` | maps an object into a process at its first instruction |
 //! | `visit` | runs the stub in one stopped thread |
-//! | `pass` | hands descriptors to a process that can't open ours |
+//! | `pass` | passes descriptors to a process that can't open the tracer's |
 //! | `kernel`, `link` | the kernel's own vDSO, and functions of it that images call |
-//! | `stack`, `memory` | the target's stack at its start; its memory |
-//! | `arch` | registers, system call numbers and the code that runs in the target |
-//! | `sys` | ptrace and its kin: the foreign functions |
+//! | `stack`, `memory` | the stack of a program at its start; the memory of a process |
+//! | `arch` | registers, system call numbers and the code that runs in the process |
+//! | `sys` | ptrace(2) and other foreign functions |
 //!
 //! # What it promises
-//! 1. **All or nothing.** A program begins with our vDSO whole, or as the kernel made it; a live
-//!    process is changed whole, or is as it was. Should the tracer be killed within such a
-//!    change (well below a millisecond), that one process may end too, by the kernel
+//! 1. **All or nothing.** A program begins with the complete object, or as the kernel made it; a
+//!    live process is changed completely, or is as it was. If the tracer is killed during such a
+//!    change (less than a millisecond), that one process may end too, by the kernel
 //!    (PTRACE_O_EXITKILL) or by SIGTRAP: half-changed it would crash.
-//! 2. **The program is not touched**: its text, its stack above the stack pointer but for the
-//!    one word AT_SYSINFO_EHDR, its descriptors and its signals are as without us.
+//! 2. **The program is not touched**: its text, its stack above the stack pointer except the word
+//!    AT_SYSINFO_EHDR, its descriptors and its signals are unchanged. Signals that arrive during
+//!    a change are delivered after it.
 //! 3. **Nothing shared is writable.** Text is mapped private and executable, vvar pages shared
 //!    and read-only from a descriptor that can't write; [`Object::with_word`]'s memory is the
 //!    process's own.
-//! 4. **Nothing stays behind.** When the tracer dies, whatever kills it, the programs run on
-//!    with what they have; what they start from then on has the kernel's vDSO. No file is on
-//!    disk.
+//! 4. **Nothing stays behind.** When the tracer dies, the programs continue with the vDSO that
+//!    they have; programs that they start later have the kernel's. No file is on disk.
+//! 5. **Sandboxes hold.** No system call is made in a process with a seccomp filter that the
+//!    process which started the delivery does not have, unless the kernel permits to suspend it
+//!    (CAP_SYS_ADMIN). Otherwise the process is left alone and this is reported.
 //!
 //! # What it does not do
 //! - It does not stop a program from making the system call itself unless asked to
@@ -56,14 +60,12 @@
 //!   kernel still emulates that.
 //! - `/proc/PID/auxv` keeps the address of the kernel's vDSO, and `TracerPid` in
 //!   `/proc/PID/status` is not 0 while a program is followed.
-//! - A program whose sandbox, inherited through exec, kills it for `openat`, `fstat`, `mmap`,
-//!   `mprotect`, `close` or `munmap` is killed at its start: these are made in its name.
-//! - What traces others has to be known by `ptrace` among what it imports, or by the note that
-//!   this crate gives to all that use it; a debugger that is linked statically and makes the
-//!   system call itself, as those in Go do, can't trace in what is followed.
-//! - A signal handler that interrupted a vDSO function keeps `attach` and `detach` from their
-//!   work while it runs, if its frame can be seen on the thread's own stack. One on a stack
-//!   that the thread switched away from is not seen.
+//! - Programs that trace others are recognised by an imported `ptrace`, or by the note that this
+//!   crate gives to all programs that use it. A statically linked debugger that makes the system
+//!   call itself, as debuggers in Go do, can't trace programs that are followed.
+//! - `attach` and `detach` fail while a signal handler runs that interrupted a vDSO function, if
+//!   its frame is on the thread's current stack or on one that a signal left for an alternate
+//!   stack. Frames on stacks that the program itself switched away from are not found.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod arch;
@@ -78,7 +80,9 @@ mod link;
 mod memory;
 mod object;
 mod pass;
+mod proc;
 mod program;
+mod rseq;
 mod seccomp;
 mod stack;
 mod stop;

@@ -1,13 +1,14 @@
 //! Links: words of an image that hold addresses of functions in the kernel's own vDSO.
 //!
-//! An image asks for them with an ELF note, name `vdsokit`, type 2. Its bytes, in the
-//! target's byte order: a count (u32), a zero (u32), then for each link the p_vaddr (u64) of
-//! an 8-byte aligned word in the first PT_LOAD, the symbol's name and its version, each ended
-//! by a NUL, and zeros up to the next multiple of 8 from the start of the note's bytes.
+//! An image lists them in an ELF note, name `vdsokit`, type 2. Its bytes, in the byte order of
+//! the machine: a count (u32), a zero (u32), then for each link the p_vaddr (u64) of an 8-byte
+//! aligned word in the first PT_LOAD, the symbol's name and its version, each ended by a NUL, and
+//! zeros up to the next multiple of 8 from the start of the note's bytes.
 //!
-//! A word that stays 0 says that the function isn't there: the image makes the system call.
+//! A word that stays 0 means that the kernel has no such function: the image makes the system
+//! call.
 //!
-//! A link may instead be led to memory of the process's own ([`crate::Object::with_word`]).
+//! A link may instead hold the address of private memory ([`crate::Object::with_word`]).
 
 use vdsokit_elf::{Image, Segment};
 
@@ -21,12 +22,12 @@ const NOTE_LINKS: u32 = 2;
 /// One link of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Link {
-    /// Where the word lies, in bytes from the image's start.
+    /// The word, in bytes from the image's start.
     pub(crate) word: u64,
     pub(crate) name: String,
     pub(crate) version: String,
-    /// Where the memory lies that it is led to, in bytes from the image's start; `None`: it
-    /// names a function of the kernel's.
+    /// The private memory whose address it holds, in bytes from the image's start. `None`: it
+    /// holds the address of a function of the kernel's vDSO.
     pub(crate) own: Option<u64>,
 }
 
@@ -62,7 +63,7 @@ fn parse(bytes: &[u8], text: &Segment) -> Option<Vec<Link>> {
     Some(links)
 }
 
-/// The NUL-terminated text at `at`, which moves behind it.
+/// The NUL-terminated text at `at`. Advances `at` behind it.
 fn text_at(bytes: &[u8], at: &mut usize) -> Option<String> {
     let rest = bytes.get(*at..)?;
     let length = rest.iter().position(|&byte| byte == 0)?;

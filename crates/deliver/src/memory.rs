@@ -1,6 +1,6 @@
-//! The memory of a stopped tracee, through `/proc/PID/mem`: that writes to pages which the
-//! process itself may not write, in the private copy that the write makes (mm/memory.c,
-//! FOLL_FORCE), and a private file mapping becomes no one else's problem by it.
+//! The memory of a stopped tracee, through `/proc/PID/mem`. A write also succeeds where the
+//! process itself may not write: it makes a private copy of the page (mm/gup.c, FOLL_FORCE), so
+//! the file of a private mapping and its other mappings don't change.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -8,7 +8,8 @@ use std::os::unix::fs::FileExt;
 
 use crate::sys::Pid;
 
-/// The open memory of one process. It stays that of the program that ran when it was opened.
+/// The open memory of one process: that of the program that ran when it was opened, also after
+/// the process has executed another.
 #[derive(Debug)]
 pub(crate) struct Memory(File);
 

@@ -8,22 +8,29 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
-use vdsokit_elf::constants::{PF_W, PF_X};
+use rustix::process::{Resource, getrlimit};
+use vdsokit_elf::check::{self, Profile};
+use vdsokit_elf::constants::{ET_CORE, PF_W, PF_X};
 use vdsokit_elf::{Image, Kind, Segment};
 
 use crate::arch::{self, Word};
 use crate::error::{Error, ImageError};
 use crate::join;
 use crate::link::{self, Link};
+use crate::proc;
 use crate::visit::Place;
+
+/// `e_type` of relocatable object files and of programs with a fixed address (elf(5)).
+const ET_REL: u16 = 1;
+const ET_EXEC: u16 = 2;
 
 /// The page size of x86-64 and the smallest of every other architecture.
 pub(crate) const PAGE: u64 = 4096;
 
 /// An image together with the vvar pages that go behind it.
 ///
-/// Nothing of it is on disk: the image lies in a sealed memfd that vanishes with its last
-/// descriptor and mapping.
+/// The image lies in a sealed memfd, which vanishes with its last descriptor and mapping: nobody
+/// can change it once it was checked.
 #[derive(Debug)]
 pub struct Object {
     /// The first is the image's text.
@@ -33,7 +40,7 @@ pub struct Object {
     pub(crate) length: u64,
 }
 
-/// A stretch of a file and where it goes.
+/// A range of a file and its place in the object.
 #[derive(Debug)]
 pub(crate) struct Source {
     file: File,
@@ -46,7 +53,7 @@ pub(crate) struct Source {
     role: Role,
 }
 
-/// What a stretch of an object is.
+/// How a range of an object is mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Headers and code: private and executable.
@@ -88,7 +95,7 @@ impl Source {
         })
     }
 
-    /// How it is to be mapped, with `flags` besides those of its role.
+    /// How it is mapped, with `flags` in addition to those of its role.
     pub(crate) fn place(&self, flags: c_int) -> Place<'_> {
         let &Source {
             ref file,
@@ -120,15 +127,18 @@ impl Source {
 
 impl Object {
     /// An object of the image in `bytes`, with its vvar pages as they are in the image:
-    /// they never change. [`Object::with_vvar`] gives it a publisher's.
+    /// they never change. [`Object::with_vvar`] replaces them by a publisher's.
     ///
     /// # Errors
-    /// [`Error::Image`] when the image is none that can be delivered, [`Error::System`] when
-    /// the kernel refuses a memfd.
+    /// [`Error::Image`] when the image can't be delivered, [`Error::FileSizeLimit`],
+    /// [`Error::NoProc`], or [`Error::System`] when the kernel refuses a memfd.
     pub fn new(bytes: &[u8]) -> Result<Object, Error> {
         let layout = Layout::of(bytes)?;
-        let file = memfd("vdso", bytes).map_err(Error::system("keep the image in memory"))?;
-        Object::assemble(file, layout)
+        let file = image_file(bytes)?;
+        let vvar = file
+            .try_clone()
+            .map_err(Error::system("hand on the image"))?;
+        Object::assemble(file, vvar, layout)
     }
 
     /// An object of an image file whose vvar pages are kept up to date in the file itself.
@@ -141,20 +151,22 @@ impl Object {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(system())?;
         let layout = Layout::of(&bytes)?;
-        Object::assemble(file, layout)
+        // The text comes from a copy: the file may be changed after the check.
+        let text = &bytes[..layout.text.min(bytes.len() as u64) as usize];
+        Object::assemble(image_file(text)?, file, layout)
     }
 
-    fn assemble(file: File, layout: Layout) -> Result<Object, Error> {
+    /// An object whose text is in `file` and whose vvar pages are in `vvar`.
+    fn assemble(file: File, vvar_file: File, layout: Layout) -> Result<Object, Error> {
         let system = || Error::system("look at the image");
         let vvar = match layout.vvar {
             Some(vvar) => {
-                let file = file.try_clone().map_err(system())?;
                 let Stretch {
                     offset,
                     distance,
                     length,
                 } = vvar;
-                let source = Source::new(file, offset, distance, length, Role::Vvar);
+                let source = Source::new(vvar_file, offset, distance, length, Role::Vvar);
                 Some(source.map_err(system())?)
             }
             None => None,
@@ -202,7 +214,7 @@ impl Object {
         }
         let shift = (compose(&functions, 0)?.len() as u64).next_multiple_of(PAGE);
         let system = || Error::system("keep the joint image in memory");
-        let file = memfd("vdso", &compose(&functions, shift)?).map_err(system())?;
+        let file = image_file(&compose(&functions, shift)?)?;
         let joint = Source::new(file, 0, 0, shift, Role::Text).map_err(system())?;
         functions
             .iter_mut()
@@ -224,11 +236,11 @@ impl Object {
     }
 
     /// Takes the vvar pages from `file` at `offset` (bytes, a multiple of the page size)
-    /// instead of from the image. The target maps them shared and read-only.
+    /// instead of from the image. Programs map them shared and read-only.
     ///
-    /// `file` may be writable, as a publisher's memfd is: what is handed on is a read-only
-    /// descriptor of the same file. Of joined objects the first with vvar pages gets them: give
-    /// each its own before joining.
+    /// `file` may be writable, as a publisher's memfd is: programs get a read-only descriptor of
+    /// the same file. Of joined objects the first with vvar pages gets them: set those of each
+    /// object before joining.
     ///
     /// # Errors
     /// [`Error::Image`] when the image has no vvar pages, or `file` is too short or `offset`
@@ -241,11 +253,11 @@ impl Object {
     }
 
     /// Takes the vvar pages from a BPF map of `length` bytes that the kernel fills, instead of
-    /// from the image. The target maps it shared and read-only.
+    /// from the image. Programs map it shared and read-only.
     ///
-    /// The map must be frozen (BPF_MAP_FREEZE, bpf(2)): it is handed on by the descriptor that
-    /// there is, which can write as far as the descriptor goes, since Linux maps none that
-    /// can't. Of a frozen map no process can make a mapping writable.
+    /// The map must be frozen (BPF_MAP_FREEZE, bpf(2)), so that no process can make a mapping
+    /// of it writable: Linux maps only descriptors of maps that permit writing, so a read-only
+    /// one can't be handed on.
     ///
     /// # Errors
     /// [`Error::Image`] when the image has no vvar pages, or the map is too short.
@@ -274,8 +286,8 @@ impl Object {
         Ok(self)
     }
 
-    /// Gives every program a word of its own, 0 when it begins, and its address to the image's
-    /// link called `link`. A child of fork(2) goes on with a copy of what its parent has there.
+    /// Gives every program a private word, 0 when the program begins, and stores its address in the
+    /// image's link called `link`. A child of fork(2) has a copy of its parent's word.
     ///
     /// # Errors
     /// [`Error::Image`] when the image has no such link, [`Error::System`] when the kernel
@@ -292,7 +304,7 @@ impl Object {
         Ok(self)
     }
 
-    /// What the links are to hold. `functions` are the kernel's, one for each link.
+    /// The values of the links. `functions` are the kernel's, one for each link.
     pub(crate) fn words(&self, functions: impl Iterator<Item = u64>) -> impl Iterator<Item = Word> {
         self.links
             .iter()
@@ -304,8 +316,8 @@ impl Object {
             })
     }
 
-    /// What the links of the object at `address` are to hold: pairs of a word's address and
-    /// its value. `functions` are the kernel's, one for each link.
+    /// The links of the object at `address`: pairs of a word's address and its value.
+    /// `functions` are the kernel's, one for each link.
     pub(crate) fn linked(
         &self,
         address: u64,
@@ -317,8 +329,8 @@ impl Object {
         })
     }
 
-    /// Where the function is that does what the kernel's `name` does, in bytes from the image's
-    /// start. The kernel gives most of its functions two names, with and without `__vdso_`.
+    /// The function that replaces the kernel's `name`, in bytes from the image's start. Most of
+    /// the kernel's functions have two names, with and without `__vdso_`.
     pub(crate) fn function(&self, name: &str) -> Option<u64> {
         let plain = |name: &str| name.strip_prefix("__vdso_").unwrap_or(name).to_owned();
         let found = self.functions.iter().find(|function| function.name == name);
@@ -330,8 +342,8 @@ impl Object {
         found.map(|function| function.distance)
     }
 
-    /// All stretches as they are to be mapped. The first takes the room of all; the others then
-    /// take their places over it.
+    /// All ranges as they are mapped. The first covers the address space of the whole object, and
+    /// the others are then mapped over it.
     pub(crate) fn places(&self) -> Vec<Place<'_>> {
         let mut places: Vec<Place<'_>> = self
             .sources
@@ -354,8 +366,25 @@ impl Object {
     }
 }
 
+/// A read-only memfd of an image that nobody can change.
+fn image_file(bytes: &[u8]) -> Result<File, Error> {
+    memfd("vdso", bytes).map_err(|source| match source.raw_os_error() {
+        Some(libc::EFBIG) => Error::FileSizeLimit {
+            limit: getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX),
+            needed: bytes.len() as u64,
+        },
+        Some(libc::ENOENT) if !proc::is_mounted() => Error::NoProc,
+        _ => Error::system("keep the image in memory")(source),
+    })
+}
+
 /// A read-only memfd of `bytes` that nobody can change.
 pub(crate) fn memfd(name: &str, bytes: &[u8]) -> io::Result<File> {
+    // The write would end this process by SIGXFSZ (setrlimit(2)).
+    let limit = getrlimit(Resource::Fsize).current;
+    if limit.is_some_and(|limit| limit < bytes.len() as u64) {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    }
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let mut file = File::from(rustix::fs::memfd_create(name, flags)?);
     file.write_all(bytes)?;
@@ -373,7 +402,7 @@ fn read_only(file: OwnedFd) -> io::Result<File> {
     File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
-/// What an image says about how it is to be mapped.
+/// How an image is mapped, and what it exports.
 #[derive(Debug)]
 struct Layout {
     /// Bytes of the text's pages.
@@ -393,11 +422,21 @@ struct Stretch {
 }
 
 impl Layout {
-    /// Reads it, and refuses every image that does not have the project's shape: a first
-    /// PT_LOAD, readable and executable, at offset 0 and an address other than 0, then at
-    /// most one more, read-only, at the distance that its offset has.
+    /// Reads the layout of an image.
+    ///
+    /// # Errors
+    /// When the image does not have the shape that delivery relies on (a first PT_LOAD, readable
+    /// and executable, at offset 0 and an address other than 0, then at most one more, read-only,
+    /// at the distance of its offset), or breaks another rule of `vdso check`: code of a damaged
+    /// image would run in every program.
     fn of(bytes: &[u8]) -> Result<Layout, Error> {
         let image = Image::parse(bytes).map_err(ImageError::Parse)?;
+        match image.header().kind {
+            ET_REL => return Err(ImageError::Kind("a relocatable object file").into()),
+            ET_EXEC => return Err(ImageError::Kind("a program").into()),
+            ET_CORE => return Err(ImageError::Kind("a core dump").into()),
+            _ => {}
+        }
         if image.header().machine != arch::MACHINE {
             return Err(ImageError::Machine(image.header().machine).into());
         }
@@ -438,6 +477,7 @@ impl Layout {
             functions: functions(&image, text),
         };
         let Some(vvar) = rest.first() else {
+            checked(&image)?;
             return Ok(layout);
         };
         if vvar.flags & PF_X != 0 || !vvar.offset.is_multiple_of(PAGE) || vvar.offset < text_length
@@ -453,16 +493,24 @@ impl Layout {
         ) else {
             return refuse("its second PT_LOAD is not all in the file");
         };
-        if length == 0 {
-            return Ok(layout);
+        if length > 0 {
+            layout.length = vvar.offset + length;
+            layout.vvar = Some(Stretch {
+                offset: vvar.offset,
+                distance: vvar.offset,
+                length,
+            });
         }
-        layout.length = vvar.offset + length;
-        layout.vvar = Some(Stretch {
-            offset: vvar.offset,
-            distance: vvar.offset,
-            length,
-        });
+        checked(&image)?;
         Ok(layout)
+    }
+}
+
+/// Checks all rules of an image of one's own.
+fn checked(image: &Image<'_>) -> Result<(), ImageError> {
+    match check::check(image, Profile::Own).into_iter().next() {
+        Some(finding) => Err(ImageError::Broken(finding)),
+        None => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
-//! Hands descriptors to a process that can't open ours by path: one with another /proc or
-//! none, of another user, or in a sandbox. The process makes a socket pair, the tracer takes
-//! one end out of it with pidfd_getfd(2) and sends the descriptors through that. No name in
-//! any namespace is needed.
+//! Passes descriptors to a process that can't open the tracer's by path: one with another /proc
+//! or none, of another user, or in a sandbox. The process creates a socket pair, the tracer
+//! duplicates one end with pidfd_getfd(2) and sends the descriptors through it. This needs no
+//! name in any namespace.
 
 use std::fs::File;
 use std::io::IoSlice;
@@ -19,7 +19,7 @@ use crate::visit::{StubError, Visit};
 /// words. The descriptors follow.
 const MESSAGE_WORDS: usize = 7 + 2 + 1 + 2;
 
-/// Gives the process descriptors of `files`, and says which.
+/// Gives the process descriptors of `files` and returns their numbers.
 pub(crate) fn descriptors(visit: &mut Visit, files: &[&File]) -> Result<Vec<u64>, StubError> {
     let at = visit.scratch(MESSAGE_WORDS * 8 + files.len() * 8);
     let kind = (libc::SOCK_DGRAM | libc::SOCK_CLOEXEC) as u64;
@@ -28,14 +28,15 @@ pub(crate) fn descriptors(visit: &mut Visit, files: &[&File]) -> Result<Vec<u64>
         [libc::AF_UNIX as u64, kind, 0, at, 0, 0],
     )?;
     let pair = ints(visit, at, 2)?;
-    let (ours, theirs) = (pair[0], pair[1]);
-    let received = send(visit, files, ours).and_then(|()| receive(visit, files.len(), theirs, at));
-    visit.call(number::CLOSE, [ours, 0, 0, 0, 0, 0])?;
-    visit.call(number::CLOSE, [theirs, 0, 0, 0, 0, 0])?;
+    let (to_send, to_receive) = (pair[0], pair[1]);
+    let received =
+        send(visit, files, to_send).and_then(|()| receive(visit, files.len(), to_receive, at));
+    visit.call(number::CLOSE, [to_send, 0, 0, 0, 0, 0])?;
+    visit.call(number::CLOSE, [to_receive, 0, 0, 0, 0, 0])?;
     received
 }
 
-/// Ints of the target.
+/// Reads `count` ints of the process.
 fn ints(visit: &Visit, at: u64, count: usize) -> Result<Vec<u64>, StubError> {
     let mut bytes = vec![0; count * 4];
     visit.memory.read_exact(at, &mut bytes)?;
@@ -47,7 +48,7 @@ fn ints(visit: &Visit, at: u64, count: usize) -> Result<Vec<u64>, StubError> {
     Ok(ints.collect())
 }
 
-/// Sends descriptors of `files` into the target's socket `socket`.
+/// Sends descriptors of `files` through `socket`, a descriptor of the process.
 fn send(visit: &Visit, files: &[&File], socket: u64) -> Result<(), StubError> {
     let send = || {
         let pid = Pid::from_raw(visit.pid).ok_or(Errno::SRCH)?;
@@ -68,7 +69,7 @@ fn send(visit: &Visit, files: &[&File], socket: u64) -> Result<(), StubError> {
     send().map_err(|error| StubError::Refused(error.raw_os_error()))
 }
 
-/// Receives `count` of them in the target, with the message at `at`.
+/// Receives `count` descriptors in the process, with the message header at `at`.
 fn receive(visit: &mut Visit, count: usize, socket: u64, at: u64) -> Result<Vec<u64>, StubError> {
     let (iovec, byte, control) = (at + 7 * 8, at + 9 * 8, at + 10 * 8);
     let room = (2 * 8 + count * 4).next_multiple_of(8) as u64;

@@ -1,28 +1,35 @@
-//! What an executable file says of the program in it.
+//! What an executable file tells about its program.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use vdsokit_elf::Image;
+use object::elf::{self, FileHeader64, ProgramHeader64, Sym64};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, Sym};
+use object::{Endianness, ReadCache, ReadRef};
 
-use crate::sys::{Mapping, Pid};
+use crate::sys::Pid;
 
-/// What the tracer wants to know of a program.
+/// What the tracer has to know about a program.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Program {
-    /// It imports ptrace(2), or says by a note that it has it built in, and so may trace others.
-    /// A thread has one tracer: a debugger's child says PTRACE_TRACEME and is refused while it
-    /// is ours.
+    /// It imports ptrace(2), or has the note of a program with ptrace(2) linked in, and so may
+    /// trace others. A thread has one tracer: PTRACE_TRACEME of a debugger's child fails while
+    /// this crate traces it.
     pub(crate) has_ptrace: bool,
-    /// The user and the group that it is to run as, where its file says so.
+    /// It is a tool of valgrind, which runs programs in its own process and without a vDSO.
+    pub(crate) is_valgrind: bool,
+    /// The user that it runs as, if its file is setuid.
     pub(crate) user: Option<u32>,
-    /// See `user`.
+    /// The group that it runs as, if its file is setgid.
     pub(crate) group: Option<u32>,
 }
 
-/// Answers, once for each executable file.
+/// Programs that were seen, each read once.
 #[derive(Debug, Default)]
 pub(crate) struct Programs {
     /// By device, inode and time of change.
@@ -30,19 +37,24 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// The program that `pid` runs. What can't be read is taken for a plain one.
+    /// The program that `pid` runs. One that can't be read counts as a plain one.
     pub(crate) fn of(&mut self, pid: Pid) -> Program {
         let path = format!("/proc/{pid}/exe");
-        let Ok(file) = fs::metadata(&path) else {
+        let Ok(metadata) = fs::metadata(&path) else {
             return Program::default();
         };
-        let key = (file.dev(), file.ino(), file.ctime(), file.ctime_nsec());
+        let key = (
+            metadata.dev(),
+            metadata.ino(),
+            metadata.ctime(),
+            metadata.ctime_nsec(),
+        );
         *self.known.entry(key).or_insert_with(|| {
-            let mapping = File::open(&path).and_then(|file| Mapping::of(&file));
-            let has_ptrace = mapping.is_ok_and(|mapping| has_ptrace(mapping.bytes()));
-            let (user, group) = identity(&file);
+            let facts = Facts::read(Path::new(&path)).unwrap_or_default();
+            let (user, group) = identity(&metadata);
             Program {
-                has_ptrace,
+                has_ptrace: facts.has_ptrace,
+                is_valgrind: facts.is_valgrind,
                 user,
                 group,
             }
@@ -55,7 +67,7 @@ pub(crate) fn path(pid: Pid) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
 
-/// Whether `pid` runs as the user and group that `program` is to run as.
+/// Whether `pid` runs as the user and group of a setuid or setgid `program`.
 pub(crate) fn has_its_rights(pid: Pid, program: Program) -> bool {
     if program.user.is_none() && program.group.is_none() {
         return true;
@@ -76,7 +88,7 @@ pub(crate) fn has_its_rights(pid: Pid, program: Program) -> bool {
             .is_none_or(|group| effective("Gid:") == Some(group))
 }
 
-/// What the bits setuid and setgid of a file say.
+/// The user and group that the bits setuid and setgid of a file select.
 fn identity(file: &Metadata) -> (Option<u32>, Option<u32>) {
     let has = |bits| file.mode() & bits == bits;
     // Without the group's right to execute, setgid means mandatory locking.
@@ -86,21 +98,155 @@ fn identity(file: &Metadata) -> (Option<u32>, Option<u32>) {
     )
 }
 
-/// Whether an ELF file's dynamic symbols name an undefined `ptrace`, or it has the [`NOTE`]. Undefined
-/// symbols come before all that the hash table leads to, so the look ends at the first defined one.
-fn has_ptrace(bytes: &[u8]) -> bool {
-    let Ok(image) = Image::parse(bytes) else {
+/// The most bytes that are read of all tables of a file but symbols and their names, and again of
+/// each of these. Files may be sparse and of any size, and
+/// a program waits at its first instruction while its file is read.
+const TABLE_LIMIT: u64 = 1 << 20;
+
+/// What a file's ELF tables tell.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Facts {
+    has_ptrace: bool,
+    is_valgrind: bool,
+    interpreter: Option<PathBuf>,
+}
+
+/// Where valgrind's tools are linked to, below all that other programs use
+/// (`valt_load_address_pri_norml` of its configure.ac).
+const VALGRIND_ADDRESS: u64 = 0x5800_0000;
+
+impl Facts {
+    /// Reads headers and tables of a 64-bit ELF file, within [`TABLE_LIMIT`]. `None`: it is no such
+    /// file, or is damaged.
+    fn read(path: &Path) -> Option<Facts> {
+        let file = File::open(path).ok()?;
+        if !file.metadata().ok()?.is_file() {
+            return None;
+        }
+        let data = ReadCache::new(file);
+        let header = FileHeader64::<Endianness>::parse(&data).ok()?;
+        let endian = header.endian().ok()?;
+        let segments = header.program_headers(endian, &data).ok()?;
+        let mut facts = Facts::default();
+        let loads = segments
+            .iter()
+            .filter(|segment| segment.p_type(endian) == elf::PT_LOAD);
+        facts.is_valgrind = header.e_type(endian) == elf::ET_EXEC
+            && loads.map(|load| load.p_vaddr(endian)).min() == Some(VALGRIND_ADDRESS);
+        let mut budget = TABLE_LIMIT;
+        for segment in segments {
+            let is_table = matches!(
+                segment.p_type(endian),
+                elf::PT_INTERP | elf::PT_NOTE | elf::PT_DYNAMIC
+            );
+            let rest = budget.checked_sub(segment.p_filesz(endian));
+            let (true, Some(rest)) = (is_table, rest) else {
+                continue;
+            };
+            budget = rest;
+            match segment.p_type(endian) {
+                elf::PT_INTERP => facts.interpreter = interpreter_of(segment, endian, &data),
+                elf::PT_NOTE => facts.has_ptrace |= has_note(segment, endian, &data),
+                elf::PT_DYNAMIC => {
+                    facts.has_ptrace |=
+                        imports_ptrace(segments, segment, endian, &data).unwrap_or(false);
+                }
+                _ => {}
+            }
+        }
+        Some(facts)
+    }
+}
+
+type Segment = ProgramHeader64<Endianness>;
+
+fn interpreter_of<'a>(
+    segment: &Segment,
+    endian: Endianness,
+    data: impl ReadRef<'a>,
+) -> Option<PathBuf> {
+    let bytes = segment.interpreter(endian, data).ok()??;
+    Some(PathBuf::from(OsStr::from_bytes(bytes)))
+}
+
+/// Whether a PT_NOTE has the [`NOTE`].
+fn has_note<'a>(segment: &Segment, endian: Endianness, data: impl ReadRef<'a>) -> bool {
+    let Ok(Some(mut notes)) = segment.notes(endian, data) else {
         return false;
     };
-    let mut undefined = image
-        .symbols()
-        .skip(1)
-        .take_while(|symbol| symbol.is_undefined());
-    let has_note = || {
-        let mut notes = image.notes();
-        notes.any(|note| note.kind == TRACES_OTHERS && note.name == NOTE_NAME)
+    while let Ok(Some(note)) = notes.next() {
+        if note.name() == NOTE_NAME.as_bytes() && note.n_type(endian).0 == TRACES_OTHERS {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether the dynamic symbols have an undefined `ptrace`. Undefined symbols come before all that
+/// the GNU hash table leads to, so the search ends at the first defined one.
+fn imports_ptrace<'a>(
+    segments: &[Segment],
+    dynamic: &Segment,
+    endian: Endianness,
+    data: impl ReadRef<'a>,
+) -> Option<bool> {
+    let entries = dynamic.dynamic(endian, data).ok()??;
+    let value = |tag| {
+        let entry = entries.iter().find(|entry| entry.d_tag(endian) == tag)?;
+        Some(entry.d_val(endian))
     };
-    undefined.any(|symbol| symbol.name() == "ptrace") || has_note()
+    // From an address to the offset in the file, and the bytes that the file has from there.
+    let offset = |address: u64| {
+        segments.iter().find_map(|segment| {
+            let inside = address.checked_sub(segment.p_vaddr(endian))?;
+            let rest = segment.p_filesz(endian).checked_sub(inside)?;
+            let is_load = segment.p_type(endian) == elf::PT_LOAD && rest > 0;
+            is_load.then_some((segment.p_offset(endian).checked_add(inside)?, rest))
+        })
+    };
+    let (symbols, room) = offset(value(elf::DT_SYMTAB)?)?;
+    let (strings, strings_room) = offset(value(elf::DT_STRTAB)?)?;
+    let strings_size = value(elf::DT_STRSZ)?.min(strings_room).min(TABLE_LIMIT);
+    let strings = data.read_bytes_at(strings, strings_size).ok()?;
+    let size = size_of::<Sym64<Endianness>>() as u64;
+    let end = room.min(TABLE_LIMIT) / size;
+    // In small pieces: nothing tells how many there are but the tables of hashes.
+    const PIECE: u64 = 64;
+    let mut at = 1;
+    while at < end {
+        let count = PIECE.min(end - at);
+        let offset = symbols.checked_add(at * size)?;
+        let piece: &[Sym64<Endianness>] = data.read_slice_at(offset, count as usize).ok()?;
+        for symbol in piece {
+            if symbol.st_shndx(endian).0 != elf::SHN_UNDEF.0 {
+                return Some(false);
+            }
+            let name = strings.get(symbol.st_name(endian) as usize..);
+            if name.is_some_and(|name| name.starts_with(b"ptrace\0")) {
+                return Some(true);
+            }
+        }
+        at += count;
+    }
+    Some(false)
+}
+
+/// The interpreter that a program names: in the first line of a script, or in PT_INTERP.
+pub(crate) fn interpreter(path: &Path) -> Option<PathBuf> {
+    /// The kernel reads no more of a script (include/uapi/linux/binfmts.h, `BINPRM_BUF_SIZE`).
+    const FIRST: u64 = 256;
+    let file = File::open(path).ok().filter(|file| {
+        let metadata = file.metadata();
+        metadata.is_ok_and(|metadata| metadata.is_file())
+    })?;
+    let mut first = Vec::new();
+    file.take(FIRST).read_to_end(&mut first).ok()?;
+    let Some(line) = first.strip_prefix(b"#!") else {
+        return Facts::read(path)?.interpreter;
+    };
+    let line = line.split(|&byte| byte == b'\n').next()?.trim_ascii();
+    let name = line.split(|byte| b" \t".contains(byte)).next()?;
+    Some(PathBuf::from(OsStr::from_bytes(name)))
 }
 
 /// An ELF note without contents.
@@ -113,8 +259,8 @@ pub(crate) struct Note {
     name: [u8; 8],
 }
 
-/// The note that says of a program that it traces others: this crate gives it to all that use it, as
-/// one that is linked statically imports nothing.
+/// The note of programs that trace others. Every program that uses this crate has it, because one
+/// that is linked statically imports nothing.
 pub(crate) const NOTE: Note = Note {
     name_size: 8,
     contents_size: 0,
@@ -131,21 +277,22 @@ mod tests {
     #[test]
     fn this_program_traces_and_a_shell_does_not() {
         std::hint::black_box(crate::sys::seize as fn(Pid, i32) -> std::io::Result<()>);
-        let own = fs::read("/proc/self/exe").expect("one's own executable");
-        assert!(has_ptrace(&own));
-        let image = Image::parse(&own).expect("an executable");
-        assert!(image.notes().any(|note| note.kind == TRACES_OTHERS));
-        let shell = fs::read("/bin/sh").expect("a shell");
-        assert!(!has_ptrace(&shell));
-        assert!(!has_ptrace(b"#!/bin/sh\n"));
+        let own = Facts::read(Path::new("/proc/self/exe")).expect("an executable");
+        assert!(own.has_ptrace && !own.is_valgrind, "{own:?}");
+        let shell = Facts::read(Path::new("/bin/sh")).expect("an executable");
+        assert!(!shell.has_ptrace, "{shell:?}");
+        assert_eq!(interpreter(Path::new("/bin/sh")), shell.interpreter);
+        assert!(shell.interpreter.is_some_and(|path| path.exists()));
+        assert_eq!(Facts::read(Path::new("/dev/zero")), None);
     }
 
     #[test]
-    fn an_answer_is_kept() {
+    fn a_program_is_read_once() {
         let mut programs = Programs::default();
         let this = std::process::id() as Pid;
         let plain = Program {
             has_ptrace: true,
+            is_valgrind: false,
             user: None,
             group: None,
         };

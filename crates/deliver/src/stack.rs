@@ -10,10 +10,10 @@ pub(crate) enum StackError {
     Foreign,
 }
 
-/// What delivery needs of the auxiliary vector.
+/// What delivery needs from the auxiliary vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Auxiliary {
-    /// Where AT_SYSINFO_EHDR's value lies, counted from the stack pointer, and what it is.
+    /// The value of AT_SYSINFO_EHDR, and its place in bytes from the stack pointer.
     pub(crate) vdso: Option<(usize, u64)>,
     /// AT_SECURE: the program runs with more rights than its caller.
     pub(crate) secure: bool,
@@ -24,10 +24,10 @@ const AT_PHENT: u64 = 4;
 const AT_SECURE: u64 = 23;
 const AT_SYSINFO_EHDR: u64 = 33;
 
-/// Bytes of a program header of a 64-bit program; an x32 program's has 32.
+/// Bytes of a program header in a 64-bit program; in an x32 program it has 32.
 const PROGRAM_HEADER: u64 = 56;
 
-/// Reads the bytes from the stack pointer up.
+/// Reads the auxiliary vector from the bytes at the stack pointer.
 pub(crate) fn auxiliary(stack: &[u8]) -> Result<Auxiliary, StackError> {
     let word = |index: usize| {
         let bytes = stack.get(index * 8..).and_then(<[u8]>::first_chunk);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shorter_stack_asks_for_more() {
+    fn every_shorter_stack_needs_more_bytes() {
         let bytes = stack(&PLAIN);
         for length in 0..bytes.len() {
             assert_eq!(

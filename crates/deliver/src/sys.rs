@@ -1,6 +1,6 @@
 //! The system calls that rustix leaves out on purpose: ptrace, wait for tracees, fork and
-//! exec. Every function here is safe to call; what it can break is another process, not
-//! this one's memory.
+//! exec. The functions that the crate uses are safe: they can break another process, but not
+//! the memory of this one.
 #![allow(
     unsafe_code,
     reason = "ptrace(2), waitpid(2) with __WALL, fork(2) and execvp(3) exist only as foreign functions"
@@ -9,7 +9,6 @@
 use std::ffi::{CString, c_int, c_long, c_ulong, c_void};
 use std::io;
 use std::ptr;
-use std::time::{Duration, Instant};
 
 use crate::program::{NOTE, Note};
 
@@ -22,12 +21,12 @@ pub(crate) type Registers = libc::user_regs_struct;
 /// A set of signals as the kernel has it: bit n-1 stands for signal n.
 pub(crate) type SignalSet = u64;
 
-/// Every signal but the two that the end of the stub is forced on a thread with. Were they
-/// blocked, the force would take their handlers away (kernel/signal.c,
-/// `force_sig_info_to_task`).
+/// Every signal but SIGTRAP and SIGSEGV, which the kernel forces on a thread at the end of the
+/// stub. If they were blocked, the kernel would reset their handlers to the default
+/// (kernel/signal.c, `force_sig_info_to_task`).
 pub(crate) const ALL_BUT_TRAPS: SignalSet = !(1 << (libc::SIGTRAP - 1) | 1 << (libc::SIGSEGV - 1));
 
-/// How a stopped thread goes on.
+/// How a stopped thread is resumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resume {
     /// `PTRACE_CONT`.
@@ -38,10 +37,19 @@ pub(crate) enum Resume {
     Detach,
 }
 
-fn ptrace(request: libc::c_uint, pid: Pid, address: usize, data: usize) -> io::Result<c_long> {
-    // SAFETY: every caller in this module passes as `address` and `data` either plain
-    // numbers or pointers to live objects of the size that the request reads or writes;
-    // memory of this process is touched in no other way (ptrace(2)).
+/// Makes one ptrace(2) request.
+///
+/// # Safety
+/// Where `request` takes an address of this process in `address` or `data`, that address must
+/// point to a live object of the size that the request reads or writes.
+unsafe fn ptrace(
+    request: libc::c_uint,
+    pid: Pid,
+    address: usize,
+    data: usize,
+) -> io::Result<c_long> {
+    // SAFETY: the caller guarantees that every address of this process is valid for the
+    // request; ptrace(2) touches no other memory of the calling process.
     let result = unsafe { libc::ptrace(request, pid, address as *mut c_void, data as *mut c_void) };
     if result == -1 {
         Err(io::Error::last_os_error())
@@ -50,45 +58,69 @@ fn ptrace(request: libc::c_uint, pid: Pid, address: usize, data: usize) -> io::R
     }
 }
 
-// The section holds notes, and this is one, as long and as aligned as they are.
+/// Makes a ptrace(2) request whose arguments are numbers, or addresses of the tracee.
+fn ptrace_numbers(request: libc::c_uint, pid: Pid, address: usize, data: usize) -> io::Result<()> {
+    // SAFETY: the requests that this function is called with (SEIZE, SETOPTIONS, INTERRUPT,
+    // LISTEN, CONT, SINGLESTEP, SYSCALL, DETACH) take no address of this process (ptrace(2)).
+    unsafe { ptrace(request, pid, address, data) }.map(drop)
+}
+
+/// Makes a ptrace(2) request that reads or writes the object `data`.
+///
+/// # Safety
+/// The request must read or write no more than `size_of::<T>()` bytes at `data`, and what it
+/// writes must be a valid `T`.
+unsafe fn ptrace_object<T>(
+    request: libc::c_uint,
+    pid: Pid,
+    address: usize,
+    data: &mut T,
+) -> io::Result<c_long> {
+    // SAFETY: `data` is a live, exclusively borrowed object; the caller guarantees the size.
+    unsafe { ptrace(request, pid, address, ptr::from_mut(data) as usize) }
+}
+
+// The linker reads this section as ELF notes, and a `Note` has the size, the alignment
+// and the layout of one.
 #[unsafe(link_section = ".note.vdsokit")]
 #[used]
 static TRACES_OTHERS: Note = NOTE;
 
 /// Becomes the tracer of `pid` without stopping it.
 pub(crate) fn seize(pid: Pid, options: c_int) -> io::Result<()> {
-    // Whoever has this function has the note.
+    // Every program that contains this function contains the note.
     std::hint::black_box(&TRACES_OTHERS);
-    ptrace(libc::PTRACE_SEIZE, pid, 0, options as usize).map(drop)
+    ptrace_numbers(libc::PTRACE_SEIZE, pid, 0, options as usize)
 }
 
-/// The child that a thread in the stop which reports one has made.
+/// The child that a thread created, from the stop that reports the creation.
 pub(crate) fn child_of(pid: Pid) -> io::Result<Pid> {
     let mut message: c_ulong = 0;
-    let request = libc::PTRACE_GETEVENTMSG;
-    ptrace(request, pid, 0, ptr::from_mut(&mut message) as usize)?;
+    // SAFETY: PTRACE_GETEVENTMSG writes one unsigned long.
+    unsafe { ptrace_object(libc::PTRACE_GETEVENTMSG, pid, 0, &mut message) }?;
     Ok(message as Pid)
 }
 
-/// Whether two processes are known to have one memory (kcmp(2)).
+/// Whether two processes share their address space, as far as kcmp(2) may tell: `false` also
+/// where the call is refused.
 pub(crate) fn share_memory(first: Pid, second: Pid) -> bool {
     /// include/uapi/linux/kcmp.h
     const KCMP_VM: c_int = 1;
-    // SAFETY: takes numbers and touches no memory.
+    // SAFETY: kcmp(2) with KCMP_VM takes numbers only and touches no memory.
     unsafe { libc::syscall(libc::SYS_kcmp, first, second, KCMP_VM, 0, 0) == 0 }
 }
 
 pub(crate) fn set_options(pid: Pid, options: c_int) -> io::Result<()> {
-    ptrace(libc::PTRACE_SETOPTIONS, pid, 0, options as usize).map(drop)
+    ptrace_numbers(libc::PTRACE_SETOPTIONS, pid, 0, options as usize)
 }
 
-/// Stops a seized thread; it reports that in its own time.
+/// Stops a seized thread. The call does not wait for the stop, which wait(2) reports.
 pub(crate) fn interrupt(pid: Pid) -> io::Result<()> {
-    ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0).map(drop)
+    ptrace_numbers(libc::PTRACE_INTERRUPT, pid, 0, 0)
 }
 
-/// Whether a process ignores one of [`ALL_BUT_TRAPS`]' exceptions: forced on it, the signal
-/// would be ignored no more.
+/// Whether a process ignores SIGTRAP or SIGSEGV. A forced signal that is ignored has its action
+/// reset to the default (kernel/signal.c, `force_sig_info_to_task`).
 pub(crate) fn ignores_trap(pid: Pid) -> io::Result<bool> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -96,22 +128,23 @@ pub(crate) fn ignores_trap(pid: Pid) -> io::Result<bool> {
     Ok(ignored.is_none_or(|set| set & !ALL_BUT_TRAPS != 0))
 }
 
-/// Lets a thread in a group-stop stay stopped and hear of `SIGCONT`.
+/// Keeps a thread in its group-stop; `SIGCONT` ends it (PTRACE_LISTEN, ptrace(2)).
 pub(crate) fn listen(pid: Pid) -> io::Result<()> {
-    ptrace(libc::PTRACE_LISTEN, pid, 0, 0).map(drop)
+    ptrace_numbers(libc::PTRACE_LISTEN, pid, 0, 0)
 }
 
-/// Lets a stopped thread go on, with `signal` delivered to it (0: none).
+/// Resumes a stopped thread and delivers `signal` to it (0: none). Only a thread in
+/// signal-delivery-stop takes the signal.
 pub(crate) fn resume(pid: Pid, how: Resume, signal: c_int) -> io::Result<()> {
     let request = match how {
         Resume::Continue => libc::PTRACE_CONT,
         Resume::Step => libc::PTRACE_SINGLESTEP,
         Resume::Detach => libc::PTRACE_DETACH,
     };
-    ptrace(request, pid, 0, signal as usize).map(drop)
+    ptrace_numbers(request, pid, 0, signal as usize)
 }
 
-/// Kills a tracee. One that is gone needs no killing.
+/// Kills a tracee, unless it has ended.
 pub(crate) fn kill(pid: Pid) {
     let Some(process) = rustix::process::Pid::from_raw(pid) else {
         return;
@@ -122,18 +155,22 @@ pub(crate) fn kill(pid: Pid) {
 /// The registers, and how many bytes of them the kernel gave: fewer than all for a
 /// program of the compatibility (32-bit) kind.
 pub(crate) fn registers(pid: Pid) -> io::Result<(Registers, usize)> {
-    // SAFETY: user_regs_struct is a C structure of integers; all zeros is a value of it.
+    // SAFETY: user_regs_struct is a C structure of integers, for which all zeros is valid.
     let mut registers: Registers = unsafe { std::mem::zeroed() };
     let mut vector = libc::iovec {
         iov_base: ptr::from_mut(&mut registers).cast(),
         iov_len: size_of::<Registers>(),
     };
-    ptrace(
-        libc::PTRACE_GETREGSET,
-        pid,
-        libc::NT_PRSTATUS as usize,
-        ptr::from_mut(&mut vector) as usize,
-    )?;
+    // SAFETY: PTRACE_GETREGSET writes at most `iov_len` bytes, the size of `registers`, and then
+    // the number written into the iovec.
+    unsafe {
+        ptrace_object(
+            libc::PTRACE_GETREGSET,
+            pid,
+            libc::NT_PRSTATUS as usize,
+            &mut vector,
+        )
+    }?;
     Ok((registers, vector.iov_len))
 }
 
@@ -142,44 +179,54 @@ pub(crate) fn set_registers(pid: Pid, registers: &Registers) -> io::Result<()> {
         iov_base: ptr::from_ref(registers).cast_mut().cast(),
         iov_len: size_of::<Registers>(),
     };
-    ptrace(
-        libc::PTRACE_SETREGSET,
-        pid,
-        libc::NT_PRSTATUS as usize,
-        ptr::from_mut(&mut vector) as usize,
-    )
+    // SAFETY: PTRACE_SETREGSET reads at most `iov_len` bytes, the size of `registers`, and does
+    // not write to them.
+    unsafe {
+        ptrace_object(
+            libc::PTRACE_SETREGSET,
+            pid,
+            libc::NT_PRSTATUS as usize,
+            &mut vector,
+        )
+    }
     .map(drop)
 }
 
 /// The signals that a stopped thread blocks.
 pub(crate) fn blocked(pid: Pid) -> io::Result<SignalSet> {
     let mut set: SignalSet = 0;
-    ptrace(
-        libc::PTRACE_GETSIGMASK,
-        pid,
-        size_of::<SignalSet>(),
-        ptr::from_mut(&mut set) as usize,
-    )?;
+    // SAFETY: PTRACE_GETSIGMASK writes as many bytes as `address` says, the size of `set`.
+    unsafe {
+        ptrace_object(
+            libc::PTRACE_GETSIGMASK,
+            pid,
+            size_of::<SignalSet>(),
+            &mut set,
+        )
+    }?;
     Ok(set)
 }
 
-pub(crate) fn set_blocked(pid: Pid, set: SignalSet) -> io::Result<()> {
-    ptrace(
-        libc::PTRACE_SETSIGMASK,
-        pid,
-        size_of::<SignalSet>(),
-        ptr::from_ref(&set) as usize,
-    )
+pub(crate) fn set_blocked(pid: Pid, mut set: SignalSet) -> io::Result<()> {
+    // SAFETY: PTRACE_SETSIGMASK reads as many bytes as `address` says, the size of `set`.
+    unsafe {
+        ptrace_object(
+            libc::PTRACE_SETSIGMASK,
+            pid,
+            size_of::<SignalSet>(),
+            &mut set,
+        )
+    }
     .map(drop)
 }
 
 /// Waits for a state change of `pid`, or with `-1` of any child or tracee of *this thread*
-/// (`__WNOTHREAD`: another thread's children are not ours to reap).
+/// (`__WNOTHREAD`: children of other threads are left for them to reap).
 ///
-/// `None`: there is no such child or tracee any more.
+/// `None`: there is no such child or tracee.
 pub(crate) fn wait(pid: Pid) -> io::Result<Option<(Pid, c_int)>> {
     loop {
-        match look(pid, 0) {
+        match wait_with(pid, 0) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(None),
             other => return other,
@@ -187,16 +234,16 @@ pub(crate) fn wait(pid: Pid) -> io::Result<Option<(Pid, c_int)>> {
     }
 }
 
-/// A state change of `pid`, or with `-1` of any child or tracee of this thread, that is there to
-/// be taken now.
+/// A state change of `pid`, or with `-1` of any child or tracee of this thread, if one can be
+/// reported without waiting.
 pub(crate) fn poll(pid: Pid) -> io::Result<Option<(Pid, c_int)>> {
-    look(pid, libc::WNOHANG)
+    wait_with(pid, libc::WNOHANG)
 }
 
-fn look(pid: Pid, flags: c_int) -> io::Result<Option<(Pid, c_int)>> {
+fn wait_with(pid: Pid, flags: c_int) -> io::Result<Option<(Pid, c_int)>> {
     let mut status = 0;
     let flags = flags | libc::__WALL | libc::__WNOTHREAD;
-    // SAFETY: `status` lives and is an int, as waitpid(2) asks.
+    // SAFETY: waitpid(2) writes one int, to `status`, which lives until it returns.
     match unsafe { libc::waitpid(pid, &mut status, flags) } {
         0 => Ok(None),
         -1 => Err(io::Error::last_os_error()),
@@ -204,28 +251,17 @@ fn look(pid: Pid, flags: c_int) -> io::Result<Option<(Pid, c_int)>> {
     }
 }
 
-/// Waits for a state change of `pid` until `deadline`. `None`: there was none.
-pub(crate) fn wait_until(pid: Pid, deadline: Instant) -> io::Result<Option<c_int>> {
-    loop {
-        match poll(pid)? {
-            Some((_, status)) => return Ok(Some(status)),
-            None if Instant::now() >= deadline => return Ok(None),
-            // Nothing wakes a thread both at a stop of a tracee and at a time: look often.
-            None => std::thread::sleep(Duration::from_micros(50)),
-        }
-    }
-}
-
-/// The stack of the process that [`orphan`] makes: that of a program's first thread.
+/// Bytes of the stack of the process that [`orphan`] makes: as many as the first thread of a
+/// program has by default.
 const STACK: usize = 8 << 20;
-/// What lies below it and can't be touched.
+/// Bytes of the inaccessible guard area below that stack.
 const GUARD: usize = 64 << 10;
 
-/// Runs `main` in a process that is nobody's child but the init process's (or the nearest
-/// subreaper's), with a copy of this one's memory, and says its id.
+/// Runs `main` in a process whose parent is the init process (or the nearest subreaper), with a
+/// copy of the memory of this one. Returns its id.
 ///
-/// Refuses when this process has more than one thread: the copy would have only this one,
-/// and the others' locks for ever.
+/// Fails when this process has more than one thread: the copy would have only the calling
+/// thread, and locks that the other threads hold would stay locked for ever.
 pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
     struct Between<F> {
         main: Option<F>,
@@ -233,14 +269,14 @@ pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
         result: Pid,
     }
 
-    /// Runs in the process between, on a stack of its own and in the memory of the first,
-    /// which the kernel holds until this one ends.
+    /// Runs in the intermediate process, on a stack of its own and in the memory of the first
+    /// process, which the kernel suspends until this one ends.
     extern "C" fn between<F: FnOnce()>(argument: *mut c_void) -> c_int {
-        // SAFETY: `argument` is the `Between` below: it lives, as its owner waits, and nobody
-        // else uses it meanwhile.
+        // SAFETY: `argument` points to the `Between` below. It lives, because CLONE_VFORK suspends
+        // the thread that owns it, and for the same reason no other reference to it is in use.
         let between = unsafe { &mut *argument.cast::<Between<F>>() };
-        // SAFETY: the memory is that of a process with one thread, which the kernel holds at a
-        // system call: no lock is held by a thread that the copy doesn't have.
+        // SAFETY: the memory is that of a process with one thread, which is suspended in clone(2):
+        // no lock is held by a thread that the copy doesn't have.
         match unsafe { libc::fork() } {
             -1 => {
                 between.result = -io::Error::last_os_error()
@@ -260,8 +296,8 @@ pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
     if !has_one_thread()? {
         return Err(io::Error::other("this process has more than one thread"));
     }
-    // A fork in the middle, and its copy of the page tables, would cost more than all the rest
-    // of a delivery: the process between borrows the memory, as vfork(2) does.
+    // A second fork would copy the page tables once more, which costs more than the rest of a
+    // delivery: the intermediate process borrows the memory instead, as vfork(2) does.
     let mut argument = Between {
         main: Some(main),
         result: -libc::EAGAIN,
@@ -288,7 +324,7 @@ pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
         let pid = libc::clone(
             between_of(&argument),
             stack.byte_add(GUARD + STACK),
-            // No SIGCHLD: it could outlive the exec that follows.
+            // No exit signal: a SIGCHLD could stay pending across the exec that follows.
             libc::CLONE_VM | libc::CLONE_VFORK,
             ptr::from_mut(&mut argument).cast(),
         );
@@ -297,8 +333,8 @@ pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
         } else {
             Ok(())
         };
-        // The stack stays until this process becomes the program, or ends as that failed: to unmap
-        // it would have to be told to the CPU on which the process between has run.
+        // The stack stays mapped until this process execs or ends: unmapping it would need a TLB
+        // shootdown on the CPU that ran the intermediate process.
         outcome?;
         wait(pid)?;
     }
@@ -315,23 +351,23 @@ pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
 
 /// Whether this process has one thread only.
 fn has_one_thread() -> io::Result<bool> {
-    // With this flag nothing is done, but for the question whether it could be (unshare(2)).
-    // SAFETY: takes a number and touches no memory.
+    // With this flag unshare(2) does nothing but check that the process has one thread.
+    // SAFETY: unshare(2) takes a number and touches no memory.
     if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
         return Ok(true);
     }
-    // It says no, or that it may not be asked, as in some containers.
+    // More than one thread, or the call is forbidden, as in some containers.
     Ok(std::fs::read_dir("/proc/self/task")?.count() == 1)
 }
 
-/// Ends the process at once, without running what `exit(3)` runs.
+/// Ends the process at once, without the handlers that `exit(3)` runs.
 fn exit_now(status: c_int) -> ! {
-    // SAFETY: _exit(2) never returns and touches no memory.
+    // SAFETY: _exit(2) takes a number, never returns and touches no memory.
     unsafe { libc::_exit(status) }
 }
 
 /// Lets `tracer` trace this process where Yama restricts tracing to ancestors
-/// (Documentation/admin-guide/LSM/Yama.rst). Without Yama there is nothing to allow, and `false`.
+/// (Documentation/admin-guide/LSM/Yama.rst). `false`: the kernel has no Yama.
 pub(crate) fn allow_tracer(tracer: Pid) -> bool {
     // SAFETY: PR_SET_PTRACER takes a number and touches no memory of this process.
     unsafe { libc::prctl(libc::PR_SET_PTRACER, tracer as c_ulong, 0, 0, 0) == 0 }
@@ -339,8 +375,8 @@ pub(crate) fn allow_tracer(tracer: Pid) -> bool {
 
 /// `execvp(3)`: returns only when it failed.
 ///
-/// The program starts with `SIGPIPE` ignored or at its default; signal mask and all else stay as
-/// this process has them.
+/// The program starts with `SIGPIPE` ignored or at its default; the signal mask and everything
+/// else are inherited unchanged.
 pub(crate) fn execute(
     program: &CString,
     arguments: &[CString],
@@ -353,9 +389,9 @@ pub(crate) fn execute(
         false => libc::SIG_DFL,
     };
     // SAFETY:
-    // 1. Both of these and the handler that signal(2) returned before are valid handlers.
-    // 2. `pointers` is an array of NUL-terminated strings ended by a null pointer, and
-    //    both it and the strings live until execvp returns.
+    // 1. SIG_IGN, SIG_DFL and the handler that signal(2) returned are valid handlers.
+    // 2. `pointers` is an array of pointers to NUL-terminated strings, ended by a null pointer;
+    //    the array and the strings live until execvp returns.
     unsafe {
         let before = libc::signal(libc::SIGPIPE, handler);
         libc::execvp(program.as_ptr(), pointers.as_ptr());
@@ -365,61 +401,120 @@ pub(crate) fn execute(
     }
 }
 
-/// Closes the descriptors from `first` to `last`, both included; none where `last` is less.
+/// Closes the descriptors from `first` to `last`, both included; none if `last` is less.
 pub(crate) fn close_range(first: u32, last: u32) -> io::Result<()> {
     if last < first {
         return Ok(());
     }
-    // SAFETY: touches no memory. Descriptors that objects of this process own are closed
-    // only in the tracer, which has been forked for its own purpose, is done with them and
-    // ends with exit_now, so no destructor closes them again.
+    // SAFETY: close_range(2) touches no memory. It closes descriptors that objects own only in
+    // the tracer, a fork that no longer uses them and ends with exit_now, so that no destructor
+    // closes them a second time.
     match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
 }
 
-/// A file mapped for reading.
-pub(crate) struct Mapping {
-    address: *mut c_void,
-    length: usize,
-}
+/// What is known of a signal that is about to be delivered: `siginfo_t`.
+#[derive(Clone, Copy)]
+pub(crate) struct SignalInfo(libc::siginfo_t);
 
-impl Mapping {
-    /// Maps an executable that some process runs: the kernel lets nobody write to it or
-    /// truncate it meanwhile (ETXTBSY). On a network file system another machine may, and
-    /// cutting it short ends the process that looks, by SIGBUS.
-    pub(crate) fn of(file: &std::fs::File) -> io::Result<Mapping> {
-        let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-        // SAFETY: a new private mapping at an address of the kernel's choice aliases nothing.
-        let address = unsafe {
-            let fd = std::os::fd::AsRawFd::as_raw_fd(file);
-            libc::mmap(
-                ptr::null_mut(),
-                length,
-                libc::PROT_READ,
-                libc::MAP_PRIVATE,
-                fd,
-                0,
-            )
-        };
-        if address == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(Mapping { address, length })
+impl SignalInfo {
+    pub(crate) fn number(&self) -> c_int {
+        self.0.si_signo
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY:
-        // 1. `address` is a readable mapping of `length` bytes for as long as `self` lives.
-        // 2. Nobody writes to it: a running executable is refused to writers.
-        unsafe { std::slice::from_raw_parts(self.address.cast(), self.length) }
+    /// Whether a process sent it, as opposed to the kernel for an exception (sigaction(2),
+    /// `si_code`).
+    pub(crate) fn was_sent(&self) -> bool {
+        self.0.si_code <= 0
     }
 }
 
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is this object's own and no borrow of it is left.
-        unsafe { libc::munmap(self.address, self.length) };
+impl std::fmt::Debug for SignalInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "signal {} ({})", self.0.si_signo, self.0.si_code)
     }
+}
+
+/// The signal of a thread in signal-delivery-stop.
+pub(crate) fn signal_info(pid: Pid) -> io::Result<SignalInfo> {
+    // SAFETY: siginfo_t is a C structure of integers, for which all zeros is valid.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: PTRACE_GETSIGINFO writes one siginfo_t.
+    unsafe { ptrace_object(libc::PTRACE_GETSIGINFO, pid, 0, &mut info) }?;
+    Ok(SignalInfo(info))
+}
+
+/// Replaces the signal of a thread in signal-delivery-stop. [`resume`] with its number delivers
+/// it as it was sent.
+pub(crate) fn set_signal_info(pid: Pid, signal: &SignalInfo) -> io::Result<()> {
+    let mut info = signal.0;
+    // SAFETY: PTRACE_SETSIGINFO reads one siginfo_t.
+    unsafe { ptrace_object(libc::PTRACE_SETSIGINFO, pid, 0, &mut info) }.map(drop)
+}
+
+/// Sends a signal to one thread.
+pub(crate) fn signal_thread(process: Pid, thread: Pid, signal: c_int) -> io::Result<()> {
+    // SAFETY: tgkill(2) takes numbers and touches no memory.
+    match unsafe { libc::syscall(libc::SYS_tgkill, process, thread, signal) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// `PTRACE_O_SUSPEND_SECCOMP`: the filters of the tracee are not in force. It takes
+/// CAP_SYS_ADMIN and a tracer that no filter restricts (kernel/ptrace.c,
+/// `check_ptrace_options`).
+pub(crate) const SUSPEND_SECCOMP: c_int = 1 << 21;
+
+/// Whether a stopped thread has more than `count` seccomp filters. `None`: the kernel does not
+/// tell this process (PTRACE_SECCOMP_GET_FILTER takes what [`SUSPEND_SECCOMP`] takes).
+pub(crate) fn has_more_filters(pid: Pid, count: u32) -> Option<bool> {
+    /// include/uapi/linux/ptrace.h
+    const PTRACE_SECCOMP_GET_FILTER: libc::c_uint = 0x420c;
+    // SAFETY: with a null pointer as data the request only returns the length of the filter,
+    // which `address` selects, counted from the first installed (kernel/seccomp.c,
+    // `seccomp_get_filter`).
+    let outcome = unsafe { ptrace(PTRACE_SECCOMP_GET_FILTER, pid, count as usize, 0) };
+    match outcome.map_err(|error| error.raw_os_error()) {
+        Ok(_) => Some(true),
+        // There is none of that number, or none at all.
+        Err(Some(libc::ENOENT | libc::EINVAL)) => Some(false),
+        // Its instructions were not kept (CONFIG_CHECKPOINT_RESTORE), so it exists.
+        Err(Some(libc::EMEDIUMTYPE)) => Some(true),
+        Err(_) => None,
+    }
+}
+
+/// Where a thread has registered its restartable sequences (rseq(2)), and the signature that
+/// stands before an abort handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rseq {
+    pub(crate) address: u64,
+    pub(crate) signature: u32,
+}
+
+/// The registration of a stopped thread. `None`: it has none, or the kernel is older than 5.13.
+pub(crate) fn rseq(pid: Pid) -> Option<Rseq> {
+    /// include/uapi/linux/ptrace.h
+    const PTRACE_GET_RSEQ_CONFIGURATION: libc::c_uint = 0x420f;
+    /// `struct ptrace_rseq_configuration`.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Configuration {
+        address: u64,
+        size: u32,
+        signature: u32,
+        flags: u32,
+        padding: u32,
+    }
+    let mut found = Configuration::default();
+    let size = size_of::<Configuration>();
+    // SAFETY: the request writes at most `address` bytes, the size of `found`.
+    unsafe { ptrace_object(PTRACE_GET_RSEQ_CONFIGURATION, pid, size, &mut found) }.ok()?;
+    (found.address != 0).then_some(Rseq {
+        address: found.address,
+        signature: found.signature,
+    })
 }

@@ -9,81 +9,155 @@ use std::time::{Duration, Instant};
 use crate::arch;
 use crate::error::{Error, Unserved};
 use crate::memory::Memory;
+use crate::proc;
 use crate::stop::Stop;
-use crate::sys::{self, Pid, Resume};
+use crate::sys::{self, Pid, Resume, SignalInfo};
 
-/// How long a thread may take to stop. One that needs longer sleeps where no signal reaches
-/// it: in a vfork, or on a device that doesn't answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long threads may sleep uninterruptibly before the attempt is given up. A thread in
+/// vfork(2), or one that waits for a device, does so for as long as that takes, and the other
+/// threads of its process are stopped meanwhile.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long it may take until all threads have stopped, on a machine however busy.
+const LIMIT: Duration = Duration::from_secs(2);
 
 /// The most instructions that a thread may take to leave the vDSO. No function there has a
 /// loop that long.
 const STEPS: usize = 10_000;
 
-/// The most bytes of a stack that are searched.
+/// The most bytes of one stack that are searched for signal frames.
 const STACK_LIMIT: u64 = 64 << 20;
 
-/// The threads of a process, all stopped by us, which go on when this is dropped.
+/// The most stacks that are searched for one thread.
+const STACKS: usize = 64;
+
+/// The threads of a process, all stopped, which resume when this is dropped.
+///
+/// A thread that has not stopped can't be released by ptrace(2). The kernel releases it when the
+/// tracing thread ends, which is why [`crate::attach()`] runs in a thread of its own.
 #[derive(Debug)]
 pub(crate) struct Threads {
     pid: Pid,
     threads: Vec<Pid>,
+    /// Signals that a thread took while it ran the stub, to be delivered when it resumes.
+    held: Vec<(Pid, SignalInfo)>,
 }
 
 impl Threads {
-    /// Stops all threads of `pid`. Each is at an instruction of its own, or about to make or
-    /// make again a system call, never in a system call that an interruption would fail.
+    /// Stops all threads of `pid`. Each is then between two instructions, or about to enter or
+    /// to restart a system call, never inside one that the interruption would fail.
+    ///
+    /// # Errors
+    /// When the process can't be traced, is stopped by a signal, shares its memory with another
+    /// process, or has a thread that does not stop within a tenth of a second. All its threads
+    /// are then resumed.
     pub(crate) fn stop(pid: Pid) -> Result<Threads, Error> {
         let mut stopped = Threads {
             pid,
             threads: Vec::new(),
+            held: Vec::new(),
         };
-        // A thread that still runs may make another: look again until all are known.
+        if proc::is_kernel_thread(pid) {
+            return Err(stopped.refuse(Unserved::KernelThread));
+        }
+        // A thread that still runs may create another: repeat until no new one appears.
         loop {
-            let new: Vec<Pid> = tasks(pid)?
+            let tasks = proc::tasks(pid)?;
+            let new: Vec<Pid> = tasks
                 .into_iter()
                 .filter(|task| !stopped.threads.contains(task))
                 .collect();
             if new.is_empty() {
                 break;
             }
-            for thread in new {
-                stopped.stop_one(thread)?;
-            }
+            stopped.seize(&new)?;
+            let outcome = stopped.wait_for(new);
+            outcome.map_err(|reason| stopped.refuse(reason))?;
         }
         if stopped.threads.is_empty() {
-            Err(Error::NoProcess { pid: pid as u32 })
-        } else {
-            Ok(stopped)
+            return Err(Error::NoProcess { pid: pid as u32 });
+        }
+        // No thread of it can start a process now that would share its memory later.
+        match proc::shares_memory(pid) {
+            Some(other) => Err(stopped.refuse(Unserved::SharesMemory(other as u32))),
+            None => Ok(stopped),
         }
     }
 
-    fn stop_one(&mut self, thread: Pid) -> Result<(), Error> {
-        let is_gone = |error: &io::Error| error.raw_os_error() == Some(libc::ESRCH);
-        match sys::seize(thread, 0) {
-            Err(error) if is_gone(&error) => return Ok(()),
-            Err(source) => {
-                return Err(Error::Trace {
-                    pid: self.pid as u32,
-                    source,
-                });
+    /// Seizes and interrupts `threads`, before it waits for any of them: the process is stopped
+    /// for as long as the slowest takes, not for the sum.
+    fn seize(&mut self, threads: &[Pid]) -> Result<(), Error> {
+        for &thread in threads {
+            match sys::seize(thread, 0).and_then(|()| sys::interrupt(thread)) {
+                Ok(()) => self.threads.push(thread),
+                Err(error) if is_gone(&error) => {}
+                Err(source) => return Err(Error::of_seize(self.pid as u32, source)),
             }
-            Ok(()) => self.threads.push(thread),
-        }
-        match interrupt(thread) {
-            Ok(true) => {}
-            Ok(false) => self.threads.retain(|&known| known != thread),
-            Err(reason) => return Err(self.refuse(reason)),
         }
         Ok(())
     }
 
-    /// A thread that may run the stub.
-    pub(crate) fn any(&self) -> Pid {
+    /// Waits until each of `moving`, which are interrupted, has stopped or ended.
+    fn wait_for(&mut self, mut moving: Vec<Pid>) -> Result<(), Unserved> {
+        moving.retain(|thread| self.threads.contains(thread));
+        let began = Instant::now();
+        let mut last_runnable = began;
+        let mut pause = Duration::from_micros(50);
+        loop {
+            let mut is_stopped_by_signal = false;
+            let mut error = None;
+            moving.retain(|&thread| match look(thread) {
+                Ok(Look::Moves) => true,
+                Ok(Look::Stopped) => false,
+                Ok(Look::GroupStopped) => {
+                    is_stopped_by_signal = true;
+                    false
+                }
+                Ok(Look::Ended) => {
+                    self.threads.retain(|&known| known != thread);
+                    false
+                }
+                Err(source) => {
+                    error = Some(source);
+                    false
+                }
+            });
+            if let Some(source) = error {
+                return Err(Unserved::Access(source));
+            }
+            if is_stopped_by_signal {
+                return Err(Unserved::Stopped);
+            }
+            if moving.is_empty() {
+                return Ok(());
+            }
+            let is_uninterruptible = |&thread: &Pid| proc::state(self.pid, thread) == Some('D');
+            let now = Instant::now();
+            if !moving.iter().all(is_uninterruptible) {
+                last_runnable = now;
+            }
+            if now - last_runnable > PATIENCE || now - began > LIMIT {
+                return Err(Unserved::Busy);
+            }
+            // No system call waits for both a tracee and a time-out: poll.
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(2));
+        }
+    }
+
+    /// The thread that runs the stub.
+    pub(crate) fn first(&self) -> Pid {
         self.threads[0]
     }
 
-    /// Sets what every thread's tracer wants to hear of.
+    /// Notes signals that `thread` took and that have to be delivered when it resumes. It must
+    /// be in signal-delivery-stop.
+    pub(crate) fn hold(&mut self, thread: Pid, signals: Vec<SignalInfo>) {
+        self.held
+            .extend(signals.into_iter().map(|signal| (thread, signal)));
+    }
+
+    /// Sets the ptrace(2) options of every thread.
     pub(crate) fn set_options(&self, options: c_int) -> io::Result<()> {
         self.threads
             .iter()
@@ -97,114 +171,114 @@ impl Threads {
         }
     }
 
-    /// Lets every thread run out of `forbidden`, and refuses if a signal handler is to return
-    /// into it.
+    /// Runs every thread out of `forbidden`, and fails if a signal handler is to return into it.
     pub(crate) fn leave(&self, memory: &Memory, forbidden: &[Range<u64>]) -> Result<(), Unserved> {
         let maps =
             fs::read_to_string(format!("/proc/{}/maps", self.pid)).map_err(Unserved::Access)?;
+        let maps: Vec<Range<u64>> = proc::ranges(&maps).collect();
         for &thread in &self.threads {
             step_out(thread, forbidden)?;
             let (registers, length) = sys::registers(thread).map_err(Unserved::Access)?;
             if !arch::is_native(&registers, length) {
                 return Err(Unserved::NotNative);
             }
-            let stack = arch::stack_pointer(&registers);
-            if returns_into(memory, stack, mapping_end(&maps, stack), forbidden) {
+            if returns_into(memory, arch::stack_pointer(&registers), &maps, forbidden) {
                 return Err(Unserved::InsideVdso);
             }
         }
         Ok(())
     }
 
-    /// Lets the threads go on, still traced with `options`.
+    /// Resumes the threads, which stay traced with `options`.
     pub(crate) fn follow(mut self, options: c_int) -> io::Result<()> {
         self.set_options(options)?;
         for thread in std::mem::take(&mut self.threads) {
-            let resumed = sys::resume(thread, Resume::Continue, 0);
-            resumed.or_else(|error| {
-                if error.raw_os_error() == Some(libc::ESRCH) {
-                    Ok(())
-                } else {
-                    Err(error)
-                }
-            })?;
+            match self.release(thread, Resume::Continue) {
+                Err(error) if !is_gone(&error) => return Err(error),
+                _ => {}
+            }
         }
         Ok(())
+    }
+
+    /// Resumes `thread` with the first of the signals held for it and queues the others.
+    fn release(&self, thread: Pid, how: Resume) -> io::Result<()> {
+        let held = self.held.iter().filter(|(owner, _)| *owner == thread);
+        let mut held = held.map(|(_, signal)| signal);
+        let Some(first) = held.next() else {
+            return sys::resume(thread, how, 0);
+        };
+        for signal in held {
+            sys::signal_thread(self.pid, thread, signal.number())?;
+        }
+        sys::set_signal_info(thread, first)?;
+        sys::resume(thread, how, first.number())
     }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
         for &thread in &self.threads {
-            // One that is gone needs no release.
-            let _ = sys::resume(thread, Resume::Detach, 0);
+            // It fails for a thread that has ended, and for one that has not stopped yet.
+            let _ = self.release(thread, Resume::Detach);
         }
     }
 }
 
-/// The threads of `pid` that have not ended.
-fn tasks(pid: Pid) -> Result<Vec<Pid>, Error> {
-    let missing = |_| Error::NoProcess { pid: pid as u32 };
-    let entries = fs::read_dir(format!("/proc/{pid}/task")).map_err(missing)?;
-    let numbers = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    Ok(numbers
-        .filter(|&thread| !matches!(state(pid, thread), None | Some('Z' | 'X')))
-        .collect())
+fn is_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ESRCH)
 }
 
-/// The state letter of a thread (proc_pid_stat(5)).
-fn state(pid: Pid, thread: Pid) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/task/{thread}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
+/// What one look at an interrupted thread found.
+enum Look {
+    Moves,
+    Stopped,
+    /// By a signal such as SIGSTOP: its whole process is stopped.
+    GroupStopped,
+    Ended,
 }
 
-/// Stops a seized thread with nothing about to be delivered to it. `false`: it ended.
-fn interrupt(thread: Pid) -> Result<bool, Unserved> {
-    let access = Unserved::Access;
-    sys::interrupt(thread).map_err(access)?;
-    let began = Instant::now();
+/// Takes the reports of an interrupted thread until it stops or has none. Signals that are about
+/// to be delivered are delivered.
+fn look(thread: Pid) -> io::Result<Look> {
+    let resume = |signal| match sys::resume(thread, Resume::Continue, signal) {
+        Err(error) if !is_gone(&error) => Err(error),
+        _ => Ok(()),
+    };
     loop {
-        let Some(status) = sys::wait_until(thread, began + PATIENCE).map_err(access)? else {
-            return Err(Unserved::Busy);
+        let status = match sys::poll(thread) {
+            Ok(Some((_, status))) => status,
+            Ok(None) => return Ok(Look::Moves),
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(Look::Ended),
+            Err(error) => return Err(error),
         };
         match Stop::decode(status) {
-            Stop::Ended => return Ok(false),
+            Stop::Ended => return Ok(Look::Ended),
             Stop::Interrupted => break,
-            Stop::Group => return Err(Unserved::Stopped),
-            // It came first: it gets its signal, then our interruption stops it.
-            Stop::Signal(signal) => {
-                sys::resume(thread, Resume::Continue, signal).map_err(access)?
-            }
-            Stop::Forked | Stop::Vforked | Stop::Executed => {
-                sys::resume(thread, Resume::Continue, 0).map_err(access)?
-            }
+            Stop::Group => return Ok(Look::GroupStopped),
+            // The interruption stops it again behind the signal's delivery.
+            Stop::Signal(signal) => resume(signal)?,
+            Stop::Forked | Stop::Vforked | Stop::Executed => resume(0)?,
         }
     }
-    let (mut registers, length) = sys::registers(thread).map_err(access)?;
-    // Most interrupted system calls are made again by the kernel. Some fail with EINTR
-    // instead (signal(7), "Interruption of system calls"); without a signal to deliver, that
-    // is our doing.
-    let has_signal = pending(thread).map_err(access)?;
+    let (mut registers, length) = sys::registers(thread)?;
+    // The kernel restarts most interrupted system calls by itself. Some fail with EINTR instead
+    // (signal(7), "Interruption of system calls"); without a signal to deliver, the interruption
+    // is the only reason, and the call is made to restart.
     if arch::is_native(&registers, length)
-        && !has_signal
+        && !has_deliverable(thread)?
         && arch::restart_interrupted(&mut registers)
     {
-        sys::set_registers(thread, &registers).map_err(access)?;
+        sys::set_registers(thread, &registers)?;
     }
-    Ok(true)
+    Ok(Look::Stopped)
 }
 
-/// Whether a signal waits to be delivered to a thread.
-fn pending(thread: Pid) -> io::Result<bool> {
-    let status = fs::read_to_string(format!("/proc/{thread}/status"))?;
-    let set = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|value| u64::from_str_radix(value.trim(), 16).ok())
-            .unwrap_or(0)
-    };
-    Ok((set("SigPnd:") | set("ShdPnd:")) & !set("SigBlk:") != 0)
+/// Whether a signal is pending that `thread` does not block. The mask is the one to which the
+/// thread returns: ppoll(2) and its kin have another one in force while they wait, and take the
+/// signal when they are restarted.
+fn has_deliverable(thread: Pid) -> io::Result<bool> {
+    Ok(proc::pending(thread)? & !sys::blocked(thread)? != 0)
 }
 
 /// Steps a thread until it is outside `forbidden`.
@@ -219,48 +293,80 @@ fn step_out(thread: Pid, forbidden: &[Range<u64>]) -> Result<(), Unserved> {
     }
     let blocked = sys::blocked(thread).map_err(access)?;
     sys::set_blocked(thread, sys::ALL_BUT_TRAPS).map_err(access)?;
-    let mut steps = 0;
-    while is_inside().map_err(access)? && steps < STEPS {
-        sys::resume(thread, Resume::Step, 0).map_err(access)?;
-        let Some((_, status)) = sys::wait(thread).map_err(access)? else {
-            break;
-        };
-        if Stop::decode(status) == Stop::Ended {
-            return Err(Unserved::Busy);
+    let outcome = (|| {
+        for _ in 0..STEPS {
+            if !is_inside().map_err(access)? {
+                return Ok(());
+            }
+            sys::resume(thread, Resume::Step, 0).map_err(access)?;
+            step_ends(thread)?;
         }
-        steps += 1;
-    }
-    sys::set_blocked(thread, blocked).map_err(access)?;
-    if steps == STEPS {
         Err(Unserved::InsideVdso)
-    } else {
-        Ok(())
+    })();
+    match sys::set_blocked(thread, blocked) {
+        Err(error) if !is_gone(&error) => Err(access(error)),
+        _ => outcome,
     }
 }
 
-/// Whether the stack from `start` to `end` holds a signal frame that returns into `forbidden`.
-fn returns_into(memory: &Memory, start: u64, end: u64, forbidden: &[Range<u64>]) -> bool {
-    let mut stack = vec![0; end.saturating_sub(start).min(STACK_LIMIT) as usize];
-    let got = memory.read(start & !7, &mut stack).unwrap_or(0);
-    let words: Vec<u64> = stack[..got]
-        .as_chunks()
-        .0
-        .iter()
-        .map(|word| u64::from_ne_bytes(*word))
-        .collect();
-    arch::interrupted(&words).any(|at| contains(forbidden, at))
+/// Waits for the end of one step. A signal that comes instead is delivered: only those that can't
+/// be blocked do, and SIGTRAP and SIGSEGV sent by a process.
+fn step_ends(thread: Pid) -> Result<(), Unserved> {
+    let access = Unserved::Access;
+    loop {
+        let Some((_, status)) = sys::wait(thread).map_err(access)? else {
+            return Err(Unserved::Busy);
+        };
+        let signal = match Stop::decode(status) {
+            Stop::Ended => return Err(Unserved::Busy),
+            Stop::Group => return Err(Unserved::Stopped),
+            Stop::Signal(signal) => signal,
+            _ => 0,
+        };
+        if signal == libc::SIGTRAP {
+            let info = sys::signal_info(thread).map_err(access)?;
+            if !info.was_sent() {
+                return Ok(());
+            }
+        }
+        sys::resume(thread, Resume::Step, signal).map_err(access)?;
+    }
+}
+
+/// Whether a signal frame returns into `forbidden`, on the stack from `stack` up or on a stack
+/// that a frame found there was interrupted on: handlers may run on an alternate stack
+/// (sigaltstack(2)).
+fn returns_into(
+    memory: &Memory,
+    stack: u64,
+    maps: &[Range<u64>],
+    forbidden: &[Range<u64>],
+) -> bool {
+    let mut to_search = vec![stack];
+    let mut searched: Vec<Range<u64>> = Vec::new();
+    while let Some(stack) = to_search.pop() {
+        if searched.len() == STACKS || contains(&searched, stack) {
+            continue;
+        }
+        let Some(mapping) = maps.iter().find(|mapping| mapping.contains(&stack)) else {
+            continue;
+        };
+        searched.push(stack..mapping.end);
+        let start = stack & !7;
+        let mut bytes = vec![0; (mapping.end - start).min(STACK_LIMIT) as usize];
+        let got = memory.read(start, &mut bytes).unwrap_or(0);
+        let words = bytes[..got].as_chunks().0.iter();
+        let words: Vec<u64> = words.map(|word| u64::from_ne_bytes(*word)).collect();
+        for frame in arch::signal_frames(&words) {
+            if contains(forbidden, frame.instruction_pointer) {
+                return true;
+            }
+            to_search.push(frame.stack_pointer);
+        }
+    }
+    false
 }
 
 fn contains(ranges: &[Range<u64>], address: u64) -> bool {
     ranges.iter().any(|range| range.contains(&address))
-}
-
-/// The end of the mapping that `address` lies in, from the lines of `/proc/PID/maps`.
-fn mapping_end(maps: &str, address: u64) -> u64 {
-    let mut ends = maps.lines().filter_map(|line| {
-        let (start, end) = line.split_once(' ')?.0.split_once('-')?;
-        let range = u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?;
-        range.contains(&address).then_some(range.end)
-    });
-    ends.next().unwrap_or(address)
 }

@@ -215,6 +215,13 @@ impl<'a> Tracer<'a> {
             let event = |program| Event::RightsWithheld { pid, program };
             self.say(pid as Pid, "rights withheld".to_owned(), event);
         }
+        if program.is_valgrind {
+            let event = |program| Event::Emulates {
+                pid: pid as u32,
+                program,
+            };
+            self.say(pid, "emulates".to_owned(), event);
+        }
         if traces {
             let event = |program| Event::TracesOthers {
                 pid: pid as u32,

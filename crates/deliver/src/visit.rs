@@ -9,10 +9,11 @@ use crate::arch::{self, Block, Entry, Word};
 use crate::error::Unserved;
 use crate::memory::Memory;
 use crate::pass;
+use crate::proc;
 use crate::stop::Stop;
-use crate::sys::{self, Pid, Registers, Resume, SignalSet};
+use crate::sys::{self, Pid, Registers, Resume, SignalInfo, SignalSet};
 
-/// Why a process has not got what it was to get.
+/// Why a process was not changed.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// It ended. There is nothing to resume.
@@ -28,7 +29,7 @@ impl From<Unserved> for Failure {
 }
 
 impl From<io::Error> for Failure {
-    /// ESRCH: it was killed while we held it (ptrace(2)); its end will be reported.
+    /// ESRCH: it was killed while it was stopped (ptrace(2)); its end will be reported.
     fn from(error: io::Error) -> Failure {
         match error.raw_os_error() {
             Some(libc::ESRCH) => Failure::Ended,
@@ -37,7 +38,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Why the stub did not do its work.
+/// Why the stub failed.
 #[derive(Debug)]
 pub(crate) enum StubError {
     /// A system call in the target returned this error.
@@ -67,7 +68,7 @@ impl From<StubError> for Failure {
     }
 }
 
-/// A stretch of a file, and where and how it is to be mapped.
+/// A range of a file, and where and how it is to be mapped.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) file: &'a File,
@@ -75,16 +76,16 @@ pub(crate) struct Place<'a> {
     pub(crate) inode: u64,
     pub(crate) offset: u64,
     pub(crate) length: u64,
-    /// Counted from where the first place comes to lie; for the first, an address or 0.
+    /// In bytes from the address of the first place; for the first, an address or 0.
     pub(crate) distance: u64,
     pub(crate) protection: c_int,
     pub(crate) flags: c_int,
 }
 
-/// The bytes that the stub works on, to lie at `at`: how it is to map `places` by `handle`,
-/// then write `words`, and where `block` says that it goes on.
+/// The bytes that the stub reads, for the address `at`: the files to map as `places` say, found
+/// by `handle`, the `words` to write then, and the [`Block`] that says where to continue.
 ///
-/// Words lie in text, which is mapped writable until it has them.
+/// Words lie in text, which is mapped writable until they are written.
 pub(crate) fn plan(
     at: u64,
     block: &Block,
@@ -138,7 +139,7 @@ pub(crate) fn plan(
     bytes
 }
 
-/// How many bytes a [`plan`] has.
+/// Bytes of a [`plan`].
 pub(crate) fn plan_length(places: &[Place<'_>], handle: Handle<'_>, words: usize) -> usize {
     let strings = match handle {
         Handle::Paths(paths) => paths.iter().map(Vec::len).sum(),
@@ -147,7 +148,7 @@ pub(crate) fn plan_length(places: &[Place<'_>], handle: Handle<'_>, words: usize
     size_of::<Block>() + size_of::<Entry>() * places.len() + size_of::<Word>() * words + strings
 }
 
-/// Where the files of `places` are to be found by a process, each path ended by a NUL.
+/// The paths by which a process finds the files of `places`, each ended by a NUL.
 pub(crate) fn paths(places: &[Place<'_>]) -> Vec<Vec<u8>> {
     let this = std::process::id();
     places
@@ -156,35 +157,36 @@ pub(crate) fn paths(places: &[Place<'_>]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// One stopped thread, and what it takes to run the stub in it.
+/// One stopped thread, and what is needed to run the stub in it.
 pub(crate) struct Visit {
     pub(crate) pid: Pid,
     pub(crate) memory: Memory,
-    /// As they were, and have to be again.
+    /// The registers to restore.
     pub(crate) registers: Registers,
-    /// Where the stub lies.
+    /// The address of the stub.
     pub(crate) home: u64,
-    /// The end of memory that nobody misses, a page of it at least.
+    /// The end of at least a page of memory that the program does not use.
     pub(crate) scratch_end: u64,
-    /// The signals that it blocked, and has to block again.
+    /// The signal mask to restore.
     pub(crate) blocked: SignalSet,
-    /// A signal that came meanwhile and has to be delivered on resuming (0: none).
-    pub(crate) signal: c_int,
+    /// Signals that the thread took while it ran the stub, to be delivered when it resumes.
+    pub(crate) signals: Vec<SignalInfo>,
 }
 
 impl Visit {
-    /// Gives the thread its registers and signal mask back.
+    /// Restores registers and signal mask.
     pub(crate) fn restore(&mut self) -> Result<(), Failure> {
         sys::set_registers(self.pid, &self.registers)?;
         sys::set_blocked(self.pid, self.blocked)?;
         Ok(())
     }
 
-    /// Maps `places`, and says where the first lies. On an error nothing has been mapped.
+    /// Maps `places` and returns the address of the first. On an error nothing stays mapped.
     pub(crate) fn map(&mut self, places: &[Place<'_>]) -> Result<u64, StubError> {
         let paths = paths(places);
         match self.map_by(places, Handle::Paths(&paths)) {
-            // No /proc there, another pid namespace's, or no permission to look into ours.
+            // It has no /proc, that of another pid namespace, or no permission to open the
+            // tracer's descriptors.
             Err(StubError::Refused(error)) if error != libc::ENOMEM => {
                 let files: Vec<&File> = places.iter().map(|place| place.file).collect();
                 let descriptors = pass::descriptors(self, &files)?;
@@ -208,17 +210,29 @@ impl Visit {
         arch::stub_result(&after).map_err(StubError::Refused)
     }
 
-    /// Where `length` bytes may be written.
+    /// The address of `length` bytes that may be written.
     pub(crate) fn scratch(&self, length: usize) -> u64 {
         (self.scratch_end - length as u64) & !15
     }
 
-    /// Makes one system call in the process, which must have left its exec stop.
+    /// Makes one system call in the process, which must have left its exec stop. Returns what
+    /// the call returns.
     pub(crate) fn call(&mut self, number: u64, arguments: [u64; 6]) -> Result<u64, StubError> {
         let mut registers = self.registers;
         arch::enter_call(&mut registers, self.home, number, arguments);
         let after = self.run(&registers)?;
         arch::call_result(&after).map_err(StubError::Refused)
+    }
+
+    /// The signals to deliver when the thread resumes. A SIGSTOP is dropped if a SIGCONT came
+    /// after it: the kernel removes a pending SIGCONT when a SIGSTOP comes, so one that is
+    /// pending now is the later (kernel/signal.c, `prepare_signal`).
+    pub(crate) fn take_signals(&mut self) -> io::Result<Vec<SignalInfo>> {
+        let mut signals = std::mem::take(&mut self.signals);
+        if proc::pending(self.pid)? & (1 << (libc::SIGCONT - 1)) != 0 {
+            signals.retain(|signal| signal.number() != libc::SIGSTOP);
+        }
+        Ok(signals)
     }
 
     /// Runs the stub from `registers` to its end.
@@ -231,7 +245,14 @@ impl Visit {
             };
             match Stop::decode(status) {
                 Stop::Ended => return Err(Failure::Ended),
-                Stop::Signal(libc::SIGTRAP | libc::SIGSEGV) => {
+                Stop::Signal(signal) => {
+                    let info = sys::signal_info(self.pid)?;
+                    if info.was_sent() {
+                        // SIGSTOP, which can't be blocked, or SIGTRAP or SIGSEGV by kill(2).
+                        self.signals.retain(|known| known.number() != signal);
+                        self.signals.push(info);
+                        continue;
+                    }
                     let (after, _) = sys::registers(self.pid)?;
                     if arch::is_done(&after, self.home) {
                         return Ok(after);
@@ -239,19 +260,18 @@ impl Visit {
                     let lost = io::Error::other("the stub did not run to its end");
                     return Err(Unserved::Access(lost).into());
                 }
-                // SIGSTOP, the only one that can't be blocked and doesn't kill.
-                Stop::Signal(signal) => self.signal = signal,
+                // The interruption of a group-stop by SIGCONT, or a stop that it ends.
                 _ => {}
             }
         }
     }
 }
 
-/// How the target comes to the files.
+/// How the process finds the files.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Handle<'a> {
-    /// It opens these, each ended by a NUL.
+    /// It opens these paths, each ended by a NUL.
     Paths(&'a [Vec<u8>]),
-    /// It has these descriptors.
+    /// It has these descriptors already.
     Descriptors(&'a [u64]),
 }

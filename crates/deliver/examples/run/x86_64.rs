@@ -85,6 +85,7 @@ fn describe(event: &Event) -> String {
         Event::Unserved { pid, reason, .. } => format!("{pid} runs without: {reason}"),
         Event::RightsWithheld { pid, .. } => format!("{pid} runs without its rights"),
         Event::TracesOthers { pid, .. } => format!("{pid} traces others"),
+        Event::Emulates { pid, .. } => format!("{pid} runs programs without a vDSO"),
         other => format!("{other:?}"),
     }
 }

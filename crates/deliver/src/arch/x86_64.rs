@@ -1,11 +1,10 @@
 //! x86-64.
 //!
-//! The [`stub`] is the only code that a delivery executes inside the target. It is copied into
-//! the pages of the kernel's vDSO, in the private copy which the write itself makes, because
-//! they are the one executable memory which is surely there and is not the program's own: the
-//! program's text is never touched. The stub keeps everything in registers that system calls
-//! preserve and touches no memory but the [`Block`] that `rbx` points to, what that says, and
-//! what it maps.
+//! The [`stub`] is the only code that a delivery executes inside the process. It is written into
+//! the pages of the kernel's vDSO, in the private copy that the write makes: they are executable,
+//! always there, and not part of the program. The stub keeps its state in registers that system
+//! calls preserve, and accesses no memory but the [`Block`] that `rbx` points to, the memory that
+//! the block describes, and what it maps.
 #![allow(
     unsafe_code,
     reason = "the stub is assembler; its bytes are read through the two labels around it"
@@ -30,36 +29,36 @@ pub(crate) mod number {
 /// `e_machine` of images for this architecture.
 pub(crate) const MACHINE: u16 = vdsokit_elf::constants::EM_X86_64;
 
-/// Whether the kernel's vDSO may be unmapped: nothing else in it is needed, as signal
-/// handlers return through the restorer that libc gives (x86/kernel/signal_64.c: a handler
-/// without `SA_RESTORER` is refused).
+/// Whether the kernel's vDSO may be unmapped. Signal handlers don't return through it but
+/// through the restorer of libc: the kernel delivers no signal to a handler without `SA_RESTORER`
+/// (arch/x86/kernel/signal_64.c).
 pub(crate) const KERNEL_VDSO_IS_OPTIONAL: bool = true;
 
-/// Bytes below the stack pointer that belong to the function that runs (System V ABI, 3.2.2).
+/// Bytes below the stack pointer that the running function may use (System V ABI, 3.2.2).
 pub(crate) const RED_ZONE: u64 = 128;
 
-/// One file to map: a row of them follows a [`Block`].
+/// One file to map. An array of them follows a [`Block`].
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Entry {
     /// A descriptor (below 4096) or the address of a path to open.
     pub(crate) source: u64,
-    /// `st_dev` and `st_ino` that the opened file must have: a path into /proc names
-    /// another process's file in another pid namespace.
+    /// `st_dev` that the opened file must have: in another pid namespace a path into /proc names
+    /// a file of another process.
     pub(crate) device: u64,
-    /// See `device`.
+    /// `st_ino` that the opened file must have.
     pub(crate) inode: u64,
-    /// Where to map, counted from where the first entry came to lie.
+    /// Where to map, in bytes from the address of the first entry.
     pub(crate) distance: u64,
     pub(crate) length: u64,
     pub(crate) protection: u64,
     pub(crate) flags: u64,
     pub(crate) offset: u64,
-    /// How many words are to be written once it is mapped, and where they begin: [`Word`]s.
+    /// How many [`Word`]s are written once it is mapped.
     pub(crate) words: u64,
-    /// See `words`.
+    /// The address of the first of them.
     pub(crate) first_word: u64,
-    /// The protection that it gets when they are written; only asked for where there are any.
+    /// The protection to set when they are written. Not used if there are none.
     pub(crate) becomes: u64,
 }
 
@@ -67,29 +66,29 @@ pub(crate) struct Entry {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Word {
-    /// Where, counted from where the first entry came to lie.
+    /// Where, in bytes from the address of the first entry.
     pub(crate) distance: u64,
     pub(crate) value: u64,
-    /// All ones: the value, too, is counted from there. Otherwise 0.
+    /// All ones: the address of the first entry is added to the value. Otherwise 0.
     pub(crate) is_relative: u64,
 }
 
-/// What the stub works on, followed by the entries.
+/// The input of the stub, followed by the entries.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Block {
     /// How many entries follow.
     pub(crate) count: u64,
-    /// Where to write the address of the first entry when all is done, and then go on from
-    /// the registers in `frame`. 0: stop there.
+    /// Where to write the address of the first entry when everything is mapped; the stub then
+    /// continues with the registers in `frame`. 0: it stops instead.
     pub(crate) slot: u64,
-    /// Where the registers lie ([`frame`]).
+    /// The address of the registers ([`frame`]).
     pub(crate) frame: u64,
     /// Room for a `struct stat` (144 bytes).
     pub(crate) stat: [u64; 18],
 }
 
-/// A block, its entries and their words as they have to lie in the target.
+/// The bytes of a block, its entries and their words in the memory of the process.
 pub(crate) fn block_bytes(block: &Block, entries: &[Entry], words: &[Word]) -> Vec<u8> {
     let &Block {
         count,
@@ -133,7 +132,7 @@ pub(crate) fn block_bytes(block: &Block, entries: &[Entry], words: &[Word]) -> V
     )
 }
 
-/// Words as they lie in memory.
+/// The bytes of words in memory.
 fn bytes(words: impl Iterator<Item = u64>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(1 << 10);
     words.for_each(|word| bytes.extend_from_slice(&word.to_ne_bytes()));
@@ -145,7 +144,7 @@ const FRAME_WORDS: usize = 17;
 /// Bytes below the stack pointer that a [`frame`] takes.
 pub(crate) const FRAME: u64 = FRAME_WORDS as u64 * 8;
 
-/// The registers as the stub gives them back: they have to end where the stack does.
+/// The registers as the stub pops them. The frame has to end at the stack pointer.
 pub(crate) fn frame(registers: &Registers) -> Vec<u8> {
     let r = registers;
     let words: [u64; FRAME_WORDS] = [
@@ -331,7 +330,7 @@ unsafe extern "C" {
     safe static vdsokit_deliver_stub_end: u8;
 }
 
-/// Where one of the stub's labels is, counted from its first byte.
+/// The offset of one of the stub's labels.
 fn label(address: *const u8) -> u64 {
     (address as usize - (&raw const vdsokit_deliver_stub) as usize) as u64
 }
@@ -340,7 +339,8 @@ fn label(address: *const u8) -> u64 {
 pub(crate) fn stub() -> &'static [u8] {
     let start = &raw const vdsokit_deliver_stub;
     let length = label(&raw const vdsokit_deliver_stub_end) as usize;
-    // SAFETY: the two labels enclose `length` bytes of this program's read-only data.
+    // SAFETY: the labels are the first byte of the stub and the byte behind its last, in one
+    // section of this program's read-only data, which is never written.
     unsafe { slice::from_raw_parts(start, length) }
 }
 
@@ -390,12 +390,12 @@ pub(crate) fn reports_failure(pointer: u64, address: u64) -> bool {
     pointer.wrapping_sub(address) == label(&raw const vdsokit_deliver_stub_reported)
 }
 
-/// What the mapping stub ended with: where entry 0 lies, or the error.
+/// The result of the mapping stub: the address of entry 0, or the error.
 pub(crate) fn stub_result(registers: &Registers) -> Result<u64, i32> {
     error_of(registers.r14).map_or(Ok(registers.r12), Err)
 }
 
-/// What the one system call ended with.
+/// The result of a single system call.
 pub(crate) fn call_result(registers: &Registers) -> Result<u64, i32> {
     error_of(registers.rax).map_or(Ok(registers.rax), Err)
 }
@@ -405,21 +405,21 @@ fn error_of(value: u64) -> Option<i32> {
     (value > -4096i64 as u64).then(|| (value as i64).wrapping_neg() as i32)
 }
 
-/// Says that these registers are not those of a thread inside a system call, so that the
-/// kernel doesn't restart one (arch/x86/kernel/signal.c, `handle_signal`).
+/// Marks registers as those of a thread outside a system call, so that the kernel doesn't restart
+/// one (arch/x86/kernel/signal.c, `handle_signal`).
 pub(crate) fn leave_syscall(registers: &mut Registers) {
     registers.orig_rax = u64::MAX;
 }
 
-/// Of a thread in its exec stop: gives it the result of execve(2), which the kernel is yet to do.
+/// Sets the result of execve(2) for a thread in its exec stop: the kernel does so only later.
 pub(crate) fn leave_exec(registers: &mut Registers) {
     registers.rax = 0;
 }
 
-/// Of a thread that was interrupted in a system call which failed for that reason: makes it
-/// make the call again. Says whether it was such a thread.
+/// Makes a thread repeat the system call that it was interrupted in, if the call failed for that
+/// reason. Returns whether it did.
 pub(crate) fn restart_interrupted(registers: &mut Registers) -> bool {
-    /// close(2) has closed the descriptor even when it fails so.
+    /// close(2) has closed the descriptor even if it fails with EINTR.
     const CLOSE: u64 = number::CLOSE;
     let call = registers.orig_rax;
     if (call as i64) < 0 || call == CLOSE || error_of(registers.rax) != Some(libc::EINTR) {
@@ -434,22 +434,31 @@ pub(crate) fn restart_interrupted(registers: &mut Registers) -> bool {
 /// The instruction `syscall`.
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
 
-/// A jump to `target`, wherever that is: `jmp *0(%rip)` and the address. It changes no
-/// register and no flag.
+/// A jump to any address: `jmp *0(%rip)` and the address. It changes no register and no flag.
 pub(crate) fn jump(target: u64) -> [u8; 14] {
     let mut code = [0xff, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     code[6..].copy_from_slice(&target.to_le_bytes());
     code
 }
 
-/// The instructions that signal frames on a stack return to. In the kernel's frame the word
-/// after the next behind `rip` begins with the code selector (struct sigcontext,
+/// What a signal frame on a stack restores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SignalFrame {
+    pub(crate) instruction_pointer: u64,
+    pub(crate) stack_pointer: u64,
+}
+
+/// The signal frames in the words of a stack. In the kernel's frame `rsp`, `rip` and `eflags`
+/// follow each other, and the word behind them begins with the code selector (struct sigcontext,
 /// arch/x86/include/uapi/asm/sigcontext.h).
-pub(crate) fn interrupted(stack: &[u64]) -> impl Iterator<Item = u64> {
+pub(crate) fn signal_frames(stack: &[u64]) -> impl Iterator<Item = SignalFrame> {
     stack
-        .windows(3)
-        .filter(|words| words[2] & 0xffff == USER_CODE)
-        .map(|words| words[0])
+        .windows(4)
+        .filter(|words| words[3] & 0xffff == USER_CODE)
+        .map(|words| SignalFrame {
+            instruction_pointer: words[1],
+            stack_pointer: words[0],
+        })
 }
 
 /// The selector of 64-bit user code (arch/x86/include/asm/segment.h, `__USER_CS`).
@@ -459,12 +468,18 @@ pub(crate) fn instruction_pointer(registers: &Registers) -> u64 {
     registers.rip
 }
 
+/// Makes a thread continue at `address`.
+pub(crate) fn set_instruction_pointer(registers: &mut Registers, address: u64) {
+    registers.rip = address;
+    leave_syscall(registers);
+}
+
 pub(crate) fn stack_pointer(registers: &Registers) -> u64 {
     registers.rsp
 }
 
-/// Whether a register set of `length` bytes is that of a 64-bit program. x32 programs pass
-/// here and show by their auxiliary vector.
+/// Whether a register set of `length` bytes is that of a 64-bit program. It is also true for x32
+/// programs, which are recognised by their auxiliary vector.
 pub(crate) fn is_native(registers: &Registers, length: usize) -> bool {
     length == size_of::<Registers>() && registers.cs == USER_CODE
 }

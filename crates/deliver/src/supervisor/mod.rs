@@ -194,6 +194,13 @@ impl<'a> Supervisor<'a> {
             };
             self.say(pid, "rights withheld".to_owned(), event);
         }
+        if program.is_valgrind {
+            let event = |program| Event::Emulates {
+                pid: pid as u32,
+                program,
+            };
+            self.say(pid, "emulates".to_owned(), event);
+        }
         let outcome = self.injector.look(pid).and_then(|(start, memory)| {
             if self.injector.launch(pid, &start, &memory)? {
                 self.launched.retain(|(launched, _)| *launched != pid);

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod attaching;
+
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -10,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, OnceLock};
 
+use vdsokit_elf::Image;
 use vdsokit_lab::{Workshop, debian};
 
 /// The second that the stand-in images say it is: 2038-01-01 00:00:00 UTC.
@@ -45,7 +48,7 @@ pub(crate) fn images() -> &'static Images {
             let map = source.join(source_name).with_extension("map");
             let map = format!("-Wl,--version-script,{}", map.display());
             let flags = "-O2 -fPIC -fno-stack-protector -fcf-protection=none \
-                         -fno-asynchronous-unwind-tables -nostdlib -shared -Wl,--build-id=none \
+                         -fno-asynchronous-unwind-tables -nostdlib -shared -Wl,--build-id=sha1 \
                          -Wl,--hash-style=both -Wl,-z,noexecstack -Wl,-soname,stand-in.so.1";
             succeed(
                 Command::new("cc")
@@ -56,6 +59,7 @@ pub(crate) fn images() -> &'static Images {
                     .arg(&path)
                     .arg(source.join(source_name)),
             );
+            strip(&path);
             path
         };
         Images {
@@ -64,6 +68,19 @@ pub(crate) fn images() -> &'static Images {
             beast: build("beast.so", "beast.c", &[]),
         }
     })
+}
+
+/// Removes the section headers: in an image the vvar pages are the last bytes of the file.
+fn strip(path: &Path) {
+    let mut bytes = fs::read(path).expect("the image");
+    let image = Image::parse(&bytes).expect("an image");
+    let ends = image.segments().filter(|segment| segment.is_load());
+    let end = ends.map(|segment| segment.offset + segment.filesz).max();
+    bytes.truncate(end.expect("a loaded segment") as usize);
+    // e_shoff; then e_shentsize, e_shnum and e_shstrndx (elf(5)).
+    bytes[40..48].fill(0);
+    bytes[58..64].fill(0);
+    fs::write(path, bytes).expect("the image");
 }
 
 /// A directory of this test program's own.

@@ -1,0 +1,158 @@
+//! What `/proc` tells about processes and their threads.
+
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+use crate::error::Error;
+use crate::sys::{self, Pid, SignalSet};
+
+/// Whether a `/proc` is mounted in this root.
+pub(crate) fn is_mounted() -> bool {
+    Path::new("/proc/self").exists()
+}
+
+/// The threads of `pid` that have not ended.
+///
+/// # Errors
+/// [`Error::NoProc`], [`Error::NoProcess`].
+pub(crate) fn tasks(pid: Pid) -> Result<Vec<Pid>, Error> {
+    let missing = |_| match is_mounted() {
+        true => Error::NoProcess { pid: pid as u32 },
+        false => Error::NoProc,
+    };
+    let entries = fs::read_dir(format!("/proc/{pid}/task")).map_err(missing)?;
+    let numbers = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Ok(numbers
+        .filter(|&thread| !matches!(state(pid, thread), None | Some('Z' | 'X')))
+        .collect())
+}
+
+/// The state letter of a thread (proc_pid_stat(5)).
+pub(crate) fn state(pid: Pid, thread: Pid) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/task/{thread}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// A field of `/proc/PID/status` (proc_pid_status(5)).
+pub(crate) fn status(pid: Pid, field: &str) -> io::Result<Option<String>> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    Ok(field_of(&status, field).map(str::to_owned))
+}
+
+fn field_of<'a>(status: &'a str, field: &str) -> Option<&'a str> {
+    let value = |line: &'a str| line.strip_prefix(field)?.strip_prefix(':');
+    status.lines().find_map(value).map(str::trim)
+}
+
+/// The signals that wait to be delivered to a thread, blocked or not.
+pub(crate) fn pending(thread: Pid) -> io::Result<SignalSet> {
+    let status = fs::read_to_string(format!("/proc/{thread}/status"))?;
+    let set = |field: &str| {
+        let value = field_of(&status, field)?;
+        SignalSet::from_str_radix(value, 16).ok()
+    };
+    Ok(set("SigPnd").unwrap_or(0) | set("ShdPnd").unwrap_or(0))
+}
+
+/// Whether `pid` is a thread of the kernel, which has no memory of its own.
+pub(crate) fn is_kernel_thread(pid: Pid) -> bool {
+    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
+        return false;
+    };
+    // Field `Kthread` exists since Linux 6.8. Before, only processes with memory have `VmSize`; a
+    // zombie has none either.
+    match field_of(&status, "Kthread") {
+        Some(value) => value == "1",
+        None => {
+            let is_dead = field_of(&status, "State").is_some_and(|state| state.starts_with('Z'));
+            field_of(&status, "VmSize").is_none() && !is_dead
+        }
+    }
+}
+
+/// The tracer of `pid`, and the name of its program.
+pub(crate) fn tracer(pid: Pid) -> Option<(Pid, String)> {
+    // The id is that of the tracing thread.
+    let thread: Pid = status(pid, "TracerPid").ok()??.parse().ok()?;
+    if thread == 0 {
+        return None;
+    }
+    let process = status(thread, "Tgid").ok()??.parse().ok()?;
+    let name = status(process, "Name").ok()?;
+    Some((process, name.unwrap_or_else(|| "?".to_owned())))
+}
+
+/// How many seccomp filters are in force for a thread, and whether it is in strict mode. Kernels
+/// before 5.9 don't count: there a thread with any filter has `u32::MAX`.
+pub(crate) fn filters(thread: Pid) -> io::Result<Filters> {
+    let status = fs::read_to_string(format!("/proc/{thread}/status"))?;
+    let number = |field: &str| field_of(&status, field)?.parse::<u32>().ok();
+    Ok(match number("Seccomp") {
+        None | Some(0) => Filters::None,
+        Some(1) => Filters::Strict,
+        Some(_) => Filters::Count(number("Seccomp_filters").unwrap_or(u32::MAX)),
+    })
+}
+
+/// How seccomp(2) restricts a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filters {
+    /// It does not.
+    None,
+    /// Only read, write, exit and sigreturn are permitted (SECCOMP_SET_MODE_STRICT).
+    Strict,
+    /// So many filters are in force.
+    Count(u32),
+}
+
+impl Filters {
+    /// How many filters are in force; strict mode counts as one.
+    pub(crate) fn count(self) -> u32 {
+        match self {
+            Filters::None => 0,
+            Filters::Strict => 1,
+            Filters::Count(count) => count,
+        }
+    }
+}
+
+/// Another process that has the address space of `pid` (clone(2) with CLONE_VM and without
+/// CLONE_THREAD), as far as kcmp(2) may tell.
+pub(crate) fn shares_memory(pid: Pid) -> Option<Pid> {
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let mut processes = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    processes.find(|&other| other != pid && sys::share_memory(pid, other))
+}
+
+/// The address ranges of the lines of a `/proc/PID/maps`.
+pub(crate) fn ranges(maps: &str) -> impl Iterator<Item = Range<u64>> {
+    maps.lines().filter_map(|line| {
+        let (start, end) = line.split_once(' ')?.0.split_once('-')?;
+        Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_found_by_its_whole_name() {
+        let status = "Name:\tsh\nShdPnd:\t0000000000000000\nSeccomp:\t2\nSeccomp_filters:\t1\n";
+        assert_eq!(field_of(status, "Seccomp"), Some("2"));
+        assert_eq!(field_of(status, "Seccomp_filters"), Some("1"));
+        assert_eq!(field_of(status, "Sec"), None);
+    }
+
+    #[test]
+    fn this_process_is_no_kernel_thread_and_has_its_memory_to_itself() {
+        let this = std::process::id() as Pid;
+        assert!(!is_kernel_thread(this));
+        assert_eq!(shares_memory(this), None);
+        assert!(tasks(this).is_ok_and(|tasks| tasks.contains(&this)));
+    }
+}
