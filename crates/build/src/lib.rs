@@ -44,6 +44,7 @@
 //! ```
 
 mod arch;
+mod bindings;
 mod crates;
 pub mod declaration;
 mod header;
@@ -53,6 +54,7 @@ mod text;
 mod verify;
 
 pub use arch::Architecture;
+pub use bindings::{Binding, bindings, write_bindings};
 pub use crates::{CrateError, build_crate, code};
 pub use declaration::Declaration;
 pub use header::{header, pkg_config};

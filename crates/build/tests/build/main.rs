@@ -2,6 +2,7 @@
 //! real programs around them.
 
 mod aarch64;
+mod bindings;
 mod c_programs;
 mod condition;
 mod crates;
@@ -9,5 +10,6 @@ mod dump;
 mod images;
 mod messages;
 mod support;
+mod text;
 
 mod unwinding;

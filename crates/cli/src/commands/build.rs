@@ -4,7 +4,7 @@ use crate::{image, output};
 use miette::{Result, miette};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use vdsokit_build::{Architecture, Outputs, build_crate};
+use vdsokit_build::{Architecture, Outputs, build_crate, write_bindings};
 use vdsokit_publish::install;
 
 /// Build a vDSO from a declaration or a Rust package
@@ -19,6 +19,10 @@ pub(crate) struct Arguments {
     /// The architecture of the image; by default this machine's
     #[arg(long, value_name = "ARCH", value_parser = architecture)]
     arch: Option<Architecture>,
+    /// Also write typed modules that read the vDSO from Python, JavaScript and TypeScript, Go,
+    /// Java, Ruby, C++ and Rust below DIR
+    #[arg(long, value_name = "DIR")]
+    bindings: Option<PathBuf>,
 }
 
 fn architecture(name: &str) -> Result<Architecture, String> {
@@ -30,6 +34,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         source,
         output: directory,
         arch,
+        bindings,
     } = arguments;
     let arch = arch.or_else(Architecture::host).ok_or_else(|| {
         miette!(
@@ -50,15 +55,26 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             ),
         });
     }
+    let mut declaration = None;
     let outputs = if source.is_dir() {
+        if bindings.is_some() {
+            return Err(miette!(
+                help = "the C header declares the crate's functions",
+                "--bindings reads variables, and a Rust package exports functions"
+            ));
+        }
         build_crate(&source, arch)?
     } else {
-        Outputs::new(&image::declaration(&source)?, arch)?
+        Outputs::new(declaration.insert(image::declaration(&source)?), arch)?
     };
     let image = outputs.image_path(&directory);
     install(&image, &outputs.image)?;
     output::line(output::path(&image))?;
-    for path in outputs.write_companions(&directory)? {
+    let mut written = outputs.write_companions(&directory)?;
+    if let (Some(declaration), Some(directory)) = (&declaration, &bindings) {
+        written.extend(write_bindings(declaration, directory)?);
+    }
+    for path in written {
         output::line(output::path(&path))?;
     }
     Ok(ExitCode::SUCCESS)

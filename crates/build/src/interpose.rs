@@ -1,0 +1,126 @@
+//! Taking the place of functions of the C library by ELF symbol order.
+//!
+//! A program's reference to `getppid` names the version that the function had in the C library
+//! that the program was linked with: `getppid@GLIBC_2.2.5`. glibc's loader binds it to the first
+//! object in its search order that defines the name in that version, or without any version
+//! (glibc 2.36 `elf/dl-lookup.c`, `check_match`): an object that exports the name in a version of
+//! its own, as every image does, is passed over without a word. So an image that interposes
+//! exports each such name in the C library's versions as well.
+//!
+//! musl's loader compares names alone, and passes over names whose version is hidden (musl 1.2.3
+//! `ldso/dynlink.c`, `gnu_lookup`). The names in the C library's versions are therefore hidden,
+//! as non-default versions are, and the image's own is the default that musl and linkers find.
+
+use crate::arch::Architecture;
+
+/// Functions that a vDSO can take the place of, since all that they do is to return something, and
+/// the versions of glibc on x86-64 that define them, oldest first: two where a second definition
+/// was added. Source: `sysdeps/unix/sysv/linux/x86_64/64/libc.abilist` of glibc 2.36.
+const FUNCTIONS: &[(&str, &[Version])] = &[
+    ("arc4random", &[Version(2, 36, 0)]),
+    ("clock", &[BASE]),
+    ("clock_getres", &[BASE, Version(2, 17, 0)]),
+    ("clock_gettime", &[BASE, Version(2, 17, 0)]),
+    ("ftime", &[BASE]),
+    ("get_avphys_pages", &[BASE]),
+    ("get_nprocs", &[BASE]),
+    ("get_nprocs_conf", &[BASE]),
+    ("get_phys_pages", &[BASE]),
+    ("getauxval", &[Version(2, 16, 0)]),
+    ("getcpu", &[Version(2, 29, 0)]),
+    ("getdomainname", &[BASE]),
+    ("getegid", &[BASE]),
+    ("getentropy", &[Version(2, 25, 0)]),
+    ("getenv", &[BASE]),
+    ("geteuid", &[BASE]),
+    ("getgid", &[BASE]),
+    ("gethostid", &[BASE]),
+    ("gethostname", &[BASE]),
+    ("getloadavg", &[BASE]),
+    ("getpagesize", &[BASE]),
+    ("getpgid", &[BASE]),
+    ("getpgrp", &[BASE]),
+    ("getpid", &[BASE]),
+    ("getppid", &[BASE]),
+    ("getpriority", &[BASE]),
+    ("getrandom", &[Version(2, 25, 0)]),
+    ("getrusage", &[BASE]),
+    ("getsid", &[BASE]),
+    ("gettid", &[Version(2, 30, 0)]),
+    ("gettimeofday", &[BASE]),
+    ("getuid", &[BASE]),
+    ("rand", &[BASE]),
+    ("random", &[BASE]),
+    ("sched_getcpu", &[Version(2, 6, 0)]),
+    ("sched_yield", &[BASE]),
+    ("secure_getenv", &[Version(2, 17, 0)]),
+    ("sysconf", &[BASE]),
+    ("sysinfo", &[BASE]),
+    ("time", &[BASE]),
+    ("times", &[BASE]),
+    ("timespec_get", &[Version(2, 16, 0)]),
+    ("timespec_getres", &[Version(2, 34, 0)]),
+    ("uname", &[BASE]),
+];
+
+/// `GLIBC_2.2.5`, or without a third number `GLIBC_2.17`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Version(u8, u8, u8);
+
+/// The oldest version on x86-64.
+const BASE: Version = Version(2, 2, 5);
+
+impl Version {
+    fn name(self) -> String {
+        match self {
+            Self(major, minor, 0) => format!("GLIBC_{major}.{minor}"),
+            Self(major, minor, patch) => format!("GLIBC_{major}.{minor}.{patch}"),
+        }
+    }
+}
+
+/// The oldest version of glibc on an architecture: what is older elsewhere has this version
+/// (`sysdeps/unix/sysv/linux/*/shlib-versions`).
+fn oldest(arch: Architecture) -> Version {
+    match arch {
+        Architecture::X86_64 => BASE,
+        Architecture::Aarch64 => Version(2, 17, 0),
+    }
+}
+
+/// The versions in which the C library of `arch` defines a function that an image can take the
+/// place of, such as `GLIBC_2.2.5`; none for any other name.
+///
+/// ```
+/// use vdsokit_build::{Architecture, libc_versions};
+///
+/// assert_eq!(libc_versions("getppid", Architecture::X86_64), ["GLIBC_2.2.5"]);
+/// assert_eq!(libc_versions("getppid", Architecture::Aarch64), ["GLIBC_2.17"]);
+/// assert!(libc_versions("weather_temperature", Architecture::X86_64).is_empty());
+/// ```
+#[must_use]
+pub fn libc_versions(name: &str, arch: Architecture) -> Vec<String> {
+    let Ok(index) = FUNCTIONS.binary_search_by_key(&name, |(name, _)| name) else {
+        return Vec::new();
+    };
+    let mut versions: Vec<Version> = FUNCTIONS[index]
+        .1
+        .iter()
+        .map(|version| (*version).max(oldest(arch)))
+        .collect();
+    versions.dedup();
+    versions.into_iter().map(Version::name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_can_be_searched() {
+        assert!(FUNCTIONS.is_sorted_by_key(|(name, _)| name));
+        for (_, versions) in FUNCTIONS {
+            assert!(versions.is_sorted() && !versions.is_empty());
+        }
+    }
+}
