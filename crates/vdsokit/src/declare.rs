@@ -4,8 +4,10 @@ use crate::{Error, Publisher, Vdso};
 use std::fmt::Write;
 use std::path::Path;
 #[cfg(feature = "declare")]
+use vdsokit_build::declaration::{Field, Kind, Problem, Variable, initial};
+#[cfg(feature = "declare")]
 use vdsokit_build::{Architecture, Declaration, image};
-use vdsokit_vvar::directory::Variable;
+use vdsokit_vvar::directory;
 use vdsokit_vvar::layout::{Cursor, Hash, Shape};
 
 /// What a declaration says of the vDSO as a whole.
@@ -124,8 +126,7 @@ pub trait Vvars: Sized {
             soname: Self::HEAD.soname.to_owned(),
             why,
         };
-        let declaration = Declaration::parse(Self::HEAD.soname, &Self::declaration())
-            .map_err(|invalid| why(format!("{invalid}")))?;
+        let declaration = typed::<Self>().map_err(|problem| why(problem.to_string()))?;
         let host = Architecture::host()
             .ok_or_else(|| why(format!("none is made for {}", std::env::consts::ARCH)))?;
         let image = image(&declaration, host).map_err(|error| why(error.to_string()))?;
@@ -152,10 +153,44 @@ pub trait Vvars: Sized {
     }
 }
 
-fn variables<V: Vvars>() -> Vec<Variable<'static>> {
+/// The declaration, without a detour through TOML.
+#[cfg(feature = "declare")]
+fn typed<V: Vvars>() -> Result<Declaration, Problem> {
+    let mut builder = Declaration::builder(V::HEAD.soname, V::HEAD.version).doc(V::HEAD.doc);
+    for declared in V::VARIABLES {
+        builder = builder.variable(typed_variable(declared)?);
+    }
+    builder.build()
+}
+
+#[cfg(feature = "declare")]
+fn typed_variable(declared: &Declared) -> Result<Variable, Problem> {
+    let kind = match declared.shape {
+        Shape::Plain(ty) => Kind::Plain(ty),
+        Shape::Record(fields) => Kind::record(fields.iter().map(|field| Field {
+            unit: field.unit.to_owned(),
+            doc: field.doc.to_owned(),
+            ..Field::new(field.name, field.ty)
+        })),
+    };
+    let variable = Variable::new(declared.name, kind);
+    let init = match (declared.init, &variable.kind) {
+        (Some(text), Kind::Plain(ty)) => initial(text, *ty)?,
+        _ => variable.init,
+    };
+    Ok(Variable {
+        unit: declared.unit.to_owned(),
+        doc: declared.doc.to_owned(),
+        version: declared.version.unwrap_or_default().to_owned(),
+        init,
+        ..variable
+    })
+}
+
+fn variables<V: Vvars>() -> Vec<directory::Variable<'static>> {
     let variables = V::VARIABLES.iter();
     variables
-        .map(|declared| Variable {
+        .map(|declared| directory::Variable {
             name: declared.name,
             unit: declared.unit,
             doc: declared.doc,

@@ -48,6 +48,23 @@ fn place() -> (TempDir, PathBuf) {
     (directory, path)
 }
 
+/// The image that `create` builds is the one that `vdso build` makes of the declaration's text.
+#[test]
+fn the_derived_declaration_is_the_one_in_its_text() {
+    let (_directory, path) = place();
+    drop(Weather::create(&path).unwrap());
+    let text = Weather::declaration();
+    let parsed = vdsokit_build::Declaration::parse("weather.toml", &text).unwrap();
+    let host = vdsokit_build::Architecture::host().unwrap();
+    let image = vdsokit_build::image(&parsed, host).unwrap();
+    let created = std::fs::read(&path).unwrap();
+    // The last page is the values', of which the publisher's header has changed.
+    let pages = image.len() - host.page();
+    assert_eq!(created.len(), image.len());
+    assert_eq!(created[..pages], image[..pages]);
+    assert_eq!(created[pages + 64..], image[pages + 64..]);
+}
+
 #[test]
 fn what_is_set_is_got() {
     let (_directory, path) = place();

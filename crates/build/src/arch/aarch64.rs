@@ -3,10 +3,7 @@
 //!
 //! An acquire load is `ldar`, an acquire fence `dmb ishld`.
 
-use super::{
-    CLOCK_BOOTTIME, Emitted, Getter, NANOSECONDS, STALE_AFTER_OFFSET, Target, UNROLLED, Unwind,
-    tail,
-};
+use super::{CLOCK_BOOTTIME, Emitted, Getter, NANOSECONDS, Target, UNROLLED, Unwind, tail};
 use object::elf;
 use vdsokit_vvar::header::{self, State};
 use vdsokit_vvar::latch;
@@ -154,7 +151,7 @@ impl Text<'_> {
         let replaced = self.jump(0x5400_0000 | EQUAL);
         self.put(0x7100_001f | (State::Live as u32) << 10 | OUT << 5); // cmp w0, #1
         let stopped = self.jump(0x5400_0000 | NOT_EQUAL);
-        self.address(PLACE, STALE_AFTER_OFFSET);
+        self.address(PLACE, header::STALE_AFTER_OFFSET);
         self.put(0xc8df_fc00 | PLACE << 5 | STALE_AFTER); // ldar x10, [x9]
         self.address(PLACE, header::UPDATED_OFFSET);
         self.put(0xc8df_fc00 | PLACE << 5 | UPDATED); // ldar x11, [x9]

@@ -141,8 +141,6 @@ pub(crate) enum Getter {
     Condition,
 }
 
-/// Offset of the header's `stale_after`.
-const STALE_AFTER_OFFSET: usize = header::UPDATED_OFFSET + 8;
 /// `CLOCK_BOOTTIME` (linux/time.h).
 const CLOCK_BOOTTIME: u32 = 7;
 const NANOSECONDS: u32 = 1_000_000_000;
@@ -161,7 +159,7 @@ impl Getter {
     /// `uint64_t PREFIX_stale_after(void)`.
     pub(crate) const STALE_AFTER: Self = Self::Scalar {
         ty: ScalarType::U64,
-        offset: STALE_AFTER_OFFSET,
+        offset: header::STALE_AFTER_OFFSET,
     };
 
     /// The function of a variable that lies at `offset`.

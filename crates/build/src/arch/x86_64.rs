@@ -3,10 +3,7 @@
 //! Loads are not reordered with loads on this architecture (Intel's manual, volume 3,
 //! "Memory ordering"), so acquire loads and acquire fences need no instruction.
 
-use super::{
-    CLOCK_BOOTTIME, Emitted, Getter, NANOSECONDS, STALE_AFTER_OFFSET, Target, UNROLLED, Unwind,
-    tail,
-};
+use super::{CLOCK_BOOTTIME, Emitted, Getter, NANOSECONDS, Target, UNROLLED, Unwind, tail};
 use object::elf;
 use vdsokit_vvar::header::{self, State};
 use vdsokit_vvar::latch;
@@ -125,7 +122,7 @@ impl Text<'_> {
         let replaced = self.jump(0x74); // je
         self.bytes(&[0x83, 0xf8, State::Live as u8]); // cmp eax, 1
         let stopped = self.jump(0x75); // jne
-        self.at_pages(&[0x4c, 0x8b, 0x05], STALE_AFTER_OFFSET, &[]); // mov r8, [stale_after]
+        self.at_pages(&[0x4c, 0x8b, 0x05], header::STALE_AFTER_OFFSET, &[]); // mov r8, [stale_after]
         self.at_pages(&[0x4c, 0x8b, 0x0d], header::UPDATED_OFFSET, &[]); // mov r9, [updated]
         self.load_immediate(0xbf, CLOCK_BOOTTIME); // mov edi
         self.bytes(&[0x48, 0x8d, 0x74, 0x24, 0xf0]); // lea rsi, [rsp-16]

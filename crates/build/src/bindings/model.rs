@@ -184,7 +184,7 @@ pub(super) fn module(declaration: &Declaration, language: &Language) -> Module {
             magic: header::MAGIC,
             state: header::STATE_OFFSET,
             updated: header::UPDATED_OFFSET,
-            stale_after: header::UPDATED_OFFSET + 8,
+            stale_after: header::STALE_AFTER_OFFSET,
             copies: latch::COPIES,
         },
         functions: Functions {

@@ -174,6 +174,19 @@ pub enum Problem {
         /// How many there have to be.
         wanted: u32,
     },
+    /// Two variables of one name.
+    #[error("two variables are called `{0}`")]
+    Duplicate(String),
+    /// An initial value of another size than the variable.
+    #[error("the initial value of `{name}` has {found} bytes, and the variable {wanted}")]
+    InitSize {
+        /// The variable.
+        name: String,
+        /// The bytes of the value.
+        found: usize,
+        /// The bytes of the variable.
+        wanted: usize,
+    },
     /// A set of variables that the directory cannot hold.
     #[error("{0}")]
     Directory(String),
@@ -249,6 +262,8 @@ impl Problem {
                 format!("shorten it, or make the type str[{}] or longer", bytes + 1)
             }
             Self::Elements { .. } => "give one for each element, or none at all".into(),
+            Self::Duplicate(_) => "give one of them another name".into(),
+            Self::InitSize { .. } => "give the bytes as they lie in the pages".into(),
             Self::Directory(_) => "declare fewer or smaller variables, or several vDSOs".into(),
         }
     }

@@ -43,11 +43,13 @@
 //! Variables are laid out in the order of their declaration, so a new one belongs at the
 //! end.
 
+mod builder;
 mod check;
 mod error;
 mod names;
 mod parse;
 
+pub use builder::{Builder, initial};
 pub use error::{Invalid, Mistake, Problem};
 pub use names::{FUNCTIONS, default_prefix};
 
@@ -130,6 +132,29 @@ pub struct Field {
 }
 
 impl Declaration {
+    /// Begins a declaration that is made in Rust rather than read from TOML.
+    ///
+    /// ```
+    /// use vdsokit_build::Declaration;
+    /// use vdsokit_build::declaration::{Kind, Variable};
+    /// use vdsokit_vvar::layout::Type;
+    /// use vdsokit_vvar::scalar::ScalarType;
+    ///
+    /// let temperature = Variable {
+    ///     unit: "degC".to_owned(),
+    ///     ..Variable::new("temperature", Kind::Plain(Type::Scalar(ScalarType::F64)))
+    /// };
+    /// let weather = Declaration::builder("libweather.so.1", "WEATHER_1.0")
+    ///     .variable(temperature)
+    ///     .build()?;
+    /// assert_eq!(weather.variables().len(), 1);
+    /// # Ok::<(), vdsokit_build::declaration::Problem>(())
+    /// ```
+    #[must_use]
+    pub fn builder(soname: &str, version: &str) -> Builder {
+        Builder::new(soname, version)
+    }
+
     /// Reads a declaration in TOML; `path` is its name in messages.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 
 mod aarch64;
 mod bindings;
+mod builder;
 mod c_programs;
 mod condition;
 mod crates;

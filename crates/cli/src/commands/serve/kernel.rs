@@ -10,7 +10,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use vdsokit_build::declaration::{Kind, Variable};
+use vdsokit_build::declaration::{Kind, Problem, Variable};
 use vdsokit_build::{Declaration, header, write_file};
 use vdsokit_publish::{Publisher, place};
 use vdsokit_sources::kernel::{self, Binding, Hook, Kernel, Relay, named, plain_name};
@@ -18,14 +18,6 @@ use vdsokit_sources::kernel::{self, Binding, Hook, Kernel, Relay, named, plain_n
 /// The default time between two copies to the file. A wake-up takes some microseconds, so a hundred
 /// of them in a second take well below a thousandth of a CPU.
 const EVERY: Duration = Duration::from_millis(10);
-
-/// The table `vdso` of the image of `--kernel`.
-const HEAD: &str = r#"[vdso]
-soname = "libkernel.so.1"
-version = "KERNEL_1.0"
-prefix = "kernel_"
-doc = "Variables of the running kernel"
-"#;
 
 /// Serves if the kernel is the publisher; otherwise returns `None`.
 pub(super) fn run(arguments: &Arguments, reporter: &Reporter) -> Result<Option<ExitCode>> {
@@ -132,8 +124,7 @@ fn running(arguments: &Arguments) -> Result<Kernel> {
 
 fn of_expressions(arguments: &Arguments) -> Result<Publishing> {
     let kernel = running(arguments)?;
-    let text = declaration(&kernel, &arguments.kernel, &arguments.on)?;
-    let declaration = Declaration::parse("the declaration of --kernel", &text)?;
+    let declaration = declaration(&kernel, &arguments.kernel, &arguments.on)?;
     let bindings = bindings(&declaration)?;
     let path = match &arguments.at {
         Some(at) => at.clone(),
@@ -148,40 +139,40 @@ fn of_expressions(arguments: &Arguments) -> Result<Publishing> {
     })))
 }
 
-/// The declaration of the variables on the command line, as a user would write it.
-fn declaration(kernel: &Kernel, wanted: &[String], after: &[String]) -> Result<String> {
-    // A string in JSON is a string in TOML.
-    let quoted = |text: &str| json!(text).to_string();
-    let mut text = HEAD.to_owned();
-    let mut names: Vec<String> = Vec::new();
+/// The declaration of the variables on the command line.
+fn declaration(kernel: &Kernel, wanted: &[String], after: &[String]) -> Result<Declaration> {
+    let mut builder = Declaration::builder("libkernel.so.1", "KERNEL_1.0")
+        .prefix("kernel_")
+        .doc("Variables of the running kernel");
     for one in wanted {
-        let (name, expression) = match one.split_once('=') {
-            Some((name, expression)) => (name.to_owned(), expression),
-            None => (plain_name(one), one.as_str()),
-        };
-        if names.contains(&name) {
-            return Err(miette!(
-                help = "give one of them another name: --kernel NAME=EXPRESSION",
-                "two variables would have the name `{name}`"
-            ));
-        }
-        let ty = kernel.resolve(expression, &Hook::Tick)?.ty;
-        let known = named(expression);
-        let own = format!("`{expression}` of the running kernel");
-        let (unit, doc) = known.map_or(("", own.as_str()), |known| (known.unit, known.doc));
-        // Writing to a string does not fail.
-        let _ = write!(
-            text,
-            "\n[var.{}]\ntype = \"{ty}\"\nunit = {}\ndoc = {}\nkernel = {}\nafter = {}\n",
-            quoted(&name),
-            quoted(unit),
-            quoted(doc),
-            quoted(expression),
-            json!(after),
-        );
-        names.push(name);
+        builder = builder.variable(variable(kernel, one, after)?);
     }
-    Ok(text)
+    builder.build().map_err(|problem| match problem {
+        Problem::Duplicate(name) => miette!(
+            help = "give one of them another name: --kernel NAME=EXPRESSION",
+            "two variables would have the name `{name}`"
+        ),
+        problem => miette!(help = problem.help(), "{problem}"),
+    })
+}
+
+/// The variable of `NAME=EXPRESSION` or `EXPRESSION`.
+fn variable(kernel: &Kernel, wanted: &str, after: &[String]) -> Result<Variable> {
+    let (name, expression) = match wanted.split_once('=') {
+        Some((name, expression)) => (name.to_owned(), expression),
+        None => (plain_name(wanted), wanted),
+    };
+    let ty = kernel.resolve(expression, &Hook::Tick)?.ty;
+    let known = named(expression);
+    let own = format!("`{expression}` of the running kernel");
+    let (unit, doc) = known.map_or(("", own.as_str()), |known| (known.unit, known.doc));
+    Ok(Variable {
+        unit: unit.to_owned(),
+        doc: doc.to_owned(),
+        kernel: expression.to_owned(),
+        after: after.to_vec(),
+        ..Variable::new(&name, Kind::Plain(ty))
+    })
 }
 
 /// The kernel expressions of a declaration's variables.
