@@ -113,7 +113,7 @@ fn a_crashed_publishers_image_is_retired_and_replaced() {
         let bytes = fs::read(directory.path().join(file)).unwrap();
         bytes[4096 + vdsokit_vvar::header::STATE_OFFSET]
     };
-    assert_eq!((state("old"), state("libweather.so.1")), (2, 0));
+    assert_eq!((state("old"), state("libweather.so.1")), (3, 0));
 }
 
 /// Programs load the image, so a directory where another user can replace it is refused, as
