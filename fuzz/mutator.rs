@@ -5,7 +5,7 @@
 //! every table that follows away from where its address says. So three times of four one field is
 //! given another value here: a limit, a neighbour of what it was, or what another field holds.
 
-/// Changes `data[..size]`; yields its new size. The ELF header is at `start`.
+/// Changes `data[..size]` and returns its new size. The ELF header is at `start`.
 pub(crate) fn mutate(
     data: &mut [u8],
     size: usize,

@@ -1,5 +1,5 @@
-//! Programs in several languages, none of which knows of vdsokit, read a vDSO that one
-//! process publishes: each of them sees each new value.
+//! Programs in several languages read a vDSO that one process publishes: each of them sees each
+//! new value. Those that a user would write are in `examples/readers`.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -75,46 +75,73 @@ fn has(program: &str) -> bool {
     version.is_ok_and(|status| status.success())
 }
 
+/// A reader that is an example.
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples/readers")
+        .join(name)
+}
+
+/// A reader of these tests.
 fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/readers")
         .join(name)
 }
 
-/// Compiles a reader; `None` when there is no C compiler.
-fn compiled(directory: &Path, name: &str, arguments: &[&str]) -> Option<PathBuf> {
-    if !has("cc") {
-        skip("there is no C compiler `cc`: install gcc");
+/// Compiles a reader; `None` when there is no such compiler.
+fn compiled(
+    compiler: &str,
+    directory: &Path,
+    source: &Path,
+    arguments: &[&str],
+) -> Option<PathBuf> {
+    if !has(compiler) {
+        skip(&format!("there is no compiler `{compiler}`"));
         return None;
     }
-    let program = directory.join(name);
-    let output = Command::new("cc")
-        .args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"])
-        .arg(&program)
-        .arg(source(&format!("{name}.c")))
-        .args(arguments)
-        .current_dir(directory)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let program = directory.join("reader");
+    succeeds(
+        Command::new(compiler)
+            .args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"])
+            .arg(&program)
+            .arg(source)
+            .args(arguments)
+            .current_dir(directory),
+    );
     Some(program)
 }
 
+fn succeeds(command: &mut Command) {
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {errors}");
+}
+
+/// How a program is linked that finds the image in this directory.
+fn linking(directory: &Path) -> [String; 4] {
+    let rpath = format!("-Wl,-rpath,{}", directory.display());
+    ["-I.".into(), "-L.".into(), "-lweather".into(), rpath]
+}
+
 #[test]
-fn a_c_program_that_is_linked() {
-    let (directory, library) = built();
-    let rpath = format!("-Wl,-rpath,{}", directory.path().display());
-    let arguments = ["-I.", "-L.", "-lweather", &rpath];
-    if let Some(program) = compiled(directory.path(), "linked", &arguments) {
-        sees_every_value(&library, &mut Command::new(program));
+fn c_and_cpp_programs_that_are_linked() {
+    for (compiler, name) in [("cc", "c/reader.c"), ("c++", "cpp/reader.cpp")] {
+        let (directory, library) = built();
+        let arguments = linking(directory.path());
+        let arguments = arguments.each_ref().map(String::as_str);
+        let program = compiled(compiler, directory.path(), &example(name), &arguments);
+        if let Some(program) = program {
+            sees_every_value(&library, &mut Command::new(program));
+        }
     }
 }
 
 #[test]
 fn a_c_program_that_loads() {
     let (directory, library) = built();
-    if let Some(program) = compiled(directory.path(), "dlopened", &["-ldl"]) {
+    let source = source("dlopened.c");
+    if let Some(program) = compiled("cc", directory.path(), &source, &["-ldl"]) {
         sees_every_value(&library, Command::new(program).arg(&library));
     }
 }
@@ -122,9 +149,67 @@ fn a_c_program_that_loads() {
 #[test]
 fn a_static_c_program() {
     let (directory, library) = built();
-    if let Some(program) = compiled(directory.path(), "static", &["-static-pie"]) {
+    let source = source("static.c");
+    if let Some(program) = compiled("cc", directory.path(), &source, &["-static-pie"]) {
         sees_every_value(&library, Command::new(program).arg(&library));
     }
+}
+
+#[test]
+fn go_with_cgo() {
+    let (directory, library) = built();
+    let go = |arguments: &[&str]| {
+        let mut go = Command::new("go");
+        go.args(arguments).stdout(Stdio::null());
+        go
+    };
+    if !go(&["version"])
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        return skip("there is no `go`: install golang-go");
+    }
+    let [include, search, name, rpath] = linking(directory.path());
+    let here = directory.path().display();
+    let program = directory.path().join("reader");
+    succeeds(
+        go(&["build", "-o"])
+            .arg(&program)
+            .arg(example("go/reader.go"))
+            .env("CGO_CFLAGS", include.replace('.', &here.to_string()))
+            .env(
+                "CGO_LDFLAGS",
+                format!("{} {name} {rpath}", search.replace('.', &here.to_string())),
+            )
+            .env("GOCACHE", directory.path().join("cache"))
+            .env("GOFLAGS", "-mod=mod"),
+    );
+    sees_every_value(&library, &mut Command::new(program));
+}
+
+#[test]
+fn java_with_jna() {
+    let (_directory, library) = built();
+    let jna = "/usr/share/java/jna.jar";
+    if !has("java") || !Path::new(jna).exists() {
+        return skip("there is no `java` with JNA: install default-jdk-headless and libjna-java");
+    }
+    sees_every_value(
+        &library,
+        Command::new("java")
+            .args(["-cp", jna])
+            .arg(example("java/Reader.java"))
+            .arg(&library),
+    );
+}
+
+#[test]
+fn rust_by_handles() {
+    let (_directory, library) = built();
+    // Cargo builds examples for `cargo test`, beside the tests.
+    let tests = std::env::current_exe().unwrap();
+    let reader = tests.ancestors().nth(2).unwrap().join("examples/reader");
+    sees_every_value(&library, Command::new(reader).arg(&library));
 }
 
 #[test]
@@ -133,7 +218,7 @@ fn python_with_ctypes() {
     if !has("python3") {
         return skip("there is no `python3`");
     }
-    let script = source("reader.py");
+    let script = example("python/reader.py");
     sees_every_value(
         &library,
         Command::new("python3").arg("-B").arg(script).arg(&library),
@@ -183,7 +268,7 @@ fn node_with_koffi() {
             &library,
             Command::new("node")
                 .env("NODE_PATH", modules)
-                .arg(source("reader.js"))
+                .arg(example("javascript/reader.js"))
                 .arg(&library),
         ),
     }

@@ -5,6 +5,7 @@ mod fresh;
 mod fuzz;
 mod html;
 mod kernel;
+mod mutants;
 mod steps;
 mod targets;
 mod tools;

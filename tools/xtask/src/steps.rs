@@ -149,6 +149,18 @@ const STEPS: &[Step] = &[
     )
     .optional(),
     Step::new(
+        "fuzz",
+        "a short run of each fuzzer; `cargo xtask fuzz` runs them longer",
+        crate::fuzz::step,
+    )
+    .optional(),
+    Step::new(
+        "mutants",
+        "the tests of six crates notice 95 % of single changes in them",
+        crate::mutants::step,
+    )
+    .optional(),
+    Step::new(
         "fresh",
         "all of this from an empty cache, in a root that debootstrap makes",
         crate::fresh::step,
@@ -256,6 +268,30 @@ fn miri() -> Outcome {
         .args(["latch::", "pages::", "header::"])
         .current_dir(root());
     check(&mut command)
+}
+
+/// Whether rustup has a nightly toolchain.
+pub(crate) fn has_nightly() -> bool {
+    let mut command = Command::new("rustup");
+    command
+        .args(["run", "nightly", "rustc", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Brings `cargo NAME` by `cargo install PACKAGE`, once.
+pub(crate) fn cargo_tool(name: &str, package: &str) -> Result<(), String> {
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .args([name, "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    if command.status().is_ok_and(|status| status.success()) {
+        return Ok(());
+    }
+    println!("cargo install {package}");
+    cargo(&["install", "--locked", "--quiet", package], &[]).map(drop)
 }
 
 /// The root of the checkout.

@@ -22,6 +22,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("make", "many short processes"),
     ("python3", "a reader by ctypes"),
     ("default-jdk-headless", "a reader in Java"),
+    ("libjna-java", "a reader in Java"),
     ("golang-go", "programs in Go"),
     ("nodejs", "programs in JavaScript"),
     (

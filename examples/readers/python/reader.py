@@ -1,4 +1,4 @@
-"""For each line, the temperature now."""
+"""Prints the temperature now for each line that it reads: python3 reader.py ./libweather.so.1"""
 
 import ctypes
 import sys

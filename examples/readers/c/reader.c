@@ -1,4 +1,8 @@
-/* Linked with -lweather: for each line it is sent, the temperature now. */
+/*
+ * Prints the temperature now for each line that it reads.
+ *
+ *   cc reader.c -I. -L. -lweather -Wl,-rpath,. -o reader
+ */
 #include "weather.h"
 #include <stdio.h>
 

@@ -1,4 +1,6 @@
-// For each line, the temperature now.
+// Prints the temperature now for each line that it reads.
+//
+//   npm install koffi && node reader.js ./libweather.so.1
 const koffi = require("koffi");
 const weather = koffi.load(process.argv[2]);
 const temperature = weather.func("double weather_temperature()");
