@@ -81,3 +81,28 @@ fn main() -> ExitCode {
         Chore::Vm { checks, .. } => vm::run(&checks),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::steps::root;
+
+    /// A path that the pages name in backquotes exists: the tables of CONTRIBUTING.md say which
+    /// files to touch.
+    #[test]
+    fn files_that_the_pages_name_exist() {
+        for page in ["CONTRIBUTING.md", "SECURITY.md"] {
+            let text = std::fs::read_to_string(root().join(page)).unwrap();
+            let quoted = text.split('`').skip(1).step_by(2);
+            let is_path = |word: &&str| {
+                let mut parts = word.split('/');
+                matches!(parts.next(), Some("crates" | "tools" | "examples" | "docs"))
+                    && parts.next().is_some()
+            };
+            let mut paths = quoted.filter(is_path).peekable();
+            assert!(paths.peek().is_some(), "{page}");
+            for path in paths {
+                assert!(root().join(path).exists(), "{page}: {path}");
+            }
+        }
+    }
+}
