@@ -86,6 +86,43 @@ fn line(start: u64, length: u64, base: u64) -> Record {
     }
 }
 
+/// The kernel's clock lies within the interval of a page that is disciplined to it, and where
+/// the page has none, the interval is the kernel's.
+#[test]
+fn the_kernels_clock_is_within_the_bounds_of_the_page() {
+    let place = place();
+    let (_publisher, mut page, vdso) = published(&place.path().join("linux-vdso.so.1"));
+    let reader = Reader::new(&vdso, Clock::Monotonic).unwrap();
+    let bounds = || {
+        let (earliest, latest) = reader.bounds(Clock::MonotonicCoarse).unwrap();
+        (earliest.as_nanoseconds(), latest.as_nanoseconds())
+    };
+    let (earliest, latest) = bounds();
+    assert_eq!(earliest, latest, "the kernel's own clock");
+
+    let mut counter = Counter::new(Settings::default()).expect("this machine's counter");
+    counter.update(&mut page);
+    let before = i128::from(monotonic_now());
+    let (earliest, latest) = bounds();
+    let after = i128::from(monotonic_now());
+    assert!(
+        before <= latest && earliest <= after,
+        "{before} {earliest} {latest} {after}"
+    );
+
+    // Seven nanoseconds around a time that is not the kernel's.
+    page.publish(|_| Some(line(ticks(), 1 << 50, 1 << 60)));
+    let (earliest, latest) = bounds();
+    assert_eq!(latest - earliest, 14);
+    assert!(earliest >= (1 << 60) - 7);
+
+    // A record whose publisher knows no bound.
+    let mut unknown = line(ticks(), 1 << 50, 1 << 60);
+    unknown.error.at_start = ErrorBound::UNKNOWN;
+    page.publish(|_| Some(unknown));
+    assert!(bounds().1 < 1 << 60, "the kernel's own clock");
+}
+
 /// A publisher that sleeps with its machine, or is stopped, and a counter that jumps: what
 /// readers then say is the kernel's time, and not before what they have said.
 #[test]

@@ -1,5 +1,7 @@
 //! The machine's clock, read at the cost of a load and the counter.
 
+mod bounds;
+
 use crate::{Error, Instant, Vdso, place};
 use std::path::Path;
 use std::time::Duration;

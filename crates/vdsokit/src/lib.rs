@@ -81,6 +81,9 @@ pub use clock::Clock;
 pub use declare::Vvars;
 #[cfg(feature = "read")]
 pub use instant::Instant;
+/// The numbers of clocks, for [`Clock::bounds`].
+#[cfg(feature = "read")]
+pub use vdsokit_clock::Clock as ClockId;
 #[cfg(feature = "derive")]
 pub use vdsokit_macros::{Record, Vvars};
 #[cfg(feature = "read")]
@@ -89,6 +92,8 @@ pub use vdsokit_publish::{
 };
 #[cfg(feature = "publish")]
 pub use vdsokit_publish::{LatchedWriter, Publisher, VarWriter};
+#[cfg(feature = "read")]
+pub use vdsokit_sources::clock::Unbounded;
 /// The data page itself: layout, latch, directory.
 pub use vdsokit_vvar as vvar;
 pub use vdsokit_vvar::value::{Text, Value};

@@ -84,7 +84,7 @@ impl Counter {
 
     /// Samples the kernel's clocks and publishes.
     pub fn update(&mut self, page: &mut ClockPage) {
-        let wall = kernel::wall();
+        let wall = super::adjtimex::wall();
         self.monotonic.wall_error(wall.error);
         let offsets = (offset(ClockId::Realtime), offset(ClockId::Boottime));
         self.monotonic.offsets(offsets.0, offsets.1, wall.tai);

@@ -1,10 +1,10 @@
 //! The kernel's clocks and what it says of them.
 #![allow(
     unsafe_code,
-    reason = "adjtimex has no safe function, and a system call has none that libc wouldn't \
-              hand to the vDSO"
+    reason = "a system call has no safe function for which libc would not call the vDSO"
 )]
 
+use super::adjtimex::wall;
 use super::process::is_replaced;
 use rustix::time::{ClockId, clock_gettime};
 use vdsokit_clock::KernelTime;
@@ -51,27 +51,5 @@ pub(super) fn time() -> KernelTime {
         raw: word(ClockId::MonotonicRaw),
         boottime: word(ClockId::Boottime),
         tai: i64::from(wall().tai) * 1_000_000_000,
-    }
-}
-
-/// What the kernel says of its wall time.
-pub(super) struct Wall {
-    /// Seconds that atomic time is ahead.
-    pub(super) tai: i32,
-    /// Nanoseconds that it may be off, while somebody keeps it.
-    pub(super) error: Option<u64>,
-}
-
-/// adjtimex(2), which only reads when it is given no modes.
-pub(super) fn wall() -> Wall {
-    // SAFETY: a struct of integers, for which zeroes are a value.
-    let mut now: libc::timex = unsafe { std::mem::zeroed() };
-    // SAFETY: a pointer to a local variable.
-    let state = unsafe { libc::adjtimex(&raw mut now) };
-    let kept = state >= 0 && state != libc::TIME_ERROR;
-    let microseconds = u64::try_from(now.maxerror).ok().filter(|_| kept);
-    Wall {
-        tai: now.tai,
-        error: microseconds.map(|error| error.saturating_mul(1000)),
     }
 }

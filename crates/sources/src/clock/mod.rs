@@ -11,6 +11,8 @@
 //! [`ClockSource`] keeps all but the second in a publisher's main loop; [`Reader`] reads
 //! one clock in Rust, as the image does in every language.
 
+mod adjtimex;
+mod bounds;
 #[cfg(feature = "publish")]
 mod counter;
 mod cpu;
@@ -24,6 +26,7 @@ mod reader;
 mod source;
 mod view;
 
+pub use bounds::{Unbounded, kernel_bounds};
 #[cfg(feature = "publish")]
 pub use counter::{Counter, Untrusted};
 #[cfg(feature = "publish")]

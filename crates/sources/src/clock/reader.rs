@@ -29,6 +29,8 @@ use vdsokit_publish::{Error, Latched, Vdso};
 pub struct Reader {
     record: Latched<[u64; Record::WORDS]>,
     clock: ClockId,
+    /// For the records of the other clocks.
+    pub(super) vdso: Vdso,
 }
 
 impl Reader {
@@ -45,6 +47,7 @@ impl Reader {
                 name: clock.name().to_owned(),
                 help: "a reader is for a clock that never runs backwards".to_owned(),
             })?,
+            vdso: vdso.clone(),
         })
     }
 
