@@ -50,10 +50,11 @@ pub(crate) fn resolve(given: &Path) -> Result<Option<PathBuf>> {
     if given.exists() {
         return Ok(Some(given.to_owned()));
     }
+    let found = |found: place::Found| found.path().to_owned();
     Ok(match given.to_str() {
-        Some(CLOCK) => place::find(clock::FILE),
-        Some(KERNEL) => place::find(KERNEL_SONAME),
-        Some(SYSTEM) => place::find(declaration(given)?.soname()),
+        Some(CLOCK) => place::find_for_machine(clock::FILE).map(found),
+        Some(KERNEL) => place::find_for_machine(KERNEL_SONAME).map(found),
+        Some(SYSTEM) => place::find_for_machine(declaration(given)?.soname()).map(found),
         _ => Some(given.to_owned()),
     })
 }

@@ -1,4 +1,4 @@
-//! Values whose types are known only when they are read: for tools, and for text.
+//! Values whose types are known only at run time, for tools and for text.
 
 use std::fmt;
 use vdsokit_vvar::directory::{Entry, Kind};
@@ -31,7 +31,7 @@ pub enum Dynamic {
     Array(Vec<Number>),
     /// A text.
     Text(String),
-    /// A record: its fields' names and values, in their order.
+    /// A record: the names and values of its fields, in their order.
     Record(Vec<(String, Dynamic)>),
 }
 
@@ -68,6 +68,13 @@ impl Number {
         {
             text.parse().map_err(|error: T::Err| error.to_string())
         }
+        // `FromStr` rounds a number that is too large to infinity.
+        fn finite<T: Copy>(text: &str, value: T, is_infinite: fn(T) -> bool) -> Result<T, String> {
+            match is_infinite(value) && text.bytes().any(|byte| byte.is_ascii_digit()) {
+                true => Err("number too large to fit in target type".into()),
+                false => Ok(value),
+            }
+        }
         Ok(match ty {
             ScalarType::Bool => Self::Bool(match text {
                 "true" | "1" => true,
@@ -82,14 +89,14 @@ impl Number {
             ScalarType::U16 => Self::Unsigned(parsed::<u16>(text)?.into()),
             ScalarType::U32 => Self::Unsigned(parsed::<u32>(text)?.into()),
             ScalarType::U64 => Self::Unsigned(parsed(text)?),
-            ScalarType::F32 => Self::Single(parsed(text)?),
-            ScalarType::F64 => Self::Double(parsed(text)?),
+            ScalarType::F32 => Self::Single(finite(text, parsed(text)?, f32::is_infinite)?),
+            ScalarType::F64 => Self::Double(finite(text, parsed(text)?, f64::is_infinite)?),
         })
     }
 }
 
 impl Dynamic {
-    /// The value of these bytes, which are as many as the variable has.
+    /// Decodes the bytes of a variable's whole value.
     pub(crate) fn decode(entry: &Entry<'_>, bytes: &[u8]) -> Self {
         match &entry.kind {
             Kind::Plain(ty) => decode(*ty, bytes),
@@ -123,8 +130,10 @@ fn decode(ty: Type, bytes: &[u8]) -> Dynamic {
     }
 }
 
-/// The bytes of the value of type `ty` that `text` stands for; an error says what is
-/// wrong with it.
+/// Parses `text` as a value of type `ty` and returns its bytes in memory.
+///
+/// # Errors
+/// A clause that says why the text is not such a value.
 pub(crate) fn encode(ty: Type, text: &str) -> Result<Vec<u8>, String> {
     match ty {
         Type::Scalar(scalar) => encode_number(scalar, text),
@@ -148,7 +157,7 @@ pub(crate) fn encode(ty: Type, text: &str) -> Result<Vec<u8>, String> {
                 ));
             }
             if text.contains('\0') {
-                return Err("it holds a NUL, which would end it early".into());
+                return Err("it contains a NUL".into());
             }
             let mut bytes = text.as_bytes().to_vec();
             bytes.resize(size, 0);
@@ -162,7 +171,7 @@ fn encode_number(scalar: ScalarType, text: &str) -> Result<Vec<u8>, String> {
     Ok(low(&bits, scalar.size()).to_vec())
 }
 
-/// A scalar's bits, of the bytes that it has in memory.
+/// The bits of a scalar, from its bytes in memory.
 pub(crate) fn bits(bytes: &[u8]) -> u64 {
     let mut word = [0; 8];
     let place = if cfg!(target_endian = "little") {
@@ -174,7 +183,7 @@ pub(crate) fn bits(bytes: &[u8]) -> u64 {
     u64::from_ne_bytes(word)
 }
 
-/// The `size` bytes of lowest value, as this machine lays them down.
+/// The `size` least significant bytes of a word in memory.
 pub(crate) fn low(word: &[u8; 8], size: usize) -> &[u8] {
     if cfg!(target_endian = "little") {
         &word[..size]
@@ -195,7 +204,7 @@ impl fmt::Display for Number {
     }
 }
 
-/// As it is written in an assignment; a record as its fields' assignments.
+/// Formats as in an assignment; a record as assignments of its fields.
 impl fmt::Display for Dynamic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -217,7 +226,7 @@ impl fmt::Display for Dynamic {
     }
 }
 
-/// What a variable is, in words: `f64`, `{ speed: f64, from: str[8] }`.
+/// The type of a variable as text: `f64`, `{ speed: f64, from: str[8] }`.
 #[must_use]
 pub fn type_of(entry: &Entry<'_>) -> String {
     match &entry.kind {
@@ -226,7 +235,7 @@ pub fn type_of(entry: &Entry<'_>) -> String {
     }
 }
 
-/// A record in words.
+/// The type of a record as text.
 pub(crate) fn describe<'a>(
     fields: impl Iterator<Item = vdsokit_vvar::layout::Field<'a>>,
 ) -> String {
@@ -245,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_become_values_and_values_texts() {
+    fn texts_round_trip() {
         for (scalar, text) in [
             (ScalarType::Bool, "true"),
             (ScalarType::I8, "-128"),
@@ -255,6 +264,7 @@ mod tests {
             (ScalarType::F64, "-1.5"),
             (ScalarType::F64, "NaN"),
             (ScalarType::F64, "inf"),
+            (ScalarType::F32, "-inf"),
         ] {
             assert_eq!(round(Type::Scalar(scalar), text).as_deref(), Ok(text));
         }
@@ -264,13 +274,16 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn values_that_do_not_fit_are_refused() {
         for (ty, text) in [
             (Type::Scalar(ScalarType::U8), "256"),
             (Type::Scalar(ScalarType::U8), "-1"),
             (Type::Scalar(ScalarType::I8), "128"),
             (Type::Scalar(ScalarType::U32), ""),
             (Type::Scalar(ScalarType::F64), "warm"),
+            (Type::Scalar(ScalarType::F64), "1e400"),
+            (Type::Scalar(ScalarType::F64), "-1e400"),
+            (Type::Scalar(ScalarType::F32), "1e39"),
             (Type::Scalar(ScalarType::Bool), "2"),
             (Type::Array(ScalarType::U8, 2), "1"),
             (Type::Array(ScalarType::U8, 2), "1,2,3"),
@@ -282,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lying_text_is_read_all_the_same() {
+    fn a_text_that_is_not_utf8_is_read_lossily() {
         let value = decode(Type::Text(3), &[b'a', 0xff, b'b']);
         assert_eq!(value, Dynamic::Text("a\u{fffd}b".into()));
     }

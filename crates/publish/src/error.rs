@@ -1,4 +1,4 @@
-//! What can go wrong between a path and a value, and what to do about it.
+//! Errors: what failed, on which file or variable, and what to do next.
 
 use crate::place::Unfit;
 use std::fmt;
@@ -21,9 +21,44 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// There is no directory for the file.
+    NoDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+
+    /// No file can be created in the directory: publishing needs one for its lock.
+    NotWritable {
+        /// The directory.
+        path: PathBuf,
+        /// What to do instead.
+        help: String,
+    },
+
+    /// The lock file beside the vDSO cannot be used.
+    LockFile {
+        /// The lock file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+
+    /// The image would move, retype or drop a variable of the file that it replaces, and
+    /// programs were built against that.
+    Layout {
+        /// The file.
+        path: PathBuf,
+        /// The first variable that differs.
+        name: String,
+        /// Its type and offset in the file.
+        found: String,
+        /// The same in the new image, or that it is absent.
+        wanted: String,
+    },
+
     /// The kernel did not allow it.
     Denied {
-        /// What was to be done.
+        /// The operation, as a verb.
         doing: &'static str,
         /// The file.
         path: PathBuf,
@@ -37,13 +72,13 @@ pub enum Error {
         bytes: u64,
     },
 
-    /// Any other answer of the kernel.
+    /// Any other error of a system call.
     Io {
-        /// What was to be done.
+        /// The operation, as a verb.
         doing: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's answer.
         source: io::Error,
     },
 
@@ -51,7 +86,7 @@ pub enum Error {
     Foreign {
         /// The file.
         path: PathBuf,
-        /// What it lacks.
+        /// Which part is missing.
         why: String,
     },
 
@@ -61,11 +96,11 @@ pub enum Error {
         path: PathBuf,
         /// Its length.
         has: u64,
-        /// The length that its program headers tell.
+        /// The length by its program headers.
         needs: u64,
     },
 
-    /// The header of the pages was not taken.
+    /// The header of the pages is not valid.
     Pages {
         /// The file.
         path: PathBuf,
@@ -73,7 +108,7 @@ pub enum Error {
         source: PagesError,
     },
 
-    /// The directory was not taken.
+    /// The directory is not valid.
     Directory {
         /// The file.
         path: PathBuf,
@@ -81,7 +116,7 @@ pub enum Error {
         source: Malformed,
     },
 
-    /// Header and directory of one file tell of different layouts.
+    /// Header and directory of one file have different layouts.
     Torn {
         /// The file.
         path: PathBuf,
@@ -91,11 +126,11 @@ pub enum Error {
         directory: u64,
     },
 
-    /// Somebody else is the publisher.
+    /// Another publisher holds the vDSO.
     Busy {
         /// The file.
         path: PathBuf,
-        /// The publisher's process id as it sees itself, if it has said.
+        /// The publisher's process id, if it is visible here.
         pid: Option<u32>,
         /// Its program's name, if this process may see it.
         name: Option<String>,
@@ -117,11 +152,11 @@ pub enum Error {
         path: PathBuf,
         /// The name.
         name: String,
-        /// What there is.
+        /// The names that exist.
         help: String,
     },
 
-    /// The variable is of another type than the one asked for.
+    /// The variable has another type than the one asked for.
     Mismatch {
         /// The file.
         path: PathBuf,
@@ -133,11 +168,11 @@ pub enum Error {
         wanted: String,
     },
 
-    /// A text that should be a value is none.
+    /// A text is not a value of the variable's type.
     Value {
         /// The variable, or the field of one.
         name: String,
-        /// What was given.
+        /// The text.
         text: String,
         /// Its type.
         ty: String,
@@ -145,7 +180,7 @@ pub enum Error {
         why: String,
     },
 
-    /// A line that should assign values does not.
+    /// A line is not a list of assignments.
     Line {
         /// The line.
         line: String,
@@ -153,13 +188,13 @@ pub enum Error {
         why: &'static str,
     },
 
-    /// The latch has a writer already.
+    /// The latch already has a writer.
     Taken {
         /// The variable.
         name: String,
     },
 
-    /// A declaration of which no image can be made.
+    /// No image can be built from a declaration.
     Image {
         /// Its soname.
         soname: String,
@@ -182,6 +217,15 @@ impl Error {
                  see `ls -l {}`",
                 path.display()
             ),
+            Self::NoDirectory { path } => format!("make it first: `mkdir -p {}`", path.display()),
+            Self::NotWritable { help, .. } => help.clone(),
+            Self::LockFile { .. } => {
+                "remove it if no publisher runs; nothing was written to it".to_owned()
+            }
+            Self::Layout { .. } => "programs that were built against the old layout would read \
+                 other values: append variables instead, give the image another soname, or \
+                 replace the file on purpose (`vdso serve --replace`, `Options::replace`)"
+                .to_owned(),
             Self::NoSpace { .. } => "make room, or publish elsewhere; nothing was changed, and no \
                  reader will meet a missing page"
                 .to_owned(),
@@ -236,7 +280,17 @@ impl Error {
         }
     }
 
-    /// As [`Error::io`], where `bytes` were to be had.
+    /// [`Error::Busy`] with the name of the process, if this one may see it.
+    pub(crate) fn busy(path: &Path, pid: Option<u32>) -> Self {
+        let name = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok());
+        Self::Busy {
+            path: path.to_owned(),
+            pid,
+            name: name.map(|name| name.trim_end().to_owned()),
+        }
+    }
+
+    /// As [`Error::io`], for a call that needs `bytes` of space.
     pub(crate) fn space(path: &Path, bytes: u64, source: impl Into<io::Error>) -> Self {
         let source = source.into();
         match source.kind() {
@@ -253,6 +307,29 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing { path } => write!(f, "{}: there is no such file", path.display()),
+            Self::NoDirectory { path } => {
+                write!(f, "{}: there is no such directory", path.display())
+            }
+            Self::NotWritable { path, .. } => write!(
+                f,
+                "{}: no permission to create files in this directory",
+                path.display()
+            ),
+            Self::LockFile { path, why } => write!(
+                f,
+                "{}: this lock file cannot be used: {why}",
+                path.display()
+            ),
+            Self::Layout {
+                path,
+                name,
+                found,
+                wanted,
+            } => write!(
+                f,
+                "{}: `{name}` is {found} in this file and {wanted} in the new image",
+                path.display()
+            ),
             Self::Denied { doing, path } => {
                 write!(f, "{}: no permission to {doing} it", path.display())
             }

@@ -12,35 +12,40 @@ use vdsokit_elf::constants::{PF_R, PF_W, PF_X};
 use vdsokit_elf::{Image, Segment};
 use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_NAME, PAGE_SIZE};
 
-/// The largest file that is read: a declaration of a million variables fits.
+/// The size limit of a file that is read: a declaration of a million variables fits.
 const MAX_FILE: u64 = 1 << 30;
 
-/// Where in a file its vvar pages lie.
+/// The extent of the vvar pages in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
     /// Bytes before them, a multiple of the page size.
     pub(crate) offset: u64,
-    /// Their bytes.
+    /// Their size in bytes.
     pub(crate) len: usize,
 }
 
-/// What a file was found to hold.
+/// The parts of a vDSO's file.
 #[derive(Clone, Debug)]
 pub(crate) struct Contents {
-    /// Where its pages lie.
+    /// The extent of its pages.
     pub(crate) extent: Extent,
     /// The description of its directory's note.
     pub(crate) note: Arc<[u8]>,
 }
 
-/// Opens the regular file at `path`; a device or a pipe is never opened, or waited for.
-pub(crate) fn open(path: &Path, write: bool) -> Result<File, Error> {
+/// Opens the regular file at `path` for reading; a device or a FIFO is not waited for.
+pub(crate) fn open(path: &Path) -> Result<File, Error> {
     let file = OpenOptions::new()
         .read(true)
-        .write(write)
         .custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32)
         .open(path)
-        .map_err(|e| Error::io(if write { "publish" } else { "read" }, path, e))?;
+        .map_err(|e| Error::io("read", path, e))?;
+    check_regular(&file, path)?;
+    Ok(file)
+}
+
+/// The file must be a regular one of a size that a vDSO can have.
+pub(crate) fn check_regular(file: &File, path: &Path) -> Result<(), Error> {
     let meta = file.metadata().map_err(|e| Error::io("read", path, e))?;
     if !meta.is_file() {
         return Err(foreign(path, "it is not a regular file"));
@@ -48,7 +53,7 @@ pub(crate) fn open(path: &Path, write: bool) -> Result<File, Error> {
     if meta.len() > MAX_FILE {
         return Err(foreign(path, "it is larger than any vDSO"));
     }
-    Ok(file)
+    Ok(())
 }
 
 /// All bytes of an open file.
@@ -90,7 +95,7 @@ pub fn image_parts<'i>(
     Ok((directory, &image[start..start + len]))
 }
 
-/// Where the pages lie, and the description of the directory's note.
+/// The extent of the pages, and the description of the directory's note.
 fn find<'b>(path: &Path, bytes: &'b [u8]) -> Result<(Extent, &'b [u8]), Error> {
     let image = Image::parse(bytes).map_err(|e| foreign(path, e))?;
     let segment = image.segments().filter(Segment::is_load).last();

@@ -1,4 +1,4 @@
-//! Looking variables up, with answers that say precisely what differs.
+//! Looking up variables by name and type.
 
 use crate::dynamic::{describe, type_of};
 use crate::error::Error;
@@ -9,7 +9,7 @@ use vdsokit_vvar::layout::{Shape, Type};
 use vdsokit_vvar::scalar::Scalar;
 use vdsokit_vvar::value::Value;
 
-/// How many names an answer lists.
+/// The number of names that an error lists.
 const LISTED: usize = 12;
 
 /// The variable `name`.
@@ -92,7 +92,7 @@ pub(crate) fn expect(
     })
 }
 
-/// A directory that names a place outside the pages.
+/// The error for a directory with an offset outside the pages.
 pub(crate) fn outside(path: &Path, name: &str) -> Error {
-    foreign(path, format!("`{name}` lies outside its pages"))
+    foreign(path, format!("`{name}` is outside its pages"))
 }

@@ -3,31 +3,49 @@
 //! A published vDSO is one file: an ELF shared object whose last segment is the vvar
 //! pages. Its [`Publisher`] maps those pages shared and writes them; readers load the
 //! file as any library, in any language, or open it as a [`Vdso`]. A loader maps the
-//! pages privately, and a private page that nobody writes is the page cache's own
-//! (mmap(2)), so each reader sees each new value with no call to anybody.
+//! pages privately, and a private page that is never written is the page cache's own
+//! (mmap(2)), so every reader sees new values without a system call.
 //!
-//! | module | what it does |
+//! | module | contents |
 //! | --- | --- |
 //! | [`place`] | where publishing works, and why not elsewhere |
 //! | [`assign`] | assignments in text, `wind.speed=3` |
 //! | [`serve`] | a publisher's main loop, over any [`Source`](serve::Source) of values |
 //!
-//! # What it promises
+//! # Guarantees
 //!
-//! 1. **One publisher.** A second one is refused and told who the first is; however the
-//!    first ends, its place is free at once.
-//! 2. **No reader is hurt.** A file in use is never cut short or written over, only
-//!    replaced by rename(2); all of its pages are allocated before it is published, so a
-//!    full disk can't take one away.
-//! 3. **Nothing is lost by a crash.** The next publisher goes on with the last values.
-//! 4. **Readers know.** [`Status`] tells a live publisher from a silent one, and from
-//!    one that has ended.
+//! 1. **One publisher.** A second one is refused with the name of the first. However the first
+//!    ends, the next can start at once.
+//! 2. **Readers are unharmed.** A publisher never truncates or overwrites a file in use, it
+//!    only replaces one by rename(2). All pages are allocated before they are published, so
+//!    that a full disk cannot take one away.
+//! 3. **A crash loses nothing.** The next publisher resumes with the last values.
+//! 4. **Readers know the [`Condition`].** It distinguishes a live publisher from one that
+//!    crashed, one that ended, and a file that was replaced.
+//! 5. **A call that is refused changes nothing.** Every check comes before the first store.
 //!
-//! # What it does not do
+//! # A replaced file and dlopen(3)
 //!
-//! It sends nothing: a reader sees the values of now, not each that there has been. It
-//! works within one machine. It protects readers from a publisher that crashes, not from
-//! one that lies; who may publish is a matter of file permissions.
+//! A program that loaded the library keeps the old file when another takes its name, and
+//! glibc returns the loaded library for the same path, because it compares the name that was
+//! given before it opens anything (`_dl_map_object`). On [`Condition::Replaced`], open the
+//! path and load `/proc/self/fd/N` of the descriptor, which must stay open so that its
+//! number stays unique:
+//!
+//! ```python
+//! fd = os.open("libflags.so.1", os.O_RDONLY)
+//! flags = ctypes.CDLL(f"/proc/self/fd/{fd}")
+//! ```
+//!
+//! A symbolic link in front of a file with the layout in its name would not change that: the
+//! program gives the same path. It would leave a file behind for each layout, and a
+//! second name to check and to lock.
+//!
+//! # Limits
+//!
+//! It sends nothing: a reader sees the current values, not every value that there was. It
+//! works within one machine. It protects readers from a publisher that crashes, not from one
+//! that publishes wrong values; file permissions decide who may publish.
 
 #![cfg(target_os = "linux")]
 #![cfg_attr(
@@ -40,15 +58,22 @@
 
 #[cfg(feature = "write")]
 mod change;
+mod dir;
 mod dynamic;
 mod error;
 mod file;
 mod find;
 #[cfg(feature = "write")]
+mod heartbeat;
+#[cfg(feature = "write")]
+mod identity;
+#[cfg(feature = "write")]
 mod install;
 #[cfg(feature = "write")]
 mod lock;
 mod mapping;
+#[cfg(feature = "write")]
+mod open;
 #[cfg(feature = "write")]
 mod publisher;
 mod raw;
@@ -69,6 +94,8 @@ pub use error::Error;
 pub use file::image_parts;
 #[cfg(feature = "write")]
 pub use install::install;
+#[cfg(feature = "write")]
+pub use open::{Options, set};
 #[cfg(feature = "write")]
 pub use publisher::{LatchedWriter, Publisher, VarWriter};
 pub use reader::{Latched, Status, Var, Vdso};

@@ -1,84 +1,185 @@
 //! One publisher at a time.
 //!
 //! The lock is on a file beside the vDSO, `.NAME.lock`, which only its owner may open
-//! (mode 0600). A lock on the vDSO itself would be anybody's to take: who may read a
-//! file may lock it, with flock(2) wholly and with fcntl(2) against writers. And the
-//! vDSO may be replaced while its publisher lives; the name stays.
+//! (mode 0600). A lock on the vDSO itself could be taken by every reader: read permission
+//! suffices for flock(2), and for an fcntl(2) lock that excludes a writer's. And the vDSO may
+//! be replaced while its publisher lives; the name stays.
 //!
-//! flock(2) belongs to the open file, so the kernel releases it however its holder ends.
-//! The file tells the holder's process id to whoever is refused; it is removed at an
-//! orderly end, and one that a crash left behind stands in nobody's way.
+//! It is a POSIX record lock (fcntl(2), `F_SETLK`), because that belongs to the process: the
+//! kernel releases it however the process ends, also when a child of fork(2) lives on.
+//! flock(2) and `F_OFD_SETLK` belong to the open file, which the child shares. A record lock
+//! has two weaknesses, both dealt with here: it does not exclude the same process, so there is a
+//! table of the locks that this process holds; and closing any descriptor of the file releases
+//! it, so a file in that table is not opened again.
+//!
+//! Before it is used, the lock file must be a regular file of this user with one link. So
+//! neither a symbolic link nor a hard link to another file is written to, and another user
+//! who made the file first cannot hold the lock.
+//!
+//! For people, the file holds the publisher's process id. It is removed when the lock is
+//! released; one that a crash left behind does not exclude the next publisher.
 
+use crate::dir::{Dir, hidden, is_regular};
 use crate::error::Error;
-use crate::place::beside;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use crate::place;
+use rustix::fs::{FlockOperation, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use rustix::process::{Flock, FlockType, fcntl_getlk};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Held for as long as it lives.
+/// A lock file: its process and its inode.
+type Key = (u32, u64, u64);
+
+/// The locks that this process holds. A child of fork(2) has a copy of the table but none of
+/// the locks, hence the process id.
+static HELD: Mutex<Vec<Key>> = Mutex::new(Vec::new());
+
+fn held() -> MutexGuard<'static, Vec<Key>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn key(stat: &Stat) -> Key {
+    (std::process::id(), stat.st_dev, stat.st_ino)
+}
+
+/// The publisher's lock, held until it is dropped by the process that took it.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    file: File,
-    path: PathBuf,
+    dir: Arc<Dir>,
+    name: OsString,
+    /// `None` only while it is dropped.
+    file: Option<File>,
+    key: Key,
 }
 
 impl Lock {
-    /// Takes the lock on the vDSO `target`, whose path has no symbolic links.
-    pub(crate) fn take(target: &Path) -> Result<Self, Error> {
-        let path = beside(target, "lock");
+    /// Takes the lock on the name `target` in `dir`.
+    pub(crate) fn take(dir: &Arc<Dir>, target: &OsStr) -> Result<Self, Error> {
+        let name = hidden(target, "lock");
+        let path = dir.path().join(target);
+        // Held throughout: two threads must not both find that this process has no lock.
+        let mut held = held();
         loop {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
-                .open(&path)
-                .map_err(|e| Error::io("lock", target, e))?;
-            match file.try_lock() {
+            if let Ok(stat) = dir.stat(&name)
+                && held.contains(&key(&stat))
+            {
+                return Err(Error::busy(&path, Some(std::process::id())));
+            }
+            let flags = OFlags::RDWR | OFlags::CREATE;
+            let file = match dir.open_with(&name, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(file) => file,
+                Err(error) => return Err(refused(dir, &name, error)),
+            };
+            let stat = rustix::fs::fstat(&file).map_err(|e| Error::io("lock", &path, e))?;
+            let key = key(&stat);
+            if held.contains(&key) {
+                // Renamed to this name since it was looked up: closing it would release the
+                // lock.
+                std::mem::forget(file);
+                return Err(Error::busy(&path, Some(std::process::id())));
+            }
+            check(dir, &name, &stat)?;
+            match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(busy(target, file)),
-                Err(TryLockError::Error(e)) => return Err(Error::io("lock", target, e)),
+                Err(Errno::AGAIN | Errno::ACCESS) => return Err(busy(&path, &file)),
+                Err(error) => return Err(Error::io("lock", &path, error)),
             }
-            // Whoever held it before may have removed the file between our opening it
-            // and our locking it; then the lock on the name is still to be had.
-            let ours = file.metadata().map_err(|e| Error::io("lock", target, e))?;
-            let named = fs::metadata(&path);
-            if named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
-                let mut lock = Self { file, path };
-                lock.sign(target)?;
-                return Ok(lock);
+            // The former holder may have removed the file after it was opened here. Then
+            // the lock on the name is still free.
+            let named = dir.stat(&name).is_ok_and(|named| self::key(&named) == key);
+            if !named {
+                continue;
             }
+            held.push(key);
+            write_pid(&file);
+            return Ok(Self {
+                dir: dir.clone(),
+                name,
+                file: Some(file),
+                key,
+            });
         }
-    }
-
-    fn sign(&mut self, target: &Path) -> Result<(), Error> {
-        let signature = format!("{}\n", std::process::id());
-        self.file
-            .set_len(0)
-            .and_then(|()| self.file.write_all(signature.as_bytes()))
-            .map_err(|e| Error::space(target, signature.len() as u64, e))
-    }
-
-    /// At an orderly end: removes the file while the lock on it is still held.
-    pub(crate) fn release(&self) {
-        // A file that cannot be removed stands in nobody's way.
-        let _ = fs::remove_file(&self.path);
     }
 }
 
-fn busy(target: &Path, mut file: File) -> Error {
-    let mut signature = String::new();
-    let pid = file
-        .read_to_string(&mut signature)
-        .ok()
-        .and_then(|_| signature.trim().parse().ok());
-    let name = pid.and_then(|pid: u32| fs::read_to_string(format!("/proc/{pid}/comm")).ok());
-    Error::Busy {
-        path: target.to_owned(),
-        pid,
-        name: name.map(|name| name.trim_end().to_owned()),
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let file = self.file.take();
+        // In a child of fork(2) the lock is the parent's. The descriptor stays open there:
+        // closing it would release a lock of the child's own on the same file.
+        if std::process::id() != self.key.0 {
+            std::mem::forget(file);
+            return;
+        }
+        let mut held = held();
+        // Removed while it is still locked. A file that cannot be removed excludes nobody.
+        let named = self.dir.stat(&self.name);
+        if named.is_ok_and(|named| key(&named) == self.key) {
+            let _ = self.dir.remove(&self.name);
+        }
+        drop(file);
+        held.retain(|other| *other != self.key);
     }
+}
+
+/// The lock file must be a regular file of this user's, with no other name.
+fn check(dir: &Dir, name: &OsStr, stat: &Stat) -> Result<(), Error> {
+    let why = if !is_regular(stat) {
+        "it is not a regular file".to_owned()
+    } else if stat.st_uid != rustix::process::geteuid().as_raw() {
+        format!("it belongs to user {}", stat.st_uid)
+    } else if stat.st_nlink > 1 {
+        format!("it has {} names (hard links)", stat.st_nlink)
+    } else {
+        return Ok(());
+    };
+    Err(Error::LockFile {
+        path: dir.path().join(name),
+        why,
+    })
+}
+
+/// The error for a lock file that could not be opened.
+fn refused(dir: &Dir, name: &OsStr, error: Errno) -> Error {
+    let path = dir.path().join(name);
+    let exists = dir.stat(name).is_ok();
+    let why = match error {
+        Errno::LOOP => "it is a symbolic link",
+        Errno::ISDIR => "it is a directory",
+        Errno::NXIO | Errno::NODEV => "it is not a regular file",
+        Errno::ACCESS | Errno::PERM if exists => "it belongs to another user",
+        // No permission to create a file there.
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => {
+            return place::not_writable(dir.path());
+        }
+        error => return Error::space(&path, 0, error),
+    };
+    Error::LockFile {
+        path,
+        why: why.to_owned(),
+    }
+}
+
+/// For people: readers of the file need not know what a record lock is. Without the
+/// lock's protection nothing depends on it, so a full disk does not matter.
+fn write_pid(mut file: &File) {
+    let _ = file
+        .set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+}
+
+/// The error for a lock that another process holds.
+fn busy(path: &Path, file: &File) -> Error {
+    let exclusive = Flock::from(FlockType::WriteLock);
+    let holder = fcntl_getlk(file, &exclusive).ok().flatten();
+    let pid = holder.and_then(|holder| holder.pid);
+    // A holder in another PID namespace has no id here.
+    Error::busy(
+        path,
+        pid.and_then(|pid| pid.as_raw_nonzero().get().try_into().ok()),
+    )
 }

@@ -1,8 +1,8 @@
-//! Files mapped into memory, and typed places in them.
+//! Files mapped into memory, and typed references into them.
 #![allow(
     unsafe_code,
-    reason = "mapping a file and pointing into it is this module's whole purpose; everything \
-              above it is safe"
+    reason = "this module maps a file and points into the mapping; all other modules use \
+              its safe interface"
 )]
 
 use crate::error::Error;
@@ -20,26 +20,26 @@ use vdsokit_vvar::pages::{Pages, PagesMut};
 use vdsokit_vvar::scalar::Scalar;
 use vdsokit_vvar::value::Value;
 
-/// How pages are mapped.
+/// The kind of a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// By a reader: the file's own pages.
+    /// Shared and read-only, for a reader.
     Read,
-    /// As a loader maps them: privately, and the file's own pages until written, which
-    /// they never are.
+    /// Private and read-only, as by a loader. The pages are the file's own until they are
+    /// written, which they never are.
     Load,
-    /// By the publisher.
+    /// Shared and writable, for the publisher.
     Write,
 }
 
-/// The vvar pages and the directory of one file, for as long as this lives.
+/// The mapped vvar pages of a file, and its directory.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     len: usize,
     pages: Pages<'static>,
     directory: Directory<'static>,
-    /// What `directory` points into.
+    /// The bytes that `directory` points into.
     _note: Arc<[u8]>,
     access: Access,
 }
@@ -47,11 +47,12 @@ pub(crate) struct Mapping {
 // SAFETY: (1) the pages are reached only through atomics; (2) the note is never written;
 // (3) the mapping belongs to the process, not to a thread.
 unsafe impl Send for Mapping {}
-// SAFETY: as for `Send`.
+// SAFETY: `&Mapping` gives access to atomics and to the note, which is never written; both
+// may be used by several threads at once.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps what `file` was found to hold, and checks that pages and directory agree.
+    /// Maps the pages of `file` and checks that they and the directory have the same layout.
     pub(crate) fn new(
         file: &File,
         path: &Path,
@@ -59,16 +60,16 @@ impl Mapping {
         access: Access,
     ) -> Result<Self, Error> {
         let (base, len) = map(file, path, contents.extent, access)?;
-        // From here on an error has to unmap.
+        // Errors from here on unmap.
         let unmapped = |error| {
             // SAFETY: `map` made this mapping, and nothing points into it.
             let _ = unsafe { munmap(base.as_ptr().cast(), len) };
             error
         };
-        // SAFETY: (1) the mapping is `len` bytes long and stays until `drop`; a
-        // `&Mapping` or an `Arc` of it is behind everything that this hands out, so
-        // `'static` never leaves this module; the file is never cut short (rule 5);
-        // (2) the publisher, which is this crate, stores through vvar's atomics only.
+        // SAFETY: (1) the mapping is `len` bytes long and stays until `drop`; everything that
+        // this type returns borrows it or holds an `Arc` of it, so `'static` never leaves
+        // this module; publishers never truncate a file (rule 5); (2) the publisher, which is
+        // this crate, stores through vvar's atomics only.
         let pages = unsafe { Pages::new(base, len) }
             .map_err(|source| Error::Pages {
                 path: path.to_owned(),
@@ -76,8 +77,8 @@ impl Mapping {
             })
             .map_err(unmapped)?;
         let note = contents.note.clone();
-        // SAFETY: the note lives in an `Arc` that this keeps and never gives out to be
-        // written; the same argument about `'static` holds.
+        // SAFETY: the note is in an `Arc` that `self` keeps and that is never written;
+        // `directory` is only returned with the lifetime of `&self`.
         let bytes: &'static [u8] = unsafe { &*ptr::from_ref(&*note) };
         let directory = Directory::parse(bytes)
             .map_err(|source| Error::Directory {
@@ -115,19 +116,19 @@ impl Mapping {
         self.directory
     }
 
-    /// The writing half. The caller is the file's one publisher: it holds the lock.
+    /// The pages, for writing. The caller holds the publisher's lock.
     pub(crate) fn writer(&self) -> PagesMut<'_> {
         assert_eq!(self.access, Access::Write, "mapped for reading");
-        // SAFETY: (1) just checked; (2) only [`crate::publisher`] maps for writing, and
-        // it holds the lock for as long as the mapping lives.
+        // SAFETY: (1) just checked; (2) only [`crate::open`] maps for writing, with the lock
+        // on the file's name, which [`crate::publisher`] holds as long as the mapping.
         unsafe { PagesMut::new(self.pages) }
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: `map` made this mapping; everything that points into it has a
-        // reference to, or an `Arc` of, this, and so is gone.
+        // SAFETY: `map` made this mapping; everything that points into it borrows `self` or
+        // holds an `Arc` of it, so nothing does any more.
         let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.len) };
         debug_assert!(unmapped.is_ok(), "munmap of our own mapping");
     }
@@ -165,87 +166,87 @@ fn map(
     Ok((base, extent.len))
 }
 
-/// Whatever keeps a mapping alive.
-pub(crate) trait Keeper: Send + Sync {
+/// An owner of a mapping.
+pub(crate) trait Owner: Send + Sync {
     fn mapping(&self) -> &Mapping;
 }
 
-impl Keeper for Mapping {
+impl Owner for Mapping {
     fn mapping(&self) -> &Mapping {
         self
     }
 }
 
-/// A scalar's place, and what keeps it mapped.
-pub(crate) struct Place<T: Scalar, K> {
+/// A reference to a scalar, and the owner of its mapping.
+pub(crate) struct ScalarRef<T: Scalar, O> {
     cell: NonNull<T::Cell>,
-    keeper: Arc<K>,
+    owner: Arc<O>,
 }
 
-// SAFETY: (1) the cell is an atomic; (2) the keeper is `Send + Sync` and keeps it mapped
+// SAFETY: (1) the cell is an atomic; (2) the owner is `Send + Sync` and keeps it mapped
 // in the whole process.
-unsafe impl<T: Scalar, K: Keeper> Send for Place<T, K> {}
-// SAFETY: as for `Send`.
-unsafe impl<T: Scalar, K: Keeper> Sync for Place<T, K> {}
+unsafe impl<T: Scalar, O: Owner> Send for ScalarRef<T, O> {}
+// SAFETY: a shared reference allows loads and stores of an atomic, and the owner is `Sync`.
+unsafe impl<T: Scalar, O: Owner> Sync for ScalarRef<T, O> {}
 
-impl<T: Scalar, K: Keeper> Place<T, K> {
-    /// The scalar at `offset`, which a checked directory told.
-    pub(crate) fn new(keeper: &Arc<K>, offset: usize) -> Option<Self> {
-        let cell = keeper.mapping().pages().scalar::<T>(offset)?;
+impl<T: Scalar, O: Owner> ScalarRef<T, O> {
+    /// The scalar at `offset`, which is from a checked directory.
+    pub(crate) fn new(owner: &Arc<O>, offset: usize) -> Option<Self> {
+        let cell = owner.mapping().pages().scalar::<T>(offset)?;
         Some(Self {
             cell: NonNull::from(cell),
-            keeper: keeper.clone(),
+            owner: owner.clone(),
         })
     }
 
     #[inline(always)]
     pub(crate) fn cell(&self) -> &T::Cell {
-        // SAFETY: `pages.scalar` gave the reference; `keeper` keeps it mapped.
+        // SAFETY: `pages.scalar` gave the reference; `owner` keeps it mapped.
         unsafe { self.cell.as_ref() }
     }
 }
 
-impl<T: Scalar, K> Clone for Place<T, K> {
+impl<T: Scalar, O> Clone for ScalarRef<T, O> {
     fn clone(&self) -> Self {
         Self {
             cell: self.cell,
-            keeper: self.keeper.clone(),
+            owner: self.owner.clone(),
         }
     }
 }
 
-/// A latch's place, and what keeps it mapped.
-pub(crate) struct LatchPlace<T, K> {
+/// A reference to a latch, and the owner of its mapping.
+pub(crate) struct LatchRef<T, O> {
     words: NonNull<Word>,
-    pub(crate) keeper: Arc<K>,
+    pub(crate) owner: Arc<O>,
     value: PhantomData<fn() -> T>,
 }
 
-// SAFETY: (1) words are atomics; (2) the keeper is `Send + Sync` and keeps them mapped in
+// SAFETY: (1) words are atomics; (2) the owner is `Send + Sync` and keeps them mapped in
 // the whole process.
-unsafe impl<T, K: Keeper> Send for LatchPlace<T, K> {}
-// SAFETY: as for `Send`.
-unsafe impl<T, K: Keeper> Sync for LatchPlace<T, K> {}
+unsafe impl<T, O: Owner> Send for LatchRef<T, O> {}
+// SAFETY: a shared reference allows loads and stores of atomics, and the owner is `Sync`.
+unsafe impl<T, O: Owner> Sync for LatchRef<T, O> {}
 
-impl<T: Value, K: Keeper> LatchPlace<T, K> {
-    /// A constant, so that a read has no check left in it.
+impl<T: Value, O: Owner> LatchRef<T, O> {
+    /// A constant, so that a read contains no length check.
     const WORDS: usize = latch::size_of(T::SHAPE.size()) / size_of::<Word>();
 
-    /// The latch at `offset`, which a checked directory told.
-    pub(crate) fn new(keeper: &Arc<K>, offset: usize) -> Option<Self> {
-        let mapping = keeper.mapping();
+    /// The latch at `offset`, which is from a checked directory.
+    pub(crate) fn new(owner: &Arc<O>, offset: usize) -> Option<Self> {
+        let mapping = owner.mapping();
         mapping.pages().latch(offset, T::SHAPE.size())?;
         Some(Self {
             // SAFETY: `pages.latch` found all of it within the mapping.
             words: unsafe { mapping.base.add(offset) }.cast(),
-            keeper: keeper.clone(),
+            owner: owner.clone(),
             value: PhantomData,
         })
     }
 
     #[inline(always)]
     fn latch(&self) -> Latch<'_> {
-        // SAFETY: (1) `new` found this many aligned words there; (2) `keeper` keeps them
+        // SAFETY: (1) `new` found this many aligned words there; (2) `owner` keeps them
         // mapped; (3) a word is an atomic.
         let words = unsafe { NonNull::slice_from_raw_parts(self.words, Self::WORDS).as_ref() };
         match Latch::new(words) {
@@ -271,11 +272,11 @@ impl<T: Value, K: Keeper> LatchPlace<T, K> {
     }
 }
 
-impl<T, K> Clone for LatchPlace<T, K> {
+impl<T, O> Clone for LatchRef<T, O> {
     fn clone(&self) -> Self {
         Self {
             words: self.words,
-            keeper: self.keeper.clone(),
+            owner: self.owner.clone(),
             value: PhantomData,
         }
     }

@@ -1,51 +1,59 @@
 //! Where a vDSO can be published: not every directory, and not every file system.
 //!
-//! Readers *load* the file, so whoever can put another one in its place runs code in
-//! them; and they see new values only where a shared mapping and a private one that is
+//! Readers *load* the file, so a user who can put another file in its place runs code in
+//! them. And readers see new values only where a shared mapping and a private one that is
 //! never written have the same pages.
 
+use crate::dir::{Dir, is_regular};
 use crate::error::Error;
-use rustix::fs::StatVfsMountFlags;
+use crate::reader::Vdso;
+use rustix::fs::{Mode, OFlags, Stat, StatVfsMountFlags};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use vdsokit_vvar::header::Condition;
 
-/// Why nothing can be published in a directory.
+/// Why a vDSO cannot be published in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unfit {
-    /// It belongs to neither this user nor root.
+    /// The directory, or one above it, belongs to neither this user nor root.
     Owner {
-        /// It, or the one above it that does.
+        /// That directory.
         directory: PathBuf,
         /// Its owner.
         uid: u32,
     },
-    /// The file that is there belongs to neither this user nor root.
+    /// The existing file belongs to neither this user nor root.
     File {
         /// Its owner.
         uid: u32,
     },
-    /// Others may put files there.
+    /// Other users may create files in the directory, or rename those of one above it.
     Writable {
-        /// It, or the one above it where others may.
+        /// That directory.
         directory: PathBuf,
         /// Its permissions.
         mode: u32,
     },
-    /// Readers would not see what the publisher writes.
+    /// The file system does not keep what the publisher or its readers rely on.
     FileSystem {
-        /// The file system.
+        /// Its name.
         name: &'static str,
         /// Why not.
         why: &'static str,
     },
-    /// Mounted `noexec`: nothing there can be loaded.
+    /// Mounted `noexec`: no loader can load a file there.
     NoExec,
     /// Mounted read-only.
     ReadOnly,
-    /// Tried: a private mapping did not show what a shared one wrote.
+    /// A private mapping did not show what a shared one had written.
     Incoherent,
 }
 
@@ -80,105 +88,138 @@ impl fmt::Display for Unfit {
     }
 }
 
-const COPY_UP: &str = "a copy-up parts readers from the publisher";
-const ELSEWHERE: &str = "its pages may be fetched anew from elsewhere, under the readers";
+const COPY_UP: &str = "a copy-up separates readers from the publisher";
+const REMOTE: &str = "the server may replace pages while readers use them";
+const COPY_ON_WRITE: &str = "to overwrite a page it may need a new block, so on a full disk a \
+                             publisher's store would end it (SIGBUS)";
 const NOT_FILES: &str = "it holds no ordinary files";
 
-/// File systems where it can't work, by the number that statfs(2) tells
-/// (linux/magic.h, and the file systems' own headers).
+/// File systems where publishing cannot work, by their number in statfs(2)
+/// (linux/magic.h, and the file systems' own headers). [`shares_blocks`] finds others.
 const UNFIT: &[(u64, &str, &str)] = &[
     (0x794c_7630, "overlayfs", COPY_UP),
-    (0x6969, "NFS", ELSEWHERE),
-    (0xff53_4d42, "CIFS", ELSEWHERE),
-    (0xfe53_4d42, "SMB", ELSEWHERE),
-    (0x517b, "SMB", ELSEWHERE),
-    (0x6573_5546, "FUSE", ELSEWHERE),
-    (0x0102_1997, "9p", ELSEWHERE),
-    (0x00c3_6400, "Ceph", ELSEWHERE),
-    (0x5346_414f, "AFS", ELSEWHERE),
-    (0x6b41_4653, "AFS", ELSEWHERE),
-    (0x7375_7245, "Coda", ELSEWHERE),
-    (0x0bd0_0bd0, "Lustre", ELSEWHERE),
-    (0x0116_1970, "GFS2", ELSEWHERE),
-    (0x7461_636f, "OCFS2", ELSEWHERE),
-    (0x786f_4256, "a VirtualBox shared folder", ELSEWHERE),
+    (0x6969, "NFS", REMOTE),
+    (0xff53_4d42, "CIFS", REMOTE),
+    (0xfe53_4d42, "SMB", REMOTE),
+    (0x517b, "SMB", REMOTE),
+    (0x6573_5546, "FUSE", REMOTE),
+    (0x0102_1997, "9p", REMOTE),
+    (0x00c3_6400, "Ceph", REMOTE),
+    (0x5346_414f, "AFS", REMOTE),
+    (0x6b41_4653, "AFS", REMOTE),
+    (0x7375_7245, "Coda", REMOTE),
+    (0x0bd0_0bd0, "Lustre", REMOTE),
+    (0x0116_1970, "GFS2", REMOTE),
+    (0x7461_636f, "OCFS2", REMOTE),
+    (0x786f_4256, "a VirtualBox shared folder", REMOTE),
+    (0x9123_683e, "btrfs", COPY_ON_WRITE),
+    (0xca45_1a4e, "bcachefs", COPY_ON_WRITE),
+    (0x2fc1_2fc1, "ZFS", COPY_ON_WRITE),
+    (0x3434, "NILFS", COPY_ON_WRITE),
+    (0x2405_1905, "UBIFS", COPY_ON_WRITE),
     (0x9584_58f6, "hugetlbfs", NOT_FILES),
     (0x9fa0, "proc", NOT_FILES),
     (0x6265_6572, "sysfs", NOT_FILES),
 ];
 
-/// Memory.
+/// tmpfs, by its number in statfs(2).
 const TMPFS: u64 = 0x0102_1994;
+/// ext2, ext3 and ext4. They overwrite in place and share no blocks.
+const EXT: u64 = 0xef53;
+/// XFS: shares blocks, unless it was made without `reflink`.
+const XFS: u64 = 0x5846_5342;
 
-/// Which file system a directory is on.
-fn magic(directory: &Path) -> rustix::io::Result<u64> {
-    Ok(rustix::fs::statfs(directory)?.f_type as u64 & 0xffff_ffff)
+fn magic(directory: impl AsFd) -> rustix::io::Result<u64> {
+    Ok(rustix::fs::fstatfs(directory)?.f_type as u64 & 0xffff_ffff)
 }
 
-/// Can a vDSO be published in this directory, as far as can be told without a file?
+/// Which users may have influence on a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// Publishing: none but this user and root may create files in it.
+    Publish,
+    /// Creating a directory in it: a sticky directory is allowed too.
+    Below,
+}
+
+/// Checks whether a vDSO can be published in a directory, as far as that can be determined
+/// without the file.
 ///
-/// It and every directory above it must be such that nobody but this user and root can
-/// put another file in the vDSO's place. A sticky directory (/tmp) is good enough
-/// *above* the vDSO's own, where names once taken stay; the vDSO's own must not be one,
-/// since there anybody could take the name first.
+/// Only this user and root may be able to put another file in the vDSO's place: they must
+/// own the directory and all above it, and others must not have write permission. A sticky
+/// directory (/tmp) is allowed *above* the vDSO's own, since existing names in it stay. The
+/// vDSO's own directory must not be sticky and writable: another user could create the
+/// name first.
 ///
 /// # Errors
-/// [`Error::Unfit`] with the reason and a place that works; [`Error::Missing`].
+/// [`Error::Unfit`] with the reason and a place that works; [`Error::NoDirectory`].
 pub fn check(directory: &Path) -> Result<(), Error> {
-    let directory = fs::canonicalize(directory).map_err(|e| Error::io("find", directory, e))?;
-    match reason(&directory)? {
-        None => Ok(()),
-        Some(reason) => Err(unfit(&directory, reason)),
+    open(directory).map(drop)
+}
+
+/// Opens a directory that passes [`check`].
+pub(crate) fn open(directory: &Path) -> Result<Arc<Dir>, Error> {
+    let dir = open_for_install(directory)?;
+    match file_system(&dir).map_err(|error| Error::io("examine", dir.path(), error))? {
+        None => Ok(dir),
+        Some(reason) => Err(unfit(dir.path(), reason)),
     }
+}
+
+/// Opens a directory in which no other user can replace a file, on any file system: for an
+/// image that programs load and that may be published elsewhere.
+pub(crate) fn open_for_install(directory: &Path) -> Result<Arc<Dir>, Error> {
+    let directory = canonical(directory)?;
+    let dir = owned(&directory, Rule::Publish)
+        .map_err(|error| Error::io("open", &directory, error))?
+        .map_err(|reason| unfit(&directory, reason))?;
+    Ok(Arc::new(dir))
+}
+
+fn canonical(directory: &Path) -> Result<PathBuf, Error> {
+    fs::canonicalize(directory).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Error::NoDirectory {
+            path: directory.to_owned(),
+        },
+        _ => Error::io("open", directory, error),
+    })
 }
 
 /// `path` without symbolic links. The file need not exist; its directory must.
 ///
 /// # Errors
-/// [`Error::Missing`], [`Error::Denied`] and [`Error::Io`].
+/// [`Error::NoDirectory`], [`Error::Denied`] and [`Error::Io`].
 pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
-    if let Ok(path) = fs::canonicalize(path) {
-        return Ok(path);
-    }
-    let io = |error| Error::io("publish", path, error);
-    let name = path
-        .file_name()
-        .ok_or_else(|| io(std::io::ErrorKind::IsADirectory.into()))?;
+    let (directory, name) = split(path)?;
+    Ok(directory.join(name))
+}
+
+/// The directory of [`resolve`]d `path`, and the file's name.
+pub(crate) fn split(path: &Path) -> Result<(PathBuf, OsString), Error> {
+    let is_directory = || Error::io("publish", path, std::io::ErrorKind::IsADirectory);
+    let resolved = fs::canonicalize(path);
+    let path = resolved.as_deref().unwrap_or(path);
+    let name = path.file_name().ok_or_else(is_directory)?;
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    Ok(fs::canonicalize(directory).map_err(io)?.join(name))
+    Ok((canonical(directory)?, name.to_owned()))
 }
 
 /// The hidden file `.NAME.SUFFIX` beside the vDSO `target`.
 #[must_use]
 pub fn beside(target: &Path, suffix: &str) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(target.file_name().unwrap_or_default());
-    name.push(".");
-    name.push(suffix);
-    target.with_file_name(name)
+    let name = target.file_name().unwrap_or_default();
+    target.with_file_name(crate::dir::hidden(name, suffix))
 }
 
-/// Checks that only this user and root can put files into `directory`, or another directory
-/// in its place: a program that loads a file from there runs its code.
-///
-/// # Errors
-/// [`Error::Unfit`].
-pub(crate) fn check_owners(directory: &Path) -> Result<(), Error> {
-    match owners(directory, false)? {
-        None => Ok(()),
-        Some(reason) => Err(unfit(directory, reason)),
-    }
-}
-
-/// The file that is to be published must be this user's or root's, and for nobody else
-/// to write: it is made so where it is not.
+/// The file to be published must be this user's or root's, and must not be writable for
+/// others; their write permission is removed.
 pub(crate) fn check_file(file: &File, path: &Path) -> Result<(), Error> {
     let meta = file.metadata().map_err(|e| Error::io("examine", path, e))?;
     let (uid, mode) = (meta.uid(), meta.mode() & 0o7777);
-    if uid != rustix::process::geteuid().as_raw() && uid != 0 {
+    if !is_trusted(uid) {
         let directory = path.parent().unwrap_or(path);
         return Err(unfit(directory, Unfit::File { uid }));
     }
@@ -189,24 +230,29 @@ pub(crate) fn check_file(file: &File, path: &Path) -> Result<(), Error> {
         .map_err(|e| Error::io("publish", path, e))
 }
 
+fn is_trusted(uid: u32) -> bool {
+    uid == rustix::process::geteuid().as_raw() || uid == 0
+}
+
+/// The advice to publish in a place that works.
+fn advice() -> String {
+    match propose() {
+        Some(place) => format!("publish in {}: it works there", place.display()),
+        None => String::from(
+            "publish on a tmpfs that is mounted without noexec, in a directory of your own",
+        ),
+    }
+}
+
 /// The error for `reason`, with a place that works in its help.
 pub(crate) fn unfit(directory: &Path, reason: Unfit) -> Error {
-    let mut help = match &reason {
-        Unfit::Writable { directory, .. } => {
-            format!(
-                "`chmod go-w {}` if it is yours alone, or p",
-                directory.display()
-            )
-        }
-        _ => String::from("p"),
-    };
-    help += &match propose() {
-        Some(place) => format!("ublish in {}: it works there", place.display()),
-        None => String::from(
-            "ublish on a tmpfs that is mounted without noexec, in a directory of your own",
-        ),
-    };
-    if help.starts_with('p') {
+    let mut help = advice();
+    if let Unfit::Writable { directory, .. } = &reason {
+        help = format!(
+            "`chmod go-w {}` if it is yours alone, or {help}",
+            directory.display()
+        );
+    } else {
         help.replace_range(..1, "P");
     }
     Error::Unfit {
@@ -216,48 +262,78 @@ pub(crate) fn unfit(directory: &Path, reason: Unfit) -> Error {
     }
 }
 
-fn reason(directory: &Path) -> Result<Option<Unfit>, Error> {
-    Ok(owners(directory, false)?.or(file_system(directory)?))
+/// The error for a directory in which this user cannot create files.
+pub(crate) fn not_writable(directory: &Path) -> Error {
+    Error::NotWritable {
+        path: directory.to_owned(),
+        help: advice(),
+    }
 }
 
-/// Who could put another file in the place of one in `directory`? With `below` the
-/// question is about a directory that will be made in it.
-fn owners(directory: &Path, below: bool) -> Result<Option<Unfit>, Error> {
-    let user = rustix::process::geteuid().as_raw();
-    for (height, directory) in directory.ancestors().enumerate() {
-        let meta = fs::metadata(directory).map_err(|e| Error::io("examine", directory, e))?;
-        let (uid, mode) = (meta.uid(), meta.mode());
+/// Opens the canonical path of a directory, if no other user can put another file in the
+/// place of one in it.
+fn owned(directory: &Path, rule: Rule) -> Result<Result<Dir, Unfit>, Errno> {
+    let mut unfit = None;
+    let mut check = |directory: &Path, stat: &Stat, is_last: bool| {
+        let (uid, mode) = (stat.st_uid, stat.st_mode);
         let directory = directory.to_owned();
-        if uid != user && uid != 0 {
-            return Ok(Some(Unfit::Owner { directory, uid }));
+        let sticky = (rule == Rule::Below || !is_last) && mode & 0o1000 != 0;
+        if !is_trusted(uid) {
+            unfit = Some(Unfit::Owner { directory, uid });
+        } else if mode & 0o022 != 0 && !sticky {
+            unfit = Some(Unfit::Writable { directory, mode });
         }
-        let sticky = (below || height > 0) && mode & 0o1000 != 0;
-        if mode & 0o022 != 0 && !sticky {
-            return Ok(Some(Unfit::Writable { directory, mode }));
-        }
+    };
+    let dir = Dir::walk(directory, |path, stat| check(path, stat, path == directory))?;
+    Ok(match unfit {
+        None => Ok(dir),
+        Some(reason) => Err(reason),
+    })
+}
+
+fn file_system(dir: &Dir) -> Result<Option<Unfit>, Errno> {
+    let magic = magic(dir)?;
+    if let Some((_, name, why)) = UNFIT.iter().find(|(number, ..)| *number == magic) {
+        return Ok(Some(Unfit::FileSystem { name, why }));
+    }
+    let flags = rustix::fs::fstatvfs(dir)?.f_flag;
+    if flags.contains(StatVfsMountFlags::NOEXEC) {
+        return Ok(Some(Unfit::NoExec));
+    }
+    if flags.contains(StatVfsMountFlags::RDONLY) {
+        return Ok(Some(Unfit::ReadOnly));
+    }
+    if magic != TMPFS && magic != EXT && shares_blocks(dir) {
+        return Ok(Some(Unfit::FileSystem {
+            name: match magic {
+                XFS => "XFS with reflinks",
+                _ => "a file system whose files share blocks",
+            },
+            why: COPY_ON_WRITE,
+        }));
     }
     Ok(None)
 }
 
-fn file_system(directory: &Path) -> Result<Option<Unfit>, Error> {
-    let told = |error: rustix::io::Errno| Error::io("examine", directory, error);
-    let magic = magic(directory).map_err(told)?;
-    if let Some((_, name, why)) = UNFIT.iter().find(|(number, ..)| *number == magic) {
-        return Ok(Some(Unfit::FileSystem { name, why }));
-    }
-    let flags = rustix::fs::statvfs(directory).map_err(told)?.f_flag;
-    Ok(if flags.contains(StatVfsMountFlags::NOEXEC) {
-        Some(Unfit::NoExec)
-    } else if flags.contains(StatVfsMountFlags::RDONLY) {
-        Some(Unfit::ReadOnly)
-    } else {
-        None
-    })
+/// Whether a file there can share its blocks with a copy (`cp --reflink`, `FICLONE` in
+/// ioctl_ficlone(2)). After that an overwrite of the original needs a new block. Tried with
+/// two files without names; false where they cannot be made.
+fn shares_blocks(dir: &Dir) -> bool {
+    let unnamed = || {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(dir, ".", flags, Mode::RUSR | Mode::WUSR).ok()?;
+        Some(File::from(fd))
+    };
+    let (Some(mut original), Some(copy)) = (unnamed(), unnamed()) else {
+        return false;
+    };
+    // One block of the largest size.
+    original.write_all(&[1; 64 * 1024]).is_ok()
+        && rustix::fs::ioctl_ficlone(&copy, &original).is_ok()
 }
 
-/// Directories below which one of this user's own could do, the best first: memory
-/// rather than a disk, since a disk's file system makes the publisher's store wait while
-/// it writes a page out.
+/// Directories in which this user may make one, the best first: tmpfs before disks, whose
+/// file systems make the publisher's store wait while they write a page back.
 fn bases() -> Vec<PathBuf> {
     let user = rustix::process::geteuid().as_raw();
     let mut bases: Vec<PathBuf> = std::env::var_os("XDG_RUNTIME_DIR")
@@ -270,12 +346,16 @@ fn bases() -> Vec<PathBuf> {
     }
     bases.push(format!("/run/user/{user}").into());
     bases.extend(["/dev/shm", "/tmp", "/var/tmp"].map(PathBuf::from));
-    bases.sort_by_key(|base| magic(base) != Ok(TMPFS));
+    let mut bases: Vec<PathBuf> = bases
+        .iter()
+        .filter_map(|base| fs::canonicalize(base).ok())
+        .collect();
+    bases.sort_by_key(|base| rustix::fs::statfs(base).is_ok_and(|fs| fs.f_type as u64 != TMPFS));
     bases
 }
 
-/// The directory of a user's own in a base; where that is shared with other users, one
-/// that says whose.
+/// The directory of a user in a base; its name has the user's id where other users have
+/// directories in the base too.
 fn own(base: &Path, user: u32) -> PathBuf {
     let shared = fs::metadata(base).is_ok_and(|meta| meta.mode() & 0o002 != 0);
     match shared {
@@ -284,10 +364,59 @@ fn own(base: &Path, user: u32) -> PathBuf {
     }
 }
 
-/// Where a vDSO of this file name is, among the places that [`propose`] gives this user
-/// and root; a file that anybody else could have put there does not count.
+/// A vDSO found by [`find`].
+///
+/// The file is open: it is the very file that was checked. The path leads to it as long as
+/// this user and root leave it there, because no other user can rename or replace one of its
+/// components.
+#[derive(Debug)]
+pub struct Found {
+    path: PathBuf,
+    file: File,
+}
+
+impl Found {
+    /// Its path without symbolic links.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file, open for reading.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The vDSO in this file.
+    ///
+    /// # Errors
+    /// As [`Vdso::open`].
+    pub fn open(&self) -> Result<Vdso, Error> {
+        Vdso::from_file(&self.file, &self.path)
+    }
+}
+
+/// The published vDSO with this file name, in the places that [`propose`] gives this user
+/// and root. Files that another user could have put there are ignored.
+///
+/// A live one comes before one that is not; then root's own place comes first for root's
+/// readers, and this user's for others.
 #[must_use]
-pub fn find(name: &str) -> Option<PathBuf> {
+pub fn find(name: &str) -> Option<Found> {
+    find_by(name, |_| 0)
+}
+
+/// [`find`] for what the whole machine has one of, such as its clock: of several that are
+/// live, or of several that are not, one that belongs to root comes first.
+#[must_use]
+pub fn find_for_machine(name: &str) -> Option<Found> {
+    find_by(name, |found| {
+        u32::from(!found.file.metadata().is_ok_and(|meta| meta.uid() == 0))
+    })
+}
+
+fn find_by(name: &str, rank: impl Fn(&Found) -> u32) -> Option<Found> {
     let user = rustix::process::geteuid().as_raw();
     let mut bases = bases();
     bases.push("/run".into());
@@ -295,55 +424,90 @@ pub fn find(name: &str) -> Option<PathBuf> {
         .iter()
         .flat_map(|base| [own(base, user), own(base, 0)]);
     places
-        .filter(|place| matches!(owners(place, false), Ok(None)))
-        .map(|place| place.join(name))
-        .find(|path| path.exists())
+        .filter_map(|place| {
+            let dir = owned(&place, Rule::Publish).ok()?.ok()?;
+            let file = open_trusted(&dir, OsStr::new(name))?;
+            Some(Found {
+                path: place.join(name),
+                file,
+            })
+        })
+        .min_by_key(|found| {
+            let status = found.open().map(|vdso| vdso.status().condition);
+            (status.ok() != Some(Condition::Live), rank(found))
+        })
 }
 
-/// Would a directory that this user makes there do?
-fn is_base(base: &Path) -> bool {
-    rustix::fs::access(base, rustix::fs::Access::WRITE_OK).is_ok()
-        && matches!(owners(base, true), Ok(None))
-        && matches!(file_system(base), Ok(None))
+/// Opens a file that only this user or root may write.
+fn open_trusted(dir: &Dir, name: &OsStr) -> Option<File> {
+    let file = dir.open_with(name, OFlags::RDONLY, Mode::empty()).ok()?;
+    let stat = rustix::fs::fstat(&file).ok()?;
+    let trusted = is_regular(&stat) && is_trusted(stat.st_uid) && stat.st_mode & 0o022 == 0;
+    trusted.then_some(file)
 }
 
-/// A directory that is there, in which a directory of one's own, mode 0755 or stricter,
-/// is a place that works: for what is published for a while, such as by a test.
+/// Opens a base in which this user can make a directory that works.
+fn open_base(base: &Path) -> Option<Dir> {
+    let dir = owned(base, Rule::Below).ok()?.ok()?;
+    let writable = rustix::fs::access(base, rustix::fs::Access::WRITE_OK).is_ok();
+    (writable && file_system(&dir) == Ok(None)).then_some(dir)
+}
+
+/// An existing directory in which a directory of this user's, mode 0755 or stricter, is a
+/// place that works: for what is published for a while, such as by a test.
 #[must_use]
 pub fn base() -> Option<PathBuf> {
-    bases().into_iter().find(|base| is_base(base))
+    bases().into_iter().find(|base| open_base(base).is_some())
 }
 
-/// A directory where publishing works: one that exists, or that could be made. Nothing
-/// is made.
+/// A directory where publishing works. It exists or can be made; this makes nothing.
 #[must_use]
 pub fn propose() -> Option<PathBuf> {
     let user = rustix::process::geteuid().as_raw();
     bases().into_iter().find_map(|base| {
         let place = own(&base, user);
-        let works = match place.exists() {
-            true => matches!(reason(&place), Ok(None)),
-            false => is_base(&base),
+        let works = match owned(&place, Rule::Publish) {
+            Ok(Ok(dir)) => {
+                file_system(&dir) == Ok(None)
+                    && rustix::fs::access(&place, rustix::fs::Access::WRITE_OK).is_ok()
+            }
+            Ok(Err(_)) => false,
+            Err(Errno::NOENT) => open_base(&base).is_some(),
+            Err(_) => false,
         };
         works.then_some(place)
     })
 }
 
-/// [`propose`]s a directory and makes it, mode 0755.
+/// The directory of [`propose`], which is made with mode 0755 if it does not exist.
 ///
 /// # Errors
-/// [`Error::Unfit`] when there is none on this machine.
+/// [`Error::Unfit`] when this machine has none.
 pub fn make() -> Result<PathBuf, Error> {
     let Some(place) = propose() else {
         let base = std::env::temp_dir();
-        let reason = reason(&base)?.unwrap_or(Unfit::ReadOnly);
-        return Err(unfit(&base, reason));
+        open(&base)?;
+        return Err(unfit(&base, Unfit::ReadOnly));
     };
-    match fs::DirBuilder::new().mode(0o755).create(&place) {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+    let (Some(base), Some(name)) = (place.parent(), place.file_name()) else {
+        return Err(not_writable(&place));
+    };
+    let made = Dir::walk(base, |_, _| {})
+        .and_then(|dir| rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(0o755)));
+    match made {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(Errno::ACCESS | Errno::PERM) => return Err(not_writable(base)),
         Err(error) => return Err(Error::io("make", &place, error)),
     }
     check(&place)?;
     Ok(place)
+}
+
+/// Removes the directory that [`make`] made, if it is empty: nothing was published in it.
+pub(crate) fn unmake(directory: &Path) {
+    let user = rustix::process::geteuid().as_raw();
+    if bases().iter().any(|base| own(base, user) == directory) {
+        // Fails for a directory that is not empty.
+        let _ = fs::remove_dir(directory);
+    }
 }

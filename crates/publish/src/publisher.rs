@@ -1,160 +1,150 @@
-//! The writing half: the one publisher of a vDSO.
+//! The one publisher of a vDSO, and its handles for writing.
 
 use crate::assign::Assignment;
+use crate::change::{self, Change};
 use crate::error::Error;
-use crate::file::{self, Contents};
+use crate::file::Contents;
+use crate::heartbeat::{self, Heartbeat};
 use crate::lock::Lock;
-use crate::mapping::{Access, Keeper, LatchPlace, Mapping, Place};
-use crate::place::{self, Unfit};
-use crate::{change, find, raw, replace, time};
+use crate::mapping::{LatchRef, Mapping, Owner, ScalarRef};
+use crate::open::Options;
+use crate::time::Clock;
+use crate::{find, raw, time};
 use std::fmt;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use vdsokit_vvar::directory::{Directory, Entry};
-use vdsokit_vvar::header::{Header, Publication, State};
+use vdsokit_vvar::header::{Header, Publication};
 use vdsokit_vvar::pages::Pages;
 use vdsokit_vvar::scalar::Scalar;
 use vdsokit_vvar::value::Value;
 
 /// The one publisher of a vDSO.
 ///
-/// It holds the lock on the vDSO's name until it and all of its handles are gone. The
-/// last of them to go retires the vDSO: an orderly end. A process that is killed, or
-/// panics, leaves it live, and readers find it stale when it has been silent for longer
-/// than [`Publisher::stale_after`] allows; the next publisher resumes with its values.
+/// It holds the lock on the vDSO's name until it and all of its handles are dropped. Dropping
+/// the last of them is an orderly end: the vDSO is stopped. A process that is killed, or
+/// panics, leaves it live, and readers find it stale some seconds after its last heartbeat;
+/// the next publisher resumes with its values.
 ///
-/// A child of fork(2) inherits mapping and lock but is not the publisher: it must not
-/// write, and what it drops does not end anything.
+/// # Heartbeat
+/// A thread stores a heartbeat once a second, and readers take the values for stale when there
+/// was none for five. It says that the process lives, not that its values are right. A
+/// publisher that can say more calls [`Publisher::stale_after`] and then
+/// [`Publisher::beat`] itself.
+///
+/// # fork(2)
+/// A child inherits the mapping but is not the publisher: it must not write. It does not
+/// hold the lock, and dropping the publisher in the child ends nothing.
 pub struct Publisher {
     inner: Arc<Inner>,
 }
 
-/// What the publisher and its handles share.
+/// The state that the publisher and its handles share.
 pub(crate) struct Inner {
-    pub(crate) mapping: Mapping,
+    pub(crate) mapping: Arc<Mapping>,
     pub(crate) path: PathBuf,
-    /// For each variable: does a [`LatchedWriter`] write it?
+    /// For each variable, whether a [`LatchedWriter`] exists.
     taken: Box<[AtomicBool]>,
     inode: (u64, u64),
+    /// Where the vvar pages end in the file.
+    end: u64,
     process: u32,
-    lock: Lock,
+    clock: Clock,
+    heartbeat: Mutex<Option<Heartbeat>>,
+    /// Dropped last: until then no other publisher starts.
+    _lock: Lock,
 }
 
-impl Keeper for Inner {
+impl Owner for Inner {
     fn mapping(&self) -> &Mapping {
         &self.mapping
     }
 }
 
-impl Publisher {
-    /// Becomes the publisher of the vDSO at `path`, which was built and is there. The
-    /// values are those that the last publisher left, or the declaration's initial ones.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] when somebody else is, [`Error::Unfit`] when nothing can be
-    /// published there, [`Error::NoSpace`], [`Error::Denied`], and what
-    /// [`crate::Vdso::open`] says of files that are not what they should be.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let path = fs::canonicalize(path).map_err(|e| Error::io("publish", path, e))?;
-        place::check(directory_of(&path))?;
-        // Before the lock, so that a wrong path makes no lock file.
-        drop(file::open(&path, true)?);
-        let lock = Lock::take(&path)?;
-        Self::resume(path, lock)
-    }
+/// A publisher that has passed all checks, and has not changed the header yet.
+pub(crate) struct Ready(Inner);
 
-    /// Becomes the publisher of `image` at `path`, which need not exist.
-    ///
-    /// The same image is resumed, with its values. Another one that is there is
-    /// replaced in one step, so that every reader has one or the other and no file that
-    /// is in use ever changes its length; variables that both have keep their values,
-    /// and the old file is retired, so that its readers know.
-    ///
-    /// # Errors
-    /// As [`Publisher::open`]; a file at `path` that is no vDSO is left alone.
-    pub fn create(path: impl AsRef<Path>, image: &[u8]) -> Result<Self, Error> {
-        let path = place::resolve(path.as_ref())?;
-        place::check(directory_of(&path))?;
-        let contents = file::examine(&path, image)?;
-        let lock = Lock::take(&path)?;
-        let old = match file::open(&path, true) {
-            Err(Error::Missing { .. }) => None,
-            Err(error) => return Err(error),
-            Ok(file) => Some(file),
-        };
-        if let Some(old) = old {
-            let bytes = file::bytes(&old, &path)?;
-            let found = file::examine(&path, &bytes)?;
-            place::check_file(&old, &path)?;
-            if replace::is_same(&bytes, &found, image, &contents) {
-                return Self::resume(path, lock);
-            }
-            let old = Mapping::new(&old, &path, &found, Access::Write)?;
-            let new = Self::fresh(path, image, &contents, lock, Some(&old))?;
-            old.writer().header().replace();
-            return Ok(new);
-        }
-        Self::fresh(path, image, &contents, lock, None)
-    }
-
-    fn resume(path: PathBuf, lock: Lock) -> Result<Self, Error> {
-        let file = file::open(&path, true)?;
-        let contents = file::examine(&path, &file::bytes(&file, &path)?)?;
-        place::check_file(&file, &path)?;
-        replace::allocate(&file, &path, &contents)?;
-        let publisher = Self::begin(&file, &path, path.clone(), &contents, lock)?;
-        publisher.inner.prove(&path, &contents)?;
-        Ok(publisher)
-    }
-
-    fn fresh(
-        path: PathBuf,
-        image: &[u8],
-        contents: &Contents,
-        lock: Lock,
-        old: Option<&Mapping>,
-    ) -> Result<Self, Error> {
-        let new = replace::New::write(&path, image)?;
-        let publisher = Self::begin(&new.file, &new.path, path.clone(), contents, lock)?;
-        publisher.inner.prove(&new.path, contents)?;
-        if let Some(old) = old {
-            replace::carry_over(old, &publisher.inner.mapping);
-        }
-        new.rename(&path)?;
-        Ok(publisher)
-    }
-
-    fn begin(
+impl Ready {
+    pub(crate) fn new(
         file: &File,
-        mapped: &Path,
         path: PathBuf,
         contents: &Contents,
+        mapping: Mapping,
         lock: Lock,
     ) -> Result<Self, Error> {
         let meta = file
             .metadata()
-            .map_err(|e| Error::io("publish", mapped, e))?;
-        let mapping = Mapping::new(file, mapped, contents, Access::Write)?;
+            .map_err(|e| Error::io("publish", &path, e))?;
         let taken = (0..mapping.directory().len())
             .map(|_| AtomicBool::new(false))
             .collect();
-        let process = std::process::id();
-        mapping.header().publish(publication(process, 0));
-        Ok(Self {
-            inner: Arc::new(Inner {
-                mapping,
-                path,
-                taken,
-                inode: (meta.dev(), meta.ino()),
-                process,
-                lock,
-            }),
-        })
+        Ok(Self(Inner {
+            mapping: Arc::new(mapping),
+            path,
+            taken,
+            inode: (meta.dev(), meta.ino()),
+            end: contents.extent.offset + contents.extent.len as u64,
+            process: std::process::id(),
+            clock: Clock::new(),
+            heartbeat: Mutex::new(None),
+            _lock: lock,
+        }))
+    }
+
+    /// Publishes; the caller stores heartbeats.
+    pub(crate) fn start(self, limit: Duration) -> Publisher {
+        self.0.publish(limit);
+        Publisher {
+            inner: Arc::new(self.0),
+        }
+    }
+
+    /// Publishes, and starts the thread that stores heartbeats.
+    pub(crate) fn start_with_heartbeat(self) -> Result<Publisher, Error> {
+        let thread = Heartbeat::start(self.0.mapping.clone(), self.0.clock)
+            .map_err(|e| Error::io("start a heartbeat for", &self.0.path, e))?;
+        let publisher = self.start(heartbeat::STALE_AFTER);
+        *publisher.inner.heartbeat() = Some(thread);
+        Ok(publisher)
+    }
+}
+
+impl Publisher {
+    /// Becomes the publisher of the existing vDSO at `path`. The values are those that the
+    /// last publisher left, or the declaration's initial ones.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when another publisher has it, [`Error::Unfit`] when nothing can be
+    /// published in its directory, [`Error::LockFile`], [`Error::NotWritable`],
+    /// [`Error::NoSpace`], [`Error::Denied`], and those of [`crate::Vdso::open`] for a file
+    /// that is not a vDSO. Then the file is as it was.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::options().open(path)
+    }
+
+    /// Becomes the publisher of `image` at `path`, which need not exist.
+    ///
+    /// The same image is resumed, with its values. Another one is replaced in one step:
+    /// every reader has one file or the other, and no file that is in use changes its
+    /// length. Variables that both have keep their values, and the old file is marked as
+    /// replaced.
+    ///
+    /// # Errors
+    /// As [`Publisher::open`]; [`Error::Layout`] when the new image would move, retype or
+    /// drop a variable that programs were built against, unless [`Options::replace`] allows
+    /// it. A file at `path` that is not a vDSO is left alone.
+    pub fn create(path: impl AsRef<Path>, image: &[u8]) -> Result<Self, Error> {
+        Self::options().create(path, image)
+    }
+
+    /// Options for [`Options::open`] and [`Options::create`].
+    #[must_use]
+    pub fn options() -> Options {
+        Options::default()
     }
 
     /// The path, without symbolic links.
@@ -175,17 +165,17 @@ impl Publisher {
         self.inner.mapping.header()
     }
 
-    /// Promises a sign of life ([`Publisher::beat`]) at least this often; zero, as it is
-    /// at first, promises nothing, and the values are never stale.
+    /// Takes over the heartbeat: from now on the caller calls [`Publisher::beat`] more often
+    /// than `limit`, after which readers take the values for stale; zero means never. The
+    /// publisher's own thread ends.
     pub fn stale_after(&self, limit: Duration) {
-        let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        self.header()
-            .publish(publication(self.inner.process, limit));
+        drop(self.inner.heartbeat().take());
+        self.inner.publish(limit);
     }
 
-    /// A sign of life: all values are up to date now.
+    /// Stores a heartbeat: all values are up to date now.
     pub fn beat(&self) {
-        self.header().beat(time::now());
+        self.header().beat(self.inner.clock.now());
     }
 
     /// A handle that writes the scalar `name`.
@@ -195,13 +185,13 @@ impl Publisher {
     pub fn var<T: Scalar>(&self, name: &str) -> Result<VarWriter<T>, Error> {
         let path = &self.inner.path;
         let entry = find::scalar::<T>(self.directory(), path, name)?;
-        match Place::new(&self.inner, entry.offset) {
+        match ScalarRef::new(&self.inner, entry.offset) {
             Some(place) => Ok(VarWriter(place)),
             None => Err(find::outside(path, name)),
         }
     }
 
-    /// The handle that writes the latched variable `name`: there is one at a time.
+    /// The handle that writes the latched variable `name`. One exists at a time.
     ///
     /// # Errors
     /// [`Error::Unknown`], [`Error::Mismatch`] when it is not a `T`, or
@@ -210,26 +200,41 @@ impl Publisher {
         let path = &self.inner.path;
         let entry = find::value::<T>(self.directory(), path, name)?;
         let place =
-            LatchPlace::new(&self.inner, entry.offset).ok_or_else(|| find::outside(path, name))?;
+            LatchRef::new(&self.inner, entry.offset).ok_or_else(|| find::outside(path, name))?;
         Ok(LatchedWriter {
-            turn: self.inner.take(&entry)?,
+            _claim: self.inner.take(&entry)?,
             place,
         })
     }
 
-    /// Makes all of these assignments, or none: fields of one record are written
-    /// together.
+    /// Makes all of these assignments, or none. Fields of one record are written together.
     ///
     /// # Errors
-    /// [`Error::Unknown`], [`Error::Value`], or [`Error::Taken`]; then nothing was
-    /// written.
+    /// [`Error::Unknown`], [`Error::Value`], or [`Error::Taken`]; then nothing was written.
     pub fn assign(&self, assignments: &[Assignment]) -> Result<(), Error> {
-        let changes = change::plan(&self.inner, assignments)?;
+        let changes = change::plan(&self.inner.mapping, &self.inner.path, assignments)?;
+        self.apply(&changes)
+    }
+
+    /// Writes planned changes.
+    ///
+    /// # Errors
+    /// [`Error::Taken`]; then nothing was written.
+    pub(crate) fn apply(&self, changes: &[Change]) -> Result<(), Error> {
+        let directory = self.directory();
+        let entries: Vec<Entry<'_>> = changes
+            .iter()
+            .filter_map(|change| directory.get(change.index))
+            .collect();
+        let _claims = entries
+            .iter()
+            .filter(|entry| entry.is_latched())
+            .map(|entry| self.inner.take(entry))
+            .collect::<Result<Vec<_>, _>>()?;
         let writer = self.inner.mapping.writer();
-        for change in changes {
-            let entry = self.directory().get(change.index);
-            let written = entry.and_then(|entry| raw::write(&writer, &entry, &change.bytes));
-            written.ok_or_else(|| find::outside(&self.inner.path, &change.name))?;
+        for (entry, change) in entries.iter().zip(changes) {
+            raw::write(&writer, entry, &change.bytes)
+                .ok_or_else(|| find::outside(&self.inner.path, entry.name))?;
         }
         Ok(())
     }
@@ -261,53 +266,48 @@ impl Publisher {
         Ok(())
     }
 
-    /// Does the path name another file by now, or none? Then new readers don't find
-    /// this publisher's values: somebody has built, installed or removed it meanwhile.
+    /// Whether the path no longer leads to this publisher's file, or the file was cut short.
+    /// Then new readers do not find its values: the file was built, installed or removed
+    /// meanwhile, or written over.
     #[must_use]
     pub fn is_displaced(&self) -> bool {
         match fs::metadata(&self.inner.path) {
-            Ok(meta) => (meta.dev(), meta.ino()) != self.inner.inode,
+            Ok(meta) => {
+                (meta.dev(), meta.ino()) != self.inner.inode || meta.len() < self.inner.end
+            }
             // Any other error says nothing about the file.
             Err(error) => error.kind() == std::io::ErrorKind::NotFound,
         }
     }
 
-    /// Tells readers that no value will change again, at once: also when there are
-    /// handles left, with which nothing should be written any more.
+    /// Stops the vDSO now: readers know that the values stay. Handles may still exist, but
+    /// must not write any more.
     pub fn retire(self) {
+        drop(self.inner.heartbeat().take());
         self.header().stop();
     }
 }
 
-fn publication(process: u32, stale_after: u64) -> Publication {
-    Publication {
-        publisher: process.into(),
-        boot: time::boot(),
-        now: time::now(),
-        stale_after,
-    }
-}
-
-fn directory_of(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
-}
-
 impl Inner {
-    /// Tries what readers rely on: a loader's mapping of the file shows what has just
-    /// been written.
-    fn prove(&self, path: &Path, contents: &Contents) -> Result<(), Error> {
-        let loaded = Mapping::new(&file::open(path, false)?, path, contents, Access::Load)?;
-        let (ours, theirs) = (self.mapping.header(), loaded.header());
-        if theirs.state() == State::Live && theirs.updated() == ours.updated() {
-            return Ok(());
-        }
-        Err(place::unfit(directory_of(path), Unfit::Incoherent))
+    fn heartbeat(&self) -> std::sync::MutexGuard<'_, Option<Heartbeat>> {
+        self.heartbeat
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The right to write a latch.
-    pub(crate) fn take(self: &Arc<Self>, entry: &Entry<'_>) -> Result<Turn, Error> {
+    fn publish(&self, limit: Duration) {
+        self.mapping.header().publish(Publication {
+            publisher: self.process.into(),
+            boot: time::boot(),
+            now: self.clock.now(),
+            stale_after: u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX),
+        });
+    }
+
+    /// Claims the right to write a latch.
+    fn take(self: &Arc<Self>, entry: &Entry<'_>) -> Result<Claim, Error> {
         match self.taken.get(entry.index) {
-            Some(taken) if !taken.swap(true, Ordering::Acquire) => Ok(Turn {
+            Some(taken) if !taken.swap(true, Ordering::Acquire) => Ok(Claim {
                 inner: self.clone(),
                 index: entry.index,
             }),
@@ -320,13 +320,13 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // A child of fork(2) is not the publisher. A panic is no orderly end: the values
-        // may be wrong, and whoever watches should see them go stale.
+        // A child of fork(2) is not the publisher. After a panic the values may be wrong, so
+        // that is not an orderly end: readers find the vDSO stale.
         if std::process::id() != self.process || std::thread::panicking() {
             return;
         }
+        drop(self.heartbeat().take());
         self.mapping.header().stop();
-        self.lock.release();
     }
 }
 
@@ -338,13 +338,13 @@ impl fmt::Debug for Publisher {
     }
 }
 
-/// The right to write a latch, given back when it is dropped.
-pub(crate) struct Turn {
+/// The right to write a latch, released when it is dropped.
+struct Claim {
     inner: Arc<Inner>,
     index: usize,
 }
 
-impl Drop for Turn {
+impl Drop for Claim {
     fn drop(&mut self) {
         if let Some(taken) = self.inner.taken.get(self.index) {
             taken.store(false, Ordering::Release);
@@ -352,19 +352,19 @@ impl Drop for Turn {
     }
 }
 
-/// A scalar that is written.
+/// A handle that writes a scalar.
 ///
 /// May be cloned and sent to other threads: each write is one atomic store.
-pub struct VarWriter<T: Scalar>(Place<T, Inner>);
+pub struct VarWriter<T: Scalar>(ScalarRef<T, Inner>);
 
 impl<T: Scalar> VarWriter<T> {
-    /// The value from now on: one atomic store, release.
+    /// Writes the value: one atomic store, release.
     #[inline(always)]
     pub fn set(&self, value: T) {
         T::store(self.0.cell(), value);
     }
 
-    /// The value now.
+    /// The current value.
     #[inline(always)]
     #[must_use]
     pub fn get(&self) -> T {
@@ -378,22 +378,21 @@ impl<T: Scalar> Clone for VarWriter<T> {
     }
 }
 
-/// A record, an array or a text that is written as a whole: the one writer of it.
+/// The handle that writes a record, an array or a text as a whole.
 pub struct LatchedWriter<T: Value> {
-    place: LatchPlace<T, Inner>,
-    #[expect(dead_code, reason = "held for its drop")]
-    turn: Turn,
+    place: LatchRef<T, Inner>,
+    _claim: Claim,
 }
 
 impl<T: Value> LatchedWriter<T> {
-    /// The value from now on. Readers have the old one or the new one; a publisher that
-    /// dies at any instruction of this leaves one of them.
+    /// Writes the value. Readers see the old one or the new one; a publisher that dies at any
+    /// instruction of this leaves one of them.
     #[inline(always)]
     pub fn set(&mut self, value: T) {
         self.place.write(&value);
     }
 
-    /// The value now.
+    /// The current value.
     #[inline(always)]
     #[must_use]
     pub fn get(&self) -> T {

@@ -1,4 +1,4 @@
-//! A variable's value as its bytes, whatever its type.
+//! The bytes of a variable's value, of any type.
 
 use vdsokit_vvar::directory::{Entry, Kind};
 use vdsokit_vvar::latch::LatchWriter;
@@ -8,8 +8,8 @@ use vdsokit_vvar::scalar::{Cell, Scalar, ScalarType};
 
 use crate::dynamic::{bits, low};
 
-/// Calls a function that is generic in a scalar's type, by the width of one: bits are
-/// bits.
+/// Calls a function that is generic in a scalar's type with the unsigned type of its
+/// width.
 macro_rules! by_width {
     ($scalar:expr, $ty:ident => $call:expr) => {
         match $scalar.size() {
@@ -33,8 +33,8 @@ macro_rules! by_width {
     };
 }
 
-/// The bytes of the variable's value now: for a latched one, all of one write. `None`
-/// when it does not lie in the pages.
+/// The bytes of the variable's current value; of a latched one, all of one write. `None`
+/// when it is outside the pages.
 pub(crate) fn read(pages: Pages<'_>, entry: &Entry<'_>) -> Option<Vec<u8>> {
     let size = entry.size();
     if let Some(scalar) = scalar(entry) {
@@ -51,8 +51,8 @@ pub(crate) fn read(pages: Pages<'_>, entry: &Entry<'_>) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Writes the bytes of a whole value; the caller is the one writer of it. `None` when it
-/// does not lie in the pages.
+/// Writes the bytes of a whole value; the caller is its one writer. `None` when it is outside
+/// the pages.
 pub(crate) fn write(pages: &PagesMut<'_>, entry: &Entry<'_>, bytes: &[u8]) -> Option<()> {
     if let Some(scalar) = scalar(entry) {
         let bits = bits(bytes);

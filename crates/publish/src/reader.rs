@@ -1,10 +1,10 @@
-//! The reading half: a published vDSO, opened by its path.
+//! Reading a published vDSO.
 
 use crate::dynamic::Dynamic;
 use crate::error::Error;
 use crate::file::{self, Contents, Extent};
 use crate::find;
-use crate::mapping::{Access, LatchPlace, Mapping, Place};
+use crate::mapping::{Access, LatchRef, Mapping, ScalarRef};
 use crate::raw;
 use crate::time;
 use std::fmt;
@@ -21,9 +21,8 @@ use vdsokit_vvar::value::Value;
 
 /// A published vDSO, open for reading.
 ///
-/// Needs read permission and nothing else; costs the publisher and other readers
-/// nothing. It shows the file that its path named when it was opened: when a publisher
-/// with another layout has put a new file in its place, [`Vdso::status`] says
+/// Needs read permission only, and costs the publisher and other readers nothing. It stays with
+/// the file that it opened: when another file takes that one's name, [`Vdso::status`] is
 /// [`Condition::Replaced`], and opening the path again gives the new one.
 #[derive(Clone, Debug)]
 pub struct Vdso {
@@ -33,19 +32,29 @@ pub struct Vdso {
 }
 
 impl Vdso {
-    /// Opens the vDSO at `path`, whether anybody publishes in it or not.
+    /// Opens the vDSO at `path`. It need not have a publisher.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::Denied`]; [`Error::Foreign`], [`Error::Truncated`],
-    /// [`Error::Pages`], [`Error::Directory`] and [`Error::Torn`] for a file that is not
-    /// what it should be.
+    /// [`Error::Pages`], [`Error::Directory`] and [`Error::Torn`] for a file that is not a
+    /// valid vDSO.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let file = file::open(path, false)?;
+        Self::from_file(&file::open(path)?, path)
+    }
+
+    /// Opens the vDSO in a file that is open for reading; `path` is for messages and for
+    /// [`Vdso::is_replaced`].
+    ///
+    /// # Errors
+    /// As [`Vdso::open`].
+    pub fn from_file(mut file: &File, path: &Path) -> Result<Self, Error> {
+        file::check_regular(file, path)?;
+        std::io::Seek::rewind(&mut file).map_err(|e| Error::io("read", path, e))?;
         let meta = file.metadata().map_err(|e| Error::io("read", path, e))?;
-        let contents = file::examine(path, &file::bytes(&file, path)?)?;
+        let contents = file::examine(path, &file::bytes(file, path)?)?;
         Ok(Self {
-            mapping: Arc::new(Mapping::new(&file, path, &contents, Access::Read)?),
+            mapping: Arc::new(Mapping::new(file, path, &contents, Access::Read)?),
             path: path.into(),
             inode: (meta.dev(), meta.ino()),
         })
@@ -58,7 +67,7 @@ impl Vdso {
     /// As [`Vdso::open`]; [`Error::Torn`] when the layouts differ.
     pub fn with_pages(path: impl AsRef<Path>, pages: &File, len: usize) -> Result<Self, Error> {
         let path = path.as_ref();
-        let file = file::open(path, false)?;
+        let file = file::open(path)?;
         let meta = file.metadata().map_err(|e| Error::io("read", path, e))?;
         let contents = Contents {
             extent: Extent { offset: 0, len },
@@ -71,7 +80,7 @@ impl Vdso {
         })
     }
 
-    /// The path it was opened by.
+    /// The path by which it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -89,13 +98,13 @@ impl Vdso {
         self.mapping.header()
     }
 
-    /// Who publishes, and since when not.
+    /// The condition of the values, and the state of the publisher.
     #[must_use]
     pub fn status(&self) -> Status {
-        Status::of(self.header())
+        Status::from_header(self.header())
     }
 
-    /// Does its path name another file by now, or none?
+    /// Whether the path no longer leads to this file.
     #[must_use]
     pub fn is_replaced(&self) -> bool {
         !std::fs::metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.inode)
@@ -107,7 +116,7 @@ impl Vdso {
     /// [`Error::Unknown`], or [`Error::Mismatch`] when it is not a `T`.
     pub fn var<T: Scalar>(&self, name: &str) -> Result<Var<T>, Error> {
         let entry = find::scalar::<T>(self.directory(), &self.path, name)?;
-        match Place::new(&self.mapping, entry.offset) {
+        match ScalarRef::new(&self.mapping, entry.offset) {
             Some(place) => Ok(Var(place)),
             None => Err(find::outside(&self.path, name)),
         }
@@ -119,13 +128,13 @@ impl Vdso {
     /// [`Error::Unknown`], or [`Error::Mismatch`] when it is not a `T`.
     pub fn latched<T: Value>(&self, name: &str) -> Result<Latched<T>, Error> {
         let entry = find::value::<T>(self.directory(), &self.path, name)?;
-        match LatchPlace::new(&self.mapping, entry.offset) {
+        match LatchRef::new(&self.mapping, entry.offset) {
             Some(place) => Ok(Latched(place)),
             None => Err(find::outside(&self.path, name)),
         }
     }
 
-    /// The value of `name` now, whatever its type.
+    /// The current value of `name`, of any type.
     ///
     /// # Errors
     /// [`Error::Unknown`].
@@ -136,8 +145,8 @@ impl Vdso {
         Ok(Dynamic::decode(&entry, &bytes))
     }
 
-    /// Are the variables that a program was built with all here, as it knows them? When
-    /// the layout hash after as many is the program's own, that is one comparison.
+    /// Checks that the variables that a program was built with exist and are the same. When
+    /// the layout hash after as many variables equals the program's, that is one comparison.
     ///
     /// # Errors
     /// The first difference: [`Error::Unknown`] or [`Error::Mismatch`].
@@ -146,14 +155,14 @@ impl Vdso {
     }
 }
 
-/// A scalar that is read.
+/// A handle that reads a scalar.
 ///
 /// Keeps the vDSO mapped for as long as it lives; may be cloned, sent to other threads
 /// and used in a child after fork(2).
-pub struct Var<T: Scalar>(Place<T, Mapping>);
+pub struct Var<T: Scalar>(ScalarRef<T, Mapping>);
 
 impl<T: Scalar> Var<T> {
-    /// The value now: one atomic load, acquire. Async-signal-safe.
+    /// The current value: one atomic load, acquire. Async-signal-safe.
     #[inline(always)]
     #[must_use]
     pub fn get(&self) -> T {
@@ -173,23 +182,24 @@ impl<T: Scalar + fmt::Debug> fmt::Debug for Var<T> {
     }
 }
 
-/// A record, an array or a text that is read as a whole.
+/// A handle that reads a record, an array or a text as a whole.
 ///
 /// Keeps the vDSO mapped for as long as it lives; may be cloned, sent to other threads
 /// and used in a child after fork(2).
-pub struct Latched<T: Value>(LatchPlace<T, Mapping>);
+pub struct Latched<T: Value>(LatchRef<T, Mapping>);
 
 impl<T: Value> Latched<T> {
-    /// The value now, as one write left it. Never waits; begins anew when a whole write
-    /// ended meanwhile. Async-signal-safe.
+    /// The current value, as one write stored it. Never waits; retries when a whole write
+    /// completed meanwhile. Async-signal-safe.
     #[inline(always)]
     #[must_use]
     pub fn get(&self) -> T {
         self.0.read()
     }
 
-    /// What `decode` makes of the value, of which it loads what it needs; `None` when it has
-    /// no answer, or a whole write ended meanwhile. See [`latch::Latch::try_read_some`].
+    /// The result of `decode` on the value, of which it loads the words that it needs; `None`
+    /// when `decode` returns `None`, or a whole write completed meanwhile. See
+    /// [`latch::Latch::try_read_some`].
     #[inline(always)]
     pub fn try_read_some<R>(&self, decode: impl FnOnce(latch::Copy<'_>) -> Option<R>) -> Option<R> {
         self.0.try_read_some(decode)
@@ -208,22 +218,22 @@ impl<T: Value + fmt::Debug> fmt::Debug for Latched<T> {
     }
 }
 
-/// Who publishes, and since when not.
+/// The condition of a vDSO's values, and the state of its publisher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// What readers may expect of the values.
+    /// The condition of the values.
     pub condition: Condition,
-    /// The publisher's process id as it sees itself; `None` is a kernel, or nobody yet.
+    /// The publisher's process id in its own PID namespace; `None` is a kernel, or none yet.
     pub publisher: Option<u64>,
-    /// Since its last sign of life; `None` before the first. A value may have been
-    /// written since: a write alone is no sign of life.
+    /// Time since its last heartbeat; `None` before the first. Values may have been written
+    /// since: a write is not a heartbeat.
     pub age: Option<Duration>,
-    /// After which age a live publisher counts as stale, if ever.
+    /// The age at which the values become stale, if ever.
     pub stale_after: Option<Duration>,
 }
 
 impl Status {
-    fn of(header: &Header) -> Self {
+    fn from_header(header: &Header) -> Self {
         let condition = header.condition(time::boot(), time::now);
         let (updated, now) = (header.updated(), time::now());
         let some = |number: u64| (number != 0).then_some(number);
@@ -243,7 +253,7 @@ impl fmt::Display for Status {
             write!(f, ", publisher {publisher}")?;
         }
         match self.age {
-            Some(age) => write!(f, ", last sign of life {:.1} s ago", age.as_secs_f64()),
+            Some(age) => write!(f, ", last heartbeat {:.1} s ago", age.as_secs_f64()),
             None => Ok(()),
         }
     }

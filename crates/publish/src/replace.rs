@@ -1,86 +1,116 @@
-//! Putting a file in its place in one step, and what is kept of the one before.
+//! Replacing a file in one step, and the values that are kept from the one before.
 
+use crate::dir::{Dir, hidden};
+use crate::dynamic::type_of;
 use crate::error::Error;
 use crate::file::{Contents, Extent};
 use crate::mapping::Mapping;
-use crate::place::beside;
 use crate::raw;
-use rustix::fs::FallocateFlags;
-use std::fs::{self, File, OpenOptions, Permissions};
+use rustix::fs::{FallocateFlags, Mode, OFlags};
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use vdsokit_vvar::directory::{Entry, Kind};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use vdsokit_vvar::directory::{Directory, Entry, Kind};
 use vdsokit_vvar::header::State;
 
-/// Are two files one image, whatever their pages hold now?
+/// Whether two files are the same image, whatever values their pages have.
 pub(crate) fn is_same(one: &[u8], found: &Contents, other: &[u8], contents: &Contents) -> bool {
-    let (start, end) = {
-        let Extent { offset, len } = found.extent;
-        (offset as usize, offset as usize + len)
-    };
+    let Extent { offset, len } = found.extent;
+    let (start, end) = (offset as usize, offset as usize + len);
     found.extent == contents.extent && one[..start] == other[..start] && one[end..] == other[end..]
 }
 
-/// Makes sure that every page of the vvar pages has its place on the disk, so that no
-/// store into them fails later (SIGBUS).
+/// Checks that programs that were built against `old` find every variable that `new` has
+/// too at its place: one layout must be an earlier version of the other.
+///
+/// # Errors
+/// [`Error::Layout`] with the first variable that differs.
+pub(crate) fn check_layout(
+    path: &Path,
+    old: Directory<'_>,
+    new: Directory<'_>,
+) -> Result<(), Error> {
+    let shared = old.shared_with(&new);
+    let Some(before) = old.get(shared).filter(|_| shared < new.len()) else {
+        return Ok(());
+    };
+    let describe = |entry: &Entry<'_>| format!("{} at byte {}", type_of(entry), entry.offset);
+    let now = new.find(before.name);
+    Err(Error::Layout {
+        path: path.to_owned(),
+        name: before.name.to_owned(),
+        found: describe(&before),
+        wanted: now.map_or_else(|| "absent".to_owned(), |now| describe(&now)),
+    })
+}
+
+/// Allocates the blocks of the vvar pages, so that no store into them fails later (SIGBUS).
 pub(crate) fn allocate(file: &File, path: &Path, contents: &Contents) -> Result<(), Error> {
     let Extent { offset, len } = contents.extent;
     loop {
         match rustix::fs::fallocate(file, FallocateFlags::empty(), offset, len as u64) {
             Ok(()) => return Ok(()),
             Err(rustix::io::Errno::INTR) => {}
-            // A file system that cannot, has given them when the file was written.
+            // A file system without fallocate(2) allocated them when the file was written.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => return Ok(()),
             Err(error) => return Err(Error::space(path, len as u64, error)),
         }
     }
 }
 
-/// A new file beside the one it will replace; removed unless it does.
+/// A new file beside the one that it will replace; removed unless it does.
 pub(crate) struct New {
+    pub(crate) dir: Arc<Dir>,
+    /// Its name until it is renamed.
+    pub(crate) name: OsString,
     pub(crate) file: File,
-    pub(crate) path: PathBuf,
+    target: OsString,
+    len: u64,
     renamed: bool,
 }
 
 impl New {
-    /// Writes `image` to a file for `target`; the caller holds the lock on that.
-    pub(crate) fn write(target: &Path, image: &[u8]) -> Result<Self, Error> {
-        let path = beside(target, "new");
-        // What a crash left: nobody else makes this file while the lock is held.
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("replace", &path, error));
-            }
-            _ => {}
-        }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o644)
-            .open(&path)
-            .map_err(|e| Error::space(target, image.len() as u64, e))?;
+    /// Writes `image` to a file for `target`; the caller holds the lock on that name.
+    pub(crate) fn write(dir: &Arc<Dir>, target: &OsStr, image: &[u8]) -> Result<Self, Error> {
+        let name = hidden(target, "new");
+        let path = dir.path().join(&name);
+        // A publisher that crashed may have left one. While the lock is held no other
+        // publisher makes this file.
+        dir.remove(&name)
+            .map_err(|e| Error::io("replace", &path, e))?;
+        let len = image.len() as u64;
+        let target_path = dir.path().join(target);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        let file = dir
+            .open_with(&name, flags, Mode::from_raw_mode(0o644))
+            .map_err(|e| Error::space(&target_path, len, e))?;
         let mut new = Self {
+            dir: dir.clone(),
+            name,
             file,
-            path,
+            target: target.to_owned(),
+            len,
             renamed: false,
         };
-        // Whatever the umask: readers read it, and nobody else writes it.
+        // Whatever the umask: readable for all, writable for its owner.
         new.file
             .set_permissions(Permissions::from_mode(0o644))
             .and_then(|()| new.file.write_all(image))
-            // A crash of the machine leaves the old file or a whole new one; and a file
-            // system that gives space late (delayed allocation) gives it now.
+            // After a crash of the machine there is the old file or the complete new one. And
+            // a file system that allocates late (delayed allocation) does so now.
             .and_then(|()| new.file.sync_all())
-            .map_err(|e| Error::space(target, image.len() as u64, e))?;
+            .map_err(|e| Error::space(&target_path, len, e))?;
         Ok(new)
     }
 
-    /// Puts it in its place.
-    pub(crate) fn rename(mut self, target: &Path) -> Result<(), Error> {
-        fs::rename(&self.path, target).map_err(|e| Error::space(target, 0, e))?;
+    /// Renames it to its target.
+    pub(crate) fn rename(mut self) -> Result<(), Error> {
+        self.dir
+            .rename(&self.name, &self.target)
+            .map_err(|e| Error::space(&self.dir.path().join(&self.target), self.len, e))?;
         self.renamed = true;
         Ok(())
     }
@@ -89,13 +119,13 @@ impl New {
 impl Drop for New {
     fn drop(&mut self) {
         if !self.renamed {
-            let _ = fs::remove_file(&self.path);
+            let _ = self.dir.remove(&self.name);
         }
     }
 }
 
-/// Gives the variables of `new` the values that those of the same name and type have in
-/// `old`, if anybody ever published there.
+/// Copies the values of variables with the same name and type from `old` to `new`, unless
+/// `old` was never published.
 pub(crate) fn carry_over(old: &Mapping, new: &Mapping) {
     if old.header().state() == State::NeverPublished {
         return;
@@ -103,24 +133,24 @@ pub(crate) fn carry_over(old: &Mapping, new: &Mapping) {
     let writer = new.writer();
     for entry in new.directory().iter() {
         let before = old.directory().find(entry.name);
-        if let Some(before) = before.filter(|before| is_alike(before, &entry))
+        if let Some(before) = before.filter(|before| has_same_type(before, &entry))
             && let Some(bytes) = raw::read(old.pages(), &before)
         {
-            // A directory was checked against its pages when they were mapped.
+            // The directory was checked against its pages when they were mapped.
             let _ = raw::write(&writer, &entry, &bytes);
         }
     }
 }
 
-fn is_alike(one: &Entry<'_>, other: &Entry<'_>) -> bool {
+fn has_same_type(one: &Entry<'_>, other: &Entry<'_>) -> bool {
     match (&one.kind, &other.kind) {
         (Kind::Plain(one), Kind::Plain(other)) => one == other,
-        (Kind::Record(ours), Kind::Record(theirs)) => {
+        (Kind::Record(one), Kind::Record(other)) => {
             let key = |field: vdsokit_vvar::layout::Field<'_>| (field.ty, field.offset);
-            ours.clone().count() == theirs.clone().count()
-                && ours
+            one.clone().count() == other.clone().count()
+                && one
                     .clone()
-                    .zip(theirs.clone())
+                    .zip(other.clone())
                     .all(|(one, other)| one.name == other.name && key(one) == key(other))
         }
         _ => false,

@@ -8,14 +8,33 @@ use std::fs;
 use std::sync::OnceLock;
 use vdsokit_vvar::header::boot_hash;
 
-/// `CLOCK_BOOTTIME` in nanoseconds, in the initial time namespace. It counts through a
-/// suspend, as staleness must, and is never set.
-///
-/// By system call: the process's own vDSO may report virtual time.
-pub(crate) fn now() -> u64 {
-    boot_time().saturating_sub_signed(namespace_offset())
+/// The clock of heartbeats in one process: `CLOCK_BOOTTIME` in nanoseconds, in the initial
+/// time namespace. It counts through a suspend, as staleness must, and is never set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    offset: i64,
 }
 
+impl Clock {
+    /// Reads the offset of this process's time namespace once. A child of fork(2) may be in
+    /// another namespace.
+    pub(crate) fn new() -> Self {
+        Self {
+            offset: namespace_offset(),
+        }
+    }
+
+    pub(crate) fn now(self) -> u64 {
+        boot_time().saturating_sub_signed(self.offset)
+    }
+}
+
+/// [`Clock::now`] for one reading.
+pub(crate) fn now() -> u64 {
+    Clock::new().now()
+}
+
+/// By system call: the process's own vDSO may report virtual time.
 fn boot_time() -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,
@@ -30,8 +49,6 @@ fn boot_time() -> u64 {
 
 /// How far this process's boot time is ahead of the initial time namespace's, in nanoseconds
 /// (time_namespaces(7)); 0 where /proc does not tell.
-///
-/// Not kept: a child of fork(2) may be in another namespace.
 fn namespace_offset() -> i64 {
     // The file has the offsets of the namespace for children. After unshare(2) without
     // fork(2) that is another one, and the process is still in the namespace of its parent.

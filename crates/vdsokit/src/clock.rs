@@ -52,7 +52,8 @@ impl Clock {
     /// where there is none, or one that may not be used here, the kernel's.
     #[must_use]
     pub fn new() -> Self {
-        let found = place::find(FILE).and_then(|path| Self::open(path).ok());
+        let found =
+            place::find_for_machine(FILE).and_then(|found| Self::of(&found.open().ok()?).ok());
         found.unwrap_or(Self(None))
     }
 
@@ -65,7 +66,11 @@ impl Clock {
     /// As [`Vdso::open`]; [`Error::Unknown`] and [`Error::Mismatch`] for a file that is no
     /// clock image.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let reader = Reader::new(&Vdso::open(path)?, Id::Monotonic)?;
+        Self::of(&Vdso::open(path)?)
+    }
+
+    fn of(vdso: &Vdso) -> Result<Self, Error> {
+        let reader = Reader::new(vdso, Id::Monotonic)?;
         let may = is_machine_time() && !is_delivered();
         Ok(Self(may.then_some(reader)))
     }

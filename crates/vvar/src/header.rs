@@ -333,6 +333,15 @@ impl Header {
         self.state.store(State::Live as u32, Ordering::Release);
     }
 
+    /// Writer: replaces the publisher's process id, if it is still `expected`. Of several
+    /// processes that try at the same time, one succeeds.
+    #[must_use]
+    pub fn claim(&self, expected: u64, publisher: u64) -> bool {
+        self.publisher
+            .compare_exchange(expected, publisher, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
     /// Writer: a heartbeat at `now` (`CLOCK_BOOTTIME` in ns, initial time namespace).
     pub fn beat(&self, now: u64) {
         self.updated.store(now, Ordering::Release);

@@ -5,7 +5,7 @@ use crate::values::QUOTING;
 use miette::Result;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use vdsokit_publish::{Publisher, assign};
+use vdsokit_publish::{assign, set};
 
 /// Write values into a vDSO that has no publisher
 ///
@@ -26,8 +26,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     for argument in &arguments.assignments {
         assignments.extend(assign::parse_argument(argument)?);
     }
-    let publisher = Publisher::open(published::path(&arguments.file)?)?;
-    publisher.assign(&assignments)?;
-    publisher.retire();
+    set(published::path(&arguments.file)?, &assignments)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -95,7 +95,12 @@ pub(crate) struct Published(Reader);
 impl Published {
     /// Where `vdso serve clock` publishes without `--at`.
     pub(crate) fn find() -> Self {
-        Self::open(place::find(FILE).expect("a published clock"))
+        Self::open(
+            place::find(FILE)
+                .expect("a published clock")
+                .path()
+                .to_owned(),
+        )
     }
 
     pub(crate) fn open(path: PathBuf) -> Self {

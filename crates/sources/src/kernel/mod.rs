@@ -175,7 +175,11 @@ impl Started {
     /// # Errors
     /// As [`Publisher::create`]; [`Error::NoBpfFs`].
     pub fn serve(mut self, path: &Path, period: Duration) -> Result<(Publisher, Relay), Error> {
-        let file = Publisher::create(path, &self.image)?;
+        // Without a thread: the caller has yet to give up its privileges, and the relay
+        // stores heartbeats.
+        let file = Publisher::options()
+            .stale_after(PATIENCE)
+            .create(path, &self.image)?;
         self.name(file.path())?;
         let pages = self.publisher.mapping()?;
         let relay = Relay::new(&file, pages, period, Some(self.publisher))?;

@@ -34,7 +34,9 @@ impl Relay {
         let Some(pages) = open(path) else {
             return Ok(None);
         };
-        let file = Publisher::open(path)?;
+        let file = Publisher::options()
+            .stale_after(super::PATIENCE)
+            .open(path)?;
         let relay = Self::new(&file, pages, period, None)?;
         Ok(Some((file, relay)))
     }

@@ -54,7 +54,10 @@ impl Source {
         let (kept, why_not) = match self {
             Self::Timekeeper => {
                 let started = start_clock(&Kernel::running()?, vdsokit_virtual_time::IMAGE)?;
-                let publisher = Publisher::create(file, vdsokit_virtual_time::IMAGE)?;
+                // Without a thread for the heartbeat: it would keep the privileges.
+                let publisher = Publisher::options()
+                    .stale_after(std::time::Duration::from_secs(5))
+                    .create(file, vdsokit_virtual_time::IMAGE)?;
                 let kept = Kept::Timekeeper(Box::new(started.beside(&publisher)?));
                 // Nothing below needs the privileges.
                 kernel::drop_privileges().into_diagnostic()?;
