@@ -13,7 +13,6 @@ use crate::place::{self, Unfit};
 use crate::publisher::{Publisher, Ready};
 use crate::replace::{self, New};
 use crate::{identity, time};
-use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -154,9 +153,9 @@ impl Existing {
         let path = directory.join(&name);
         let missing = || Error::Missing { path: path.clone() };
         let dir = place::open(&directory)?;
-        if dir.stat(&name).err() == Some(Errno::NOENT) {
-            return Err(missing());
-        }
+        // Before the lock: a file that is missing, or not this user's to write, is the better
+        // reason.
+        drop(dir.open(&name, true)?);
         let lock = Lock::take(&dir, &name)?;
         let existing = Self::open(&dir, &name)?.ok_or_else(missing)?;
         Ok((existing, lock))

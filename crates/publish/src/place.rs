@@ -88,7 +88,7 @@ impl fmt::Display for Unfit {
     }
 }
 
-const COPY_UP: &str = "a copy-up separates readers from the publisher";
+const COPY_UP: &str = "a copy-up parts readers from the publisher";
 const REMOTE: &str = "the server may replace pages while readers use them";
 const COPY_ON_WRITE: &str = "to overwrite a page it may need a new block, so on a full disk a \
                              publisher's store would end it (SIGBUS)";
