@@ -272,9 +272,7 @@ impl Publisher {
     #[must_use]
     pub fn is_displaced(&self) -> bool {
         match fs::metadata(&self.inner.path) {
-            Ok(meta) => {
-                (meta.dev(), meta.ino()) != self.inner.inode || meta.len() < self.inner.end
-            }
+            Ok(meta) => (meta.dev(), meta.ino()) != self.inner.inode || meta.len() < self.inner.end,
             // Any other error says nothing about the file.
             Err(error) => error.kind() == std::io::ErrorKind::NotFound,
         }
