@@ -12,6 +12,8 @@
 //! as non-default versions are, and the image's own is the default that musl and linkers find.
 
 use crate::arch::Architecture;
+use crate::image::code::Export;
+use vdsokit_elf::Image;
 
 /// Functions that a vDSO can take the place of, since all that they do is to return something, and
 /// the versions of glibc on x86-64 that define them, oldest first: two where a second definition
@@ -110,6 +112,59 @@ pub fn libc_versions(name: &str, arch: Architecture) -> Vec<String> {
         .collect();
     versions.dedup();
     versions.into_iter().map(Version::name).collect()
+}
+
+/// What has to be added to `exports` for those that interpose: an export of the same name in each
+/// version of the C library, and the index of the export whose place it shares. Versions that
+/// are missing are added to `versions`.
+pub(crate) fn aliases(
+    exports: &[Export],
+    versions: &mut Vec<String>,
+    arch: Architecture,
+) -> Vec<(Export, usize)> {
+    let mut aliases = Vec::new();
+    for (index, export) in exports.iter().enumerate().filter(|(_, one)| one.interpose) {
+        for version in libc_versions(&export.name, arch) {
+            let node = match versions.iter().position(|one| *one == version) {
+                Some(node) if node == export.version => continue,
+                Some(node) => node,
+                None => {
+                    versions.push(version);
+                    versions.len() - 1
+                }
+            };
+            let alias = Export {
+                version: node,
+                weak: false,
+                hidden: true,
+                ..export.clone()
+            };
+            aliases.push((alias, index));
+        }
+    }
+    aliases
+}
+
+/// The functions of an image that have the name of one of the C library's, but that a program
+/// linked against glibc will not call in its place.
+#[must_use]
+pub fn not_interposing(image: &Image<'_>) -> Vec<String> {
+    let Some(arch) = Architecture::of(image) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = image
+        .symbols()
+        .filter(|symbol| symbol.is_export() && !symbol.is_hidden_version)
+        .map(|symbol| symbol.name().to_string())
+        .filter(|name| {
+            libc_versions(name, arch)
+                .iter()
+                .any(|version| image.lookup_version(name, version).is_none())
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 #[cfg(test)]

@@ -93,9 +93,15 @@ fn a_variable_of_another_type_breaks_programs() {
 #[test]
 fn another_version_breaks_programs() {
     let head = HEAD.replace("WEATHER_1.0", "WEATHER_2.0");
-    // The variable's getter, and the two that every image has.
-    let gone = ["state", "temperature", "updated"]
-        .map(|name| format!("image: weather_{name}@WEATHER_1.0 is gone"));
+    // The variable's getter, and those that every image has.
+    let gone = [
+        "condition",
+        "stale_after",
+        "state",
+        "temperature",
+        "updated",
+    ]
+    .map(|name| format!("image: weather_{name}@WEATHER_1.0 is gone"));
     let gone = gone.each_ref().map(String::as_str);
     assert_broken(&[HEAD, TEMPERATURE], &[&head, TEMPERATURE], &gone);
 }

@@ -14,6 +14,7 @@ use syn::{
 #[derive(Default)]
 struct Arguments {
     version: Option<LitStr>,
+    interpose: bool,
 }
 
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
@@ -23,7 +24,11 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
             parsed.version = Some(meta.value()?.parse()?);
             return Ok(());
         }
-        Err(meta.error("known here: version = \"…\""))
+        if meta.path.is_ident("interpose") {
+            parsed.interpose = true;
+            return Ok(());
+        }
+        Err(meta.error("known here: version = \"…\", interpose"))
     });
     syn::parse::Parser::parse2(parser, arguments)?;
     let mut function: ItemFn = syn::parse2(item)?;
@@ -36,6 +41,9 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
     text.string("doc", &attributes::doc(&function.attrs));
     if let Some(version) = parsed.version {
         text.string("version", &version.value());
+    }
+    if parsed.interpose {
+        text.value("interpose", "true");
     }
     text.string("c", &prototype(&name, &function));
     let declaration = declare::section(text);

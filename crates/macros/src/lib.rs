@@ -116,7 +116,9 @@ pub fn vvars(input: TokenStream) -> TokenStream {
 /// Makes a function one that the image exports: `__vdso_NAME`, and as its weak alias
 /// `NAME`, which a program's own function of that name takes precedence over.
 ///
-/// `#[virtual_syscall(version = "…")]` names a version node other than the image's own.
+/// `#[virtual_syscall(version = "…")]` names a version node other than the image's own, and
+/// `#[virtual_syscall(interpose)]` exports the function in the C library's versions of its name
+/// as well, so that it takes that function's place.
 /// Outside of an image it is an ordinary function of the C ABI.
 ///
 /// ```

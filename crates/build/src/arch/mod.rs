@@ -57,6 +57,13 @@ impl Architecture {
             .find(|arch| arch.name() == name || arch.rust_name() == name)
     }
 
+    /// The architecture of an image, if images can be built for it.
+    pub(crate) fn of(image: &vdsokit_elf::Image<'_>) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|arch| image.header().machine == arch.target().machine.0)
+    }
+
     /// The largest page that a machine of this architecture maps: the unit in which an
     /// image is laid out, so that every machine can map it.
     #[must_use]

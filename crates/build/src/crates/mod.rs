@@ -138,7 +138,7 @@ pub fn build_crate(directory: &Path, arch: Architecture) -> Result<Outputs, Crat
         .collect();
     let linker = linker::Linker::new(&library, arch, &declaration, &strong)?;
     // A function's weak name has the same address as its strong one.
-    let image = assemble(&declaration, arch.target(), &exports, |address, pages| {
+    let image = assemble(&declaration, arch, &exports, |address, pages| {
         let mut code = linker.link(address, pages)?;
         code.places = code.places.iter().flat_map(|place| [*place; 2]).collect();
         Ok::<_, CrateError>(code)
@@ -155,13 +155,20 @@ fn exports(declaration: &Declaration) -> Result<Vec<Export>, CrateError> {
     }
     let names = functions.iter().flat_map(|function| {
         let version = versions.iter().position(|one| *one == function.version);
-        let export = |name, weak| Export {
-            name,
+        let strong = Export {
+            name: format!("{STRONG}{}", function.name),
             version: version.unwrap_or_default(),
-            weak,
+            weak: false,
+            hidden: false,
+            interpose: false,
         };
-        let strong = format!("{STRONG}{}", function.name);
-        [export(strong, false), export(function.name.clone(), true)]
+        let weak = Export {
+            name: function.name.clone(),
+            weak: true,
+            interpose: function.interpose,
+            ..strong.clone()
+        };
+        [strong, weak]
     });
     Ok(names.collect())
 }

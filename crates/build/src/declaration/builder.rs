@@ -79,6 +79,7 @@ impl Builder {
             version: self.version,
             prefix,
             doc: self.doc,
+            interpose: false,
             variables,
             functions: None,
         };
@@ -137,6 +138,7 @@ impl Variable {
             kind,
             kernel: String::new(),
             after: Vec::new(),
+            interpose: false,
             init,
         }
     }

@@ -1,6 +1,6 @@
 //! The errors of a declaration: what is wrong, where, and how to correct it.
 
-use super::names::FUNCTIONS;
+use super::names::{FUNCTIONS, meant_type};
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use thiserror::Error;
 use vdsokit_vvar::directory::MAX_STRING;
@@ -233,6 +233,16 @@ impl Problem {
             Self::Version(_) => {
                 "use letters, digits, underscores and dots, beginning with a letter: WEATHER_1.0"
                     .into()
+            }
+            Self::Type(name)
+                if matches!(name.as_str(), "record" | "struct" | "object" | "table") =>
+            {
+                "a record has fields in the place of a type: [var.NAME.fields.FIELD], with a \
+                 type in each"
+                    .into()
+            }
+            Self::Type(name) if meant_type(name).is_some() => {
+                format!("write {}", meant_type(name).unwrap_or_default())
             }
             Self::Type(_) => {
                 "types are bool, i8, i16, i32, i64, u8, u16, u32, u64, f32, f64, arrays \

@@ -48,10 +48,11 @@ mod check;
 mod error;
 mod names;
 mod parse;
+mod print;
 
 pub use builder::{Builder, initial};
 pub use error::{Invalid, Mistake, Problem};
-pub use names::{FUNCTIONS, default_prefix};
+pub use names::{FUNCTIONS, default_prefix, usable_name};
 
 use vdsokit_vvar::directory;
 use vdsokit_vvar::layout::{self, Shape, Type};
@@ -63,6 +64,8 @@ pub struct Declaration {
     pub(crate) version: String,
     pub(crate) prefix: String,
     pub(crate) doc: String,
+    /// The default of [`Variable::interpose`] and [`Function::interpose`].
+    pub(crate) interpose: bool,
     pub(crate) variables: Vec<Variable>,
     pub(crate) functions: Option<Vec<Function>>,
 }
@@ -78,6 +81,8 @@ pub struct Function {
     pub version: String,
     /// Its declaration in C; empty if it has types that C does not have.
     pub prototype: String,
+    /// Whether it takes the place of the C library's function of its name.
+    pub interpose: bool,
 }
 
 /// The prefix of a function's strong name, as in Linux's own vDSO.
@@ -101,6 +106,8 @@ pub struct Variable {
     pub kernel: String,
     /// Kernel events right after which the kernel updates it.
     pub after: Vec<String>,
+    /// Whether its function takes the place of the C library's of that name.
+    pub interpose: bool,
     /// The value before the first publication: its bytes in the pages, little-endian.
     pub init: Vec<u8>,
 }
@@ -153,6 +160,12 @@ impl Declaration {
     #[must_use]
     pub fn builder(soname: &str, version: &str) -> Builder {
         Builder::new(soname, version)
+    }
+
+    /// The declaration in TOML, as [`Declaration::parse`] reads it, but for a crate's functions.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        print::to_toml(self)
     }
 
     /// Reads a declaration in TOML; `path` is its name in messages.

@@ -132,6 +132,84 @@ pub(super) fn is_identifier_part(name: &str) -> bool {
         .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
 }
 
+/// A name for a variable, field or library that is as close to `wanted` as C allows, and none of
+/// `taken`.
+#[must_use]
+pub fn usable_name(wanted: &str, taken: &[String]) -> String {
+    let letter = |letter: char| match letter.is_ascii_alphanumeric() {
+        true => letter,
+        false => '_',
+    };
+    let mut name: String = wanted.chars().take(64).map(letter).collect();
+    let name_begins = |name: &str| name.starts_with(|first: char| first.is_ascii_alphabetic());
+    if !name_begins(&name) {
+        name.insert(0, 'x');
+    }
+    while is_keyword(&name) || FUNCTIONS.contains(&name.as_str()) || taken.contains(&name) {
+        name.push('_');
+    }
+    name
+}
+
+/// The type that a writer of another language's may have meant by `text`.
+pub(super) fn meant_type(text: &str) -> Option<String> {
+    let text = text.trim().trim_end_matches('*').trim_end();
+    // [f64; 8], Text<16>, string(16)
+    if let Some((element, count)) = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+        .and_then(|text| text.split_once(';'))
+    {
+        return Some(format!(
+            "{}[{}]",
+            meant_scalar(element.trim())?,
+            count.trim()
+        ));
+    }
+    let (word, count) = match text.find(['[', '<', '(']) {
+        Some(at) => (
+            text[..at].trim(),
+            text[at + 1..].trim_end_matches([']', '>', ')']),
+        ),
+        None => (text, ""),
+    };
+    match word.to_ascii_lowercase().as_str() {
+        "string" | "str" | "text" | "utf8" | "varchar" => Some(match count.parse::<u32>() {
+            Ok(count) => format!("str[{count}]"),
+            Err(_) => "str[N], such as str[32] for text of at most 31 bytes".to_owned(),
+        }),
+        _ => {
+            let scalar = meant_scalar(word)?;
+            Some(match count.parse::<u32>() {
+                Ok(count) => format!("{scalar}[{count}]"),
+                Err(_) if count.is_empty() && !text.contains('[') => scalar.to_owned(),
+                Err(_) => format!("{scalar}[N], such as {scalar}[8]"),
+            })
+        }
+    }
+}
+
+fn meant_scalar(word: &str) -> Option<&'static str> {
+    let word = word.to_ascii_lowercase();
+    if let Some(scalar) = ScalarType::from_name(&word) {
+        return Some(scalar.name());
+    }
+    Some(match word.as_str() {
+        "boolean" | "_bool" => "bool",
+        "int8" | "int8_t" | "char" => "i8",
+        "int16" | "int16_t" | "short" => "i16",
+        "int32" | "int32_t" | "int" | "integer" => "i32",
+        "int64" | "int64_t" | "long" | "isize" => "i64",
+        "uint8" | "uint8_t" | "byte" => "u8",
+        "uint16" | "uint16_t" => "u16",
+        "uint32" | "uint32_t" | "uint" | "unsigned" => "u32",
+        "uint64" | "uint64_t" | "usize" | "size_t" => "u64",
+        "float32" => "f32",
+        "double" | "float" | "float64" | "number" => "f64",
+        _ => return None,
+    })
+}
+
 /// `f64`, `f64[3]`, `str[16]`.
 pub(super) fn parse_type(text: &str) -> Result<Type, Problem> {
     let unknown = || Problem::Type(text.to_owned());

@@ -9,6 +9,10 @@ pub(crate) struct Export {
     /// A weak symbol: a program's own function of that name takes precedence in static
     /// linking.
     pub(crate) weak: bool,
+    /// Found only by references that name its version.
+    pub(crate) hidden: bool,
+    /// Whether it takes the place of the C library's function of its name.
+    pub(crate) interpose: bool,
 }
 
 /// Code with its unwind tables and constants, at an address.

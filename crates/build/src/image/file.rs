@@ -12,7 +12,7 @@ use object::write::elf::{FileHeader, ProgramHeader, SectionHeader, Sym, Verdef, 
 /// The contents of the image's tables.
 pub(super) struct Tables<'a> {
     pub(super) soname: &'a str,
-    pub(super) versions: &'a [&'a str],
+    pub(super) versions: &'a [String],
     pub(super) exports: &'a [Export],
     /// The directory.
     pub(super) note: &'a [u8],
@@ -75,7 +75,7 @@ impl<'a> File<'a> {
         writer.reserve_file_header();
         writer.reserve_program_headers(SEGMENTS);
         let soname = writer.add_dynamic_string(tables.soname.as_bytes());
-        let string = |version: &&'a str| writer.add_dynamic_string(version.as_bytes());
+        let string = |version: &'a String| writer.add_dynamic_string(version.as_bytes());
         let versions = tables.versions.iter().map(string).collect();
         let symbol = |export: &'a Export| {
             writer.reserve_dynamic_symbol_index();
@@ -286,13 +286,14 @@ impl<'a> File<'a> {
         let node = |index: usize| elf::VersionIndex(elf::VER_NDX_GLOBAL.0 + index as u16);
         self.writer.write_null_gnu_versym();
         for index in &self.buckets.order {
-            let version = self.tables.exports[*index].version;
+            let export = &self.tables.exports[*index];
             self.writer
-                .write_gnu_versym(node(1 + version).versym(false));
+                .write_gnu_versym(node(1 + export.version).versym(export.hidden));
         }
         self.writer.write_align_gnu_verdef();
-        let base = (&self.tables.soname, &self.soname);
-        let nodes = self.tables.versions.iter().zip(&self.versions);
+        let base = (self.tables.soname, &self.soname);
+        let names = self.tables.versions.iter().map(String::as_str);
+        let nodes = names.zip(&self.versions);
         for (index, (name, id)) in std::iter::once(base).chain(nodes).enumerate() {
             self.writer.write_gnu_verdef(&Verdef {
                 version: elf::VER_DEF_CURRENT,

@@ -38,7 +38,7 @@ impl Functions {
         };
         let prefix = &declaration.prefix;
         for (name, getter) in FUNCTIONS.into_iter().zip(EVERY) {
-            functions.add(format!("{prefix}{name}"), 0, getter);
+            functions.add(format!("{prefix}{name}"), 0, false, getter);
         }
         let mut cursor = Cursor::PAGES;
         for variable in &declaration.variables {
@@ -50,13 +50,18 @@ impl Functions {
                 Getter::of(&shape, offset)
             });
             let name = format!("{prefix}{}", variable.name);
-            functions.add(name, version.unwrap_or_default(), getter);
+            functions.add(
+                name,
+                version.unwrap_or_default(),
+                variable.interpose,
+                getter,
+            );
         }
         functions
     }
 
     /// Places a function: the length of its code does not depend on its address.
-    fn add(&mut self, name: String, version: usize, getter: Getter) {
+    fn add(&mut self, name: String, version: usize, interpose: bool, getter: Getter) {
         let mut code = Vec::new();
         let emitted = (self.target.emit)(&mut code, 0, 0, &getter);
         let at = self.size.next_multiple_of(self.target.function_align);
@@ -67,6 +72,8 @@ impl Functions {
             name,
             version,
             weak: false,
+            hidden: false,
+            interpose,
         });
     }
 

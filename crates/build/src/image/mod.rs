@@ -11,8 +11,9 @@ mod notes;
 mod pages;
 mod unwind;
 
-use crate::arch::{Architecture, Target};
+use crate::arch::Architecture;
 use crate::declaration::Declaration;
+use crate::interpose::aliases;
 use crate::verify::{Unsound, verify};
 use code::{Code, Export};
 use functions::Functions;
@@ -60,7 +61,7 @@ pub fn image(declaration: &Declaration, arch: Architecture) -> Result<Vec<u8>, I
     let target = arch.target();
     let functions = Functions::new(declaration, target);
     let link = |address, pages| Ok(functions.code(address, pages));
-    assemble(declaration, target, &functions.exports, link)
+    assemble(declaration, arch, &functions.exports, link)
 }
 
 /// The image of `declaration` that exports `exports`. `link` gives the code, with the
@@ -68,12 +69,27 @@ pub fn image(declaration: &Declaration, arch: Architecture) -> Result<Vec<u8>, I
 /// on neither.
 pub(crate) fn assemble<E: From<ImageError>>(
     declaration: &Declaration,
-    target: &'static Target,
+    arch: Architecture,
     exports: &[Export],
     link: impl Fn(u64, u64) -> Result<Code, E>,
 ) -> Result<Vec<u8>, E> {
     let note = declaration.directory().map_err(ImageError::from)?;
+    let target = arch.target();
     let versions = declaration.versions();
+    let mut versions: Vec<String> = versions.into_iter().map(str::to_owned).collect();
+    let aliases = aliases(exports, &mut versions, arch);
+    let all: Vec<Export> = exports
+        .iter()
+        .chain(aliases.iter().map(|(alias, _)| alias))
+        .cloned()
+        .collect();
+    let link = |address, pages| {
+        let mut code = link(address, pages)?;
+        let places = aliases.iter().map(|(_, export)| code.places[*export]);
+        let places: Vec<_> = places.collect();
+        code.places.extend(places);
+        Ok::<_, E>(code)
+    };
     if versions.len() > MAX_VERSIONS {
         return Err(ImageError::Versions(versions.len()).into());
     }
@@ -81,7 +97,7 @@ pub(crate) fn assemble<E: From<ImageError>>(
     let tables = file::Tables {
         soname: &declaration.soname,
         versions: &versions,
-        exports,
+        exports: &all,
         note: &note,
         target,
     };

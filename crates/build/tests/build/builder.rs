@@ -43,6 +43,15 @@ fn a_builder_gives_what_toml_gives() {
 }
 
 #[test]
+fn a_declaration_is_printed_as_it_was_read() {
+    for name in ["every-type.toml", "weather.toml"] {
+        let declaration = declaration(name);
+        let printed = declaration.to_toml();
+        assert_eq!(Declaration::parse(name, &printed).unwrap(), declaration);
+    }
+}
+
+#[test]
 fn an_initial_value_is_written_as_in_toml() {
     let f64 = Type::Scalar(ScalarType::F64);
     assert_eq!(initial("1.5", f64).unwrap(), 1.5_f64.to_le_bytes());

@@ -9,8 +9,10 @@ mod condition;
 mod crates;
 mod dump;
 mod images;
+mod libc;
 mod messages;
 mod support;
 mod text;
+mod unsound;
 
 mod unwinding;

@@ -36,6 +36,11 @@ macro_rules! messages {
 messages! {
     no_toml: message("[vdso\n");
     nothing: message("");
+    types_of_other_languages: about(
+        "[var.a]\ntype = \"string\"\n[var.b]\ntype = \"[f64; 8]\"\n[var.c]\ntype = \"record\"\n\
+         [var.d]\ntype = \"double\"\n[var.e]\ntype = \"uint32_t[4]\"\n[var.f]\ntype = \"Text<16>\"\n\
+         [var.g]\ntype = \"f64[]\"\n[var.h]\ntype = \"str\"\n[var.i]\ntype = \"complex\"\n"
+    );
     an_empty_head: message("[vdso]\n");
     a_head_that_is_no_table: message("vdso = 1\n");
     bad_names_in_the_head: message(

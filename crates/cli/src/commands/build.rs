@@ -1,10 +1,12 @@
 //! `vdso build`: an image, a C header and a pkg-config file from a declaration or a Rust package.
 
+use super::check::PASSED_OVER;
 use crate::{image, output};
-use miette::{Result, miette};
+use miette::{IntoDiagnostic, Result, miette};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use vdsokit_build::{Architecture, Outputs, build_crate, write_bindings};
+use vdsokit_build::{Architecture, Outputs, build_crate, not_interposing, write_bindings};
+use vdsokit_elf::Image;
 use vdsokit_publish::install;
 
 /// Build a vDSO from a declaration or a Rust package
@@ -67,6 +69,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     } else {
         Outputs::new(declaration.insert(image::declaration(&source)?), arch)?
     };
+    for name in not_interposing(&Image::parse(&outputs.image).into_diagnostic()?) {
+        output::warn(format!("{name}: {PASSED_OVER}"));
+    }
     let image = outputs.image_path(&directory);
     install(&image, &outputs.image)?;
     output::line(output::path(&image))?;

@@ -5,15 +5,20 @@ use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use vdsokit_build::directory;
+use vdsokit_build::{directory, not_interposing};
 use vdsokit_elf::Image;
 use vdsokit_elf::check::{Profile, check};
 use vdsokit_elf::compare::compare;
 use vdsokit_inspect::inspect::read_image;
 
+/// What `vdso build` and `vdso check` say of a function that has the name of one of the C library's
+/// and not its version.
+pub(super) const PASSED_OVER: &str = "programs of glibc call the C library's function of this \
+    name, not the image's; `interpose = true` in the declaration changes that";
+
 /// Check an image as strictly as a kernel checks its own
 ///
-/// Prints what is wrong and where. Exit status: 0 nothing is wrong, 1 something is.
+/// Prints what is wrong and where, and notes. Exit status: 0 nothing is wrong, 1 something is.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The image
@@ -54,15 +59,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let bytes = read(old)?;
         findings.extend(broken(&parse(old, &bytes)?, &image));
     }
+    let passed_over = match arguments.foreign {
+        true => Vec::new(),
+        false => not_interposing(&image),
+    };
     if arguments.json {
         let list: Vec<_> = findings
             .iter()
             .map(|[rule, place, what]| json!({"rule": rule, "place": place, "what": what}))
             .collect();
-        output::json(&json!({"file": path, "findings": list}))?;
+        output::json(&json!({
+            "file": path, "findings": list, "not_interposing": passed_over,
+        }))?;
     } else {
-        for [rule, place, what] in &findings {
-            let line = format!("{path}: {rule}: {place}: {what}");
+        let findings = findings
+            .iter()
+            .map(|[rule, place, what]| format!("{path}: {rule}: {place}: {what}"));
+        let notes = passed_over
+            .iter()
+            .map(|name| format!("{path}: note: symbol {name}: {PASSED_OVER}"));
+        for line in findings.chain(notes) {
             if !output::line(output::escaped(&line))? {
                 break;
             }

@@ -12,6 +12,7 @@ mod demo;
 mod doctor;
 mod dump;
 mod get;
+mod init;
 mod kernel;
 mod ls;
 mod man;
@@ -47,6 +48,7 @@ pub(crate) enum Command {
     Doctor(doctor::Arguments),
     Dump(dump::Arguments),
     Get(get::Arguments),
+    Init(init::Arguments),
     Kernel(kernel::Arguments),
     Ls(ls::Arguments),
     Man(man::Arguments),
@@ -83,6 +85,7 @@ impl Command {
             Self::Doctor(arguments) => Ok(doctor::run(&arguments)),
             Self::Dump(arguments) => dump::run(&arguments),
             Self::Get(arguments) => get::run(&arguments),
+            Self::Init(arguments) => init::run(&arguments),
             Self::Kernel(arguments) => kernel::run(&arguments),
             Self::Ls(arguments) => ls::run(&arguments),
             Self::Man(arguments) => man::run(&arguments),

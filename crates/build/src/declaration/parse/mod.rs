@@ -12,8 +12,16 @@ use toml::de::DeTable;
 
 const TOP: &[&str] = &["vdso", "var"];
 const CRATE: &[&str] = &["var", "function"];
-const FUNCTION: &[&str] = &["doc", "version", "c"];
-const VDSO: &[&str] = &["soname", "version", "prefix", "doc"];
+const FUNCTION: &[&str] = &["doc", "version", "c", "interpose"];
+const VDSO: &[&str] = &["soname", "version", "prefix", "doc", "interpose"];
+
+/// What `[vdso]` says for variables that say nothing else.
+#[derive(Default)]
+struct Defaults<'a> {
+    version: &'a str,
+    prefix: &'a str,
+    interpose: bool,
+}
 
 /// See [`Declaration::parse`].
 pub(super) fn parse(path: &str, text: &str) -> Result<Declaration, Invalid> {
@@ -51,7 +59,7 @@ pub(super) fn of_crate(path: &str, manifest: &str, text: &str) -> Result<Declara
         let top = top(table);
         reader.unknown_keys(&top, CRATE);
         let declaration = reader.body(&top, Some(head))?;
-        let mut functions = reader.functions(&top, &declaration.version);
+        let mut functions = reader.functions(&top, &declaration);
         functions.sort_by(|one, other| one.name.cmp(&other.name));
         Some(Declaration {
             functions: Some(functions),
@@ -98,6 +106,7 @@ impl Reader {
         let version = self.required_string(vdso, "version");
         let prefix = self.string(vdso, "prefix");
         let doc = self.text(vdso, "doc");
+        let interpose = self.flag(vdso, "interpose", false);
         let soname = self.checked(soname, check::soname);
         let version = self.checked(version, check::version);
         let prefix = match prefix {
@@ -109,6 +118,7 @@ impl Reader {
             version: version?,
             prefix: prefix?,
             doc,
+            interpose,
             variables: Vec::new(),
             functions: None,
         })
@@ -116,16 +126,20 @@ impl Reader {
 
     /// `[var]`: adds the variables to `head`. Without a head they are checked all the same.
     fn body(&mut self, top: &Table<'_, '_>, head: Option<Declaration>) -> Option<Declaration> {
-        let (version, prefix) = match &head {
-            Some(head) => (head.version.clone(), head.prefix.clone()),
-            None => Default::default(),
+        let defaults = match &head {
+            Some(head) => Defaults {
+                version: &head.version,
+                prefix: &head.prefix,
+                interpose: head.interpose,
+            },
+            None => Defaults::default(),
         };
         let mut variables = Vec::new();
         if let Some(value) = top.get("var")
             && let Some(var) = self.table("var", "[var]", value.span(), value)
         {
             for (name, place, value) in var.entries() {
-                variables.extend(self.variable(name, place, value, &version, &prefix));
+                variables.extend(self.variable(name, place, value, &defaults));
             }
         }
         let declaration = Declaration { variables, ..head? };
@@ -138,7 +152,7 @@ impl Reader {
     }
 
     /// `[function.NAME]`.
-    fn functions(&mut self, top: &Table<'_, '_>, version: &str) -> Vec<Function> {
+    fn functions(&mut self, top: &Table<'_, '_>, head: &Declaration) -> Vec<Function> {
         let Some(value) = top.get("function") else {
             return Vec::new();
         };
@@ -159,8 +173,9 @@ impl Reader {
             functions.push(Function {
                 name: name.to_owned(),
                 doc: self.text(&table, "doc"),
-                version: own.unwrap_or_else(|| version.to_owned()),
+                version: own.unwrap_or_else(|| head.version.clone()),
                 prototype: self.text(&table, "c"),
+                interpose: self.flag(&table, "interpose", head.interpose),
             });
         }
         functions

@@ -173,6 +173,20 @@ impl Reader {
         strings
     }
 
+    /// The truth value at `key`, or `default`.
+    pub(super) fn flag(&mut self, table: &Table<'_, '_>, key: &str, default: bool) -> bool {
+        let Some(value) = table.get(key) else {
+            return default;
+        };
+        match value.get_ref() {
+            DeValue::Boolean(flag) => *flag,
+            _ => {
+                self.wrong_kind(key, value, "true or false");
+                default
+            }
+        }
+    }
+
     /// The string at `key`, or the empty string.
     pub(super) fn text(&mut self, table: &Table<'_, '_>, key: &str) -> String {
         self.string(table, key)

@@ -3,6 +3,7 @@
 use super::super::check;
 use super::super::error::Problem;
 use super::super::{Field, Kind, Variable, names};
+use super::Defaults;
 use super::table::{Reader, Table};
 use super::value;
 use std::ops::Range;
@@ -11,23 +12,29 @@ use toml::de::DeValue;
 use vdsokit_vvar::layout::{Cursor, Type};
 
 const VARIABLE: &[&str] = &[
-    "type", "unit", "init", "doc", "version", "fields", "kernel", "after",
+    "type",
+    "unit",
+    "init",
+    "doc",
+    "version",
+    "fields",
+    "kernel",
+    "after",
+    "interpose",
 ];
-const RECORD: &[&str] = &["unit", "doc", "version", "fields", "after"];
+const RECORD: &[&str] = &["unit", "doc", "version", "fields", "after", "interpose"];
 const FIELD: &[&str] = &["type", "unit", "init", "doc", "kernel"];
 
 impl Reader {
-    /// The variable `name`; `place` is the name's position, `version` the version node of a
-    /// variable that names none, `prefix` the start of its function's name.
+    /// The variable `name`; `place` is the name's position.
     pub(super) fn variable(
         &mut self,
         name: &str,
         place: Range<usize>,
         value: &Spanned<DeValue<'_>>,
-        version: &str,
-        prefix: &str,
+        defaults: &Defaults<'_>,
     ) -> Option<Variable> {
-        let function = format!("{prefix}{name}");
+        let function = format!("{}{name}", defaults.prefix);
         let named = check::variable_name(name, &function);
         self.accept(named.map_err(|problem| (problem, place.clone())));
         let table = self.table(name, &format!("[var.{name}]"), place.clone(), value)?;
@@ -36,9 +43,10 @@ impl Reader {
         let doc = self.text(&table, "doc");
         let kernel = self.text(&table, "kernel");
         let after = self.strings(&table, "after");
+        let interpose = self.flag(&table, "interpose", defaults.interpose);
         let version = match self.string(&table, "version") {
             Some(own) => self.checked(Some(own), check::version)?,
-            None => version.to_owned(),
+            None => defaults.version.to_owned(),
         };
         let (kind, init) = match (table.get("type"), table.get("fields")) {
             (Some(_), None) => {
@@ -67,6 +75,7 @@ impl Reader {
             kind,
             kernel,
             after,
+            interpose,
             init,
         };
         if let (Some(after), false) = (table.get("after"), variable.has_source()) {
