@@ -88,6 +88,8 @@ pub const AT_NULL: u64 = 0;
 /// In the auxiliary vector: the address of the vDSO's ELF header.
 pub const AT_SYSINFO_EHDR: u64 = 33;
 
+/// A relocatable object file.
+pub const ET_REL: u16 = 1;
 pub const ET_DYN: u16 = 3;
 pub const ET_CORE: u16 = 4;
 /// `e_phnum` when the number of program headers stands in section header 0.

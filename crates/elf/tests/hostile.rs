@@ -8,6 +8,7 @@ use common::Recipe;
 use exercise::{exercise, exercise_core, exercise_lookup, exercise_memory};
 use proptest::prelude::*;
 use vdsokit_elf::constants::*;
+use vdsokit_elf::core_dump::{self, CoreError};
 use vdsokit_elf::{Class, Image, MAX_VERSIONS, Order, own};
 
 /// Images to mutate: this process's own vDSO and one of each class and order.
@@ -107,15 +108,50 @@ proptest! {
 fn a_core_dump_yields_the_image() {
     let image = Recipe::default().build();
     let core = exercise::core_of(&image);
-    let vdso = vdsokit_elf::core_dump::vdso(&core).expect("a vDSO");
+    let vdso = core_dump::vdso(&core).expect("a vDSO");
     assert_eq!(
         (vdso.address, vdso.bytes),
         (exercise::CORE_ADDRESS, &image[..])
     );
     let image = Image::parse_memory(vdso.bytes, vdso.address).expect("an image");
     assert!(image.lookup("test_one").is_some());
-    let error = vdsokit_elf::core_dump::vdso(&Recipe::default().build()).expect_err("no core");
+    let error = core_dump::vdso(&Recipe::default().build()).expect_err("no core");
     assert_eq!(error.to_string(), "e_type is 3, not 4: not a core dump");
+}
+
+/// `vdso ls` of a sparse core dump of 6 GB once took as much memory.
+#[test]
+fn a_core_dump_is_read_by_parts() {
+    let image = Recipe::default().build();
+    let core = exercise::core_of(&image);
+    let total = std::cell::Cell::new(0);
+    let read = |at: u64, bytes: &mut [u8]| {
+        total.set(total.get() + bytes.len());
+        let part = usize::try_from(at).ok().and_then(|at| core.get(at..));
+        let part = part.and_then(|part| part.get(..bytes.len()));
+        part.map(|part| bytes.copy_from_slice(part)).is_some()
+    };
+    let found = core_dump::locate(6 << 30, read).expect("a vDSO");
+    assert_eq!(found.address, exercise::CORE_ADDRESS);
+    let range = found.range.start as usize..found.range.end as usize;
+    assert_eq!(&core[range], &image[..]);
+    assert!(total.get() < 4096, "{} bytes were read", total.get());
+}
+
+#[test]
+fn a_truncated_core_dump_is_told_from_one_without_a_vdso() {
+    let core = exercise::core_of(&Recipe::default().build());
+    let whole = core_dump::vdso(&core).expect("a vDSO").bytes.len();
+    let truncated = |length: usize| match core_dump::vdso(&core[..length]) {
+        Err(CoreError::Truncated { expected, length }) => expected > length,
+        _ => false,
+    };
+    // The image is last in this dump.
+    let start = core.len() - whole;
+    assert!(truncated(start), "before the image");
+    assert!(!truncated(start + 1), "in the image");
+    assert!(truncated(start - 1), "in the notes or before");
+    assert!(truncated(70), "in the program headers");
 }
 
 /// Where a table of the recipe's image lies in its file.

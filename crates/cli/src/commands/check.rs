@@ -1,7 +1,7 @@
 //! `vdso check`: what keeps an image from working as a vDSO with every reader.
 
 use crate::output;
-use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use miette::{IntoDiagnostic, Result, WrapErr};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use vdsokit_build::{directory, not_interposing};
 use vdsokit_elf::Image;
 use vdsokit_elf::check::{Profile, check};
 use vdsokit_elf::compare::compare;
-use vdsokit_inspect::inspect::read_image;
+use vdsokit_inspect::inspect::{InspectError, read_image};
 
 /// What `vdso build` and `vdso check` say of a function that has the name of one of the C library's
 /// and not its version.
@@ -94,13 +94,8 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Image<'a>> {
-    Image::parse(bytes).map_err(|error| {
-        miette!(
-            help = "name the image itself, a file such as libweather.so.1",
-            "{} is not a vDSO: {error}",
-            output::path(path)
-        )
-    })
+    let error = |reason| InspectError::not_an_image(path, bytes, reason);
+    Ok(Image::parse(bytes).map_err(error)?)
 }
 
 /// What breaks programs that were built with the old image: exports that the new one lacks, and

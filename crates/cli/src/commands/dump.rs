@@ -1,8 +1,8 @@
 //! `vdso dump`: the vDSO of a process as a file.
 
 use crate::output;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use miette::{IntoDiagnostic, Result, WrapErr};
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use vdsokit_inspect::inspect::{Target, dump};
@@ -13,15 +13,19 @@ use vdsokit_inspect::inspect::{Target, dump};
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// A process id, a core dump, or `self`
-    #[arg(default_value = "self", value_parser = target)]
+    #[arg(default_value = "self", value_parser = target())]
     target: Target,
     /// The file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 }
 
-pub(crate) fn target(text: &str) -> Result<Target, Infallible> {
-    text.parse()
+/// Parses a target; paths need not be UTF-8.
+pub(crate) fn target() -> impl TypedValueParser<Value = Target> {
+    OsStringValueParser::new().map(|text| match text.to_str().map(str::parse) {
+        Some(Ok(target)) => target,
+        None => Target::File(text.into()),
+    })
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {

@@ -21,7 +21,7 @@ use vdsokit_inspect::inspect::{ClockView, ImageView, KernelView, Published, Targ
 pub(crate) struct Arguments {
     /// A process id, an image, a core dump, or `self`; or `system`, `clock` or `kernel`, as `vdso
     /// serve` publishes them
-    #[arg(default_value = "self", value_parser = target)]
+    #[arg(default_value = "self", value_parser = target())]
     target: Target,
     /// Show the functions of Linux's own vDSO on an architecture, such as s390x
     #[arg(long, value_name = "NAME", conflicts_with = "target")]

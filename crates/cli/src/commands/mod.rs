@@ -22,6 +22,8 @@ mod run;
 mod serve;
 mod set;
 mod status;
+#[cfg(not(target_arch = "x86_64"))]
+mod unsupported;
 mod watch;
 
 use clap::Subcommand;
@@ -59,10 +61,18 @@ pub(crate) enum Command {
     Set(set::Arguments),
     Status(status::Arguments),
     Watch(watch::Arguments),
-    /// What this architecture does not have is refused by name
+    /// Give a running program another time (x86-64 only)
     #[cfg(not(target_arch = "x86_64"))]
-    #[command(external_subcommand)]
-    Other(Vec<OsString>),
+    Attach(unsupported::Arguments),
+    /// Show or change the time of programs that run under a name (x86-64 only)
+    #[cfg(not(target_arch = "x86_64"))]
+    Clock(unsupported::Arguments),
+    /// Give a program back the vDSO that it had before `vdso attach` (x86-64 only)
+    #[cfg(not(target_arch = "x86_64"))]
+    Detach(unsupported::Arguments),
+    /// Run a program, unchanged, at another time (x86-64 only)
+    #[cfg(not(target_arch = "x86_64"))]
+    Run(unsupported::Arguments),
 }
 
 impl Command {
@@ -97,26 +107,14 @@ impl Command {
             Self::Status(arguments) => Ok(status::run(&arguments)),
             Self::Watch(arguments) => watch::run(&arguments),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Other(arguments) => Err(other(&arguments)),
+            Self::Attach(_) => unsupported::refuse("attach"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Clock(_) => unsupported::refuse("clock"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Detach(_) => unsupported::refuse("detach"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Run(_) => unsupported::refuse("run"),
         }
-    }
-}
-
-/// The error for a command that is none here.
-#[cfg(not(target_arch = "x86_64"))]
-fn other(arguments: &[OsString]) -> miette::Report {
-    let name = arguments.first().map(|name| name.to_string_lossy());
-    let name = name.unwrap_or_default();
-    match &*name {
-        "attach" | "clock" | "detach" | "run" => miette::miette!(
-            help = "publishing, reading and `vdso ls` work on every architecture",
-            "`vdso {name}` delivers images to processes, which x86-64 only has so far"
-        ),
-        _ => miette::miette!(
-            help = "`vdso --help` lists the commands",
-            "`{}` is no command",
-            name.escape_debug()
-        ),
     }
 }
 

@@ -1,6 +1,6 @@
-//! What surrounds the process: processor, virtual machine, container, sandbox, namespace.
+//! The environment of the process: processor, virtual machine, container, sandbox, namespace.
 //!
-//! Each reader takes its text as an argument, so that texts of other machines can be tried.
+//! Each function takes its text as an argument, so that tests can use texts of other machines.
 
 use super::facts::{Clocksource, Sandbox, Seccomp, TimeNamespace, Tsc};
 use std::fs;
@@ -8,14 +8,14 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// What CPUID says: the one part that is not read from a file.
+/// Facts from the instruction CPUID, which only x86 processors have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cpuid {
     pub(super) invariant_tsc: bool,
     pub(super) monitor: Option<String>,
 }
 
-/// Asks the processor. The leaves for monitors begin at 0x4000_0000, where ECX bit 31 of leaf 1
+/// Reads CPUID. The leaves for monitors begin at 0x4000_0000, where ECX bit 31 of leaf 1
 /// says that there is one (Linux 6.12 `arch/x86/include/asm/cpuid.h`, `hypervisor_cpuid_base`).
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub(super) fn cpuid() -> Cpuid {
@@ -36,14 +36,14 @@ pub(super) fn cpuid() -> Cpuid {
     }
 }
 
-/// Other processors have no CPUID: what the kernel says of them is all there is.
+/// Without CPUID nothing is known.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
 pub(super) fn cpuid() -> Cpuid {
     Cpuid::default()
 }
 
-/// What a monitor's twelve bytes stand for. The names are those that `systemd-detect-virt` knows
-/// (systemd 252 `src/basic/virt.c`).
+/// The name of a hypervisor by its signature of twelve bytes. The names are those that
+/// `systemd-detect-virt` knows (systemd 252 `src/basic/virt.c`).
 #[cfg(any(target_arch = "x86_64", target_arch = "x86", test))]
 fn monitor_name(signature: &[u8]) -> String {
     match signature {
@@ -62,7 +62,7 @@ fn monitor_name(signature: &[u8]) -> String {
     }
 }
 
-/// The TSC by what the kernel (/proc/cpuinfo) and the processor say.
+/// The TSC, from /proc/cpuinfo and CPUID.
 pub(super) fn tsc(cpuinfo: &str, cpuid: &Cpuid, readable: bool) -> Option<Tsc> {
     let flags = cpuinfo
         .lines()
@@ -90,7 +90,7 @@ pub(super) fn clocksource(directory: &Path) -> Option<Clocksource> {
     })
 }
 
-/// The program that plays the kernel. `log` is the kernel's log.
+/// The program that implements the kernel's interface in place of Linux. `log` is the kernel's log.
 ///
 /// gVisor calls its kernel `4.19.0-gvisor`, before 2025 `4.4.0` of a date in 2016, and begins
 /// its log with its name (google/gvisor `pkg/sentry/syscalls/linux/linux64.go`,

@@ -3,11 +3,12 @@
 use super::Target;
 use miette::Diagnostic;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
-use vdsokit_elf::ParseError;
+use vdsokit_elf::constants::ET_REL;
 use vdsokit_elf::core_dump::CoreError;
 use vdsokit_elf::process::ProcessError;
+use vdsokit_elf::{Header, ParseError};
 
 /// Why a target could not be inspected.
 #[derive(Debug, Error, Diagnostic)]
@@ -23,23 +24,29 @@ pub enum InspectError {
         source: io::Error,
     },
     /// A file is not an image.
-    #[error("{} is not a vDSO image: {source}", path.display())]
+    #[error("{} is not a vDSO image: {reason}", path.display())]
     #[diagnostic(help("name an image, such as libweather.so.1, a core dump, a process or `self`"))]
     NotAnImage {
         /// The file.
         path: PathBuf,
-        /// The reason.
-        source: ParseError,
+        /// What is wrong with it.
+        reason: ParseError,
+    },
+    /// A file is an object file, which is not linked.
+    #[error("{} is an object file that is not linked: it has no segments", path.display())]
+    #[diagnostic(help("link it first, such as by `cc -shared`; `vdso build` makes vDSOs"))]
+    ObjectFile {
+        /// The file.
+        path: PathBuf,
     },
     /// A core dump holds no vDSO.
-    #[error("no vDSO was found in the core dump {}: {source}", path.display())]
-    #[diagnostic(help("{}", core_help(source)))]
+    #[error("no vDSO was found in the core dump {}: {reason}", path.display())]
+    #[diagnostic(help("{}", core_help(reason)))]
     Core {
         /// The target.
         path: PathBuf,
         /// The reason.
-        #[source]
-        source: CoreError,
+        reason: CoreError,
     },
     /// A process could not be inspected.
     #[error("process {pid} could not be inspected")]
@@ -66,15 +73,14 @@ pub enum InspectError {
         target: Target,
     },
     /// The bytes at the vDSO's address are not an image.
-    #[error("the memory of process {pid} at {address:#x} is not an image: {source}")]
+    #[error("the memory of process {pid} at {address:#x} is not an image: {reason}")]
     Broken {
         /// The target.
         pid: u32,
         /// The address.
         address: u64,
         /// The reason.
-        #[source]
-        source: ParseError,
+        reason: ParseError,
     },
 }
 
@@ -101,6 +107,16 @@ fn process_help(pid: u32) -> &'static str {
 }
 
 impl InspectError {
+    /// The error for a file whose bytes can't be parsed as an image.
+    #[must_use]
+    pub fn not_an_image(path: &Path, bytes: &[u8], reason: ParseError) -> Self {
+        let path = path.to_owned();
+        match Header::read(bytes) {
+            Ok(header) if header.kind == ET_REL => Self::ObjectFile { path },
+            _ => Self::NotAnImage { path, reason },
+        }
+    }
+
     pub(super) fn process(pid: u32) -> impl Fn(io::Error) -> Self {
         move |source| Self::Process {
             pid,

@@ -88,9 +88,9 @@ fn core_vdso(path: &Path, file: &File) -> Result<Bytes, InspectError> {
     };
     let length = file.metadata().map_err(unreadable)?.len();
     let location = core_dump::locate(length, |at, bytes| file.read_exact_at(bytes, at).is_ok());
-    let core_dump::Location { address, range } = location.map_err(|source| InspectError::Core {
+    let core_dump::Location { address, range } = location.map_err(|reason| InspectError::Core {
         path: path.to_owned(),
-        source,
+        reason,
     })?;
     let mut bytes = vec![0; (range.end - range.start).min(MAX_CORE_VDSO) as usize];
     file.read_exact_at(&mut bytes, range.start)
@@ -103,10 +103,7 @@ fn core_vdso(path: &Path, file: &File) -> Result<Bytes, InspectError> {
 
 fn of_file(path: &Path) -> Result<ImageView, InspectError> {
     let copy = bytes_of(&Target::File(path.to_owned()))?;
-    let not_an_image = |source| InspectError::NotAnImage {
-        path: path.to_owned(),
-        source,
-    };
+    let not_an_image = |reason| InspectError::not_an_image(path, &copy.bytes, reason);
     let length = copy.bytes.len() as u64;
     if let Some(address) = copy.address {
         let image = Image::parse_memory(&copy.bytes, address).map_err(not_an_image)?;
@@ -202,10 +199,10 @@ fn view(
     role: Role,
     maps: &[Mapping],
 ) -> Result<ImageView, InspectError> {
-    let image = copy.image().map_err(|source| InspectError::Broken {
+    let image = copy.image().map_err(|reason| InspectError::Broken {
         pid,
         address: copy.address,
-        source,
+        reason,
     })?;
     let mut view = ImageView::of(&image, role, copy.bytes.len() as u64);
     if copy.mapping.name == "[vdso]" {

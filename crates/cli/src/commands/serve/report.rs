@@ -43,7 +43,8 @@ impl Reporter {
         self.check(written);
     }
 
-    /// Reports that readers have the kernel's clock in place of the counter.
+    /// Reports that readers of a clock have the kernel's clock in place of the counter.
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn untrusted(&self, why: &impl ToString) {
         let why = why.to_string();
         if self.json {
