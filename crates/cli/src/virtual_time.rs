@@ -7,7 +7,8 @@ use miette::{Result, miette};
 use vdsokit_clock::Clock;
 use vdsokit_clock::page::READS;
 use vdsokit_deliver::{Event, Object};
-use vdsokit_sources::clock::{Reader, is_machine_time};
+use vdsokit_publish::{Condition, install, place};
+use vdsokit_sources::clock::{FILE, Reader, is_machine_time};
 use vdsokit_virtual_time::{Change, IMAGE, Name, Reading, Time, text};
 
 use crate::output;
@@ -73,6 +74,10 @@ pub(crate) struct Options {
         conflicts_with_all = ["time", "offset", "rate", "freeze", "seed_step", "name"]
     )]
     clock: Option<PathBuf>,
+    /// Fail with --clock when the clock is not published. Otherwise the program starts with the
+    /// kernel's clock, and has the published one from the moment when it is
+    #[arg(long, requires = "clock")]
+    require_clock: bool,
 }
 
 impl Options {
@@ -99,8 +104,10 @@ impl Options {
     /// The clock image with pages that say this time; and the pages, unless somebody else
     /// publishes them.
     pub(crate) fn make(&self, name: Option<&str>) -> Result<(Option<Time>, Object)> {
-        if let Some(file) = &self.clock {
-            return Ok((None, published_clock(file)?));
+        if let Some(file) = &self.clock
+            && let Some(object) = published_clock(file, self.require_clock)?
+        {
+            return Ok((None, object));
         }
         let name: Option<Name> = name.map(str::parse).transpose()?;
         let time = Time::create(name.as_ref(), &self.changes()?)?;
@@ -112,8 +119,9 @@ impl Options {
     }
 }
 
-/// The image and the pages of a published clock.
-fn published_clock(file: &Path) -> Result<Object> {
+/// The image and the pages of a published clock; `None` where there is none, and no file in which a
+/// publisher could start one.
+fn published_clock(file: &Path, is_required: bool) -> Result<Option<Object>> {
     if !is_machine_time() {
         return Err(miette!(
             help = "without `--clock` the program has the kernel's own clock, which is right here",
@@ -121,16 +129,52 @@ fn published_clock(file: &Path) -> Result<Object> {
              machine's"
         ));
     }
-    let path = published::path(file)?;
+    let path = match published::resolve(file)?.filter(|path| path.exists()) {
+        Some(path) => path,
+        None if is_required => return Err(not_published(file)),
+        None => match unpublished_clock(file) {
+            Ok(path) => path,
+            Err(error) => {
+                output::warn(format_args!(
+                    "vdso: the clock is not published, and its file can't be made ({error}): the \
+                     program has the kernel's clock"
+                ));
+                return Ok(None);
+            }
+        },
+    };
     let vdso = published::open(&path)?;
+    if is_required && vdso.status().condition != Condition::Live {
+        return Err(not_published(&path));
+    }
     // Whether it is a clock's.
     Reader::new(&vdso, Clock::Monotonic)?;
     if let Some(warning) = published::warning(&vdso) {
         output::warn(format_args!(
-            "vdso: {warning}. Programs ask the kernel until then"
+            "vdso: {warning}. The program has the kernel's clock until `vdso serve clock` publishes"
         ));
     }
-    published::object(&path)
+    published::object(&path).map(Some)
+}
+
+fn not_published(file: &Path) -> miette::Report {
+    miette!(
+        help = "`vdso serve clock` publishes it; without `--require-clock` the program starts with \
+                the kernel's clock",
+        "the clock {} is not published",
+        output::path(file)
+    )
+}
+
+/// Puts the clock's image where its publisher will start, which then continues in this very file:
+/// so a program that has its pages takes the clock when it appears.
+fn unpublished_clock(file: &Path) -> Result<PathBuf, vdsokit_publish::Error> {
+    let path = match file == Path::new(CLOCK) {
+        true => place::make()?.join(FILE),
+        false => file.to_owned(),
+    };
+    install(&path, IMAGE)?;
+    Ok(path)
 }
 
 /// What is worth a line on standard error.

@@ -281,9 +281,9 @@ fn files_of_any_kind_are_refused_in_bounded_time_and_memory() {
         let (command, rest) = arguments.split_first().unwrap();
         for file in [fifo.to_str().unwrap(), "/dev/zero", sparse.as_str(), "/"] {
             // 1 GiB of address space.
-            let limited = format!("ulimit -v 1048576; exec \"$0\" \"$@\"");
+            let limited = "ulimit -v 1048576; exec \"$0\" \"$@\"";
             let output = Command::new("sh")
-                .args(["-c", &limited, env!("CARGO_BIN_EXE_vdso"), command, file])
+                .args(["-c", limited, env!("CARGO_BIN_EXE_vdso"), command, file])
                 .args(rest)
                 .stdin(Stdio::null())
                 .output()

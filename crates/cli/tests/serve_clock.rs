@@ -227,8 +227,14 @@ fn every_source_is_right_and_said() {
 fn a_program_without_a_publisher_is_told_and_runs() {
     let (_directory, file) = place();
     let clock = format!("--clock={}", file.display());
+    let required = output(&["run", &clock, "--require-clock", "--", "true"]);
+    assert_eq!(required.status.code(), Some(125), "{required:?}");
     let missing = output(&["run", &clock, "--", "true"]);
-    assert_eq!(missing.status.code(), Some(125), "{missing:?}");
+    assert!(missing.status.success(), "{missing:?}");
+    let said = String::from_utf8_lossy(&missing.stderr);
+    assert!(said.contains("never published"), "{said}");
+    let required = output(&["run", &clock, "--require-clock", "--", "true"]);
+    assert_eq!(required.status.code(), Some(125), "{required:?}");
 
     let mut publisher = serve(&file, "kernel");
     publisher.signal(Signal::TERM);
@@ -237,6 +243,27 @@ fn a_program_without_a_publisher_is_told_and_runs() {
     assert!(ran.status.success(), "{ran:?}");
     let said = String::from_utf8_lossy(&ran.stderr);
     assert!(said.contains("stopped"), "{said}");
+}
+
+/// Services start in any order after a boot.
+#[test]
+fn a_program_takes_the_clock_when_it_appears() {
+    let (_directory, file) = place();
+    let clock = format!("--clock={}", file.display());
+    let mut sleeper = common::vdso(&["run", &clock, "--", "sh", "-c", "echo up; read line"]);
+    let mut sleeper = common::Talk::start(&mut sleeper);
+    assert_eq!(sleeper.hear(), "up");
+    let inode = |path: &std::path::Path| {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::metadata(path).unwrap().ino()
+    };
+    let before = inode(&file);
+    let _publisher = serve(&file, "kernel");
+    // The publisher continues in the file whose pages the program has.
+    assert_eq!(inode(&file), before);
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", sleeper.pid())).unwrap();
+    let name = file.to_str().unwrap();
+    assert!(maps.lines().any(|line| line.ends_with(name)), "{maps}");
 }
 
 #[test]

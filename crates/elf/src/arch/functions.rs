@@ -12,6 +12,7 @@ pub(super) const ARM: &[Function] = &[
     f("__vdso_gettimeofday", "LINUX_2.6", Gettimeofday).since("4.1"),
     f("__vdso_clock_getres", "LINUX_2.6", ClockGetres),
     f("__vdso_clock_gettime64", "LINUX_2.6", ClockGettime64),
+    f("__vdso_clock_getres_time64", "LINUX_2.6", Other).since("7.0"),
 ];
 
 pub(super) const AARCH64: &[Function] = &[
@@ -40,6 +41,8 @@ pub(super) const I386: &[Function] = &[
     f("__kernel_vsyscall", "LINUX_2.5", Other),
     f("__kernel_sigreturn", "LINUX_2.5", Signal),
     f("__kernel_rt_sigreturn", "LINUX_2.5", Signal),
+    f("__vdso_clock_getres_time64", "LINUX_2.6", Other).since("7.0"),
+    f("__vdso_futex_robust_list32_try_unlock", "LINUX_2.6", Other).since("7.2"),
 ];
 
 pub(super) const IA64: &[Function] = &[
@@ -62,6 +65,7 @@ pub(super) const MIPS_32: &[Function] = &[
     f("__vdso_clock_gettime64", "LINUX_2.6", ClockGettime64),
     f("__vdso_clock_getres", "LINUX_2.6", ClockGetres),
     f("__vdso_gettimeofday", "LINUX_2.6", Gettimeofday).since("4.4"),
+    f("__vdso_clock_getres_time64", "LINUX_2.6", Other).since("7.0"),
 ];
 
 pub(super) const MIPS_64: &[Function] = &[
@@ -110,6 +114,7 @@ pub(super) const PPC32: &[Function] = &[
     f("__kernel_sync_dicache", "LINUX_2.6.15", Other).since("2.6.15"),
     f("__kernel_sigtramp32", "LINUX_2.6.15", Signal).since("2.6.15"),
     f("__kernel_sigtramp_rt32", "LINUX_2.6.15", Signal).since("2.6.15"),
+    f("__kernel_clock_getres_time64", "LINUX_2.6.15", Other).since("7.0"),
 ];
 
 pub(super) const PPC64: &[Function] = &[
@@ -140,6 +145,7 @@ pub(super) const RISCV64: &[Function] = &[
     f("__vdso_flush_icache", "LINUX_4.15", Other).since("4.15"),
     f("__vdso_riscv_hwprobe", "LINUX_4.15", Other).since("6.4"),
     f("__vdso_rt_sigreturn", "LINUX_4.15", Signal).since("4.15"),
+    f("__vdso_getrandom", "LINUX_4.15", Getrandom).since("6.16"),
 ];
 
 pub(super) const S390: &[Function] = &[
@@ -180,6 +186,8 @@ pub(super) const X86_64: &[Function] = &[
     f("__vdso_getcpu", "LINUX_2.6", Getcpu).since("2.6.23"),
     f("__vdso_getrandom", "LINUX_2.6", Getrandom).since("6.11"),
     f("__vdso_sgx_enter_enclave", "LINUX_2.6", Other).since("5.11"),
+    f("__vdso_futex_robust_list64_try_unlock", "LINUX_2.6", Other).since("7.2"),
+    f("__vdso_futex_robust_list32_try_unlock", "LINUX_2.6", Other).since("7.2"),
 ];
 
 pub(super) const X32: &[Function] = &[

@@ -8,7 +8,9 @@ mod table;
 
 use crate::constants::{EF_MIPS_ABI2, EM_MIPS};
 use crate::data::{Class, Order};
-use crate::image::Header;
+use crate::image::{Header, Image};
+use crate::symbol::Kind;
+use crate::text::Text;
 
 pub use table::ALL;
 
@@ -100,6 +102,29 @@ impl Abi {
     /// The function that does this.
     pub fn function(&self, call: Call) -> Option<&'static Function> {
         self.functions.iter().find(|function| function.call == call)
+    }
+
+    /// The exports of an image that this row lacks: functions that are newer than the table. Weak
+    /// names without the prefix of the ABI's functions are aliases, not functions of their own.
+    pub fn unknown<'i>(
+        &'static self,
+        image: &'i Image<'_>,
+    ) -> impl Iterator<Item = Text<'i>> + use<'i> {
+        let is_known = |name: &str| {
+            self.functions.iter().any(|function| {
+                let alias = ["__vdso_", "__kernel_"]
+                    .into_iter()
+                    .find_map(|prefix| function.name.strip_prefix(prefix));
+                function.name == name || alias == Some(name)
+            })
+        };
+        image
+            .symbols()
+            .filter(|symbol| {
+                symbol.is_export() && matches!(symbol.kind, Kind::Function | Kind::NoType)
+            })
+            .map(|symbol| symbol.name())
+            .filter(move |name| !name.to_str().is_some_and(is_known))
     }
 
     fn matches(&self, header: &Header) -> bool {

@@ -15,6 +15,11 @@
 //! * glibc commit 461cab1de747: `getrandom`, 6.11 on x86-64, 6.12 elsewhere.
 //! * glibc's commit that uses s390x's `__kernel_getcpu`: 4.5.
 //! * Linux's merge `riscv-for-linus-6.4-mw1`: `riscv_hwprobe`.
+//! * Linux commit ee0d03053e70, merged for 6.16: `getrandom` on RISC-V.
+//! * Linux's merge `timers-vdso-2026-02-09`, for 7.0: `clock_getres_time64` on arm, i386, mips and
+//!   ppc32.
+//! * Linux `arch/x86/entry/vdso/common/vfutex.c` and the linker scripts beside it, with
+//!   CONFIG_FUTEX_ROBUST_UNLOCK: the functions that unlock robust futexes, 7.2.
 //!
 //! What was not confirmed by any of these is marked so in the row's `source`.
 
@@ -29,7 +34,8 @@ const KIB_64: u64 = 65536;
 const KIB_256: u64 = 262_144;
 
 const MIPS_NAMES: &str = "vdso(7) says __kernel_; the kernel's names begin with __vdso_";
-const MIPS_SOURCE: &str = "Linux 6.12 arch/mips/vdso/vdso.lds.S, Makefile; vdso(7)";
+const MIPS_SOURCE: &str = "Linux 6.12 arch/mips/vdso/vdso.lds.S, Makefile; vdso(7); since 7.0: \
+    merge timers-vdso-2026-02-09";
 const PARISC_GATE: &str = "the gateway page, found through space register 2, executes with the \
     kernel's privileges: 00b0 compare-and-swap, 00e0 set_thread_pointer, 0100 system call (vdso(7))";
 const PARISC_VERSION: &str = "the version's name changed from LINUX_5.18 to LINUX_6.11: what asks for the old one finds \
@@ -67,7 +73,8 @@ pub const ALL: &[Abi] = &[
             "a kernel whose counter user space can't read hides the clock functions by renaming \
              them (arch/arm/kernel/vdso.c)",
         ],
-        source: "Linux 6.12 arch/arm/vdso/vdso.lds.S, arch/arm64/kernel/vdso32; vdso(7)",
+        source: "Linux 6.12 arch/arm/vdso/vdso.lds.S, arch/arm64/kernel/vdso32; vdso(7); since 7.0: merge \
+            timers-vdso-2026-02-09",
     },
     Abi {
         name: "bfin",
@@ -104,7 +111,8 @@ pub const ALL: &[Abi] = &[
             "the image could lie at the fixed address 0xffffe000 and state it (vdso=2, before 3.16)",
         ],
         source: "Linux 6.12 arch/x86/entry/vdso/vdso32/vdso32.lds.S, Makefile; vdso(7); since 5.3 \
-            unconfirmed; since 6.3 too, but 6.1 has no getcpu",
+            unconfirmed; since 6.3 too, but 6.1 has no getcpu; since 7.0: merge \
+            timers-vdso-2026-02-09; since 7.2: arch/x86/entry/vdso/vdso32/vdso32.lds.S",
     },
     Abi {
         name: "ia64",
@@ -211,7 +219,8 @@ pub const ALL: &[Abi] = &[
             "vdso(7) gives __kernel_clock_gettime64 the version LINUX_5.11; the kernel LINUX_2.6.15",
             PPC_SINCE,
         ],
-        source: "Linux 6.12 arch/powerpc/kernel/vdso/vdso32.lds.S, Makefile; vdso(7)",
+        source: "Linux 6.12 arch/powerpc/kernel/vdso/vdso32.lds.S, Makefile; vdso(7); since 7.0: merge \
+            timers-vdso-2026-02-09",
     },
     Abi {
         name: "ppc64",
@@ -261,7 +270,8 @@ pub const ALL: &[Abi] = &[
         max_page: KIB_4,
         functions: RISCV64,
         quirks: &[],
-        source: "Linux 6.12 arch/riscv/kernel/vdso/vdso.lds.S, Makefile; vdso(7)",
+        source: "Linux 6.12 arch/riscv/kernel/vdso/vdso.lds.S, Makefile; vdso(7); since 6.16: commit \
+            ee0d03053e70",
     },
     Abi {
         name: "s390",
@@ -337,8 +347,10 @@ pub const ALL: &[Abi] = &[
         soname: Some("linux-vdso.so.1"),
         max_page: KIB_4,
         functions: X86_64,
-        quirks: &["each function is also exported weakly without __vdso_, except SGX's"],
+        quirks: &[
+            "each function is also exported weakly without __vdso_, except SGX's and those of futexes",
+        ],
         source: "Linux 6.12 arch/x86/entry/vdso/vdso.lds.S, Makefile; vdso(7); since 5.3 and 5.11 \
-            unconfirmed",
+            unconfirmed; since 7.2: arch/x86/entry/vdso/vdso64/vdso64.lds.S",
     },
 ];

@@ -35,6 +35,10 @@ pub(super) fn describe(image: &Image<'_>, is_the_kernels: bool) -> Vdso {
         soname: image.soname().map(|soname| soname.to_string()),
         build_id: image.build_id().map(crate::hex),
         is_the_kernels,
+        unknown: match arch::of(image.header()).filter(|_| is_the_kernels) {
+            Some(abi) => abi.unknown(image).map(|name| name.to_string()).collect(),
+            None => Vec::new(),
+        },
     }
 }
 

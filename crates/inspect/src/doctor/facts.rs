@@ -104,6 +104,9 @@ pub struct Vdso {
     pub build_id: Option<String>,
     /// Whether it came from the kernel: false where another image took its place.
     pub is_the_kernels: bool,
+    /// Exports of the kernel's vDSO that are newer than what `vdso ls --arch` lists.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
 }
 
 /// What a function was found to do.

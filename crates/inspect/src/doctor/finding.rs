@@ -42,6 +42,8 @@ pub enum Cause {
     FallsBack,
     /// The vDSO lacks a function that others of its architecture have.
     FunctionMissing,
+    /// The kernel's vDSO exports functions that this program does not know.
+    UnknownExports,
     /// The vDSO's code is not what the kernel mapped.
     Patched,
     /// Another image took the vDSO's place.

@@ -32,6 +32,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         findings.extend(other_slow(facts));
         findings.extend(tsc::intercepted(facts));
         findings.extend(missing(facts));
+        findings.extend(unknown_exports(facts));
         findings.extend(replaced(facts));
         findings.extend(patched(facts));
         findings.extend(other_image(facts));
@@ -244,6 +245,21 @@ fn missing(facts: &Facts) -> Option<Finding> {
             format!("This vDSO does not export {}.", absent.join(", ")),
         )
         .advise("A newer kernel serves it without a system call."),
+    )
+}
+
+fn unknown_exports(facts: &Facts) -> Option<Finding> {
+    let unknown = &facts.vdso.as_ref()?.unknown;
+    if unknown.is_empty() {
+        return None;
+    }
+    let names = unknown.join(", ");
+    Some(
+        Finding::note(
+            Cause::UnknownExports,
+            format!("This vDSO exports functions that `vdso ls --arch` does not list: {names}."),
+        )
+        .advise("The kernel is newer than this program. They are not tried here."),
     )
 }
 

@@ -32,6 +32,7 @@ fn healthy() -> Facts {
             soname: Some("linux-vdso.so.1".into()),
             build_id: None,
             is_the_kernels: true,
+            unknown: Vec::new(),
         }),
         calls: Function::ALL
             .iter()
@@ -505,4 +506,24 @@ fn a_published_clock_is_advised_where_it_would_be_fast() {
         let advice = advice(change);
         assert!(!advice.contains(published), "{advice}");
     }
+}
+
+#[test]
+fn functions_of_a_newer_kernel_are_noted() {
+    let name = "__vdso_of_tomorrow".to_owned();
+    let facts = Facts {
+        vdso: Some(Vdso {
+            is_the_kernels: true,
+            unknown: vec![name.clone()],
+            ..Vdso::default()
+        }),
+        ..Facts::default()
+    };
+    let findings = judge(&facts);
+    let finding = findings
+        .iter()
+        .find(|finding| finding.cause == Cause::UnknownExports);
+    let finding = finding.expect("a finding");
+    assert!(finding.what.contains(&name), "{}", finding.what);
+    assert_eq!(finding.grade, Grade::Note);
 }
