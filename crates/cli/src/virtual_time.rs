@@ -10,6 +10,7 @@ use vdsokit_deliver::{Event, Object};
 use vdsokit_publish::{Condition, install, place};
 use vdsokit_sources::clock::{FILE, Reader, is_machine_time};
 use vdsokit_virtual_time::{Change, IMAGE, Name, Reading, Time, text};
+use vdsokit_waits::call::Scope;
 
 use crate::output;
 use crate::published::{self, CLOCK};
@@ -25,8 +26,10 @@ Clocks that each option touches:
   none                the kernel's own                    the kernel's own
   --clock             the kernel's own, from the counter that `vdso serve clock` keeps to it
 
-CPU time clocks, file times, sleeps, time-outs and timers remain the kernel's, and so does
-what a program asks for by system call instead of through its vDSO, but for `run --strict`.
+Sleeps, time-outs and timers follow these clocks under `run`: deadlines on a clock that is
+moved, and with --rate, --freeze and --name all of them. CPU time clocks and file times remain
+the kernel's, and so does a clock that a program reads by system call instead of through its
+vDSO, but for `run --strict`.
 
 Dates: 2000-01-01, '2038-01-19 03:14:07' (in this machine's time zone), '2038-01-19
 03:14:07Z', 2038-01-19T03:14:07+01:00, 'Tue, 19 Jan 2038 03:14:07 +0000', @2147483647
@@ -99,6 +102,25 @@ impl Options {
             changes.push(Change::EachRead(text::step(step)?));
         }
         Ok(changes)
+    }
+
+    /// Which waits are converted, and whether the clocks may be changed while programs wait.
+    /// `None`: none, as no clock is another than the kernel's, or each program has its own.
+    pub(crate) fn waits(&self, name: Option<&str>) -> Option<(Scope, bool)> {
+        let scope = match self {
+            Options { clock: Some(_), .. }
+            | Options {
+                seed_step: Some(_), ..
+            } => return None,
+            _ if name.is_some() || self.rate.is_some() || self.freeze => Scope::All,
+            Options {
+                time: None,
+                offset: None,
+                ..
+            } => return None,
+            _ => Scope::WallDeadlines,
+        };
+        Some((scope, name.is_some()))
     }
 
     /// The clock image with pages that say this time; and the pages, unless somebody else
@@ -191,6 +213,14 @@ pub(crate) fn say(event: &Event) {
         } => {
             let program = program(path, pid);
             format!("{program} runs in real time: {reason}")
+        }
+        Event::UnservedWait {
+            pid,
+            program: path,
+            reason,
+        } => {
+            let program = program(path, pid);
+            format!("{program} waits in real time: {reason}")
         }
         Event::RightsWithheld { pid, program: path } => {
             let program = program(path, pid);

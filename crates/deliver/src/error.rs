@@ -288,6 +288,18 @@ pub enum Unserved {
     NoRoom,
 }
 
+/// Why waits of a program are the kernel's, in real time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum UnservedWait {
+    /// Another process traces the thread: none can be told to make another call.
+    #[error("another process traces it")]
+    Traced,
+    /// Time-outs are submitted to io_uring(7), in memory that no call shows.
+    #[error("io_uring's time-outs can't be converted")]
+    IoUring,
+}
+
 /// A report of the tracer about one process. All but [`Event::Delivered`] are reported once for
 /// each executable.
 #[derive(Debug)]
@@ -307,6 +319,15 @@ pub enum Event {
         program: Option<PathBuf>,
         /// Why.
         reason: Unserved,
+    },
+    /// Waits of a program are in real time, though its clocks are not.
+    UnservedWait {
+        /// The process.
+        pid: u32,
+        /// Its executable, where that can be told.
+        program: Option<PathBuf>,
+        /// Why.
+        reason: UnservedWait,
     },
     /// A setuid or setgid program runs without the rights of its file's owner: the kernel
     /// withholds them if the tracer does not have them itself

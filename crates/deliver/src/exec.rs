@@ -22,8 +22,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 
 use rustix::process::{Pid, Signal};
+use vdsokit_waits::call::{self, Scope};
 use vdsokit_waits::filter::{Rule, filter};
-use vdsokit_waits::number;
+use vdsokit_waits::gate::Gate;
+use vdsokit_waits::{Clocks, OTHER_EXECS, number};
 
 use crate::error::{Error, Event};
 use crate::inject::Injector;
@@ -31,7 +33,7 @@ use crate::object::Object;
 use crate::seccomp;
 use crate::strict::{self, Strict, Timestamp};
 use crate::supervisor::process::{self, Signals};
-use crate::supervisor::{CLOCK_CHANGED, Supervisor, keeper};
+use crate::supervisor::{CLOCK_CHANGED, Supervisor, Waits, keeper};
 use crate::sys;
 use crate::tracer::{ALONE, FOLLOW, Tracer};
 
@@ -42,6 +44,23 @@ pub struct Delivery {
     follow: bool,
     ignores_sigpipe: bool,
     strict: Option<Strict>,
+    waits: Option<Conversion>,
+}
+
+/// Which waits are converted, and by which clocks.
+struct Conversion {
+    clocks: Box<dyn Clocks>,
+    scope: Scope,
+    is_changeable: bool,
+}
+
+impl std::fmt::Debug for Conversion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conversion")
+            .field("scope", &self.scope)
+            .field("is_changeable", &self.is_changeable)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What serves the program.
@@ -59,6 +78,7 @@ impl Delivery {
             follow: true,
             ignores_sigpipe: false,
             strict: None,
+            waits: None,
         }
     }
 
@@ -92,6 +112,21 @@ impl Delivery {
         self.strict = Some(Strict {
             clocks: clocks.to_vec(),
             read: Box::new(read),
+        });
+        self
+    }
+
+    /// Converts the time-outs of waits and the settings of timers by `clocks`: those that `scope`
+    /// names. `is_changeable`: the clocks may be changed while programs wait, and SIGURG to the
+    /// process that serves the program tells that they were.
+    ///
+    /// A converted wait costs some ten microseconds more than a plain one. Where the program can't
+    /// be followed by a supervisor ([`Delivery::follow`], Yama), waits stay the kernel's.
+    pub fn waits(mut self, clocks: Box<dyn Clocks>, scope: Scope, is_changeable: bool) -> Delivery {
+        self.waits = Some(Conversion {
+            clocks,
+            scope,
+            is_changeable,
         });
         self
     }
@@ -135,18 +170,25 @@ impl Delivery {
     }
 
     /// Starts the process that serves this one, and returns once it does.
-    fn start(self, report: &mut dyn FnMut(Event)) -> Result<Pid, Error> {
+    fn start(mut self, report: &mut dyn FnMut(Event)) -> Result<Pid, Error> {
         let system = || Error::system("start the tracer");
         let this = std::process::id();
         let (mut near, mut far) = UnixStream::pair().map_err(system())?;
         let end = near.as_raw_fd() as u32;
         let is_reaper = process::is_reaper();
         let supervises = self.follow && process::may_trace_later();
+        let mut gate = None;
+        if supervises && self.waits.is_some() {
+            let placed = self.object.with_gate().map_err(system())?;
+            self.object = placed.0;
+            gate = Some(placed.1);
+        }
         let (strict, rules) = (self.strict.is_some(), self.rules(supervises));
         let serve = || {
             // Each side has one end only, and so learns of the other's death.
             if sys::close_range(end, end).is_ok() {
-                self.serve(this as sys::Pid, supervises, is_reaper, &mut far, report);
+                let role = supervises.then_some(gate);
+                self.serve(this as sys::Pid, role, is_reaper, &mut far, report);
             }
         };
         let server = match is_reaper {
@@ -168,8 +210,10 @@ impl Delivery {
             return refused(outcome);
         }
         if !rules.is_empty() {
+            let exempt = gate.map(|gate| gate.exempt());
+            let others: &[(u32, u32)] = if supervises { &OTHER_EXECS } else { &[] };
             let failed = || Error::system("catch system calls of the program");
-            let listener = match seccomp::listen(&mut filter(&rules, None)) {
+            let listener = match seccomp::listen(&mut filter(&rules, others, exempt.as_ref())) {
                 Ok(listener) => Some(listener),
                 // The tracer's way needs no filter.
                 Err(_) if !strict => None,
@@ -191,6 +235,8 @@ impl Delivery {
         let mut rules = Vec::new();
         if supervises {
             rules.extend([number::EXECVE, number::EXECVEAT].map(Rule::always));
+            let scope = self.waits.as_ref().map(|waits| waits.scope);
+            rules.extend(scope.into_iter().flat_map(call::rules));
         }
         if let Some(strict) = &self.strict {
             rules.extend(strict::rules(&strict.clocks));
@@ -198,11 +244,12 @@ impl Delivery {
         rules
     }
 
-    /// What the server does, from its birth to its end.
+    /// What the server does, from its birth to its end. `role`: as a supervisor, with a gate if
+    /// waits are converted.
     fn serve(
         self,
         target: sys::Pid,
-        supervises: bool,
+        role: Option<Option<Gate>>,
         is_reaper: bool,
         channel: &mut UnixStream,
         report: &mut dyn FnMut(Event),
@@ -212,7 +259,7 @@ impl Delivery {
             return;
         };
         let options = if self.follow { FOLLOW } else { ALONE };
-        let Ok(server) = self.set_up(target, options, supervises, channel, &signals) else {
+        let Ok(server) = self.set_up(target, options, role.is_some(), channel, &signals) else {
             return;
         };
         let mut injector = Injector::new(self.object);
@@ -223,7 +270,10 @@ impl Delivery {
                     return;
                 };
                 let read = self.strict.map(|strict| strict.read);
-                Supervisor::new(listener, signals, injector, read, report).run(target);
+                let waits = self.waits.zip(role.flatten());
+                let waits =
+                    waits.map(|(waits, gate)| Waits::new(gate, waits.clocks, waits.is_changeable));
+                Supervisor::new(listener, signals, injector, read, waits, report).run(target);
                 drop(lifeline);
             }
             Server::Tracer(listener) => {
@@ -281,6 +331,8 @@ impl Delivery {
         rustix::process::setsid()?;
         let mut kept: Vec<_> = self.object.files().map(AsFd::as_fd).collect();
         kept.push(signals.as_fd());
+        let clocks = self.waits.as_ref().map(|waits| waits.clocks.descriptors());
+        kept.extend(clocks.into_iter().flatten());
         match &server {
             Server::Supervisor(listener) => kept.push(listener.as_fd()),
             Server::Tracer(listener) => kept.extend(listener.as_ref().map(AsFd::as_fd)),

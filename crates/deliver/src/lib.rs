@@ -94,7 +94,7 @@ mod tracer;
 mod visit;
 
 pub use attach::{attach, attach_and_follow, detach};
-pub use error::{Error, Event, ImageError, Unserved};
+pub use error::{Error, Event, ImageError, Unserved, UnservedWait};
 pub use exec::Delivery;
 pub use object::Object;
 pub use strict::Timestamp;

@@ -2,6 +2,7 @@
 
 use std::ffi::c_int;
 use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -12,6 +13,7 @@ use rustix::process::{Resource, getrlimit};
 use vdsokit_elf::check::{self, Profile};
 use vdsokit_elf::constants::{ET_CORE, PF_W, PF_X};
 use vdsokit_elf::{Image, Kind, Segment};
+use vdsokit_waits::gate::Gate;
 
 use crate::arch::{self, Word};
 use crate::error::{Error, ImageError};
@@ -38,6 +40,8 @@ pub struct Object {
     pub(crate) links: Vec<Link>,
     functions: Vec<Function>,
     pub(crate) length: u64,
+    /// Where it is to lie; 0: where the kernel likes.
+    address: u64,
 }
 
 /// A range of a file and its place in the object.
@@ -177,6 +181,7 @@ impl Object {
             links: layout.links,
             functions: layout.functions,
             length: layout.length,
+            address: 0,
         })
     }
 
@@ -232,6 +237,7 @@ impl Object {
             links,
             functions,
             length: shift + length,
+            address: 0,
         })
     }
 
@@ -304,6 +310,27 @@ impl Object {
         Ok(self)
     }
 
+    /// Puts a gate behind the object, and the object at an address that is the same in every
+    /// process: a filter compares with it.
+    pub(crate) fn with_gate(mut self) -> io::Result<(Object, Gate)> {
+        let mut code = Gate::code().to_vec();
+        code.resize(PAGE as usize, 0);
+        let code = memfd("vdso-gate", &code)?;
+        let frames = blank("vdso-frames", Gate::LENGTH - PAGE)?;
+        let start = self.length;
+        self.sources
+            .push(Source::new(code, 0, start, PAGE, Role::Text)?);
+        let length = Gate::LENGTH - PAGE;
+        self.sources
+            .push(Source::new(frames, 0, start + PAGE, length, Role::Own)?);
+        self.length += Gate::LENGTH;
+        self.address = address();
+        let gate = Gate::at(self.address + start);
+        // A filter compares the upper half of an address with one number.
+        debug_assert_eq!(self.address >> 32, (self.address + self.length) >> 32);
+        Ok((self, gate))
+    }
+
     /// The values of the links. `functions` are the kernel's, one for each link.
     pub(crate) fn words(&self, functions: impl Iterator<Item = u64>) -> impl Iterator<Item = Word> {
         self.links
@@ -352,6 +379,10 @@ impl Object {
             .collect();
         places[0].flags = libc::MAP_PRIVATE;
         places[0].length = self.length;
+        if self.address != 0 {
+            places[0].flags |= libc::MAP_FIXED_NOREPLACE;
+            places[0].distance = self.address;
+        }
         places
     }
 
@@ -376,6 +407,32 @@ fn image_file(bytes: &[u8]) -> Result<File, Error> {
         Some(libc::ENOENT) if !proc::is_mounted() => Error::NoProc,
         _ => Error::system("keep the image in memory")(source),
     })
+}
+
+/// An address where nothing lies when a program begins, another at each call.
+///
+/// It is below what the kernel maps from the top down (arch/x86/mm/mmap.c) and above what mmap(2)
+/// gives to programs whose stack is unlimited; and within the program's part of the address space
+/// of address, memory, leak and thread sanitizers (compiler-rt, sanitizer_common and tsan
+/// platform headers).
+fn address() -> u64 {
+    const START: u64 = 0x7e80_0000_0000;
+    const END: u64 = 0x7ef0_0000_0000;
+    /// The upper half is the same in all of it.
+    const STEP: u64 = 1 << 30;
+    let random = RandomState::new().build_hasher().finish();
+    let block = START + random % ((END - START) / STEP) * STEP;
+    block + (random >> 32) % (STEP / 2 / PAGE) * PAGE
+}
+
+/// A read-only memfd of `length` zeros that nobody can change.
+fn blank(name: &str, length: u64) -> io::Result<File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = File::from(rustix::fs::memfd_create(name, flags)?);
+    file.set_len(length)?;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&file, seals)?;
+    read_only(file.into())
 }
 
 /// A read-only memfd of `bytes` that nobody can change.

@@ -20,6 +20,8 @@ pub(crate) struct Notification {
     /// The thread that makes it.
     pub(crate) pid: Pid,
     pub(crate) number: i64,
+    /// Whose number that is, as seccomp calls the architecture.
+    pub(crate) architecture: u32,
     /// The instruction behind it.
     pub(crate) pointer: u64,
     pub(crate) arguments: [u64; 6],
@@ -95,6 +97,7 @@ pub(crate) fn receive(listener: &impl AsFd) -> io::Result<Notification> {
                 id: notification.id,
                 pid: notification.pid as Pid,
                 number: i64::from(notification.data.nr),
+                architecture: notification.data.arch,
                 pointer: notification.data.instruction_pointer,
                 arguments: notification.data.args,
             }),

@@ -98,9 +98,16 @@ pub(crate) fn plan(
     let mut string = word + size_of_val(words) as u64;
     let (mut entries, mut sorted) = (Vec::new(), Vec::new());
     let lies_in = |word: &Word| {
-        let before = |&(_, place): &(usize, &Place<'_>)| place.distance <= word.distance;
-        let places = places.iter().enumerate().filter(before);
-        Some(places.max_by_key(|(_, place)| place.distance)?.0)
+        // That of the first is an address.
+        let distance = |index: usize| {
+            if index == 0 {
+                0
+            } else {
+                places[index].distance
+            }
+        };
+        let before = (0..places.len()).filter(|&index| distance(index) <= word.distance);
+        before.max_by_key(|&index| distance(index))
     };
     for (index, place) in places.iter().enumerate() {
         let source = match handle {

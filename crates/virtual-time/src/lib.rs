@@ -36,6 +36,7 @@ mod pages;
 pub mod text;
 mod time;
 mod timex;
+mod tree;
 
 pub use error::Error;
 pub use name::{Name, Named, list};

@@ -113,6 +113,16 @@ impl Store {
         Ok(File::open(path)?.into())
     }
 
+    /// The file, for the lock.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The pages.
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
     /// Another mapping of the pages, which needs no descriptor.
     pub(crate) fn map(&self) -> io::Result<Mapping> {
         Mapping::new(&self.file, self.behind + PAGE_SIZE)
@@ -133,18 +143,24 @@ impl Store {
     }
 }
 
-/// The virtual time of `clock` by its record in `mapping`; `None` where it is the kernel's.
-pub(crate) fn read(mapping: &Mapping, clock: Clock) -> Option<Moment> {
+/// The record of `clock` in `mapping`.
+pub(crate) fn record(mapping: &Mapping, clock: Clock) -> Option<Record> {
     let latch = mapping
         .read()?
         .latch(record_offset(clock.id()), RECORD_SIZE)?;
-    let record = latch.read(|copy| {
+    Some(latch.read(|copy| {
         let mut words = [0; Record::WORDS];
         for (at, word) in words.iter_mut().enumerate() {
             *word = copy.word(at);
         }
         Record::from_words(&words)
-    });
+    }))
+}
+
+/// The virtual time of `clock` by its record in `mapping`; `None` where it is the
+/// kernel's.
+pub(crate) fn read(mapping: &Mapping, clock: Clock) -> Option<Moment> {
+    let record = record(mapping, clock)?;
     match record.source {
         Source::KernelClock(driver) => {
             let driver = Clock::from_id(driver.into())?;

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use vdsokit_clock::{Clock, Clocks, Course, KernelTime, Moment, VirtualTime};
 
 use crate::error::Error;
@@ -21,7 +22,9 @@ const LEAD: u64 = 50_000_000;
 /// The time of a tree of processes: its pages, and the right to publish them.
 #[derive(Debug)]
 pub struct Time {
-    store: Store,
+    pub(crate) store: Store,
+    /// The process that serves the tree, where it is known.
+    server: Option<u32>,
     /// For messages.
     name: String,
 }
@@ -142,7 +145,12 @@ impl Time {
         let published = published.map_err(system())?.transpose().map_err(system())?;
         published.ok_or_else(|| system()(std::io::ErrorKind::InvalidData.into()))?;
         let name = name.map(Name::to_string).unwrap_or_default();
-        Ok(Time { store, name })
+        let server = None;
+        Ok(Time {
+            store,
+            server,
+            name,
+        })
     }
 
     /// The time of the tree called `name`.
@@ -150,8 +158,9 @@ impl Time {
     /// # Errors
     /// [`Error::Unknown`], [`Error::System`].
     pub fn find(name: &Name) -> Result<Time, Error> {
-        let file = name::find(name)?.open();
-        let store = file
+        let found = name::find(name)?;
+        let store = found
+            .open()
             .and_then(Store::of)
             .map_err(|error| match error.kind() {
                 // Its tracer ended between the two.
@@ -162,6 +171,7 @@ impl Time {
             })?;
         Ok(Time {
             store,
+            server: Some(found.tracer),
             name: name.to_string(),
         })
     }
@@ -239,10 +249,21 @@ impl Time {
             }
             Ok(Some(happens_at.is_none_or(|at| published_at < at)))
         });
+        self.tell_server();
         match done.map_err(lock())? {
             Some(Ok(Some(in_time))) => Ok(in_time),
             Some(Err(error)) => Err(error),
             Some(Ok(None)) | None => Err(self.version()),
+        }
+    }
+
+    /// Tells the process that serves the tree that time was changed, so that it makes waits end
+    /// when they are to. By default nothing happens to a process that gets this signal.
+    fn tell_server(&self) {
+        let server = self.server.and_then(|server| Pid::from_raw(server as i32));
+        if let Some(server) = server {
+            // One that has ended has no waits.
+            let _ = kill_process(server, Signal::URG);
         }
     }
 

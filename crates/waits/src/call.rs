@@ -499,7 +499,7 @@ mod tests {
 
     #[test]
     fn the_filter_hands_over_what_the_table_decodes() {
-        let code = filter(&rules(Scope::All), None);
+        let code = filter(&rules(Scope::All), &[], None);
         let is_caught = |number, arguments| {
             verdict(&code, AUDIT, number, 0, arguments) == libc::SECCOMP_RET_USER_NOTIF
         };
@@ -527,7 +527,7 @@ mod tests {
             gate: 0x1000..0x2000,
             report: 0x1010,
         };
-        let code = filter(&rules(Scope::WallDeadlines), Some(&exempt));
+        let code = filter(&rules(Scope::WallDeadlines), &[], Some(&exempt));
         let is_caught = |number, arguments| {
             verdict(&code, AUDIT, number, 0, arguments) == libc::SECCOMP_RET_USER_NOTIF
         };

@@ -111,6 +111,21 @@ impl Course {
     }
 }
 
+impl Course {
+    /// How many nanoseconds of the clock pass in so many of real time, at the rate that it has
+    /// last.
+    pub fn passed(&self, real: u64) -> u64 {
+        match self {
+            Course::Kernel | Course::Moved(_) => real,
+            Course::Fixed(_) => 0,
+            Course::Lines { current, .. } => current
+                .rate
+                .span(real)
+                .map_or(u64::MAX, |span| (span >> 64) as u64),
+        }
+    }
+}
+
 /// What the kernel's clock of this number shows.
 pub fn reading(clock: Clock, now: &KernelTime) -> Nanoseconds {
     match clock {

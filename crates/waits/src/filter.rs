@@ -60,18 +60,29 @@ pub struct Exempt {
     pub report: u64,
 }
 
-/// A filter of `rules`, at most one for a number.
+/// A filter of `rules`, at most one for a number, and of `others`: calls, each of an architecture
+/// by its number, that are handed over always.
 ///
-/// Calls by another architecture's numbers are let through.
-pub fn filter(rules: &[Rule], exempt: Option<&Exempt>) -> Vec<Instruction> {
+/// All other calls by another architecture's numbers are let through.
+pub fn filter(rules: &[Rule], others: &[(u32, u32)], exempt: Option<&Exempt>) -> Vec<Instruction> {
     let mut code = Assembler::default();
+    let (notify, inspect, native) = (code.label(), code.label(), code.label());
     code.load(ARCHITECTURE);
-    let native = code.label();
     code.jump(libc::BPF_JEQ, AUDIT, Some(native), None);
+    for &(architecture, number) in others.iter().filter(|(other, _)| *other != AUDIT) {
+        let next = code.label();
+        code.load(ARCHITECTURE);
+        code.jump(libc::BPF_JEQ, architecture, None, Some(next));
+        code.load(NUMBER);
+        code.jump(libc::BPF_JEQ, number, Some(notify), None);
+        code.mark(next);
+    }
     code.end(libc::SECCOMP_RET_ALLOW);
     code.mark(native);
     code.load(NUMBER);
-    let (notify, inspect) = (code.label(), code.label());
+    for &(_, number) in others.iter().filter(|(other, _)| *other == AUDIT) {
+        code.jump(libc::BPF_JEQ, number, Some(notify), None);
+    }
     for rule in rules {
         let target = match rule.alternatives.is_empty() {
             true => notify,
@@ -265,6 +276,7 @@ pub(crate) fn verdict(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::OTHER_EXECS;
 
     const NOTIFY: u32 = libc::SECCOMP_RET_USER_NOTIF;
     const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
@@ -283,7 +295,7 @@ mod tests {
                 number: 7,
                 alternatives: vec![vec![condition]],
             };
-            let code = filter(&[rule], None);
+            let code = filter(&[rule], &[], None);
             move |argument: u64| {
                 let arguments = [0, 0, argument, 0, 0, 0];
                 verdict(&code, AUDIT, 7, 0x1000, arguments) == NOTIFY
@@ -309,7 +321,7 @@ mod tests {
                 vec![Condition::Bits(1, 0x7f, 6)],
             ],
         };
-        let code = filter(&[rule, Rule::always(59)], None);
+        let code = filter(&[rule, Rule::always(59)], &OTHER_EXECS, None);
         let of = |operation, timeout| {
             verdict(&code, AUDIT, 202, 0, [0, operation, 0, timeout, 0, 0]) == NOTIFY
         };
@@ -319,6 +331,10 @@ mod tests {
         assert_eq!(verdict(&code, AUDIT, 60, 0, [0; 6]), ALLOW);
         // i386, and x32's numbers.
         assert_eq!(verdict(&code, 0x4000_0003, 59, 0, [0; 6]), ALLOW);
+        for (architecture, number) in OTHER_EXECS {
+            assert_eq!(verdict(&code, architecture, number, 0, [0; 6]), NOTIFY);
+            assert_eq!(verdict(&code, architecture, number + 1, 0, [0; 6]), ALLOW);
+        }
         assert_eq!(verdict(&code, AUDIT, 59 | 1 << 30, 0, [0; 6]), ALLOW);
     }
 
@@ -329,7 +345,7 @@ mod tests {
             alternatives: vec![vec![Condition::NotZero(0)]],
         };
         let exempt = exempt();
-        let code = filter(&[rule], Some(&exempt));
+        let code = filter(&[rule], &[], Some(&exempt));
         let at = |pointer| verdict(&code, AUDIT, 35, pointer, [1, 0, 0, 0, 0, 0]);
         assert_eq!(at(exempt.gate.start), ALLOW);
         assert_eq!(at(exempt.gate.end - 1), ALLOW);

@@ -33,7 +33,7 @@ pub const USED: u64 = 64;
 pub const RETURN: u64 = 72;
 /// Offset in a frame: the six arguments of the program's own call.
 pub const ARGUMENTS: u64 = 80;
-/// Offset in a frame: what the call returned, where that is reported.
+/// Offset in a frame: what the gate returns, but for [`Then::Return`].
 pub const RESULT: u64 = 128;
 /// Offset in a frame: the number of the call that reports.
 pub const REPORT_NUMBER: u64 = 136;
@@ -42,6 +42,17 @@ pub const REPORT_NUMBER: u64 = 136;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gate {
     start: u64,
+}
+
+/// What the gate does behind a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// It returns the call's result.
+    Return,
+    /// It reports the result to the listener, and returns what that leaves in the frame.
+    Report,
+    /// It returns what the frame has as a result.
+    Resume,
 }
 
 /// What is written into a frame before a call.
@@ -55,6 +66,8 @@ pub struct Frame {
     pub ret: u64,
     /// See [`ARGUMENTS`].
     pub arguments: [u64; 6],
+    /// See [`RESULT`].
+    pub result: u64,
     /// See [`REPORT_NUMBER`].
     pub report_number: u64,
 }
@@ -69,6 +82,7 @@ impl Frame {
         words[USED as usize / 8] = self.used;
         words[RETURN as usize / 8] = self.ret;
         words[ARGUMENTS as usize / 8..][..6].copy_from_slice(&self.arguments);
+        words[RESULT as usize / 8] = self.result;
         words[REPORT_NUMBER as usize / 8] = self.report_number;
         words.iter().flat_map(|word| word.to_ne_bytes()).collect()
     }
@@ -107,8 +121,8 @@ impl Gate {
     }
 
     /// The entry for a call whose argument `argument` (0 to 4) is its frame.
-    pub fn door(&self, argument: usize, reports: bool) -> u64 {
-        self.start + arch::DOOR(argument, reports)
+    pub fn door(&self, argument: usize, then: Then) -> u64 {
+        self.start + arch::door(argument, then)
     }
 
     /// The address of frame `index`.
@@ -147,6 +161,7 @@ mod tests {
             used: 3,
             ret: 4,
             arguments: [5, 6, 7, 8, 9, 10],
+            result: 12,
             report_number: 11,
         };
         let bytes = frame.bytes();
@@ -154,5 +169,6 @@ mod tests {
         let word = |at: u64| u64::from_ne_bytes(bytes[at as usize..][..8].try_into().expect("8"));
         assert_eq!([word(NEW + 8), word(USED), word(RETURN)], [2, 3, 4]);
         assert_eq!([word(ARGUMENTS + 40), word(REPORT_NUMBER)], [10, 11]);
+        assert_eq!(word(RESULT), 12);
     }
 }

@@ -28,4 +28,30 @@ pub mod filter;
 pub mod gate;
 pub mod timers;
 
-pub use arch::{AUDIT, number};
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use vdsokit_clock::{Clock, KernelTime, Record};
+
+pub use arch::{AUDIT, OTHER_EXECS, number};
+
+/// The clocks of a tree.
+pub trait Clocks: Send {
+    /// How a clock goes, as programs read it.
+    fn record(&self, clock: Clock) -> Record;
+
+    /// What the kernel's clocks show.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    fn now(&self) -> io::Result<KernelTime>;
+
+    /// Moves all clocks forward by nanoseconds, at once.
+    ///
+    /// # Errors
+    /// When the change can't be published.
+    fn advance(&mut self, nanoseconds: u64) -> io::Result<()>;
+
+    /// The descriptors that this needs.
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
+}

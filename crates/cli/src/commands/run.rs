@@ -81,13 +81,19 @@ fn delivery(arguments: &Arguments) -> Result<Delivery> {
             Object::join(all?)?
         }
     };
-    let delivery = Delivery::new(object)
+    let mut delivery = Delivery::new(object)
         .follow(!arguments.no_follow)
         .ignores_sigpipe(sigpipe_was_ignored());
-    let Some(time) = time.filter(|_| arguments.strict) else {
+    let Some(time) = time else {
         return Ok(delivery);
     };
     let reader = time.reader()?;
+    if let Some((scope, is_changeable)) = arguments.time.waits(arguments.name.as_deref()) {
+        delivery = delivery.waits(Box::new(time), scope, is_changeable);
+    }
+    if !arguments.strict {
+        return Ok(delivery);
+    }
     let read = move |id: i32| {
         let clock = Clock::from_id(id.try_into().ok()?)?;
         let moment = reader.read(clock)?;

@@ -5,12 +5,17 @@
 //!   The object is delivered and the thread is detached. One whose call fails gives no stop: it
 //!   stays seized and is known as such.
 //! - **reads of the clock** are answered ([`crate::strict`]).
+//! - **waits and timers** are converted ([`waits`], [`timers`]).
 //!
 //! A thread that another process traces (strace(1), gdb(1)) can't be seized. Its calls are the
 //! kernel's, and that is reported once for each executable.
 
+mod arch;
+mod frames;
 pub(crate) mod keeper;
 pub(crate) mod process;
+mod timers;
+mod waits;
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::c_int;
@@ -20,9 +25,9 @@ use std::path::PathBuf;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open};
-use vdsokit_waits::number;
+use vdsokit_waits::{OTHER_EXECS, number};
 
-use crate::error::{Event, Unserved};
+use crate::error::{Event, Unserved, UnservedWait};
 use crate::exec::forget_stderr;
 use crate::inject::{Injector, Start};
 use crate::program::{self, Programs};
@@ -32,6 +37,8 @@ use crate::strict::{self, Read};
 use crate::sys::{self, Pid, Resume};
 use crate::visit::Failure;
 use process::Signals;
+use waits::Handled;
+pub(crate) use waits::Waits;
 
 /// The signal that tells a supervisor that somebody changed the clock. Nothing happens to a
 /// process that gets it unawares.
@@ -54,6 +61,7 @@ pub(crate) struct Supervisor<'a> {
     /// What has been reported, and of which executable.
     said: HashSet<(String, Option<PathBuf>)>,
     read: Option<Read>,
+    waits: Option<Waits>,
     report: &'a mut dyn FnMut(Event),
 }
 
@@ -63,6 +71,7 @@ impl<'a> Supervisor<'a> {
         signals: Signals,
         injector: Injector,
         read: Option<Read>,
+        waits: Option<Waits>,
         report: &'a mut dyn FnMut(Event),
     ) -> Self {
         process::wake_synchronously(&listener);
@@ -75,6 +84,7 @@ impl<'a> Supervisor<'a> {
             launched: VecDeque::new(),
             said: HashSet::new(),
             read,
+            waits,
             report,
         }
     }
@@ -106,8 +116,13 @@ impl<'a> Supervisor<'a> {
             }
             // Stops first: a thread may have ended, and its id be another's.
             if signals.contains(PollFlags::IN) {
-                self.signals.take();
+                let came = self.signals.take();
                 self.stops();
+                if came.contains(&CLOCK_CHANGED)
+                    && let Some(waits) = &mut self.waits
+                {
+                    waits.changed();
+                }
             }
             if calls.contains(PollFlags::IN) {
                 // Without one, it was killed between its call and this.
@@ -121,7 +136,12 @@ impl<'a> Supervisor<'a> {
     }
 
     fn notified(&mut self, notification: &Notification) {
-        let outcome = match notification.number as u32 {
+        let number = notification.number as u32;
+        let outcome = match number {
+            _ if OTHER_EXECS.contains(&(notification.architecture, number)) => {
+                self.seize(notification.pid);
+                Outcome::Made
+            }
             number::EXECVE | number::EXECVEAT => {
                 if let Some(start) = self.failed_launch(notification) {
                     return self.deliver_again(notification, &start);
@@ -129,15 +149,48 @@ impl<'a> Supervisor<'a> {
                 self.seize(notification.pid);
                 Outcome::Made
             }
-            _ if seccomp::waits(&self.listener, notification) => match &mut self.read {
-                Some(read) => strict::outcome(notification, read, &mut |address, bytes| {
-                    seccomp::write(notification.pid, address, bytes)
-                }),
-                None => Outcome::Made,
+            number::CLOCK_GETTIME | number::GETTIMEOFDAY | number::TIME => self.read(notification),
+            _ => match self.wait(notification) {
+                Some(outcome) => outcome,
+                None => return,
             },
-            _ => Outcome::Made,
         };
         seccomp::answer(&self.listener, notification, outcome);
+    }
+
+    /// Answers a read of the clock.
+    fn read(&mut self, notification: &Notification) -> Outcome {
+        match &mut self.read {
+            Some(read) if seccomp::waits(&self.listener, notification) => {
+                strict::outcome(notification, read, &mut |address, bytes| {
+                    seccomp::write(notification.pid, address, bytes)
+                })
+            }
+            _ => Outcome::Made,
+        }
+    }
+
+    /// Serves a wait or a call about a timer. `None`: it has been answered.
+    fn wait(&mut self, notification: &Notification) -> Option<Outcome> {
+        let Some(waits) = &mut self.waits else {
+            return Some(Outcome::Made);
+        };
+        match waits.notified(&self.listener, notification, &mut self.seized) {
+            Handled::Answer(outcome) => return Some(outcome),
+            Handled::Done => return None,
+            Handled::Traced => self.unserved_wait(notification.pid, UnservedWait::Traced),
+            Handled::IoUring => self.unserved_wait(notification.pid, UnservedWait::IoUring),
+        }
+        Some(Outcome::Made)
+    }
+
+    fn unserved_wait(&mut self, pid: Pid, reason: UnservedWait) {
+        let process = pid as u32;
+        self.say(pid, reason.to_string(), |program| Event::UnservedWait {
+            pid: process,
+            program,
+            reason,
+        });
     }
 
     /// Has a thread that is about to execute a program stop when that is there.
@@ -170,6 +223,9 @@ impl<'a> Supervisor<'a> {
                         self.seized.remove(&former);
                     }
                     self.seized.remove(&pid);
+                    if let Some(waits) = &mut self.waits {
+                        waits.settings.executed(pid);
+                    }
                     match self.executed(pid) {
                         Some(signal) => sys::resume(pid, Resume::Detach, signal),
                         None => Ok(()),

@@ -112,6 +112,44 @@ impl AsFd for Signals {
     }
 }
 
+/// The process that the thread `pid` belongs to.
+pub(crate) fn thread_group(pid: Pid) -> Option<Pid> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
+    line.trim().parse().ok()
+}
+
+/// Reads another process's memory where that may itself read.
+pub(crate) fn read(pid: Pid, address: u64, bytes: &mut [u8]) -> io::Result<()> {
+    let local = libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: bytes.len(),
+    };
+    let remote = libc::iovec {
+        iov_base: address as *mut _,
+        iov_len: bytes.len(),
+    };
+    // SAFETY: `local` names bytes that live and are only written; `remote` is memory of another process.
+    let got = unsafe { libc::process_vm_readv(pid, &local, 1, &remote, 1, 0) };
+    match got {
+        -1 => Err(io::Error::last_os_error()),
+        // Cut short where its memory ends.
+        got if (got as usize) < bytes.len() => Err(io::Error::from_raw_os_error(libc::EFAULT)),
+        _ => Ok(()),
+    }
+}
+
+/// Reads words of another process.
+pub(crate) fn words<const N: usize>(pid: Pid, address: u64) -> io::Result<[i64; N]> {
+    let mut bytes = vec![0; N * 8];
+    read(pid, address, &mut bytes)?;
+    let mut words = [0; N];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = i64::from_ne_bytes(*bytes);
+    }
+    Ok(words)
+}
+
 /// Another process's descriptor, as one of this process.
 pub(crate) fn descriptor(process: Pid, fd: i32) -> io::Result<OwnedFd> {
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -140,4 +178,66 @@ pub(crate) fn stopped(thread: Pid) -> Option<(sys::Registers, libc::c_int)> {
     };
     let (registers, _) = sys::registers(thread).ok()?;
     Some((registers, signal))
+}
+
+/// Where a blocked thread is, as `/proc/PID/syscall` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Blocked {
+    /// The call's number.
+    pub(crate) number: i64,
+    pub(crate) arguments: [u64; 6],
+    /// The instruction behind the call.
+    pub(crate) pointer: u64,
+}
+
+impl Blocked {
+    /// `None`: the thread runs, has ended, or can't be looked at.
+    pub(crate) fn read(thread: Pid) -> Option<Blocked> {
+        Self::parse(&std::fs::read_to_string(format!("/proc/{thread}/syscall")).ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Blocked> {
+        let mut fields = text.split_whitespace();
+        let number = fields.next()?.parse().ok()?;
+        let mut hexadecimal = || u64::from_str_radix(fields.next()?.strip_prefix("0x")?, 16).ok();
+        let mut arguments = [0; 6];
+        if number >= 0 {
+            for argument in &mut arguments {
+                *argument = hexadecimal()?;
+            }
+        }
+        hexadecimal()?;
+        let pointer = hexadecimal()?;
+        Some(Blocked {
+            number,
+            arguments,
+            pointer,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blocked_call_is_read() {
+        let text = "202 0x1 0x89 0x0 0x7e8000002000 0x0 0xffffffff 0x7ffd 0x7e8000001032\n";
+        let blocked = Blocked::parse(text).expect("a blocked thread");
+        assert_eq!(blocked.number, 202);
+        assert_eq!(blocked.arguments[3], 0x7e80_0000_2000);
+        assert_eq!(blocked.pointer, 0x7e80_0000_1032);
+        assert_eq!(Blocked::parse("running\n"), None);
+        let outside = Blocked::parse("-1 0x7ffd 0x401000\n").expect("a stopped thread");
+        assert_eq!((outside.number, outside.pointer), (-1, 0x40_1000));
+    }
+
+    #[test]
+    fn memory_is_read_as_far_as_it_goes() {
+        let here = [1i64, 2, 3];
+        let pid = std::process::id() as Pid;
+        let address = here.as_ptr().addr() as u64;
+        assert_eq!(words::<3>(pid, address).expect("own memory"), here);
+        assert!(words::<1>(pid, 8).is_err());
+    }
 }

@@ -6,10 +6,22 @@
 
 use std::slice;
 
-use crate::gate::{ARGUMENTS, REPORT_NUMBER, RESULT, RETURN, USED};
+use crate::gate::{ARGUMENTS, REPORT_NUMBER, RESULT, RETURN, Then, USED};
 
 /// What seccomp calls this architecture (include/uapi/linux/audit.h, `AUDIT_ARCH_X86_64`).
 pub const AUDIT: u32 = 0xc000_003e;
+
+/// The calls that execute a program by another number: of i386, and of x32, whose numbers have bit
+/// 30 set. Each is the architecture as seccomp calls it, and the number.
+pub const OTHER_EXECS: [(u32, u32); 4] = [
+    (AUDIT_I386, 11),
+    (AUDIT_I386, 358),
+    (AUDIT, 520 | 1 << 30),
+    (AUDIT, 545 | 1 << 30),
+];
+
+/// `AUDIT_ARCH_I386`.
+const AUDIT_I386: u32 = 0x4000_0003;
 
 /// Call numbers (arch/x86/entry/syscalls/syscall_64.tbl).
 #[allow(missing_docs, reason = "they are the calls' names")]
@@ -52,18 +64,23 @@ pub mod number {
 }
 
 /// Bytes from the gate's start to the entry for a call whose argument `argument` is its frame.
-/// `reports`: the entry that reports the call's result before it goes on.
-pub(crate) const DOOR: fn(argument: usize, reports: bool) -> u64 = |argument, reports| {
-    let row = if reports { REPORTING } else { 0 };
+pub(crate) const fn door(argument: usize, then: Then) -> u64 {
+    let row = match then {
+        Then::Return => 0,
+        Then::Report => REPORTING,
+        Then::Resume => RESUMING,
+    };
     row + SIZE * argument as u64
-};
+}
 
 /// Bytes of an entry.
 const SIZE: u64 = 16;
-/// Where the entries begin that report.
+/// Where the entries begin behind which the result is reported.
 const REPORTING: u64 = 128;
+/// Where the entries begin behind which the result is replaced.
+const RESUMING: u64 = 256;
 /// Where the call stands that reports.
-const REPORT: u64 = 288;
+const REPORT: u64 = 384;
 /// Bytes from the gate's start to the instruction behind the call that reports.
 pub(crate) const REPORTED: u64 = REPORT + 2;
 
@@ -86,6 +103,8 @@ std::arch::global_asm!(
     "   vdsokit_waits_doors 2f",
     ".org vdsokit_waits_gate + {reporting}",
     "   vdsokit_waits_doors 3f",
+    ".org vdsokit_waits_gate + {resuming}",
+    "   vdsokit_waits_doors 4f",
     "3: mov   [r11 + {result}], rax",
     "   mov   rax, [r11 + {report_number}]",
     "   mov   rsi, r11",
@@ -94,7 +113,7 @@ std::arch::global_asm!(
     ".org vdsokit_waits_gate + {report}, 0x90",
     "   syscall",
     "   mov   r11, rsi",
-    "   mov   rax, [r11 + {result}]",
+    "4: mov   rax, [r11 + {result}]",
     "2: mov   rdi, [r11 + {arguments}]",
     "   mov   rsi, [r11 + {arguments} + 8]",
     "   mov   rdx, [r11 + {arguments} + 16]",
@@ -109,6 +128,7 @@ std::arch::global_asm!(
     "vdsokit_waits_gate_end:",
     ".popsection",
     reporting = const REPORTING,
+    resuming = const RESUMING,
     report = const REPORT,
     result = const RESULT,
     report_number = const REPORT_NUMBER,
@@ -141,15 +161,15 @@ mod tests {
     fn each_entry_begins_with_its_call() {
         const SYSCALL: [u8; 2] = [0x0f, 0x05];
         let gate = gate();
-        for reports in [false, true] {
+        for then in [Then::Return, Then::Report, Then::Resume] {
             for argument in 0..5 {
-                let at = DOOR(argument, reports) as usize;
-                assert_eq!(gate[at..at + 2], SYSCALL, "{argument} {reports}");
+                let at = door(argument, then) as usize;
+                assert_eq!(gate[at..at + 2], SYSCALL, "{argument} {then:?}");
             }
         }
         let report = REPORT as usize;
         assert_eq!(gate[report..report + 2], SYSCALL);
         let calls = gate.windows(2).filter(|pair| *pair == SYSCALL).count();
-        assert_eq!(calls, 11);
+        assert_eq!(calls, 16);
     }
 }

@@ -1,0 +1,71 @@
+//! Registers of a thread that makes a call: the contract is these four functions.
+
+use vdsokit_waits::call::{Call, Restart};
+
+use crate::sys::Registers;
+
+/// Bytes of the instruction that makes a call.
+pub(crate) const CALL: u64 = 2;
+
+/// What the kernel's restart of calls makes of the result register
+/// (arch/x86/kernel/signal.c, `arch_do_signal_or_restart`).
+const RESTARTS: [u64; 4] = [512, 513, 514, 516];
+
+/// Whether a stopped thread is behind a call at `pointer` that a stop or a signal ended.
+pub(crate) fn was_interrupted(registers: &Registers, pointer: u64) -> bool {
+    let error = registers.rax.wrapping_neg();
+    registers.rip == pointer
+        && (RESTARTS.contains(&error) || error == libc::EINTR as u64)
+        && (registers.orig_rax as i64) >= 0
+}
+
+/// Has the kernel restart, at the call at `address`, `call` instead: at once, or behind a handler,
+/// or not at all, as it does for calls that fail with `restart`.
+pub(crate) fn restart(registers: &mut Registers, address: u64, call: &Call, restart: Restart) {
+    registers.rip = address + CALL;
+    registers.rax = restart.value();
+    registers.orig_rax = u64::from(call.number);
+    [
+        registers.rdi,
+        registers.rsi,
+        registers.rdx,
+        registers.r10,
+        registers.r8,
+        registers.r9,
+    ] = call.arguments;
+}
+
+/// The call that a thread inside it makes, to be made again from its start.
+pub(crate) fn call(registers: &Registers) -> Call {
+    Call {
+        number: registers.orig_rax as u32,
+        arguments: [
+            registers.rdi,
+            registers.rsi,
+            registers.rdx,
+            registers.r10,
+            registers.r8,
+            registers.r9,
+        ],
+    }
+}
+
+/// How a thread that was stopped in a call goes on once it has made another: at which address, and
+/// with what in the result register. `None`: it was not in a call.
+pub(crate) fn resumption(registers: &Registers) -> Option<(u64, u64)> {
+    /// restart_syscall(2).
+    const RESTART: u64 = 219;
+    if (registers.orig_rax as i64) < 0 {
+        return None;
+    }
+    // Of a call that ended by itself the result stays.
+    if !was_interrupted(registers, registers.rip) {
+        return Some((registers.rip, registers.rax));
+    }
+    let number = match registers.rax.wrapping_neg() {
+        // The kernel knows the rest of its time-out.
+        516 => RESTART,
+        _ => registers.orig_rax,
+    };
+    Some((registers.rip - CALL, number))
+}

@@ -1,0 +1,440 @@
+//! Waits of the tree: each is made through the gate with a converted time-out, and made again when
+//! the clock changes.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use vdsokit_clock::{Clock, KernelTime};
+use vdsokit_waits::Clocks;
+use vdsokit_waits::call::{Basis, Call, Form, Given, Kind, Remaining, Restart, Wait};
+use vdsokit_waits::course::{Course, Nanoseconds};
+use vdsokit_waits::gate::{Frame, Gate, NEW, OLD, RESULT, Then, USED};
+
+use super::arch;
+use super::frames::Frames;
+use super::process::{self, Blocked};
+use super::timers::{self, Settings};
+use crate::seccomp::{self, Notification, Outcome};
+use crate::sys::{self, Pid, Resume};
+
+/// What stands for a time-out that never ends: 73 years, which the kernel adds to any clock
+/// without an overflow.
+const FOREVER: u64 = 1 << 61;
+const SECOND: u64 = 1_000_000_000;
+
+/// What came of a call that was handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handled {
+    /// It is to be answered so.
+    Answer(Outcome),
+    /// It has been answered.
+    Done,
+    /// It waits in real time, as the kernel makes it: another process traces the thread.
+    Traced,
+    /// It is the kernel's, and its time-outs are not converted.
+    IoUring,
+}
+
+/// A call that goes through the gate.
+#[derive(Debug, Clone)]
+pub(crate) struct Passage {
+    /// Names it in its frame.
+    pub(crate) used: u64,
+    /// Its entry.
+    pub(crate) door: u64,
+    /// The call, with its frame's address.
+    pub(crate) made: Call,
+    pub(crate) restart: Restart,
+    pub(crate) purpose: Purpose,
+}
+
+/// What a call that goes through the gate is for.
+#[derive(Debug, Clone)]
+pub(crate) enum Purpose {
+    Wait(Waiting),
+    /// It sets a timer.
+    Timer(timers::Setting),
+    /// It sets a timer again, in a thread that had nothing to do with that.
+    Again,
+}
+
+/// A wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiting {
+    /// The clock of `due`.
+    pub(crate) clock: Clock,
+    /// When it ends.
+    pub(crate) due: Nanoseconds,
+    form: Form,
+    given: Given,
+    remaining: Remaining,
+}
+
+/// The waits and timers of a tree.
+pub(crate) struct Waits {
+    pub(super) gate: Gate,
+    pub(super) clocks: Box<dyn Clocks>,
+    /// Whether the clocks may be changed while programs wait.
+    pub(super) is_changeable: bool,
+    pub(super) frames: Frames<Passage>,
+    pub(super) settings: Settings,
+    /// Threads whose next call is the kernel's, as they have no gate.
+    passes: HashSet<Pid>,
+    next: u64,
+}
+
+impl Waits {
+    pub(crate) fn new(gate: Gate, clocks: Box<dyn Clocks>, is_changeable: bool) -> Waits {
+        Waits {
+            gate,
+            clocks,
+            is_changeable,
+            frames: Frames::default(),
+            settings: Settings::default(),
+            passes: HashSet::new(),
+            next: 1,
+        }
+    }
+
+    /// Serves a call that `listener` got. `seized` are threads that are seized already.
+    pub(crate) fn notified(
+        &mut self,
+        listener: &OwnedFd,
+        notification: &Notification,
+        seized: &mut HashSet<Pid>,
+    ) -> Handled {
+        let made = Handled::Answer(Outcome::Made);
+        if notification.pointer == self.gate.exempt().report {
+            self.reported(notification);
+            return Handled::Answer(Outcome::Returns(0));
+        }
+        if self.passes.remove(&notification.pid) {
+            return made;
+        }
+        let call = Call {
+            number: notification.number as u32,
+            arguments: notification.arguments,
+        };
+        let Some(kind) = Kind::decode(&call) else {
+            return made;
+        };
+        let Ok(now) = self.clocks.now() else {
+            return made;
+        };
+        let passage = match kind {
+            Kind::IoUring => return Handled::IoUring,
+            Kind::Wait(wait) => self.wait(notification, &wait, &now),
+            _ => match self.timer(notification, kind, &now) {
+                timers::Plan::Answer(outcome) => return Handled::Answer(outcome),
+                timers::Plan::Make(passage, new) => Some((*passage, new)),
+            },
+        };
+        let Some((passage, new)) = passage else {
+            return made;
+        };
+        if !self.has_gate(notification.pid) || !seccomp::waits(listener, notification) {
+            return made;
+        }
+        self.enter(listener, notification, passage, new, seized)
+    }
+
+    /// Whether the process of `thread` has the gate where it is to be.
+    pub(super) fn has_gate(&self, thread: Pid) -> bool {
+        let mut bytes = [0; 16];
+        let code = &Gate::code()[..bytes.len()];
+        process::read(thread, self.gate.start(), &mut bytes).is_ok() && bytes == code
+    }
+
+    /// How `clock` goes.
+    pub(super) fn course(&self, clock: Clock) -> Course {
+        Course::new(&self.clocks.record(clock))
+    }
+
+    /// What `clock` shows in the tree.
+    pub(super) fn at(&self, clock: Clock, now: &KernelTime) -> Nanoseconds {
+        self.course(clock).at(clock, now)
+    }
+
+    /// How `wait` is to be made, and with which time. `None`: as the kernel makes it.
+    fn wait(
+        &self,
+        notification: &Notification,
+        wait: &Wait,
+        now: &KernelTime,
+    ) -> Option<(Passage, [i64; 4])> {
+        let span = given(notification.pid, wait.given)?;
+        let (clock, due) = match wait.basis {
+            Basis::Clock(clock) => (clock, span),
+            // 0 only looks, and has nothing to convert.
+            Basis::Call if span == 0 => return None,
+            Basis::Call => {
+                let clock = Clock::Monotonic;
+                (clock, self.at(clock, now) + span)
+            }
+        };
+        let course = self.course(clock);
+        if course == Course::Kernel && !self.is_changeable {
+            return None;
+        }
+        let waiting = Waiting {
+            clock,
+            due,
+            form: wait.form,
+            given: wait.given,
+            remaining: wait.remaining,
+        };
+        let then = match wait.remaining {
+            Remaining::None => Then::Return,
+            _ => Then::Report,
+        };
+        let mut made = wait.made;
+        // Where the kernel leaves what remains is the frame.
+        if matches!(wait.remaining, Remaining::Interrupted(_)) {
+            let argument = wait.frame + 1;
+            made.arguments[argument] = FRAME_OLD;
+        }
+        let new = timeout(&waiting, course, now, true);
+        let passage = Passage {
+            used: 0,
+            door: self.gate.door(wait.frame, then),
+            made: placed(made, wait.frame),
+            restart: wait.restart,
+            purpose: Purpose::Wait(waiting),
+        };
+        Some((passage, new))
+    }
+
+    /// Has the thread of `notification` make a call through the gate.
+    fn enter(
+        &mut self,
+        listener: &OwnedFd,
+        notification: &Notification,
+        mut passage: Passage,
+        new: [i64; 4],
+        seized: &mut HashSet<Pid>,
+    ) -> Handled {
+        let thread = notification.pid;
+        // From here on the thread will be interrupted: everything is decided before.
+        if !seized.remove(&thread)
+            && let Err(error) = sys::seize(thread, 0)
+        {
+            return match error.raw_os_error() {
+                Some(libc::ESRCH) => Handled::Answer(Outcome::Made),
+                _ => Handled::Traced,
+            };
+        }
+        if sys::interrupt(thread).is_err() {
+            return Handled::Answer(Outcome::Made);
+        }
+        // It is restarted unless that is changed while it stands.
+        let restart = Outcome::Fails(Restart::Flag.value().wrapping_neg() as i32);
+        seccomp::answer(listener, notification, restart);
+        let Some((mut registers, signal)) = process::stopped(thread) else {
+            return Handled::Done;
+        };
+        passage.used = self.number();
+        let frame = Frame {
+            new,
+            used: passage.used,
+            ret: notification.pointer,
+            arguments: notification.arguments,
+            result: 0,
+            report_number: notification.number as u64,
+        };
+        let is_there = arch::was_interrupted(&registers, notification.pointer)
+            && self.fill(thread, &mut passage, &frame);
+        if is_there {
+            arch::restart(&mut registers, passage.door, &passage.made, passage.restart);
+            // One that was killed reports that next.
+            let _ = sys::set_registers(thread, &registers);
+        } else {
+            self.passes.insert(thread);
+        }
+        let _ = sys::resume(thread, Resume::Detach, signal);
+        Handled::Done
+    }
+
+    /// A number that no call through the gate had before.
+    pub(super) fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Takes a frame for `passage`, and fills it.
+    pub(super) fn fill(&mut self, thread: Pid, passage: &mut Passage, frame: &Frame) -> bool {
+        let gate = self.gate;
+        let is_under_way =
+            |passage: &Passage, index: usize| passage.is_under_way(&gate, thread, index);
+        let taken = self.frames.take(thread, passage.clone(), is_under_way);
+        let Some(index) = taken else {
+            return false;
+        };
+        let address = self.gate.frame(index);
+        for argument in &mut passage.made.arguments {
+            *argument = match *argument {
+                FRAME_NEW => address + NEW,
+                FRAME_OLD => address + OLD,
+                other => other,
+            };
+        }
+        self.frames.replace(thread, index, passage.clone());
+        seccomp::write(thread, address, &frame.bytes()).is_ok()
+    }
+
+    /// Serves a call that reports what a call through the gate returned.
+    fn reported(&mut self, notification: &Notification) {
+        let thread = notification.pid;
+        let Some(index) = self.gate.index(notification.arguments[1]) else {
+            return;
+        };
+        let address = self.gate.frame(index);
+        let Ok([result]) = process::words::<1>(thread, address + RESULT) else {
+            return;
+        };
+        let (Some(passage), Ok(now)) = (self.frames.get(thread, index), self.clocks.now()) else {
+            return;
+        };
+        match passage.purpose.clone() {
+            Purpose::Again => {}
+            Purpose::Timer(setting) => {
+                if let Some(result) = self.timer_set(thread, &setting, result) {
+                    let result = result.to_ne_bytes();
+                    let _ = seccomp::write(thread, address + RESULT, &result);
+                }
+            }
+            Purpose::Wait(waiting) => {
+                let to = match waiting.remaining {
+                    Remaining::Always(to) => to,
+                    Remaining::Interrupted(to) if result == -i64::from(libc::EINTR) => to,
+                    _ => return,
+                };
+                let left = (waiting.due - self.at(waiting.clock, &now)).max(0);
+                let left = u64::try_from(left).unwrap_or(u64::MAX).min(FOREVER);
+                let part = match waiting.given {
+                    Given::Timeval(_) => left % SECOND / 1000,
+                    _ => left % SECOND,
+                };
+                let words = [left / SECOND, part];
+                let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+                // A time-out in memory that can't be written stays as it is (fs/select.c,
+                // `poll_select_finish`).
+                let _ = seccomp::write(thread, to, &bytes);
+            }
+        }
+    }
+
+    /// Makes all that waits by the clock wait for its time again: the clock was changed.
+    pub(crate) fn changed(&mut self) {
+        let Ok(now) = self.clocks.now() else {
+            return;
+        };
+        let gate = self.gate;
+        self.frames
+            .retain(|thread, index, passage| passage.is_under_way(&gate, thread, index));
+        let waiting: Vec<_> = self
+            .frames
+            .iter()
+            .filter_map(|(thread, index, passage)| match &passage.purpose {
+                Purpose::Wait(waiting) => Some((thread, index, passage.clone(), *waiting)),
+                _ => None,
+            })
+            .collect();
+        for (thread, index, passage, waiting) in waiting {
+            let new = timeout(&waiting, self.course(waiting.clock), &now, false);
+            let _ = self.again(thread, index, &passage, new);
+        }
+        self.set_again(&now);
+    }
+
+    /// Makes a wait again, with another time-out.
+    pub(super) fn again(
+        &self,
+        thread: Pid,
+        index: usize,
+        passage: &Passage,
+        new: [i64; 4],
+    ) -> io::Result<()> {
+        /// How often a thread on its way into its call is looked at.
+        const LOOKS: usize = 10_000;
+        let address = self.gate.frame(index);
+        let bytes: Vec<u8> = new.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        // For a thread that is not in its call yet.
+        seccomp::write(thread, address + NEW, &bytes)?;
+        for _ in 0..LOOKS {
+            if !passage.is_under_way(&self.gate, thread, index) {
+                return Ok(());
+            }
+            match Blocked::read(thread) {
+                // It runs: into its call, or out of it.
+                None => std::thread::yield_now(),
+                Some(blocked) if blocked.pointer == passage.door + arch::CALL => {
+                    sys::seize(thread, 0)?;
+                    sys::interrupt(thread)?;
+                    let Some((mut registers, signal)) = process::stopped(thread) else {
+                        return Ok(());
+                    };
+                    if arch::was_interrupted(&registers, passage.door + arch::CALL) {
+                        let (door, made) = (passage.door, &passage.made);
+                        arch::restart(&mut registers, door, made, passage.restart);
+                        sys::set_registers(thread, &registers)?;
+                    }
+                    return sys::resume(thread, Resume::Detach, signal);
+                }
+                // It is in a handler that interrupted the call, which ends with EINTR.
+                Some(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Passage {
+    /// Whether the call in frame `index` of `thread` is under way.
+    pub(super) fn is_under_way(&self, gate: &Gate, thread: Pid, index: usize) -> bool {
+        let used = process::words::<1>(thread, gate.frame(index) + USED);
+        used.is_ok_and(|[used]| used as u64 == self.used)
+    }
+}
+
+/// Stands in a call for the address of a frame's [`NEW`].
+pub(super) const FRAME_NEW: u64 = u64::MAX - 1;
+/// Stands in a call for the address of a frame's [`OLD`].
+pub(super) const FRAME_OLD: u64 = u64::MAX - 2;
+
+/// `call` with its frame's address as `argument`.
+fn placed(mut call: Call, argument: usize) -> Call {
+    call.arguments[argument] = FRAME_NEW;
+    call
+}
+
+/// The time-out that a call gives, in nanoseconds. `None`: it is none, and the kernel says so.
+fn given(thread: Pid, given: Given) -> Option<Nanoseconds> {
+    let (address, unit) = match given {
+        Given::Milliseconds(time) => return Some(Nanoseconds::from(time) * 1_000_000),
+        Given::Timespec(address) => (address, 1),
+        Given::Timeval(address) => (address, 1000),
+    };
+    let [seconds, part] = process::words::<2>(thread, address).ok()?;
+    nanoseconds(seconds, part, unit)
+}
+
+/// Seconds and a part of a second in `unit` nanoseconds, if they are a time.
+pub(super) fn nanoseconds(seconds: i64, part: i64, unit: i64) -> Option<Nanoseconds> {
+    let is_one = seconds >= 0 && (0..SECOND as i64 / unit).contains(&part);
+    let part = Nanoseconds::from(part) * Nanoseconds::from(unit);
+    is_one.then_some(Nanoseconds::from(seconds) * Nanoseconds::from(SECOND) + part)
+}
+
+/// What the kernel is given for a wait that is made now.
+fn timeout(waiting: &Waiting, course: Course, now: &KernelTime, is_first: bool) -> [i64; 4] {
+    let real = course.until(waiting.clock, waiting.due, now);
+    let real = real.unwrap_or(FOREVER).min(FOREVER);
+    let at = match waiting.form {
+        // A duration of 0 would only look.
+        Form::Duration => real.max(u64::from(is_first)),
+        Form::Monotonic => now.monotonic + real,
+        Form::Realtime => now.realtime.saturating_add(real),
+    };
+    [(at / SECOND) as i64, (at % SECOND) as i64, 0, 0]
+}
