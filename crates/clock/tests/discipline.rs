@@ -323,6 +323,10 @@ fn the_rate_is_that_of_the_last_32_samples() {
         ((exact / (SECOND as f64 / hertz as f64) - 1.0) * 1e9).round() as i64
     };
     assert!(parts(slow).abs() < 20, "{}", parts(slow));
+    // They are a promise apart, so that the rate is known to some 50 parts in 10⁹; the rest is the
+    // wander and the steering.
+    let growth = discipline.error().growth - Settings::default().wander;
+    assert!(growth < 200, "{growth}");
     assert!(
         (parts(discipline.rate()) - 400).abs() < 20,
         "{}",
