@@ -11,6 +11,8 @@ use crate::text::Text;
 pub struct Note<'a> {
     /// Who defines the type: `GNU`, `Linux`, … without its NUL.
     pub name: Text<'a>,
+    /// Whether the name's size counts a NUL at its end, as it must (gABI, "Note Section").
+    pub is_terminated: bool,
     /// The note's type; each name has its own.
     pub kind: u32,
     /// What the note says.
@@ -69,6 +71,7 @@ impl<'a> NotesIn<'a> {
         self.span.start = start + next;
         Some(Note {
             name: Text::until_nul(&note[12..name_end]),
+            is_terminated: note[12..name_end].last() == Some(&0),
             kind,
             desc: &note[desc_start..desc_end],
         })

@@ -220,7 +220,19 @@ fn every_rule_is_broken_by_an_image() {
         let table = image.dynamic_value(DT_GNU_HASH).expect("a table");
         (table - Recipe::default().vaddr) as usize
     };
+    // The size of the build id's owner, without the NUL.
+    let note = {
+        let bytes = Recipe::default().build();
+        let mut windows = bytes.windows(4);
+        let owner = windows
+            .position(|window| window == b"GNU\0")
+            .expect("a note");
+        let sizes = owner - 12;
+        let old = u64::from_le_bytes(*bytes[sizes..].first_chunk().expect("two sizes"));
+        (sizes, old - 1)
+    };
     for change in [
+        note,
         (
             16,
             u64::from(ET_EXEC) | u64::from(EM_X86_64) << 16 | 1 << 32,

@@ -3,7 +3,7 @@
 
 use crate::support::declaration;
 use std::process::Command;
-use vdsokit_build::{Architecture, Unsound, image, verify};
+use vdsokit_build::{Architecture, Declaration, Unsound, image, verify};
 use vdsokit_elf::Image;
 
 fn weather() -> Vec<u8> {
@@ -84,6 +84,38 @@ fn notes_are_those_that_readelf_reads() {
         let at = name.position(|window| window == owner).unwrap();
         assert_eq!(bytes[at - 12..at - 8], (owner.len() as u32).to_le_bytes());
     }
+}
+
+#[test]
+fn a_note_whose_size_leaves_out_the_nul_breaks_a_rule() {
+    let mut one = weather();
+    let name = one.windows(8).position(|window| window == b"vdsokit\0");
+    one[name.unwrap() - 12] = 7;
+    let Err(Unsound::Shape(findings)) = verify(&one) else {
+        panic!("it passed");
+    };
+    assert!(findings.iter().any(|finding| finding.rule.name() == "note"));
+}
+
+/// A doc of exactly the most bytes that a directory takes, beside empty ones.
+#[test]
+fn the_longest_text_is_kept_and_an_empty_one_stays_empty() {
+    let most = vdsokit_vvar::directory::MAX_STRING;
+    let text = |bytes: usize| {
+        format!(
+            "[vdso]\nsoname = \"liblong.so\"\nversion = \"LONG_1\"\n\
+             [var.a]\ntype = \"u8\"\n[var.b]\ntype = \"u8\"\ndoc = \"{}\"\n",
+            "x".repeat(bytes)
+        )
+    };
+    let declaration = Declaration::parse("long.toml", &text(most)).unwrap();
+    let bytes = image(&declaration, Architecture::X86_64).unwrap();
+    let parsed = Image::parse(&bytes).unwrap();
+    let directory = vdsokit_build::directory(&parsed).unwrap();
+    let entries: Vec<_> = directory.iter().collect();
+    assert_eq!((entries[0].doc, entries[0].unit), ("", ""));
+    assert_eq!((entries[1].doc.len(), entries[1].unit), (most, ""));
+    assert!(Declaration::parse("long.toml", &text(most + 1)).is_err());
 }
 
 /// The bytes by which every reader of every version finds a variable.

@@ -52,6 +52,8 @@ pub enum Rule {
     HashMismatch,
     /// It has a build id. Own only.
     BuildId,
+    /// The name of every note ends in a NUL that its size counts.
+    Note,
     /// No segment is writable.
     Writable,
     /// No segment is writable and executable.
@@ -80,7 +82,7 @@ pub enum Rule {
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::SharedObject,
         Self::Relocation,
         Self::Got,
@@ -92,6 +94,7 @@ impl Rule {
         Self::Hash,
         Self::HashMismatch,
         Self::BuildId,
+        Self::Note,
         Self::Writable,
         Self::WritableExecutable,
         Self::ExecutableStack,
@@ -119,6 +122,7 @@ impl Rule {
             Self::Hash => "hash",
             Self::HashMismatch => "hash-mismatch",
             Self::BuildId => "build-id",
+            Self::Note => "note",
             Self::Writable => "writable",
             Self::WritableExecutable => "writable-executable",
             Self::ExecutableStack => "executable-stack",

@@ -18,6 +18,13 @@ pub(super) fn check(image: &Image<'_>, findings: &mut Findings) {
             "has no build id (note GNU of type 3)",
         );
     }
+    for note in image.notes().filter(|note| !note.is_terminated) {
+        let what = format!(
+            "the name of the note {} of type {} does not end in a NUL that its size counts",
+            note.name, note.kind
+        );
+        findings.add(Rule::Note, Place::Image, what);
+    }
     if !image.has_versions() {
         findings.add(
             Rule::Version,
