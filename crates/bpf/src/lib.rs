@@ -86,3 +86,8 @@ pub use mapping::Mapping;
 pub use named::plain_name;
 pub use program::{Content, Machine, Timeline, Variable};
 pub use publisher::{Publisher, hooks, open, pages_of, retire};
+
+/// Tests the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

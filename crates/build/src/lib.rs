@@ -63,3 +63,8 @@ pub use image::{ImageError, image};
 pub use interpose::{libc_versions, not_interposing};
 pub use output::{OutputError, Outputs, write_file};
 pub use verify::{Unsound, directory, verify};
+
+/// Tests the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

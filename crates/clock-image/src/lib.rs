@@ -46,3 +46,8 @@ pub mod wall;
 mod exports;
 #[cfg(vdsokit_image)]
 mod panic;
+
+/// Tests the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -120,3 +120,8 @@ pub use rate::{MAX_NTP, NANOSECONDS, NTP_UNIT, Rate};
 pub use record::{Answer, ErrorBound, Record, Source};
 pub use timekeeper::{MAX_SLEW, Start, Timekeeper};
 pub use virtual_time::{Clocks, Course, KernelTime, VirtualTime};
+
+/// Tests the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

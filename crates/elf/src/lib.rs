@@ -71,3 +71,8 @@ pub use segment::{Segment, Segments};
 pub use symbol::{Binding, Descriptor, Kind, Symbol, Symbols};
 pub use text::{MAX_NAME, Text};
 pub use version::{MAX_VERSIONS, Version, Versions};
+
+/// Tests the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -135,3 +135,8 @@ pub fn virtual_syscall(arguments: TokenStream, item: TokenStream) -> TokenStream
         .unwrap_or_else(syn::Error::into_compile_error)
         .into()
 }
+
+/// Tests the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -100,3 +100,8 @@ pub use open::{Options, set};
 pub use publisher::{LatchedWriter, Publisher, VarWriter};
 pub use reader::{Latched, Status, Var, Vdso};
 pub use vdsokit_vvar::header::Condition;
+
+/// Tests the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

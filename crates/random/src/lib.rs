@@ -152,3 +152,8 @@ mod state;
 pub use fill::{Request, getrandom};
 pub use generation::{Generation, Reseeds};
 pub use state::{Parameters, State};
+
+/// Tests the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -68,3 +68,8 @@ macro_rules! __if_image {
 macro_rules! __if_image {
     ({ $($image:tt)* } { $($elsewhere:tt)* }) => { $($elsewhere)* };
 }
+
+/// Tests the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -24,3 +24,8 @@ pub mod system;
 
 #[cfg(feature = "publish")]
 pub use error::Error;
+
+/// Tests the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

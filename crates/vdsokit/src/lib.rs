@@ -97,3 +97,8 @@ pub use vdsokit_sources::clock::Unbounded;
 /// The data page itself: layout, latch, directory.
 pub use vdsokit_vvar as vvar;
 pub use vdsokit_vvar::value::{Text, Value};
+
+/// Tests the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -62,3 +62,8 @@ pub const NOTE_LINKS: u32 = 2;
 /// The smallest page size of all supported architectures. An image chooses its own: the
 /// largest page size of its architecture.
 pub const PAGE_SIZE: usize = 4096;
+
+/// Tests the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -6,6 +6,7 @@ mod fuzz;
 mod html;
 mod kernel;
 mod mutants;
+mod package;
 mod steps;
 mod targets;
 mod tools;

@@ -76,6 +76,11 @@ const STEPS: &[Step] = &[
         )
     }),
     Step::new(
+        "package",
+        "every public crate can be packaged",
+        crate::package::step,
+    ),
+    Step::new(
         "tools",
         "the programs that tests run are there",
         crate::tools::step,
