@@ -26,7 +26,7 @@ pub(crate) fn doc(attributes: &[Attribute]) -> String {
         .join("\n")
 }
 
-/// What `#[vvar(…)]` can say.
+/// The keys of `#[vvar(…)]`.
 #[derive(Default)]
 pub(crate) struct Vvar {
     pub(crate) unit: Option<LitStr>,
@@ -61,7 +61,7 @@ pub(crate) fn vvar(attributes: &[Attribute]) -> Result<Vvar> {
                 Ok(())
             } else {
                 Err(meta.error(
-                    "known here: unit, init and version on a field, crate, soname and version on a struct",
+                    "unknown key: a field has `unit`, `init` and `version`, a struct `crate`, `soname` and `version`",
                 ))
             }
         })?;
@@ -69,7 +69,7 @@ pub(crate) fn vvar(attributes: &[Attribute]) -> Result<Vvar> {
     Ok(vvar)
 }
 
-/// Refuses on a struct what belongs to a field.
+/// Refuses keys on a struct that belong to a field.
 pub(crate) fn on_struct(vvar: &Vvar) -> Result<()> {
     if let Some(unit) = &vvar.unit {
         return Err(Error::new_spanned(unit, "a unit belongs to a field"));
@@ -83,7 +83,7 @@ pub(crate) fn on_struct(vvar: &Vvar) -> Result<()> {
     }
 }
 
-/// Refuses on a field what belongs to a struct.
+/// Refuses keys on a field that belong to a struct.
 pub(crate) fn on_field(vvar: &Vvar) -> Result<()> {
     if let Some(path) = &vvar.krate {
         return Err(Error::new_spanned(path, "`crate` belongs to the struct"));

@@ -1,10 +1,10 @@
-//! Declarations as text: TOML in a section of the object file, where `vdso build` reads
-//! it. So there is one parser and one layout for declarations in files and in Rust.
+//! Declarations as TOML in a section of the object file, from which `vdso build` reads
+//! them. So declarations in files and in Rust have one parser and one layout.
 
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
-/// TOML as it grows.
+/// TOML under construction.
 pub(crate) struct Lines(String);
 
 impl Lines {
@@ -59,7 +59,7 @@ pub(crate) fn section(text: Lines) -> TokenStream {
     let bytes = Literal::byte_string(text.0.as_bytes());
     quote! {
         const _: () = {
-            #[allow(unsafe_code, reason = "no other code looks into this section")]
+            #[allow(unsafe_code, reason = "only `vdso build` reads this section")]
             #[used]
             #[unsafe(link_section = ".vdsokit.declaration")]
             static DECLARATION: [u8; #length] = *#bytes;

@@ -10,7 +10,7 @@ use syn::{
     ReturnType, Type, TypePath, parse_quote,
 };
 
-/// What is in the parentheses.
+/// The attribute's arguments.
 #[derive(Default)]
 struct Arguments {
     version: Option<LitStr>,
@@ -28,7 +28,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
             parsed.interpose = true;
             return Ok(());
         }
-        Err(meta.error("known here: version = \"…\", interpose"))
+        Err(meta.error("unknown key: the keys are `version = \"…\"` and `interpose`"))
     });
     syn::parse::Parser::parse2(parser, arguments)?;
     let mut function: ItemFn = syn::parse2(item)?;
@@ -62,7 +62,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
     })
 }
 
-/// Is it a function that C can call?
+/// Refuses functions that C can't call.
 fn check(function: &ItemFn) -> Result<()> {
     let signature = &function.sig;
     let refuse =
@@ -70,11 +70,14 @@ fn check(function: &ItemFn) -> Result<()> {
     if !signature.generics.params.is_empty() {
         return refuse(
             &signature.generics,
-            "a virtual system call has no parameters but its arguments",
+            "a virtual system call can't be generic: C calls it",
         );
     }
     if let Some(asyncness) = &signature.asyncness {
-        return refuse(asyncness, "a virtual system call returns at once");
+        return refuse(
+            asyncness,
+            "a virtual system call can't be async: C calls it",
+        );
     }
     if let Some(variadic) = &signature.variadic {
         return refuse(
@@ -87,23 +90,26 @@ fn check(function: &ItemFn) -> Result<()> {
     {
         return refuse(
             abi,
-            "a virtual system call is called as C calls: extern \"C\", or nothing",
+            "a virtual system call has the C ABI: write `extern \"C\"` or no ABI",
         );
     }
     for argument in &signature.inputs {
         let FnArg::Typed(typed) = argument else {
-            return refuse(argument, "a virtual system call is no method");
+            return refuse(argument, "a virtual system call can't be a method");
         };
         if !matches!(*typed.pat, Pat::Ident(_) | Pat::Wild(_)) {
-            return refuse(&typed.pat, "an argument of a virtual system call is a name");
+            return refuse(
+                &typed.pat,
+                "an argument of a virtual system call has a plain name, not a pattern",
+            );
         }
     }
     Ok(())
 }
 
-/// The function as C declares it; empty where it has types that C knows nothing of.
+/// The function's C declaration; empty where a type has none in C.
 fn prototype(name: &str, function: &ItemFn) -> String {
-    let written = || {
+    let in_c = || {
         let result = match &function.sig.output {
             ReturnType::Default => "void".to_owned(),
             ReturnType::Type(_, ty) => c_type(ty)?,
@@ -130,7 +136,7 @@ fn prototype(name: &str, function: &ItemFn) -> String {
         };
         Some(format!("{}({arguments})", declare(&result, name)))
     };
-    written().unwrap_or_default()
+    in_c().unwrap_or_default()
 }
 
 fn declare(ty: &str, name: &str) -> String {
@@ -138,7 +144,7 @@ fn declare(ty: &str, name: &str) -> String {
     format!("{ty}{space}{name}")
 }
 
-/// The C type that is this Rust type.
+/// The C type of a Rust type; `None` where C has none.
 fn c_type(ty: &Type) -> Option<String> {
     match ty {
         Type::Path(path) => named_type(path),
@@ -184,7 +190,7 @@ fn named_type(path: &TypePath) -> Option<String> {
         "c_ulong" => "unsigned long",
         "c_longlong" => "long long",
         "c_ulonglong" => "unsigned long long",
-        // A pointer that may be null.
+        // A nullable pointer.
         "Option" => {
             let PathArguments::AngleBracketed(inner) = &last.arguments else {
                 return None;

@@ -10,15 +10,15 @@ mod vvars;
 
 use proc_macro::TokenStream;
 
-/// Makes a struct a value that is read and written as a whole: implements
-/// `vdsokit::vvar::value::Value`.
+/// Implements `vdsokit::vvar::value::Value` for a struct: a value that is read and written as
+/// a whole.
 ///
-/// Its fields are scalars, arrays of scalars and `Text`s, and lie in the vvar pages in
-/// their order, as C lays them out. Documentation comments and `#[vvar(unit = "…")]`
+/// Its fields are scalars, arrays of scalars and `Text`s, laid out in the vvar pages in their
+/// order, as in C. Documentation comments and `#[vvar(unit = "…")]`
 /// become the fields' documentation and units in the directory.
 ///
-/// `#[vvar(crate = path)]` on the struct says where the crate `vdsokit-vvar` is, if it is
-/// not `::vdsokit::vvar`.
+/// `#[vvar(crate = path)]` on the struct names the crate `vdsokit-vvar`, if it is not
+/// `::vdsokit::vvar`.
 ///
 /// ```
 /// use vdsokit_macros::Record;
@@ -36,7 +36,7 @@ use proc_macro::TokenStream;
 /// assert_eq!(Wind::SHAPE.size(), 16);
 /// ```
 ///
-/// What can't lie there is refused:
+/// A field without a layout is refused:
 ///
 /// ```compile_fail
 /// #[derive(Clone, Copy, vdsokit_macros::Record)]
@@ -52,19 +52,17 @@ pub fn derive_record(input: TokenStream) -> TokenStream {
         .into()
 }
 
-/// Declares a set of variables: implements `vdsokit::Vvars` for a struct, and makes its
-/// reading and its writing half, structs called like it with `Reader` and `Publisher`
-/// behind.
+/// Declares a set of variables: implements `vdsokit::Vvars` for a struct, and generates the
+/// structs `NAMEReader` and `NAMEPublisher` with a handle for each variable.
 ///
-/// On the struct, `#[vvar(soname = "…", version = "…")]` says what the vDSO is called; on a
-/// field, `#[vvar(unit = "…", init = …, version = "…")]` says more of the variable. The
-/// trait's documentation shows it at work.
+/// On the struct, `#[vvar(soname = "…", version = "…")]` names the vDSO; on a field,
+/// `#[vvar(unit = "…", init = …, version = "…")]` describes the variable. The trait's
+/// documentation has an example.
 ///
 /// Fields of the types `bool`, `i8` … `u64`, `f32` and `f64`, by these names, are scalars;
 /// any other type is a `vdsokit::Value` and is read and written as a whole.
 ///
-/// `#[vvar(crate = path)]` on the struct says where the crate `vdsokit` is, if it is not
-/// `::vdsokit`.
+/// `#[vvar(crate = path)]` on the struct names the crate `vdsokit`, if it is not `::vdsokit`.
 #[proc_macro_derive(Vvars, attributes(vvar))]
 pub fn derive_vvars(input: TokenStream) -> TokenStream {
     vvars::derive(input.into())
@@ -77,7 +75,7 @@ pub fn derive_vvars(input: TokenStream) -> TokenStream {
 /// Each `static` becomes a value whose method `get` loads the variable: with one atomic
 /// load where it is a scalar, through its latch where it is an array, a `Text` or a
 /// struct. Structs that are variables are declared in the same place. Names are in lower
-/// case in the declaration. Initial values are written out; what has none begins at 0.
+/// case in the declaration. Initial values are literals; without one a variable begins at 0.
 ///
 /// Documentation comments, `#[vvar(unit = "…")]` and, on variables,
 /// `#[vvar(version = "…")]` go into the directory.
@@ -99,7 +97,7 @@ pub fn derive_vvars(input: TokenStream) -> TokenStream {
 /// assert_eq!(TEMPERATURE.get(), 1.5);
 /// ```
 ///
-/// What a page can't hold is refused:
+/// A type that a page can't hold is refused:
 ///
 /// ```compile_fail
 /// vdsokit_rt::vvars! {
@@ -113,8 +111,8 @@ pub fn vvars(input: TokenStream) -> TokenStream {
         .into()
 }
 
-/// Makes a function one that the image exports: `__vdso_NAME`, and as its weak alias
-/// `NAME`, which a program's own function of that name takes precedence over.
+/// Exports a function from the image as `__vdso_NAME`, with the weak alias `NAME`, over which
+/// a program's own function of that name takes precedence.
 ///
 /// `#[virtual_syscall(version = "…")]` names a version node other than the image's own, and
 /// `#[virtual_syscall(interpose)]` exports the function in the C library's versions of its name

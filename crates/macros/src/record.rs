@@ -21,15 +21,18 @@ pub(crate) fn derive(input: TokenStream) -> Result<TokenStream> {
     let vvar = attributes::vvar(&input.attrs)?;
     attributes::on_struct(&vvar)?;
     if let Some(name) = vvar.soname.or(vvar.version) {
-        let what = "a record has neither soname nor version: its variable has";
+        let what = "a record has no soname and no version: they belong to the declaration";
         return Err(Error::new_spanned(name, what));
     }
     if !input.generics.params.is_empty() {
-        let what = "a record has one layout, so it has no parameters";
+        let what = "a record has one layout and can't be generic";
         return Err(Error::new_spanned(&input.generics, what));
     }
     let Data::Struct(data) = &input.data else {
-        return Err(Error::new_spanned(&input.ident, "a record is a struct"));
+        return Err(Error::new_spanned(
+            &input.ident,
+            "only a struct can be a record",
+        ));
     };
     let fields = fields(&input.ident, &data.fields)?;
     only_fields(&fields)?;
@@ -37,15 +40,15 @@ pub(crate) fn derive(input: TokenStream) -> Result<TokenStream> {
     Ok(implementation(&krate, &input.ident, &fields))
 }
 
-/// Refuses on a record's fields what belongs to variables.
+/// Refuses attributes on a record's fields that belong to variables.
 pub(crate) fn only_fields(fields: &[Field]) -> Result<()> {
     for field in fields {
         if let Some(version) = &field.version {
-            let what = "a record is added as a whole: its fields have no versions";
+            let what = "a field has no version of its own: the record's variable has one";
             return Err(Error::new_spanned(version, what));
         }
         if let Some(init) = &field.init {
-            let what = "a record's fields begin with 0, false or \"\"";
+            let what = "a field has no initial value: records begin with 0, false and \"\"";
             return Err(Error::new_spanned(init, what));
         }
     }
@@ -57,13 +60,13 @@ pub(crate) fn fields(record: &Ident, fields: &Fields) -> Result<Vec<Field>> {
     let Fields::Named(named) = fields else {
         return Err(Error::new_spanned(
             record,
-            "a record's fields have names: that is what other languages call them",
+            "the fields need names, by which other languages read them",
         ));
     };
     if named.named.is_empty() {
         return Err(Error::new_spanned(
             record,
-            "a record has at least one field",
+            "a struct without fields has no value to publish",
         ));
     }
     let field = |field: &syn::Field| {

@@ -68,7 +68,7 @@ impl Parse for Items {
     }
 }
 
-/// A record, and what is known of it.
+/// A record that was declared in the same `vvars!`.
 struct Record {
     name: Ident,
     fields: Vec<Field>,
@@ -106,8 +106,8 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
                 {
                     #section
                     const _: () = {
-                        // Two would have the variables in an order that nobody chose:
-                        // the compiler refuses the second.
+                        // The order of the variables of two `vvars!` would be undefined: this
+                        // makes the compiler refuse the second.
                         #[allow(unsafe_code, reason = "only a declaration has this name")]
                         #[unsafe(no_mangle)]
                         static __vdsokit_one_vvars_in_a_crate: u8 = 0;
@@ -137,7 +137,7 @@ fn record_item(item: &ItemStruct, fields: &[Field]) -> TokenStream {
     }
 }
 
-/// A value of no size with the variable's name, and `get`.
+/// A zero-sized value with the variable's name, and its method `get`.
 fn accessor(variable: &Variable) -> TokenStream {
     let Variable {
         visibility,
@@ -150,7 +150,7 @@ fn accessor(variable: &Variable) -> TokenStream {
         .iter()
         .filter(|attribute| attribute.path().is_ident("doc"));
     let symbol = format!("__vvar_{}", declared_name(name));
-    let elsewhere = elsewhere(variable);
+    let initial = initial(variable);
     let load = match scalar_name(ty) {
         Some(_) => quote!(::vdsokit_rt::private::scalar::<#ty>(address)),
         None => {
@@ -167,27 +167,27 @@ fn accessor(variable: &Variable) -> TokenStream {
     let marker = format_ident!("{}", name.unraw());
     quote! {
         #(#docs)*
-        #[allow(non_camel_case_types, reason = "it is used as a static is")]
+        #[allow(non_camel_case_types, reason = "it is used like a static")]
         #[derive(Clone, Copy, Debug)]
         #visibility struct #marker;
 
         impl #marker {
-            /// The value now, whole. Acquire: everything that its publisher did before it
-            /// wrote the value is visible after this.
+            /// The value now, as one write left it. Acquire: all writes that the publisher
+            /// made before this value are visible after the call.
             #[inline(always)]
             #[must_use]
             #visibility fn get(self) -> #ty {
                 ::vdsokit_rt::__if_image! {
                     {
-                        #[allow(unsafe_code, reason = "the linker put the variable there")]
+                        #[allow(unsafe_code, reason = "the address is the linker's")]
                         {
                             let address = ::vdsokit_rt::__address!(#symbol);
                             // SAFETY: `vdso build` lays out this very declaration, and
-                            // gives the symbol the variable's address.
+                            // defines the symbol as the variable's address.
                             unsafe { #load }
                         }
                     }
-                    { #elsewhere }
+                    { #initial }
                 }
             }
         }
@@ -206,8 +206,8 @@ fn zeros(ty: &Type) -> TokenStream {
     }
 }
 
-/// The initial value as Rust has it, for crates that are no image.
-fn elsewhere(variable: &Variable) -> TokenStream {
+/// The initial value as a Rust expression, for builds that are no image.
+fn initial(variable: &Variable) -> TokenStream {
     let zeros = zeros(&variable.ty);
     match &variable.init {
         None => zeros,
@@ -226,7 +226,7 @@ fn elsewhere(variable: &Variable) -> TokenStream {
     }
 }
 
-/// A literal as Rust has it: a text is made of a string.
+/// An initial value as a Rust expression: a string becomes a `Text`.
 fn converted(init: &Expr) -> TokenStream {
     match init {
         Expr::Lit(ExprLit {
@@ -237,7 +237,7 @@ fn converted(init: &Expr) -> TokenStream {
     }
 }
 
-/// What a static is called in the declaration: in lower case, as C has it.
+/// The name of a static in the declaration: in lower case, as in C.
 fn declared_name(name: &Ident) -> String {
     name.unraw().to_string().to_lowercase()
 }
@@ -300,7 +300,7 @@ fn field_value<'e>(init: &'e ExprStruct, name: &Ident) -> Option<&'e Expr> {
     Some(&field.expr)
 }
 
-/// The type as a declaration has it.
+/// The type in the notation of a declaration.
 fn type_name(ty: &Type) -> Result<String> {
     types::check(ty)?;
     let unknown = || {
@@ -341,7 +341,7 @@ fn type_name(ty: &Type) -> Result<String> {
     }
 }
 
-/// A length that is written as a number.
+/// The length, if it is a literal.
 fn length(length: &Expr) -> Option<u64> {
     let Expr::Lit(ExprLit {
         lit: Lit::Int(number),
@@ -363,7 +363,7 @@ fn value(init: &Expr) -> Result<String> {
             Lit::Str(text) => Ok(quoted(&LitStr::value(text))),
             other => Err(Error::new_spanned(
                 other,
-                "no initial value that a page can hold",
+                "not an initial value: write a number, a bool or a string",
             )),
         },
         Expr::Unary(minus) if matches!(minus.op, UnOp::Neg(_)) => {
@@ -375,7 +375,7 @@ fn value(init: &Expr) -> Result<String> {
         }
         other => Err(Error::new_spanned(
             other,
-            "an initial value is written out: a literal, or an array or struct of literals",
+            "an initial value is a literal, or an array or struct of literals",
         )),
     }
 }

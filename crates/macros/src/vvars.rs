@@ -8,7 +8,7 @@ use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt;
 use syn::{Data, DeriveInput, Error, Path, Result, Type, Visibility, parse_quote};
 
-/// What the two halves have beside the variables.
+/// The fields of the generated structs that are not variables.
 const OWN: [&str; 2] = ["vdso", "publisher"];
 
 pub(crate) fn derive(input: TokenStream) -> Result<TokenStream> {
@@ -16,24 +16,24 @@ pub(crate) fn derive(input: TokenStream) -> Result<TokenStream> {
     let vvar = attributes::vvar(&input.attrs)?;
     attributes::on_struct(&vvar)?;
     if !input.generics.params.is_empty() {
-        let what = "a declaration has one layout, so it has no parameters";
+        let what = "a declaration has one layout and can't be generic";
         return Err(Error::new_spanned(&input.generics, what));
     }
     let Data::Struct(data) = &input.data else {
-        let what = "variables are the fields of a struct";
+        let what = "only a struct can declare variables";
         return Err(Error::new_spanned(&input.ident, what));
     };
     let missing = |what| Error::new_spanned(&input.ident, what);
-    let soname = vvar
-        .soname
-        .ok_or_else(|| missing("say `#[vvar(soname = \"lib….so.1\", version = \"…_1.0\")]`"))?;
+    let soname = vvar.soname.ok_or_else(|| {
+        missing("a soname is missing: `#[vvar(soname = \"lib….so.1\", version = \"…_1.0\")]`")
+    })?;
     let version = vvar
         .version
-        .ok_or_else(|| missing("say `#[vvar(version = \"…_1.0\")]`"))?;
+        .ok_or_else(|| missing("a version is missing: `#[vvar(version = \"…_1.0\")]`"))?;
     let fields = record::fields(&input.ident, &data.fields)?;
     for field in &fields {
         if OWN.contains(&field.name.unraw().to_string().as_str()) {
-            let what = "the reading and the writing half have a field of this name already";
+            let what = "the generated structs have a field of this name: choose another";
             return Err(Error::new_spanned(&field.name, what));
         }
     }
@@ -75,8 +75,8 @@ impl Declared<'_> {
         names.map(|field| field.name.unraw().to_string()).collect()
     }
 
-    /// `scalar` for the scalars, `latched` for the others.
-    fn choose<'f>(
+    /// The tokens for each field: `scalar` of a scalar's type, `latched` of any other.
+    fn by_kind<'f>(
         &'f self,
         scalar: impl Fn(&Type) -> TokenStream + 'f,
         latched: impl Fn(&Type) -> TokenStream + 'f,
@@ -100,17 +100,17 @@ impl Declared<'_> {
         } = self;
         let names = self.names();
         let docs: Vec<_> = self.fields.iter().map(|field| &field.doc).collect();
-        let reads = self.choose(
+        let reads = self.by_kind(
             |ty| quote!(#krate::Var<#ty>),
             |ty| quote!(#krate::Latched<#ty>),
         );
-        let writes = self.choose(
+        let writes = self.by_kind(
             |ty| quote!(#krate::VarWriter<#ty>),
             |ty| quote!(#krate::LatchedWriter<#ty>),
         );
         let (reader_doc, publisher_doc) = (
             format!("The variables of [`{name}`], open for reading."),
-            format!("The variables of [`{name}`], and this their one publisher."),
+            format!("The variables of [`{name}`], open for writing by their one publisher."),
         );
         quote! {
             #[doc = #reader_doc]
@@ -123,7 +123,7 @@ impl Declared<'_> {
 
             #[doc = #publisher_doc]
             #vis struct #publisher {
-                /// Signs of life, retirement, and assignments by name.
+                /// Heartbeats, retirement, and assignments by name.
                 pub publisher: #krate::Publisher,
                 #(#[doc = #docs] pub #names: #writes,)*
             }
@@ -155,11 +155,11 @@ impl Declared<'_> {
             Some(version) => quote!(Some(#version)),
             None => quote!(None),
         });
-        let shapes = self.choose(
+        let shapes = self.by_kind(
             |ty| quote!(Shape::Plain(Type::Scalar(<#ty as Scalar>::TYPE))),
             |ty| quote!(<#ty as Value>::SHAPE),
         );
-        let handles = || self.choose(|_| quote!(var), |_| quote!(latched));
+        let handles = || self.by_kind(|_| quote!(var), |_| quote!(latched));
         let (reads, writes) = (handles(), handles());
         quote! {
             const _: () = {

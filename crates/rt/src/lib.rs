@@ -29,10 +29,10 @@
 //!
 //! # Rules of code in an image
 //!
-//! It runs in a process that has not heard of it. So there is no heap, no thread-local
-//! and no writable memory, and whatever needs one fails the build; no panic can be
-//! reached, since a panic handler that can be would be an undefined symbol; and what the
-//! page can't answer is a system call: see [`system_call`].
+//! It runs in processes that were not built with it. So there is no heap, no thread-local and
+//! no writable memory, and code that needs one fails the build. No panic can be reached: a
+//! panic handler that is would be an undefined symbol. A function whose pages have no answer
+//! makes the system call: see [`system_call`].
 #![no_std]
 
 mod arch;
@@ -45,14 +45,14 @@ pub use memory::{state, updated};
 pub use vdsokit_macros::{virtual_syscall, vvars};
 pub use vdsokit_vvar as vvar;
 
-/// What the macros' output calls. Not for use by hand.
+/// Functions that the macros' output calls. Not public API.
 #[doc(hidden)]
 pub mod private {
     pub use crate::memory::{latched, scalar};
 }
 
-/// The first of two pieces of code in an image, the second anywhere else. Here and not in
-/// the macros' output, so that no user's crate has to know of the `cfg`.
+/// Expands to the first of two pieces of code in an image, elsewhere to the second. It is
+/// defined here so that the `cfg` is known to this crate only, and not to its users' crates.
 #[cfg(vdsokit_image)]
 #[doc(hidden)]
 #[macro_export]
@@ -60,8 +60,8 @@ macro_rules! __if_image {
     ({ $($image:tt)* } { $($elsewhere:tt)* }) => { $($image)* };
 }
 
-/// The first of two pieces of code in an image, the second anywhere else. Here and not in
-/// the macros' output, so that no user's crate has to know of the `cfg`.
+/// Expands to the first of two pieces of code in an image, elsewhere to the second. It is
+/// defined here so that the `cfg` is known to this crate only, and not to its users' crates.
 #[cfg(not(vdsokit_image))]
 #[doc(hidden)]
 #[macro_export]

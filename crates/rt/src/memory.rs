@@ -16,8 +16,8 @@ use vdsokit_vvar::value::Value;
 /// `address` is that of a scalar variable of type `T` in mapped vvar pages.
 #[inline(always)]
 pub unsafe fn scalar<T: Scalar>(address: *const u8) -> T {
-    // SAFETY: (1) the caller vouches for the place, and the layout puts a scalar at a
-    // multiple of its size; (2) `T::Cell` is an unsigned atomic, for which any bits are
+    // SAFETY: (1) a scalar variable is at the address, as the caller guarantees, and the
+    // layout aligns it to its size; (2) `T::Cell` is an unsigned atomic, for which any bits are
     // valid; (3) the pages are mapped as long as the image is.
     T::load(unsafe { &*address.cast::<T::Cell>() })
 }
@@ -34,8 +34,8 @@ const fn words(shape: &Shape<'_>) -> usize {
 #[inline(always)]
 pub unsafe fn latched<T: Value>(address: *const u8) -> Option<T> {
     let count = const { words(&T::SHAPE) };
-    // SAFETY: (1) the caller vouches for the place, and the layout puts a latch of
-    // `count` words at a multiple of 64; (2) a word is an atomic, for which any bits are
+    // SAFETY: (1) a latch of `count` words is at the address, as the caller guarantees, and
+    // the layout aligns it to 64 bytes; (2) a word is an atomic, for which any bits are
     // valid; (3) the pages are mapped as long as the image is.
     let words = unsafe { core::slice::from_raw_parts(address.cast::<Word>(), count) };
     Some(Latch::new(words)?.read(T::load))
@@ -50,22 +50,22 @@ fn header() -> &'static Header {
     unsafe { &*crate::arch::pages().cast::<Header>() }
 }
 
-/// Outside of an image, that of pages that nobody publishes.
+/// Outside of an image: a header that was never published.
 #[cfg(not(vdsokit_image))]
 fn header() -> &'static Header {
     static HEADER: Header = Header::new(0, 0, 0);
     &HEADER
 }
 
-/// What may be expected of the values. Acquire: whoever sees [`State::Live`] sees
-/// everything that was published before.
+/// The publisher's state. Acquire: a caller that reads [`State::Live`] sees all writes that
+/// the publisher made before.
 #[inline(always)]
 #[must_use]
 pub fn state() -> State {
     header().state()
 }
 
-/// `CLOCK_BOOTTIME` in nanoseconds at the publisher's last sign of life. Acquire.
+/// `CLOCK_BOOTTIME` in nanoseconds at the publisher's last heartbeat. Acquire.
 #[inline(always)]
 #[must_use]
 pub fn updated() -> u64 {

@@ -1,5 +1,8 @@
-//! No panic path may be left in an image: this one can't be linked.
-#![allow(unsafe_code, reason = "the symbol is foreign, and nowhere")]
+//! The panic handler of images. It can't be linked, so no panic path can be left.
+#![allow(
+    unsafe_code,
+    reason = "it declares a foreign function, which is defined nowhere"
+)]
 
 unsafe extern "C" {
     /// Defined nowhere: where a panic can be reached, linking the image fails and

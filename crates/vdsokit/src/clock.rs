@@ -10,17 +10,17 @@ use vdsokit_sources::clock::{FILE, Reader, is_delivered, is_machine_time, monoto
 
 /// Monotonic time: the machine's published clock where there is one, else the kernel's.
 ///
-/// `vdso serve clock` publishes it. With source `counter` a read is one of the CPU's counter
-/// and of a page, whatever clocksource the kernel has; and there is **one calibrator for the
+/// `vdso serve clock` publishes it. With source `counter` a read loads from a page and reads the
+/// CPU's counter, whatever clocksource the kernel has; and there is **one calibrator for the
 /// whole machine**, which keeps the page within a published bound of `CLOCK_MONOTONIC`. Other
-/// crates that read the counter calibrate it in each process, against the kernel's clock at
-/// the start, and drift away from it, and from each other, by as much as they were wrong.
+/// crates that read the counter calibrate it once in each process, and drift away from the
+/// kernel's clock, and from each other, by the error of that calibration.
 ///
 /// # Which clock it is
 /// | | a read is |
 /// | --- | --- |
 /// | a page with source `counter`, up to date | the counter's |
-/// | its publisher was silent for longer than it promised: stopped, killed, the machine asleep | `clock_gettime(CLOCK_MONOTONIC)`, not before what was promised |
+/// | the page's promise has ended: its publisher was stopped or killed, or the machine slept | `clock_gettime(CLOCK_MONOTONIC)`, not before what was promised |
 /// | a page with another source; none at all | `clock_gettime(CLOCK_MONOTONIC)` |
 /// | the process runs under `vdso run`, or in a time namespace of its own | likewise, by its own vDSO |
 ///
@@ -33,8 +33,8 @@ use vdsokit_sources::clock::{FILE, Reader, is_delivered, is_machine_time, monoto
 /// * A read makes no allocation, takes no lock and is async-signal-safe. It works in a child
 ///   after fork(2).
 ///
-/// The page is looked for once, when the clock is made. A publisher that ends and comes again
-/// is followed; one that comes for the first time is found by the next `Clock::new`.
+/// The page is looked for once, when the clock is made. A publisher that ends and starts again
+/// is followed; one that starts for the first time is found by the next `Clock::new`.
 ///
 /// ```
 /// use vdsokit::Clock;
@@ -59,8 +59,7 @@ impl Clock {
 
     /// The clock that is published at `path`: `vdso serve clock --at PATH`.
     ///
-    /// In a process whose own time is another than the machine's it is the kernel's all the
-    /// same.
+    /// In a process whose time is not the machine's it is the kernel's clock all the same.
     ///
     /// # Errors
     /// As [`Vdso::open`]; [`Error::Unknown`] and [`Error::Mismatch`] for a file that is no
@@ -75,9 +74,9 @@ impl Clock {
         Ok(Self(may.then_some(reader)))
     }
 
-    /// The time now, ordered: the counter is read after every instruction before this call
-    /// has been done, as `std::time::Instant::now` does it. So what one thread measures and
-    /// tells another is not later than what that one measures then.
+    /// The time now, ordered: the counter is read after all earlier instructions have
+    /// completed, as in `std::time::Instant::now`. So a time that one thread sends to another
+    /// is not later than what the other then reads.
     #[inline]
     #[must_use]
     pub fn now(&self) -> Instant {
@@ -91,7 +90,7 @@ impl Clock {
     /// or later, by tens of nanoseconds, and needs not wait for what comes before. Of two such
     /// reads, or of one and [`now`](Self::now), neither is promised to be the later one.
     ///
-    /// For stamps and for lengths of what takes longer. It is what quanta's `now` does.
+    /// For time stamps, and for durations well above that. quanta's `now` is unordered too.
     #[inline]
     #[must_use]
     pub fn now_unordered(&self) -> Instant {
@@ -101,15 +100,15 @@ impl Clock {
         })
     }
 
-    /// How far [`now`](Self::now) may be from the kernel's `CLOCK_MONOTONIC`, as its
-    /// publisher says; zero where the kernel is asked.
+    /// The bound of the difference between [`now`](Self::now) and the kernel's
+    /// `CLOCK_MONOTONIC`, as published; zero where a read is the kernel's.
     #[must_use]
     pub fn error(&self) -> Duration {
         let error = self.0.as_ref().and_then(Reader::error);
         Duration::from_nanos(error.unwrap_or(0))
     }
 
-    /// Whether a read now would be the counter's, without a system call of its own.
+    /// Whether a read now is the counter's, without a system call.
     #[must_use]
     pub fn is_counter(&self) -> bool {
         self.0

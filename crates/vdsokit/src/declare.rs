@@ -10,31 +10,31 @@ use vdsokit_build::{Architecture, Declaration, image};
 use vdsokit_vvar::directory;
 use vdsokit_vvar::layout::{Cursor, Hash, Shape};
 
-/// What a declaration says of the vDSO as a whole.
+/// The head of a declaration: the vDSO as a whole.
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
-    /// The name by which the loader knows it, and its file's name.
+    /// The name by which loaders know it, and its file's name.
     pub soname: &'static str,
     /// The version node of every function that names no other.
     pub version: &'static str,
-    /// What it is, or nothing.
+    /// Its documentation, or the empty string.
     pub doc: &'static str,
 }
 
-/// What a declaration says of a variable.
+/// A variable of a declaration.
 #[derive(Clone, Copy, Debug)]
 pub struct Declared {
     /// Its name.
     pub name: &'static str,
-    /// Its unit, or nothing.
+    /// Its unit, or the empty string.
     pub unit: &'static str,
-    /// What it is, or nothing.
+    /// Its documentation, or the empty string.
     pub doc: &'static str,
-    /// The version node of its function, if it is not the vDSO's.
+    /// The version node of its function, if it differs from the vDSO's.
     pub version: Option<&'static str>,
-    /// Its value until somebody publishes one, as TOML has it.
+    /// Its initial value in TOML's notation.
     pub init: Option<&'static str>,
-    /// What it consists of.
+    /// Its type.
     pub shape: Shape<'static>,
 }
 
@@ -78,9 +78,9 @@ pub trait Vvars: Sized {
     /// A handle for each variable, to write it with.
     type Publisher;
 
-    /// What the declaration says of the vDSO as a whole.
+    /// The vDSO as a whole.
     const HEAD: Head;
-    /// And of each variable.
+    /// The variables, in their order.
     const VARIABLES: &'static [Declared];
 
     /// The handles on an open vDSO.
@@ -95,15 +95,15 @@ pub trait Vvars: Sized {
     /// As [`Vvars::reader`], and [`Error::Taken`].
     fn publisher(publisher: Publisher) -> Result<Self::Publisher, Error>;
 
-    /// Every variable's value now. Each is whole; that they are of one moment is only
-    /// sure of the fields of one record.
+    /// The value of every variable now. Each is whole, but they may be of different writes:
+    /// only the fields of one record are always of the same one.
     fn get(reader: &Self::Reader) -> Self;
 
     /// Writes every variable, one after the other.
     fn set(&self, publisher: &mut Self::Publisher);
 
-    /// Opens the vDSO at `path` for reading. Its layout may be older or newer than this
-    /// declaration, as long as every variable of this one is there, of the same type.
+    /// Opens the vDSO at `path` for reading. Its layout version may be older or newer than
+    /// this declaration, as long as it has every variable of this one, with the same type.
     ///
     /// # Errors
     /// As [`Vdso::open`]; [`Error::Unknown`] and [`Error::Mismatch`] say which variable
@@ -114,8 +114,8 @@ pub trait Vvars: Sized {
         Self::reader(vdso)
     }
 
-    /// Becomes the publisher of this declaration at `path`: builds its image, resumes
-    /// one that is there and the same, and replaces another.
+    /// Becomes the publisher of this declaration at `path`: builds its image, resumes the
+    /// file at `path` if it is the same image, and replaces another one.
     ///
     /// # Errors
     /// As [`Publisher::create`]; [`Error::Image`] for a declaration of which no image
@@ -133,8 +133,8 @@ pub trait Vvars: Sized {
         Self::publisher(Publisher::create(path, &image)?)
     }
 
-    /// The declaration as TOML, for `vdso build`: with it come the C header and images
-    /// for other machines.
+    /// The declaration as TOML, from which `vdso build` makes the C header, and images for
+    /// other machines.
     #[must_use]
     fn declaration() -> String {
         let Head {

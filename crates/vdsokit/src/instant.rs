@@ -24,15 +24,15 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 
-/// This process's clock, for those who name none.
+/// The clock of [`Instant::now`].
 fn clock() -> &'static Clock {
     static CLOCK: OnceLock<Clock> = OnceLock::new();
     CLOCK.get_or_init(Clock::new)
 }
 
 impl Instant {
-    /// The time now, by the clock that [`Clock::new`] finds when it is first asked for:
-    /// ordered, see [`Clock::now`].
+    /// The time now, by the clock that [`Clock::new`] finds at the first call: ordered, see
+    /// [`Clock::now`].
     #[inline]
     #[must_use]
     pub fn now() -> Self {

@@ -1,5 +1,5 @@
-//! vDSOs of your own: variables that one process publishes and every process on the
-//! machine reads, in any language, at the cost of a load.
+//! Variables that one process publishes and every process on the machine reads, in any
+//! language, at the cost of a load.
 //!
 //! A vDSO is a small shared object with read-only data pages beside it, which its
 //! publisher keeps up to date. Linux has one for the time; this crate makes others.
@@ -25,13 +25,14 @@
 //! ```
 //!
 //! A handle ([`Var`], [`Latched`]) is checked against the vDSO once, when it is made;
-//! from then on a read can't fail. [`Vdso::status`] says whether anybody keeps the
+//! from then on a read can't fail. [`Vdso::status`] says whether a publisher keeps the
 //! values up to date.
 //!
 //! # Publishing
 //!
-//! `#[derive(Vvars)]` on a struct declares variables in Rust: see [`Vvars`]. A vDSO that
-//! `vdso build` made is published with [`Publisher::open`].
+//! With the feature `declare`, `#[derive(Vvars)]` on a struct declares variables in Rust: see
+//! [`Vvars`]. A vDSO that `vdso build` made is published with [`Publisher::open`], feature
+//! `publish`.
 //!
 //! # Other languages
 //!
@@ -41,17 +42,17 @@
 //!
 //! # The machine's clock
 //!
-//! [`Clock`] and [`Instant`] are `std::time::Instant` from a page that one process keeps for
-//! the whole machine (`vdso serve clock`): no system call where the kernel has lost its fast
-//! clock, and the kernel's clock where nobody publishes.
+//! [`Clock`] and [`Instant`] replace `std::time::Instant` by a page that one process keeps for
+//! the whole machine (`vdso serve clock`): a read is no system call on machines where the
+//! kernel's is one, and the kernel's clock where no such page is published.
 //!
 //! # What it does not do
 //!
-//! * It sends nothing. A reader sees the values of now; what came and went between two
-//!   looks is gone. For a stream use a queue.
-//! * It doesn't leave the machine.
-//! * It has one publisher. A reader can't answer, and a variable can't be incremented by
-//!   many.
+//! * It notifies no one. A reader sees the current values and misses values between two
+//!   reads. For a stream use a queue.
+//! * It works within one machine.
+//! * A vDSO has one publisher. Readers can't write, so a variable can't be a counter that
+//!   several processes increment.
 //! * It can't be published just anywhere: not on overlayfs (a container's root), NFS, or
 //!   a `noexec` mount. [`place`] says where and why, and finds a place.
 //! * It doesn't protect readers from a publisher that lies. Who may publish is a matter

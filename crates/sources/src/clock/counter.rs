@@ -1,4 +1,4 @@
-//! Source `counter`: the CPU's counter, kept to the kernel's clocks.
+//! Source `counter`: the CPU's counter, disciplined to the kernel's clocks.
 
 use super::{ClockPage, cpu, kernel};
 use miette::Diagnostic;
@@ -8,23 +8,23 @@ use std::time::Duration;
 use thiserror::Error;
 use vdsokit_clock::{Clock, Discipline, Offset, Record, Sample, Settings, Source};
 
-/// Why the CPU's counter is not used.
+/// Why the CPU's counter can't be a clock's source.
 #[derive(Clone, Debug, Error, Diagnostic, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Untrusted {
-    /// Its rate changes with the CPU's.
+    /// Its rate changes with the CPU's frequency.
     #[error("the CPU's counter is not invariant: its rate may change, and it may stop")]
-    #[diagnostic(help("use source `kernel`; in a virtual machine, its host can pass on the flag"))]
+    #[diagnostic(help("use source `kernel`; for a virtual machine, the host can expose the flag"))]
     Rate,
-    /// CPUs disagree.
-    #[error("the counter of CPU {cpu} is {nanoseconds} ns from that of the others")]
+    /// The counters of the CPUs differ.
+    #[error("the counter of CPU {cpu} differs from the others by {nanoseconds} ns")]
     #[diagnostic(help(
-        "use source `kernel`: the firmware or the host has not set the counters alike"
+        "use source `kernel`: the firmware or the host has not synchronised the counters"
     ))]
     Apart {
-        /// Which.
+        /// The CPU whose counter differs.
         cpu: usize,
-        /// How far, at the least.
+        /// The difference, at least.
         nanoseconds: u64,
     },
     /// The kernel's clocks stood still while the counter was measured.
@@ -33,7 +33,7 @@ pub enum Untrusted {
     NoRate,
 }
 
-/// Keeps a page with source `counter`.
+/// Keeps the records of a clock page with source `counter`.
 #[derive(Debug)]
 pub struct Counter {
     monotonic: Discipline,
@@ -41,12 +41,12 @@ pub struct Counter {
     settings: Settings,
     /// The CPU to compare next.
     next: usize,
-    /// How often in a row it was apart from the others.
+    /// How often in a row it differed from the others.
     apart: u32,
 }
 
-/// How often in a row a CPU's counter has to be apart from the others before it is
-/// believed. Once may be the kernel's clock, turned by more than
+/// How often in a row a CPU's counter has to differ from the others before the counter is
+/// given up. A single difference may come from the kernel's clock, slewed by more than
 /// [`Settings::wander`] since the last update; the next update follows that.
 const PATIENCE: u32 = 3;
 
@@ -76,7 +76,7 @@ impl Counter {
         Ok(counter)
     }
 
-    /// How long to sleep between two updates.
+    /// Time between two updates.
     #[must_use]
     pub fn period(&self) -> Duration {
         Duration::from_nanos(self.settings.promise / 4)
@@ -93,8 +93,8 @@ impl Counter {
             .update(sample(ClockId::Monotonic), cpu::ticks());
         let raw = self.raw.update(sample(ClockId::MonotonicRaw), cpu::ticks());
         page.publish(|clock| match clock {
-            // Coarse ones stand still until the next update, which a process
-            // can't promise; and alarm clocks are not on every machine.
+            // Coarse clocks stand still until the next update, whose time a process
+            // can't promise; and not every machine has alarm clocks.
             Clock::RealtimeCoarse
             | Clock::MonotonicCoarse
             | Clock::RealtimeAlarm
@@ -113,7 +113,7 @@ impl Counter {
         &self.monotonic
     }
 
-    /// Asks on every CPU what time it is by the counter, and by the kernel.
+    /// Compares the counter with the kernel's clock on every CPU.
     fn compare_cpus(&self) -> Result<(), Untrusted> {
         let Ok(allowed) = sched_getaffinity(None) else {
             return Ok(());
@@ -126,12 +126,12 @@ impl Counter {
             })
     }
 
-    /// Compares the counter of one CPU with the others', of the next one each time; to be
-    /// called now and then after an update. Counters that agreed at the start can be set by
-    /// firmware, or stop where a CPU is taken away and comes back.
+    /// Compares the counter of one CPU with the others, the next CPU in each call. Call it
+    /// about once a second, after an update: firmware can change counters that agreed at
+    /// the start, and a CPU that is taken offline and back may have a stopped one.
     ///
     /// # Errors
-    /// [`Untrusted::Apart`] when one has been found apart several times in a row.
+    /// [`Untrusted::Apart`] when one differed several times in a row.
     pub fn compare_next_cpu(&mut self) -> Result<(), Untrusted> {
         let Ok(allowed) = sched_getaffinity(None) else {
             return Ok(());
@@ -153,17 +153,17 @@ impl Counter {
         Err(Untrusted::Apart { cpu, nanoseconds })
     }
 
-    /// How far the counter of a CPU is from what it should be; 0 when that may be within
-    /// what is uncertain.
+    /// By how many nanoseconds at least the counter of a CPU is off; 0 when the difference
+    /// is within the uncertainty.
     fn apart_on(&self, cpu: usize, allowed: &CpuSet) -> u64 {
         let mut only = CpuSet::new();
         only.set(cpu);
-        // A CPU that went away meanwhile has no counter to disagree.
+        // A CPU that was taken offline meanwhile has no counter to compare.
         if sched_setaffinity(None, &only).is_err() {
             return 0;
         }
         let apart = self.monotonic.outside(&sample(ClockId::Monotonic));
-        // It was allowed before.
+        // This restores the set that was allowed before.
         let _ = sched_setaffinity(None, allowed);
         apart
     }

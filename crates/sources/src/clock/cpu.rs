@@ -1,22 +1,26 @@
-//! The CPU's counter: reading it, and whether it may be trusted.
-#![allow(unsafe_code, reason = "a counter is read by an instruction of its own")]
+//! The CPU's counter: reading it, and whether it is invariant.
+#![allow(
+    unsafe_code,
+    reason = "the counter is read by an instruction without a safe function"
+)]
 
-/// The counter, after everything before it; as the image reads it.
+/// The counter, read after all earlier instructions have completed, as the image reads it.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(super) fn ticks() -> u64 {
     let mut processor = 0;
-    // SAFETY: a pointer to a local variable; whoever publishes source `counter` has found
-    // that the CPU has the instruction.
+    // SAFETY: (1) the pointer is to a local variable; (2) the CPU has the instruction: only
+    // records of source `counter` lead here, and their publisher has checked it
+    // (`is_invariant`).
     unsafe { std::arch::x86_64::__rdtscp(&raw mut processor) }
 }
 
-/// The counter, after everything before it; as the image reads it.
+/// The counter, read after all earlier instructions have completed, as the image reads it.
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
 pub(super) fn ticks() -> u64 {
     let ticks;
-    // SAFETY: Linux lets programs read this counter; no memory is touched.
+    // SAFETY: Linux enables reads of this counter at EL0; no memory is accessed.
     unsafe {
         std::arch::asm!("isb", "mrs {}, cntvct_el0", out(reg) ticks,
             options(nostack, preserves_flags));
@@ -32,23 +36,23 @@ pub(super) fn ticks() -> u64 {
     ticks_unordered()
 }
 
-/// The counter, at some time near to this call: the CPU may read it before what comes
-/// before, and after what comes after.
+/// The counter at about the time of this call: the CPU may reorder the read with the
+/// instructions around it.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(super) fn ticks_unordered() -> u64 {
-    // SAFETY: it reads a register. A program for which the instruction is forbidden
-    // (PR_SET_TSC) is ended by a signal, as it would be by the kernel's own vDSO.
+    // SAFETY: the instruction reads a register. A process for which it is disabled
+    // (PR_SET_TSC) gets SIGSEGV, as it does from the kernel's own vDSO.
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
-/// The counter, at some time near to this call: the CPU may read it before what comes
-/// before, and after what comes after.
+/// The counter at about the time of this call: the CPU may reorder the read with the
+/// instructions around it.
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
 pub(super) fn ticks_unordered() -> u64 {
     let ticks;
-    // SAFETY: Linux lets programs read this counter; no memory is touched.
+    // SAFETY: Linux enables reads of this counter at EL0; no memory is accessed.
     unsafe {
         std::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks,
             options(nomem, nostack, preserves_flags));
@@ -61,15 +65,15 @@ pub(super) fn ticks_unordered() -> u64 {
 #[inline(always)]
 pub(super) fn ticks_unordered() -> u64 {
     let ticks;
-    // SAFETY: Linux lets programs read this counter; no memory is touched.
+    // SAFETY: Linux enables reads of this counter at EL0; no memory is accessed.
     unsafe {
         std::arch::asm!("rdtime {}", out(reg) ticks, options(nomem, nostack, preserves_flags));
     }
     ticks
 }
 
-/// Does the counter run at one rate whatever the CPU does, and has it the
-/// instruction? (Intel SDM, volume 3, "Invariant TSC"; AMD APM, volume 3,
+/// Whether the counter runs at one rate in all states of the CPU, and the CPU has
+/// `rdtscp` (Intel SDM, volume 3, "Invariant TSC"; AMD APM, volume 3,
 /// CPUID Fn8000_0007_EDX, and Fn8000_0001_EDX for `rdtscp`.)
 #[cfg(all(feature = "publish", target_arch = "x86_64"))]
 pub(super) fn is_invariant() -> bool {

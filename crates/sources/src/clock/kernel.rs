@@ -1,4 +1,4 @@
-//! The kernel's clocks and what it says of them.
+//! Readings of the kernel's clocks, for publishers.
 #![allow(
     unsafe_code,
     reason = "a system call has no safe function for which libc would not call the vDSO"
@@ -9,9 +9,9 @@ use super::process::is_replaced;
 use rustix::time::{ClockId, clock_gettime};
 use vdsokit_clock::KernelTime;
 
-/// A clock of the kernel's in nanoseconds: by its own vDSO, by system call where this
-/// process has another one in its place. That may tell virtual time, or the very page that
-/// is kept by what this says.
+/// One of the kernel's clocks in nanoseconds: by the kernel's own vDSO, or by system call
+/// where this process has another vDSO. That vDSO may show virtual time, or the very page
+/// that this reading is going to discipline.
 pub(super) fn nanoseconds(clock: ClockId) -> i128 {
     if is_replaced() {
         return by_system_call(clock);
@@ -25,8 +25,8 @@ fn by_system_call(clock: ClockId) -> i128 {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: the kernel writes the one structure that it is given a pointer to. It doesn't
-    // fail: these clocks are on every machine.
+    // SAFETY: the kernel writes one `timespec`, to which the pointer is. It doesn't fail:
+    // every kernel has these clocks.
     unsafe {
         libc::syscall(
             libc::SYS_clock_gettime,

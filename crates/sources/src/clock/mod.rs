@@ -43,7 +43,7 @@ use vdsokit_clock::Clock;
 /// soname.
 pub const FILE: &str = "linux-vdso.so.1";
 
-/// The kernel's clock behind a clock that must not run backwards and has a counter.
+/// The id of a clock that never runs backwards.
 fn monotonic(clock: Clock) -> Option<ClockId> {
     match clock {
         Clock::Monotonic => Some(ClockId::Monotonic),
@@ -53,22 +53,21 @@ fn monotonic(clock: Clock) -> Option<ClockId> {
     }
 }
 
-/// Whether this process may take its time from a published clock: none that lives in a time
-/// namespace of its own may, whose monotonic clocks are not the machine's
-/// (time_namespaces(7)).
+/// Whether this process's clocks are the machine's, so that it may read a published clock.
+/// They are not in a time namespace with offsets (time_namespaces(7)).
 #[must_use]
 pub fn is_machine_time() -> bool {
     !process::is_moved()
 }
 
-/// Whether this process's vDSO is another than the kernel's own, as under `vdso run`: then
-/// its time is what that says.
+/// Whether this process has another vDSO than the kernel's own, as under `vdso run`: its
+/// time is then what that vDSO returns.
 #[must_use]
 pub fn is_delivered() -> bool {
     process::is_replaced()
 }
 
-/// What the kernel's clocks say now: what [`VirtualTime`](vdsokit_clock::VirtualTime) is moved from.
+/// The kernel's clocks now: what [`VirtualTime`](vdsokit_clock::VirtualTime) is moved from.
 #[cfg(feature = "publish")]
 #[must_use]
 pub fn kernel_time() -> vdsokit_clock::KernelTime {

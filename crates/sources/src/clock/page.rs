@@ -37,13 +37,13 @@ impl ClockPage {
         })
     }
 
-    /// Publishes the records that `record` gives; clocks for which it gives none
-    /// stay as they are.
+    /// Publishes the records that `record` returns. A clock for which it returns `None`
+    /// keeps its record.
     pub fn publish(&mut self, record: impl Fn(Clock) -> Option<Record>) {
         for (clock, latch, source) in &mut self.clocks {
             if let Some(record) = record(*clock) {
                 latch.set(record.to_words());
-                // The hint comes after: who follows it finds what it says.
+                // The hint last: a reader that follows it finds the record that it names.
                 source.set(record.source.to_word());
             }
         }
@@ -51,8 +51,8 @@ impl ClockPage {
 
     /// Readers call the kernel's own vDSO.
     ///
-    /// After source `counter` it waits for at most some promises: readers may have been
-    /// told what the kernel's clocks have yet to come to.
+    /// After source `counter` it waits until the kernel's clocks have reached what readers
+    /// may have read already: a few promises at most.
     pub fn kernel(&mut self) {
         self.source(Source::Kernel);
     }
@@ -72,8 +72,8 @@ impl ClockPage {
         });
     }
 
-    /// Waits until the kernel's clocks have come to what readers were promised, by this
-    /// publisher or by one that was killed.
+    /// Waits until the kernel's clocks have reached the end of the published promises, of
+    /// this publisher or of one that was killed.
     pub(super) fn settle(&self) {
         for (clock, latch, _) in &self.clocks {
             let record = Record::from_words(&latch.get());
@@ -84,8 +84,8 @@ impl ClockPage {
             };
             loop {
                 let left = record.ceiling().as_nanoseconds() - kernel::nanoseconds(id);
-                // One that is further away was promised to readers before the machine was
-                // booted: they are gone.
+                // A promise that is further away was made before the machine was booted: its
+                // readers are gone.
                 let Some(left) = u64::try_from(left).ok().filter(|left| *left < MOST) else {
                     break;
                 };
@@ -94,7 +94,7 @@ impl ClockPage {
         }
     }
 
-    /// Readers have virtual time.
+    /// Readers have the virtual time `time`.
     pub fn virtual_time(&mut self, time: &VirtualTime) {
         self.publish(|clock| Some(time.record(clock)));
     }

@@ -1,4 +1,4 @@
-//! Reading a published clock in Rust: what the image does, without the image.
+//! Reading a published clock in Rust, as the image reads it.
 
 use super::{cpu, monotonic};
 use rustix::time::{ClockId, clock_gettime};
@@ -8,8 +8,8 @@ use vdsokit_publish::{Error, Latched, Vdso};
 
 /// One of the clocks that never run backwards, in a published clock image.
 ///
-/// A read is one latched read and one of the counter; where the record has no answer, the
-/// kernel is asked (`clock_gettime(2)`, by this process's vDSO).
+/// A read is one latched read and one read of the counter. Where the record has no answer, it
+/// is `clock_gettime(2)`, by this process's vDSO.
 ///
 /// # Never backwards
 /// 1. As long as records answer, all readers on all CPUs have the same function of the
@@ -56,9 +56,9 @@ impl Reader {
     #[inline(always)]
     #[must_use]
     pub fn nanoseconds(&self) -> u64 {
-        match self.quickly(cpu::ticks) {
+        match self.by_first_line(cpu::ticks) {
             Some(nanoseconds) => nanoseconds,
-            None => self.otherwise(),
+            None => self.by_record_or_kernel(),
         }
     }
 
@@ -67,9 +67,9 @@ impl Reader {
     #[inline(always)]
     #[must_use]
     pub fn nanoseconds_unordered(&self) -> u64 {
-        match self.quickly(cpu::ticks_unordered) {
+        match self.by_first_line(cpu::ticks_unordered) {
             Some(nanoseconds) => nanoseconds,
-            None => self.otherwise(),
+            None => self.by_record_or_kernel(),
         }
     }
 
@@ -79,8 +79,8 @@ impl Reader {
         Record::from_words(&self.record.get())
     }
 
-    /// How far the page's time is from the kernel's clock at most, in nanoseconds; none
-    /// where the kernel is asked.
+    /// The largest difference between the page's time and the kernel's clock, in
+    /// nanoseconds; `None` where a read is the kernel's.
     #[must_use]
     pub fn error(&self) -> Option<u64> {
         let record = self.record();
@@ -92,14 +92,14 @@ impl Reader {
         record.error_at(ticks)
     }
 
-    /// What the first line answers: the common case.
+    /// The answer of the first line: the common case.
     #[inline(always)]
-    fn quickly(&self, ticks: impl FnOnce() -> u64) -> Option<u64> {
+    fn by_first_line(&self, ticks: impl FnOnce() -> u64) -> Option<u64> {
         self.record.try_read_some(|copy| {
             if copy.word(Record::SOURCE) as u8 != Source::COUNTER {
                 return None;
             }
-            // Last of what has to be waited for, as in the image.
+            // The counter last, because its read waits for earlier loads; as in the image.
             let ticks = ticks();
             let first = |at| copy.word(Record::FIRST + at);
             let since = ticks.wrapping_sub(first(Line::START));
@@ -121,7 +121,7 @@ impl Reader {
 
     #[cold]
     #[inline(never)]
-    fn otherwise(&self) -> u64 {
+    fn by_record_or_kernel(&self) -> u64 {
         let words = self.record.get();
         let mut least = 0;
         if let Source::Counter { .. } = Source::from_word(words[Record::SOURCE]) {
@@ -140,7 +140,7 @@ impl Reader {
     }
 }
 
-/// A clock of this process, in nanoseconds since its zero.
+/// A clock as this process sees it, in nanoseconds since the clock's zero.
 fn now(clock: ClockId) -> u64 {
     let time = clock_gettime(clock);
     word(i128::from(time.tv_sec) * i128::from(NANOSECONDS) + i128::from(time.tv_nsec))

@@ -1,11 +1,11 @@
-//! What is published of every clock, for people and tools.
+//! The published state of every clock, for tools.
 
 use super::cpu;
 use vdsokit_clock::page::record_name;
 use vdsokit_clock::{Clock, ErrorBound, Record, Source};
 use vdsokit_publish::Vdso;
 
-/// What is published of a clock.
+/// The published state of a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View {
     /// The clock.
@@ -13,14 +13,15 @@ pub struct View {
     /// Where its time comes from.
     pub source: Source,
     /// For source `counter`: whether the record answers now. It doesn't when its publisher
-    /// was silent for longer than it had promised to be; then readers ask the kernel.
+    /// has missed the end of its promise; readers then call the kernel.
     pub answers: bool,
-    /// How far off an answer may be now, in nanoseconds: from the kernel's clock, and a wall
-    /// clock from true time. None where that isn't known, or the kernel is asked.
+    /// The error bound of an answer now, in nanoseconds: the difference from the kernel's
+    /// clock, and for a wall clock from true time. `None` where it isn't known, or readers
+    /// call the kernel.
     pub error: Option<u64>,
 }
 
-/// What is published of every clock; none when this is no clock image.
+/// The published state of every clock; `None` when this is no clock image.
 #[must_use]
 pub fn view(vdso: &Vdso) -> Option<Vec<View>> {
     Clock::ALL
@@ -28,12 +29,12 @@ pub fn view(vdso: &Vdso) -> Option<Vec<View>> {
         .map(|clock| {
             let name = record_name(clock.id());
             let words = vdso.latched::<[u64; Record::WORDS]>(name).ok()?.get();
-            Some(of(clock, &Record::from_words(&words)))
+            Some(view_of(clock, &Record::from_words(&words)))
         })
         .collect()
 }
 
-fn of(clock: Clock, record: &Record) -> View {
+fn view_of(clock: Clock, record: &Record) -> View {
     let (mut answers, mut error) = (true, None);
     if let Source::Counter { .. } = record.source {
         let ticks = cpu::ticks();

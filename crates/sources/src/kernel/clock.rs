@@ -10,9 +10,9 @@ use vdsokit_publish::Publisher;
 use vdsokit_publish::serve::End;
 use vdsokit_vvar::header::State;
 
-/// Lets `kernel` publish its clocks in a clock `image`: at each tick, the same coefficients
-/// that it gives its own vDSO, so that both tell the same time to the nanosecond. Where its
-/// own vDSO can't read the CPU's counter, readers are sent to the kernel.
+/// Makes `kernel` publish its clocks in a clock `image`: at each tick, the coefficients that
+/// it writes for its own vDSO, so that both show the same time to the nanosecond. Where the
+/// kernel's own vDSO can't read the CPU's counter, the records send readers to the kernel.
 ///
 /// # Errors
 /// As [`start`](super::start); [`Error::Unbound`] when it is no clock image.
@@ -39,9 +39,9 @@ pub fn start_clock(kernel: &Kernel, image: &[u8]) -> Result<Started, Error> {
 
 /// The kernel's timekeeper, publishing under the name of a clock's file.
 ///
-/// The map is for programs that have it delivered at exec. The file's own pages have no copy of
-/// it: whoever loads the file is sent to the kernel's own vDSO in the same process, which says
-/// the same, and no copy that is some milliseconds late could.
+/// The map is for programs to which it is delivered at exec. The file's own pages are no copy of
+/// it: they send readers to the kernel's own vDSO in the same process, which shows the same time.
+/// A copy that is some milliseconds late could step back.
 #[derive(Debug)]
 pub struct Timekeeper {
     kernel: vdsokit_bpf::Publisher,
@@ -49,8 +49,8 @@ pub struct Timekeeper {
 }
 
 impl Started {
-    /// Gives the map a name by `file`, in which this process publishes that readers are to call
-    /// the kernel. A kernel that publishes there already is retired.
+    /// Gives the map a name beside `file`, in which this process publishes source `kernel`. A
+    /// kernel that publishes there already is retired.
     ///
     /// # Errors
     /// As [`Started::serve`].
@@ -65,13 +65,13 @@ impl Started {
 }
 
 impl Timekeeper {
-    /// Whether somebody has retired the kernel.
+    /// Whether the kernel was retired, by `vdso retire` or another publisher.
     pub(crate) fn is_retired(&self) -> bool {
         let state = self.pages.pages().map(|pages| pages.header().state());
         matches!(state, Ok(State::Stopped))
     }
 
-    /// Ends with the publisher of the file at `path`.
+    /// Ends the kernel's part when the publisher of the file at `path` ends.
     pub(crate) fn conclude(self, end: End, path: &Path) -> Result<(), Error> {
         conclude(self.kernel, end, path)
     }

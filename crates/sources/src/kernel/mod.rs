@@ -1,7 +1,7 @@
 //! The running kernel as a publisher: its own variables, at its own tick.
 //!
 //! The vvar pages are a BPF map that the kernel fills ([`vdsokit_bpf`]). It has a name in the
-//! BPF file system, and so outlives whoever set it up. A hidden link beside the vDSO's file
+//! BPF file system, and so outlives the process that set it up. A hidden link beside the vDSO's file
 //! leads from one to the other:
 //!
 //! ```text
@@ -11,17 +11,17 @@
 //!                                     0-tick …        what fills it
 //! ```
 //!
-//! | who reads | reads | how old |
+//! | reader | reads | age of the values |
 //! | --- | --- | --- |
 //! | [`open_vdso`], a program with the vDSO delivered at exec | the map | a tick at most; exact after the events that a variable names |
-//! | whoever loads the file | the file's own pages, to which a [`Relay`] copies the map's | the time between two copies more |
-//! | whoever loads a [clock's](start_clock) file | the kernel's own vDSO, where it is sent | not at all |
+//! | a program that loads the file | the file's own pages, to which a [`Relay`] copies the map's | the time between two copies more |
+//! | a program that loads a [clock's](start_clock) file | the kernel's own vDSO, which the file's records name | none |
 //!
-//! After [`Started::detach`] nobody copies: the file says *never published* until somebody
-//! relays, and [`describe`] says who publishes all the same.
+//! After [`Started::detach`] no process copies: the file's state is *never published* until a
+//! relay runs, and only [`describe`] shows that the kernel publishes.
 //!
-//! To open the map takes permission to reach its directory; Linux mounts the BPF file system
-//! for root alone. To read what others have mapped takes nothing.
+//! Opening the map requires access to its directory, and Linux mounts the BPF file system for
+//! root alone. Reading a map that another process has handed on requires nothing.
 
 mod clock;
 mod relay;
@@ -52,36 +52,35 @@ const BPF_FS: &str = "/sys/fs/bpf";
 /// Its number in statfs(2): BPF_FS_MAGIC in include/uapi/linux/magic.h.
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 
-/// After such a silence readers take the kernel's values for stale: nothing fills the map any
-/// more. A machine that does anything at all has a tick every 10 ms or oftener.
+/// After this time without a heartbeat the kernel's values are stale: nothing fills the map
+/// any more. A machine that is not idle has a tick at least every 10 ms.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the kernel has for a variable, or for a field of one.
+/// The expression of the kernel that a variable, or a field of one, is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
     /// The variable.
     pub variable: String,
     /// The field, when it is a record.
     pub field: Option<String>,
-    /// What it is in the kernel: see [`vdsokit_bpf::expression`].
+    /// The value in the kernel: see [`vdsokit_bpf::expression`].
     pub expression: String,
     /// Events after which the variable is exact at once.
     pub after: Vec<Hook>,
 }
 
-/// A kernel that publishes, as yet without a name: dropped, it ends.
+/// A kernel that publishes into a map without a name. Dropping it ends that.
 #[derive(Debug)]
 pub struct Started {
     publisher: vdsokit_bpf::Publisher,
     image: Vec<u8>,
 }
 
-/// Lets `kernel` publish the variables of `image`. Once that has a [name](Started::serve), no
-/// privilege is needed any more ([`drop_privileges`]).
+/// Makes `kernel` publish the variables of `image`. Once the map has a
+/// [name](Started::serve), no privilege is needed any more ([`drop_privileges`]).
 ///
 /// # Errors
-/// [`Error::Kernel`] says what stands in the way; [`Error::Unbound`] names a variable that
-/// the kernel would have to publish and has nothing for.
+/// [`Error::Kernel`]; [`Error::Unbound`] names a variable of the image without a binding.
 pub fn start(kernel: &Kernel, image: &[u8], bindings: &[Binding]) -> Result<Started, Error> {
     start_with(kernel, image, |directory| {
         let entries = directory.iter();
@@ -105,18 +104,18 @@ fn start_with(
     })
 }
 
-/// Gives up all privileges of the calling thread: publishing goes on without. Call it
-/// before there are other threads.
+/// Gives up all privileges of the calling thread. Publishing continues without them. Call
+/// it before the process has other threads.
 ///
 /// # Errors
-/// The kernel's, which has no reason to refuse.
+/// The error of prctl(2) or capset(2); dropping privileges is always permitted.
 pub fn drop_privileges() -> io::Result<()> {
     vdsokit_bpf::privileges::drop_all()
 }
 
 fn variable(kernel: &Kernel, entry: &Entry<'_>, bindings: &[Binding]) -> Result<Variable, Error> {
     let name = entry.name;
-    let of = |field: Option<&str>| {
+    let binding = |field: Option<&str>| {
         let found = bindings
             .iter()
             .find(|binding| binding.variable == name && binding.field.as_deref() == field);
@@ -131,7 +130,7 @@ fn variable(kernel: &Kernel, entry: &Entry<'_>, bindings: &[Binding]) -> Result<
         |binding: &Binding, ty: Type| kernel.resolve_as(&binding.expression, ty, &Hook::Tick);
     match &entry.kind {
         Kind::Plain(ty) => {
-            let binding = of(None)?;
+            let binding = binding(None)?;
             let variable = Variable::plain(name, entry.offset, value(binding, *ty)?);
             Ok(variable.after(&binding.after))
         }
@@ -139,7 +138,7 @@ fn variable(kernel: &Kernel, entry: &Entry<'_>, bindings: &[Binding]) -> Result<
             let mut after = Vec::new();
             let mut parts = Vec::new();
             for field in fields.clone() {
-                let binding = of(Some(field.name))?;
+                let binding = binding(Some(field.name))?;
                 after.clone_from(&binding.after);
                 parts.push((field.offset, value(binding, field.ty)?));
             }
@@ -186,9 +185,9 @@ impl Started {
         Ok((file, relay))
     }
 
-    /// Publishes at `path`, and leaves it to the kernel. The file has the image and no
-    /// values: whoever reads it finds that nobody publishes in it, until somebody
-    /// [relays](Relay::open); [`describe`] says who does. Returns the file's path without symbolic links.
+    /// Publishes at `path`, and leaves that to the kernel alone. The file has the image and
+    /// no values: its state is *never published* until a [relay](Relay::open) runs. Returns
+    /// the file's path without symbolic links.
     ///
     /// # Errors
     /// As [`Started::serve`].
@@ -200,7 +199,7 @@ impl Started {
         Ok(path)
     }
 
-    /// Names the map, and leads from the file to it.
+    /// Names the map, and links from the file to it.
     fn name(&mut self, path: &Path) -> Result<(), Error> {
         let directory = directory_for(path);
         let magic = rustix::fs::statfs(BPF_FS).map(|fs| fs.f_type as u64);
@@ -223,12 +222,12 @@ impl Started {
     }
 }
 
-/// What a link's name ends in.
+/// The suffix of a link's name.
 const SUFFIX: &str = "kernel";
 
 /// The directory of the BPF file system for the vDSO at `path`: another for each path. Names
-/// there hold no dots (kernel/bpf/inode.c, `bpf_lookup`), so whatever is no letter or digit
-/// stands as its number.
+/// there hold no dots (kernel/bpf/inode.c, `bpf_lookup`), so each byte that is no letter or
+/// digit is written as its number.
 fn directory_for(path: &Path) -> PathBuf {
     let mut name = String::from("vdso");
     for &byte in path.as_os_str().as_bytes() {
@@ -241,9 +240,9 @@ fn directory_for(path: &Path) -> PathBuf {
     Path::new(BPF_FS).join(name)
 }
 
-/// The directory with the map that the kernel fills for the vDSO at `path`, when there is
-/// one: whether it can be reached is another question. A link that leads anywhere else is
-/// not followed, since whoever may write beside the file is not who may retire other maps.
+/// The directory with the map that the kernel fills for the vDSO at `path`, if the vDSO has
+/// one; this process may have no access to it. A link to any other place is not followed,
+/// because write access beside the file must not give the right to retire other maps.
 #[must_use]
 pub fn directory(path: &Path) -> Option<PathBuf> {
     let path = fs::canonicalize(path).ok()?;
@@ -251,8 +250,8 @@ pub fn directory(path: &Path) -> Option<PathBuf> {
     (led_to == directory_for(&path)).then_some(led_to)
 }
 
-/// The map that the kernel fills for the vDSO at `path`; `None` when there is none, it can't
-/// be reached by this process, or it is of another declaration than the file.
+/// The map that the kernel fills for the vDSO at `path`; `None` when it has none, this
+/// process has no access to it, or its layout is not the file's.
 #[must_use]
 pub fn open(path: &Path) -> Option<Mapping> {
     let map = vdsokit_bpf::open(&directory(path)?).ok()?;
@@ -275,9 +274,9 @@ pub fn open_vdso(path: impl AsRef<Path>) -> Result<Option<Vdso>, Error> {
     Ok(Some(Vdso::with_pages(path, &pages.into(), map.size())?))
 }
 
-/// Retires the kernel as the publisher of the vDSO at `path`: it ends, and nothing of it is
-/// left in the kernel once its readers have ended too. A relay ends by itself. False when it
-/// is not a kernel that publishes there.
+/// Retires the kernel as the publisher of the vDSO at `path`: its programs are unloaded, and
+/// the map is freed once its readers have ended. A relay ends by itself. Returns false when
+/// the kernel does not publish there.
 ///
 /// # Errors
 /// [`Error::Kernel`] when privileges are missing.
@@ -287,7 +286,7 @@ pub fn retire(path: &Path) -> Result<bool, Error> {
     };
     let ended = match vdsokit_bpf::retire(&directory) {
         Ok(()) => true,
-        // The machine was started anew: names in the BPF file system are gone then.
+        // The machine was rebooted since, which removes all names in the BPF file system.
         Err(_) if matches!(fs::exists(&directory), Ok(false)) => false,
         Err(error) => return Err(error.into()),
     };
@@ -295,7 +294,7 @@ pub fn retire(path: &Path) -> Result<bool, Error> {
     Ok(ended)
 }
 
-/// Ends what this process has set up, when its part has come to this end.
+/// Ends the kernel's part, which this process has set up, after this end of the loop.
 fn conclude(kernel: vdsokit_bpf::Publisher, end: End, path: &Path) -> Result<(), Error> {
     if end != End::Retired {
         kernel.retire()?;
@@ -318,14 +317,14 @@ fn unlink(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Who fills the map of a vDSO, for whoever wants to know.
+/// The kernel as the publisher of a vDSO.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
-    /// Where it has its names.
+    /// The directory with the map and its programs.
     pub directory: PathBuf,
     /// The map's number, as bpftool(8) shows it; `None` when it can't be reached.
     pub map: Option<u32>,
-    /// When its values are copied; none when it can't be reached.
+    /// The hooks that copy values; empty when the map can't be reached.
     pub hooks: Vec<String>,
 }
 

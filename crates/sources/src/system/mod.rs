@@ -27,8 +27,8 @@ pub struct Load {
     pub fifteen: f32,
 }
 
-/// The source of a published `system`: each [`System::sample`] reads /proc once and
-/// writes every variable.
+/// The source of a published `system`: [`System::sample`] reads /proc once and writes
+/// every variable.
 #[derive(Debug)]
 pub struct System {
     period: Duration,
