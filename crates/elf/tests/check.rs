@@ -8,7 +8,6 @@ use vdsokit_elf::constants::*;
 use vdsokit_elf::{Class, Image};
 
 // Of the gABI's, what only these tests name.
-const ET_REL: u16 = 1;
 const ET_EXEC: u16 = 2;
 const SHT_NULL: u32 = 0;
 const SHT_PROGBITS: u32 = 1;

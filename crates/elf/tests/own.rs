@@ -116,6 +116,60 @@ fn linuxs_own_vdso_raises_no_false_alarm() {
     assert_eq!(check::check(&image, Profile::Foreign), []);
 }
 
+/// Whether `call` returns true in a child in which every system call but read, write and exit kills
+/// (seccomp(2), SECCOMP_MODE_STRICT).
+fn succeeds_without_system_calls(call: impl Fn() -> bool) -> bool {
+    // SAFETY: the child only makes the call, which neither allocates nor locks, and system calls
+    // that are async-signal-safe.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "fork");
+    if child == 0 {
+        // SAFETY: prctl and exit take integers. exit_group would be killed.
+        unsafe {
+            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT);
+            let status = if call() { 0 } else { 1 };
+            libc::syscall(libc::SYS_exit, status);
+        }
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child made above and writes to a live integer.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
+}
+
+/// A function that the vDSO serves was once never called: the system call gave the same answers.
+#[test]
+fn served_functions_are_called_in_place_of_system_calls() {
+    let vdso = own::find().expect("Linux maps a vDSO");
+    let plain = Vdso::SYSTEM_CALLS;
+    let coarse = libc::CLOCK_MONOTONIC_COARSE;
+    // Functions that need no counter, which a clocksource could keep from user space.
+    type Try = fn(Vdso) -> bool;
+    let calls: [(Call, Try); 4] = [
+        (Call::ClockGettime, |vdso| {
+            vdso.clock_gettime(libc::CLOCK_MONOTONIC_COARSE).is_ok()
+        }),
+        (Call::ClockGetres, |vdso| {
+            vdso.clock_getres(libc::CLOCK_MONOTONIC_COARSE).is_ok()
+        }),
+        (Call::Time, |vdso| vdso.time().is_ok()),
+        (Call::Getcpu, |vdso| vdso.getcpu().is_ok()),
+    ];
+    for (call, try_it) in calls {
+        assert!(!plain.serves(call), "{call:?}");
+        if vdso.serves(call) {
+            assert!(succeeds_without_system_calls(|| try_it(vdso)), "{call:?}");
+            assert!(!succeeds_without_system_calls(|| try_it(plain)), "{call:?}");
+        }
+    }
+    if cfg!(target_arch = "x86_64") {
+        assert!(vdso.serves(Call::ClockGettime) && vdso.serves(Call::Gettimeofday));
+    }
+    assert!(!succeeds_without_system_calls(|| plain
+        .clock_gettime(coarse)
+        .is_ok()));
+}
+
 #[test]
 fn cached_functions_stay_right_after_fork() {
     let vdso = own::find().expect("Linux maps a vDSO");

@@ -1,4 +1,4 @@
-//! A benchmark: what every function costs by every route, and on what machine.
+//! A benchmark: the time that every function takes by every route, and the machine.
 
 use crate::call::Library;
 use crate::function::{Function, Route};
@@ -7,10 +7,10 @@ use serde::Serialize;
 use std::fs;
 use vdsokit_elf::arch;
 
-/// Costs, and where they were measured.
+/// Costs, and the machine on which they were measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Benchmark {
-    /// Where.
+    /// The machine.
     pub machine: Machine,
     /// Samples of each series.
     pub samples: u32,
@@ -20,14 +20,20 @@ pub struct Benchmark {
     pub costs: Vec<Cost>,
 }
 
-/// A machine, as far as it has to do with what a clock costs.
+/// The facts of a machine that affect the cost of a clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Machine {
+    /// The host's name.
+    pub host: String,
+    /// The time of the benchmark, `2026-01-31 12:00 UTC`.
+    pub date: String,
+    /// The version of this program.
+    pub version: &'static str,
     /// The kernel's release.
     pub release: String,
     /// The architecture by its name in vdso(7).
     pub architecture: Option<&'static str>,
-    /// The processor's model, where the kernel says it.
+    /// The processor's model, where the kernel reports it.
     pub processor: Option<String>,
     /// The clocksource that keeps the time.
     pub clocksource: Option<String>,
@@ -36,12 +42,18 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// This one.
+    /// The machine of this process.
     #[must_use]
     pub fn this() -> Self {
         let facts = crate::doctor::machine();
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let name = rustix::system::uname();
         Self {
+            host: name.nodename().to_string_lossy().into_owned(),
+            date: jiff::Timestamp::now()
+                .strftime("%Y-%m-%d %H:%M UTC")
+                .to_string(),
+            version: env!("CARGO_PKG_VERSION"),
             release: facts.release,
             architecture: arch::current().map(|abi| abi.name),
             processor: model(&cpuinfo),
@@ -50,7 +62,7 @@ impl Machine {
         }
     }
 
-    /// In a line.
+    /// Processor, hypervisor, kernel and clocksource in a line.
     #[must_use]
     pub fn line(&self) -> String {
         let parts = [
@@ -80,7 +92,7 @@ fn model(cpuinfo: &str) -> Option<String> {
         })
 }
 
-/// Measures every function by every route. After each, how many are done is told.
+/// Measures every function by every route, and passes the number of finished ones to `done`.
 ///
 /// `image` is a file's name and the library that it was loaded as.
 #[must_use]

@@ -213,3 +213,23 @@ fn check_layout(image: &Image<'_>, loads: &[(usize, Segment)], findings: &mut Fi
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::overlap;
+
+    #[test]
+    fn stretches_that_touch_do_not_overlap() {
+        assert!(!overlap((0, 16), (16, 16)));
+        assert!(!overlap((16, 16), (0, 16)));
+        assert!(overlap((0, 17), (16, 16)));
+        assert!(overlap((16, 16), (31, 1)));
+        assert!(overlap((0, u64::MAX), (u64::MAX - 1, 4)));
+    }
+
+    #[test]
+    fn an_empty_stretch_overlaps_nothing() {
+        assert!(!overlap((8, 0), (0, 16)));
+        assert!(!overlap((0, 16), (8, 0)));
+    }
+}

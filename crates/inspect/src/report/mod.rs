@@ -1,4 +1,5 @@
-//! A benchmark as one HTML page: no script, no network, light and dark as the reader has it.
+//! A benchmark as one HTML page, without scripts and without network access, light or dark as the
+//! browser prefers.
 
 mod axis;
 mod plot;
@@ -11,7 +12,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("style.css");
 
-/// The page's policy: nothing is fetched, nothing runs.
+/// The page's policy forbids to fetch or run anything.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 /// The page.
@@ -33,8 +34,12 @@ pub fn html(benchmark: &Benchmark) -> String {
             body {
                 main {
                     header {
-                        h1 { "What the vDSO costs" }
+                        h1 { "The cost of vDSO functions" }
                         p.where { (benchmark.machine.line()) }
+                        p.where {
+                            (benchmark.machine.host) ", " (benchmark.machine.date) ", vdso "
+                            (benchmark.machine.version)
+                        }
                     }
                     (headlines(benchmark))
                     section {
@@ -46,9 +51,9 @@ pub fn html(benchmark: &Benchmark) -> String {
                     }
                     section {
                         h2 { "Distributions" }
-                        p { "How often a call cost how much. Each route's hill is as high as its \
-                             most frequent cost; the dashed line is its median. What cost more than \
-                             the axis shows is in the numbers below." }
+                        p { "The frequency of each cost. The hill of a route is scaled to its most \
+                             frequent cost; the dashed line is its median. Costs beyond the axis \
+                             are in the numbers below." }
                         (legend(&routes))
                         div.cards {
                             @for cost in &benchmark.costs {
@@ -101,7 +106,7 @@ fn legend(routes: &[Route]) -> Markup {
     }
 }
 
-/// The numbers that most readers come for.
+/// The most important numbers.
 fn headlines(benchmark: &Benchmark) -> Markup {
     let wanted = [
         Function::ClockGettime(Clock::Monotonic),
@@ -222,6 +227,9 @@ mod tests {
         Benchmark {
             machine: Machine {
                 release: "6.12 <script>".into(),
+                host: "host.example".into(),
+                date: "2026-01-31 12:00 UTC".into(),
+                version: "1.2.3",
                 ..Machine::default()
             },
             samples: 3,
@@ -258,6 +266,7 @@ mod tests {
             "31.0 ns",
             "310 ns by system call: 10.0×",
             "clock_gettime MONOTONIC",
+            "host.example, 2026-01-31 12:00 UTC, vdso 1.2.3",
         ] {
             assert!(page.contains(text), "{text}");
         }

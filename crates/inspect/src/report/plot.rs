@@ -63,9 +63,10 @@ fn mark(series: &Series, axis: &Axis, y: f64) -> Markup {
     }
 }
 
-const CARD_WIDTH: f64 = 440.0;
-const CARD_HEIGHT: f64 = 120.0;
-const BUCKETS: usize = 110;
+// About as wide as a card, so that labels keep their size.
+const CARD_WIDTH: f64 = 320.0;
+const CARD_HEIGHT: f64 = 100.0;
+const BUCKETS: usize = 80;
 
 /// The distribution of a function's samples by each route, over one axis.
 pub(super) fn distribution(cost: &Cost) -> Markup {
@@ -96,7 +97,7 @@ pub(super) fn distribution(cost: &Cost) -> Markup {
 
 /// How a tick's number keeps within the plot; `None` for one that would run into the last one's.
 fn anchor(axis: &Axis, ticks: &[f64], index: usize) -> Option<&'static str> {
-    const ROOM: f64 = 76.0;
+    const ROOM: f64 = 84.0;
     let value = *ticks.get(index)?;
     if index == 0 {
         Some("start")
