@@ -276,6 +276,41 @@ mod tests {
     }
 
     #[test]
+    fn each_write_fills_the_copy_that_is_not_in_use() {
+        let words: [Word; 5] = Default::default();
+        let latch = Latch::new(&words).unwrap();
+        let mut writer = LatchWriter::new(latch);
+        for value in 1..=8 {
+            writer.write(|copy| {
+                // In the middle of a write, readers see the value before it.
+                copy.set_word(0, value);
+                assert_eq!(latch.read(|copy| copy.word(0)), value - 1);
+                copy.set_word(1, value);
+                assert_eq!(latch.read(|copy| copy.word(1)), value - 1);
+            });
+            assert_eq!(latch.sequence(), value);
+            assert_eq!(
+                latch.read(|copy| (copy.word(0), copy.word(1))),
+                (value, value)
+            );
+        }
+    }
+
+    #[test]
+    fn words_beyond_the_value_are_neither_loaded_nor_stored() {
+        let words: [Word; 3] = Default::default();
+        let latch = Latch::new(&words).unwrap();
+        LatchWriter::new(latch).write(|copy| {
+            copy.set_word(1, 7);
+            copy.set_words(&[5, 6]);
+            assert_eq!((copy.word(0), copy.word(1)), (5, 0));
+        });
+        assert_eq!(latch.read(|copy| (copy.word(0), copy.word(1))), (5, 0));
+        assert_eq!(Copy::EMPTY.word(0), 0);
+        assert_eq!((size_of(1), size_of(8), size_of(9)), (24, 24, 40));
+    }
+
+    #[test]
     fn a_read_overtaken_by_writes_retries() {
         let words: [Word; 5] = Default::default();
         let latch = Latch::new(&words).unwrap();
@@ -347,6 +382,24 @@ mod model {
             for reader in readers {
                 reader.join().unwrap();
             }
+        });
+    }
+
+    /// A reader that meets the third write: both copies are used again by then.
+    #[test]
+    fn one_reader_and_three_writes() {
+        model(|| {
+            let words = words();
+            let reader = {
+                let words = words.clone();
+                thread::spawn(move || assert!(whole(&words) <= 3))
+            };
+            let mut writer = LatchWriter::new(Latch::new(&words).expect("five words"));
+            for value in 1..=3 {
+                writer.write(|copy| set(&copy, value));
+                assert_eq!(whole(&words), value);
+            }
+            reader.join().unwrap();
         });
     }
 

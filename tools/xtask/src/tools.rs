@@ -41,6 +41,14 @@ const PACKAGES: &[(&str, &str)] = &[
     ("python3-pip", "packages of Python that tests use"),
     ("pkg-config", "the flags of the C library"),
     ("musl-tools", "static programs of another libc"),
+    (
+        "btrfs-progs",
+        "a file system on which nothing can be published",
+    ),
+    (
+        "xfsprogs",
+        "a file system on which nothing can be published",
+    ),
     ("chromium", "the page of the benchmark"),
     ("faketime", "the peer that virtual time is compared with"),
 ];
