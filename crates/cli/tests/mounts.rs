@@ -104,6 +104,36 @@ fn a_read_only_mount_is_refused_with_a_place_that_works() {
     );
 }
 
+/// On a full disk an overwrite in a file whose blocks may be shared needs a block that there
+/// is not, which would be a SIGBUS in the publisher.
+#[test]
+fn file_systems_that_copy_on_write_are_refused_with_a_place_that_works() {
+    for (make, name) in [
+        ("mkfs.btrfs -q -f disk", "itisonbtrfs:"),
+        ("mkfs.xfs -q -f disk", "itisonXFSwithreflinks:"),
+    ] {
+        let mount = format!(
+            "truncate -s 320M disk && {make} >&2 && mount -o loop disk mnt && chmod 755 mnt"
+        );
+        refused(&mount, name);
+    }
+}
+
+/// A lock needs no block, and a full disk leaves no empty lock file behind.
+#[test]
+fn a_vdso_on_a_full_file_system_is_published() {
+    let mount = "mount -t tmpfs -o mode=755,size=128k t mnt";
+    let script = "\"$VDSO\" build weather.toml -o mnt >/dev/null; \
+                  cat /dev/zero >mnt/fill 2>/dev/null || true; \
+                  echo temperature=3 | \"$VDSO\" serve mnt/libweather.so.1 --stdin >&2; \
+                  \"$VDSO\" get mnt/libweather.so.1 temperature >&2 || true; ls -A mnt >&2; exit 1";
+    let Some(said) = mounted(&place(), mount, script) else {
+        return;
+    };
+    assert!(said.contains("temperature=3"), "{said}");
+    assert!(!said.contains(".lock"), "{said}");
+}
+
 #[test]
 fn a_full_file_system_is_told_before_anybody_reads() {
     let mount = "mount -t tmpfs -o mode=755,size=16k t mnt";
