@@ -132,7 +132,8 @@ fn put(pid: Pid, threads: &mut Threads, object: &Object) -> Result<(), Error> {
         let mappings = kernel::mappings(&maps).ok_or(Unserved::NoVdso)?;
         let vdso = mappings.last().map_or(0, |image| image.start);
         threads.leave(&memory, &mappings)?;
-        let kernel = KernelVdso::read(pid, &memory, vdso, &object.links)?;
+        let mut kernel = KernelVdso::read(pid, &memory, vdso)?;
+        kernel.resolve(&object.links);
         let mut guest = Guest::enter(threads, memory, vdso)?;
         let mut undo = Vec::new();
         let outcome = redirect(&mut guest.0, object, &kernel, mappings, &mut undo);
@@ -206,13 +207,17 @@ fn redirect(
     record.moved_to = visit.call(number::MMAP, [0, length, none, flags, u64::MAX, 0])?;
     undo.push(unmap(record.moved_to, length));
 
-    let parsed = Image::parse_memory(kernel.bytes(), place.end - kernel.bytes().len() as u64);
+    let vdso = place.end - kernel.bytes().len() as u64;
+    let parsed = Image::parse_memory(kernel.bytes(), vdso);
     let front = parsed
         .ok()
         .and_then(|image| front::compose(&record, &image, object));
     let front = front.ok_or(Failure::Unserved(Unserved::NoRoom))?;
     let file = memfd(FRONT, &front)?;
-    let front = Source::new(file, 0, place.start, length, Role::Text)?;
+    // Two mappings: debuggers expect that of a vDSO to begin with its ELF header.
+    let before = vdso - place.start;
+    let note = Source::new(file.try_clone()?, 0, place.start, before, Role::Record)?;
+    let text = Source::new(file, before, vdso, length - before, Role::Text)?;
 
     for (word, value) in object.linked(image, kernel.functions(record.kernel_image())) {
         visit.memory.write_word(word, value)?;
@@ -223,7 +228,12 @@ fn redirect(
         visit.call(number, arguments)?;
         undo.push(move_to(to, length, mapping.start));
     }
-    visit.map(&[front.place(libc::MAP_FIXED_NOREPLACE)])?;
+    let mut text = text.place(libc::MAP_FIXED_NOREPLACE);
+    text.distance = before;
+    visit.map(&[note.place(libc::MAP_FIXED_NOREPLACE), text])?;
+    undo.push(unmap(place.start, length));
+    // A written page makes the kernel dump the front to core files.
+    visit.memory.write(vdso, &kernel.bytes()[..8])?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::io;
 
 use vdsokit_elf::own;
 
-use crate::arch::{self, Block, KERNEL_VDSO_IS_OPTIONAL, Word, number};
+use crate::arch::{self, Block, KERNEL_VDSO_IS_OPTIONAL, MemoryMap, Word, number};
 use crate::error::Unserved;
 use crate::kernel::KernelVdso;
 use crate::memory::Memory;
@@ -30,6 +30,8 @@ pub(crate) struct Start {
     slot: u64,
     /// That value: the address of the kernel's vDSO.
     vdso: u64,
+    /// What sets the kernel's copy of the auxiliary vector to that of the program's stack.
+    saved: MemoryMap,
     /// Whether it has seccomp filters that the first program of the tree did not have.
     is_filtered: bool,
 }
@@ -72,9 +74,22 @@ impl Injector {
         let this = std::process::id() as Pid;
         let own = own::address().map(|address| address.addr() as u64);
         let memory = own.zip(Memory::open(this).ok());
-        self.kernel = memory.and_then(|(address, memory)| {
-            KernelVdso::read(this, &memory, address, &self.object.links).ok()
-        });
+        let kernel =
+            memory.and_then(|(address, memory)| KernelVdso::read(this, &memory, address).ok());
+        if let Some(kernel) = kernel {
+            // If it fails, so it does again for the first program, and is reported.
+            let _ = self.learn(kernel);
+        }
+    }
+
+    /// Completes the object by the functions of the kernel's vDSO that it lacks.
+    fn learn(&mut self, mut kernel: KernelVdso) -> io::Result<()> {
+        self.object
+            .complete(kernel.exports())
+            .map_err(io::Error::other)?;
+        kernel.resolve(&self.object.links);
+        self.kernel = Some(kernel);
+        Ok(())
     }
 
     /// Reads the state of `pid`, which is in its exec stop. Fails if it can't be served.
@@ -90,17 +105,19 @@ impl Injector {
         let Some((slot, vdso)) = found.vdso else {
             return Err(Unserved::NoVdso.into());
         };
+        let vector = stack + found.vector.start as u64..stack + found.vector.end as u64;
         if found.secure {
             return Err(Unserved::Privileged.into());
         }
         if self.kernel.is_none() {
-            self.kernel = Some(KernelVdso::read(pid, &memory, vdso, &self.object.links)?);
+            self.learn(KernelVdso::read(pid, &memory, vdso)?)?;
         }
         let start = Start {
             registers,
             blocked: sys::blocked(pid)?,
             slot: stack + slot as u64,
             vdso,
+            saved: proc::memory_map(pid, vector).unwrap_or_default(),
             is_filtered: self.is_filtered(pid)?,
         };
         Ok((start, memory))
@@ -143,6 +160,7 @@ impl Injector {
             count: places.len() as u64,
             slot: start.slot,
             frame,
+            saved: start.saved,
             ..Block::default()
         };
         let handle = Handle::Paths(&paths);
@@ -197,6 +215,7 @@ impl Injector {
             blocked,
             slot,
             vdso,
+            saved,
             ..
         } = start;
         let Some(kernel) = &self.kernel else {
@@ -224,7 +243,7 @@ impl Injector {
             blocked,
             signals: Vec::new(),
         };
-        let outcome = put(&mut visit, &self.object, kernel, slot);
+        let outcome = put(&mut visit, &self.object, kernel, slot, &saved);
         if matches!(outcome, Err(Failure::Ended)) {
             return Err(Failure::Ended);
         }
@@ -243,10 +262,16 @@ impl Injector {
 ///
 /// The step that can't be undone comes last: on an error the process is as it was. If undoing
 /// fails too, the process is ended rather than begun half-changed.
-fn put(visit: &mut Visit, object: &Object, kernel: &KernelVdso, slot: u64) -> Result<u64, Failure> {
+fn put(
+    visit: &mut Visit,
+    object: &Object,
+    kernel: &KernelVdso,
+    slot: u64,
+    saved: &MemoryMap,
+) -> Result<u64, Failure> {
     let (stub, vdso) = (arch::stub(), visit.home);
     visit.memory.write(vdso, stub)?;
-    let outcome = install(visit, object, kernel, slot);
+    let outcome = install(visit, object, kernel, slot, saved);
     // Where the kernel's vDSO is gone, so is the stub.
     if outcome.is_err() || keeps_kernel(object) {
         let restored = visit.memory.write(vdso, &kernel.bytes()[..stub.len()]);
@@ -265,6 +290,7 @@ fn install(
     object: &Object,
     kernel: &KernelVdso,
     slot: u64,
+    saved: &MemoryMap,
 ) -> Result<u64, Failure> {
     let vdso = visit.home;
     let address = visit.map(&object.places())?;
@@ -275,6 +301,7 @@ fn install(
         }
         visit.memory.write_word(slot, address)?;
         is_said = true;
+        save_auxiliary(visit, saved)?;
         if !keeps_kernel(object) {
             let (start, length) = kernel.extent(vdso);
             visit.call(number::MUNMAP, [start, length, 0, 0, 0, 0])?;
@@ -287,10 +314,30 @@ fn install(
     }
     if outcome.is_err() && is_said {
         let unsaid = visit.memory.write_word(slot, vdso);
-        whole(visit, unsaid.map_err(Failure::from))?;
+        let unsaid = unsaid.map_err(Failure::from);
+        let unsaid = unsaid.and_then(|()| save_auxiliary(visit, saved));
+        whole(visit, unsaid)?;
     }
     outcome?;
     Ok(address)
+}
+
+/// Sets the kernel's copy of the auxiliary vector, which `/proc/PID/auxv`, prctl(PR_GET_AUXV) and
+/// core dumps show, to that of the program's stack. Kernels without CONFIG_CHECKPOINT_RESTORE
+/// refuse that; the copy then stays as it was.
+fn save_auxiliary(visit: &mut Visit, saved: &MemoryMap) -> Result<(), Failure> {
+    if saved[0] == 0 {
+        return Ok(());
+    }
+    let bytes: Vec<u8> = saved.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let at = visit.scratch(bytes.len());
+    visit.memory.write(at, &bytes)?;
+    let (request, length) = (libc::PR_SET_MM_MAP as u64, bytes.len() as u64);
+    let arguments = [libc::PR_SET_MM as u64, request, at, length, 0, 0];
+    match visit.call(number::PRCTL, arguments) {
+        Ok(_) | Err(StubError::Refused(_)) => Ok(()),
+        Err(StubError::Failure(failure)) => Err(failure),
+    }
 }
 
 /// Ends the process if `outcome`, that of undoing a change, is an error.
@@ -384,6 +431,46 @@ mod tests {
     }
 
     #[test]
+    fn a_function_that_only_the_kernel_has_stays_callable() {
+        // The program itself, where `python3` is a script that looks for it.
+        let mut find = Command::new("python3");
+        let found = find
+            .args(["-c", "import sys; print(sys.executable)"])
+            .output();
+        let python = String::from_utf8(found.expect("python3").stdout).expect("a path");
+        let python = python.trim();
+        let script = "import ctypes; invented = ctypes.CDLL(\"linux-vdso.so.1\")[\"__vdso_tame\"]; \
+                      invented.restype = ctypes.c_long; print(invented(None))";
+        let child = executed(&format!("{python} -c '{script}'"));
+        let pid = child.id() as Pid;
+        let memory = Memory::open(pid).expect("its memory");
+        let (registers, _) = sys::registers(pid).expect("its registers");
+        let found = auxiliary(&memory, arch::stack_pointer(&registers)).expect("its stack");
+        let (_, vdso) = found.vdso.expect("the kernel's vDSO");
+        // A kernel of another time: one of its functions has a name that nobody knows.
+        let mut bytes = vec![0; PAGE as usize];
+        memory.read_exact(vdso, &mut bytes).expect("its vDSO");
+        let mut places = bytes.windows(12).enumerate();
+        let place = places.find(|(_, window)| *window == b"__vdso_time\0");
+        let place = place.expect("a name in its string table").0;
+        memory
+            .write(vdso + place as u64 + 8, b"a")
+            .expect("another name");
+        let mut injector = Injector::new(object(None));
+        let (start, memory) = injector.look(pid).expect("a program that can be served");
+        assert!(injector.launch(pid, &start, &memory).expect("a launch"));
+        sys::resume(pid, Resume::Detach, 0).expect("it goes on");
+        let output = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let second: u64 = said.trim().parse().unwrap_or_else(|_| panic!("{output:?}"));
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        assert!(
+            now.is_ok_and(|now| now.as_secs().abs_diff(second) < 100),
+            "{second}"
+        );
+    }
+
+    #[test]
     fn a_change_that_fails_at_its_end_leaves_the_program_as_it_was() {
         for link in [None, Some("__vdso_time")] {
             let child = executed("cat");
@@ -394,7 +481,8 @@ mod tests {
             let stack_pointer = arch::stack_pointer(&registers);
             let found = auxiliary(&memory, stack_pointer).expect("its stack");
             let (slot, vdso) = found.vdso.expect("the kernel's vDSO");
-            let kernel = KernelVdso::read(pid, &memory, vdso, &object.links).expect("readable");
+            let mut kernel = KernelVdso::read(pid, &memory, vdso).expect("readable");
+            kernel.resolve(&object.links);
             let blocked = sys::blocked(pid).expect("its signal mask");
             sys::set_blocked(pid, u64::MAX).expect("its signal mask");
             let mut visit = Visit {
@@ -413,21 +501,28 @@ mod tests {
                 bytes
             };
             let before = maps();
+            let vector = found.vector.start as u64..found.vector.end as u64;
+            let vector = stack_pointer + vector.start..stack_pointer + vector.end;
+            let saved = proc::memory_map(pid, vector).expect("its memory");
+            let auxv = || fs::read(format!("/proc/{pid}/auxv")).expect("its vector");
+            let auxv_before = auxv();
             // Nothing is mapped in the first page.
-            let failed = put(&mut visit, &object, &kernel, 8);
+            let failed = put(&mut visit, &object, &kernel, 8, &saved);
             assert!(
                 matches!(failed, Err(Failure::Unserved(Unserved::Access(_)))),
                 "{failed:?}"
             );
             assert_eq!(maps(), before);
+            assert_eq!(auxv(), auxv_before);
             assert_eq!(text(&visit), kernel.bytes());
             // And it is fit for a change that succeeds.
             let slot = stack_pointer + slot as u64;
-            let address = put(&mut visit, &object, &kernel, slot).expect("a change");
+            let address = put(&mut visit, &object, &kernel, slot, &saved).expect("a change");
             assert_eq!(maps().contains("[vdso]"), link.is_some());
             if link.is_some() {
                 assert_eq!(text(&visit), kernel.bytes());
             }
+            assert!(auxv().windows(8).any(|word| word == address.to_ne_bytes()));
             let mut said = [0; 8];
             visit.memory.read_exact(slot, &mut said).expect("its stack");
             assert_eq!(u64::from_ne_bytes(said), address);

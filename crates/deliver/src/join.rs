@@ -1,19 +1,25 @@
-//! One image for several objects.
+//! One image for several objects, or for one that lacks functions of the kernel's vDSO.
 //!
 //! A program finds one vDSO, at AT_SYSINFO_EHDR. For it to find the functions of several
 //! objects, a *joint image* is mapped right before them: an ELF object of tables alone, whose
 //! symbols lie at fixed distances in the objects behind it. Each symbol keeps its version. The
 //! joint image has the soname of the kernel's vDSO, so that `dlopen("linux-vdso.so.1",
 //! RTLD_NOLOAD)` finds it.
+//!
+//! Functions of the kernel's vDSO that no object has are exported too: each jumps to the address
+//! in a word that delivery fills (see [`crate::link`]). The segments of the joint image are those
+//! of all objects, and its unwind table has all functions, so that unwinders that know nothing
+//! but this image pass through them.
 
 use std::collections::BTreeSet;
 
 use object::elf;
 use object::write::StringId;
-use object::write::elf::{FileHeader, ProgramHeader, Sym, Verdef, Writer};
+use object::write::elf::{FileHeader, ProgramHeader, SectionHeader, Sym, Verdef, Writer};
 
 use crate::arch;
 use crate::object::{Function, PAGE};
+use crate::unwind::{self, Frame};
 
 /// The soname of the kernel's vDSO (arch/x86/entry/vdso/vdso.lds.S).
 const SONAME: &str = "linux-vdso.so.1";
@@ -24,38 +30,87 @@ const DYNAMIC_ENTRIES: usize = 11;
 /// The shift of the second hash of the Bloom filter.
 const BLOOM_SHIFT: u32 = 26;
 
-/// The bytes of an image whose symbols are `functions`, each `shift` bytes further from the
-/// image's start than its distance. The length of the image does not depend on `shift`.
+/// What a joint image leads to. Distances are from its end on, `shift` bytes from its start.
+pub(crate) struct Parts<'a> {
+    pub(crate) functions: &'a [Function],
+    /// Functions of the kernel's, which the joint image itself has jumps to.
+    pub(crate) forwards: &'a [&'a Function],
+    pub(crate) frames: &'a [Frame],
+    /// Where the first object's `.eh_frame` lies, and its length.
+    pub(crate) section: Option<(u64, u64)>,
+    /// Bytes of the first object's text, which follows in the same mapping.
+    pub(crate) first: u64,
+    /// The mappings behind that.
+    pub(crate) others: Vec<Load>,
+}
+
+/// A mapping.
+pub(crate) struct Load {
+    pub(crate) distance: u64,
+    pub(crate) length: u64,
+    pub(crate) is_text: bool,
+    pub(crate) is_writable: bool,
+}
+
+/// A joint image. Distances are from its start.
+pub(crate) struct Joint {
+    pub(crate) bytes: Vec<u8>,
+    /// For each forward its function and the word with the address to jump to.
+    pub(crate) words: Vec<Forward>,
+    /// The unwind table of all functions.
+    pub(crate) frames: Vec<Frame>,
+}
+
+/// A function that jumps to one of the kernel's.
+pub(crate) struct Forward {
+    pub(crate) function: u64,
+    pub(crate) word: u64,
+}
+
+/// The image whose symbols are the functions of `parts`, which lie `shift` bytes further from its
+/// start. The length of the image does not depend on `shift`.
 ///
 /// Of two functions with the same name and version the first one is exported; of two that differ
 /// only in version, the first is the default.
-pub(crate) fn compose(functions: &[Function], shift: u64) -> object::write::Result<Vec<u8>> {
+pub(crate) fn compose(parts: &Parts<'_>, shift: u64) -> object::write::Result<Joint> {
+    let functions = parts.functions.iter().map(|function| (function, true));
+    let forwarded = parts.forwards.iter().map(|function| (*function, false));
+    let functions: Vec<(&Function, bool)> = functions.chain(forwarded).collect();
     let mut seen = BTreeSet::new();
-    let mut functions: Vec<&Function> = functions
-        .iter()
-        .filter(|function| seen.insert((&function.name, &function.version)))
+    // Where each begins: in an object, or as the forward of this number.
+    let mut forward = 0;
+    let mut functions: Vec<(&Function, Option<usize>)> = functions
+        .into_iter()
+        .map(|(function, is_in_object)| match is_in_object {
+            true => (function, None),
+            false => {
+                forward += 1;
+                (function, Some(forward - 1))
+            }
+        })
+        .filter(|(function, _)| seen.insert((&function.name, &function.version)))
         .collect();
     let versions: BTreeSet<&str> = functions
         .iter()
-        .filter_map(|function| function.version.as_deref())
+        .filter_map(|(function, _)| function.version.as_deref())
         .collect();
     let mut names = BTreeSet::new();
     let defaults: BTreeSet<_> = functions
         .iter()
-        .filter(|function| names.insert(&function.name))
-        .map(|function| (&function.name, &function.version))
+        .filter(|(function, _)| names.insert(&function.name))
+        .map(|(function, _)| (&function.name, &function.version))
         .collect();
     // The GNU hash table requires the symbols sorted by bucket.
     let count = functions.len() as u32;
     let buckets = count | 1;
     let hash = |function: &Function| elf::gnu_hash(function.name.as_bytes());
-    functions.sort_by_key(|function| hash(function) % buckets);
+    functions.sort_by_key(|(function, _)| hash(function) % buckets);
     let bloom = (count * 8).div_ceil(64).next_power_of_two();
 
     let mut bytes = Vec::new();
     let mut writer = Writer::new(object::Endianness::Little, true, &mut bytes);
     writer.reserve_file_header();
-    writer.reserve_program_headers(3);
+    writer.reserve_program_headers(4 + parts.others.len() as u32);
     writer.reserve_null_section_index();
     writer.reserve_gnu_hash_section_index();
     writer.reserve_hash_section_index();
@@ -64,6 +119,12 @@ pub(crate) fn compose(functions: &[Function], shift: u64) -> object::write::Resu
     writer.reserve_gnu_versym_section_index();
     writer.reserve_gnu_verdef_section_index();
     writer.reserve_dynamic_section_index();
+    let text_section = writer.reserve_section_index();
+    let text_name = writer.add_section_name(b".text");
+    let frames_name = parts.section.map(|_| {
+        writer.reserve_section_index();
+        writer.add_section_name(b".eh_frame")
+    });
     writer.reserve_shstrtab_section_index();
     let soname = writer.add_dynamic_string(SONAME.as_bytes());
     let version_names: Vec<(&str, StringId)> = std::iter::once((SONAME, soname))
@@ -75,7 +136,7 @@ pub(crate) fn compose(functions: &[Function], shift: u64) -> object::write::Resu
         .collect();
     let symbol_names: Vec<StringId> = functions
         .iter()
-        .map(|function| {
+        .map(|(function, _)| {
             writer.reserve_dynamic_symbol_index();
             writer.add_dynamic_string(function.name.as_bytes())
         })
@@ -87,6 +148,28 @@ pub(crate) fn compose(functions: &[Function], shift: u64) -> object::write::Resu
     let at_versym = writer.reserve_gnu_versym();
     let at_verdef = writer.reserve_gnu_verdef(version_names.len() as u16, version_names.len());
     let at_dynamic = writer.reserve_dynamic(DYNAMIC_ENTRIES);
+    let count_forwards = parts.forwards.len();
+    let code_length = (count_forwards * arch::FORWARD) as u64;
+    let at_code = writer.reserve(code_length, arch::FORWARD as u64);
+    let at_words = writer.reserve(count_forwards as u64 * 8, 8);
+    let words: Vec<Forward> = (0..count_forwards as u64)
+        .map(|index| Forward {
+            function: at_code + index * arch::FORWARD as u64,
+            word: at_words + index * 8,
+        })
+        .collect();
+    let moved = |frame: &Frame| Frame {
+        function: frame.function + shift as i64,
+        description: frame.description + shift as i64,
+    };
+    let mut frames: Vec<Frame> = parts.frames.iter().map(moved).collect();
+    let leaf_length = unwind::leaf(0, 0, 0).0.len() as u64;
+    let at_leaf = writer.reserve(leaf_length, 8);
+    let (leaf, frame) = unwind::leaf(at_leaf as i64, at_code as i64, code_length as usize);
+    frames.push(frame);
+    let header_length = unwind::header_length(frames.len()) as u64;
+    let at_header = writer.reserve(header_length, 4);
+    let header = unwind::header(at_header as i64, at_leaf as i64, &mut frames);
     writer.reserve_shstrtab()?;
     writer.reserve_section_headers();
     let length = writer.reserved_len();
@@ -101,47 +184,71 @@ pub(crate) fn compose(functions: &[Function], shift: u64) -> object::write::Resu
     })?;
     writer.write_align_program_headers();
     let dynamic_size = DYNAMIC_ENTRIES as u64 * 16;
-    for (p_type, p_flags, offset, size, p_align) in [
-        (elf::PT_LOAD, elf::PF_R | elf::PF_X, 0, length, PAGE),
-        (elf::PT_DYNAMIC, elf::PF_R, at_dynamic, dynamic_size, 8),
-        (elf::PT_GNU_STACK, elf::PF_R | elf::PF_W, 0, 0, 16),
+    let text = elf::PF_R | elf::PF_X;
+    // The bytes of the image and the text behind it. Without a text there is no shift to add.
+    let text_length = match parts.first {
+        0 => length,
+        first => shift + first,
+    };
+    let mut segments = vec![(elf::PT_LOAD, text, 0, text_length, text_length, PAGE)];
+    for load in &parts.others {
+        let flags = match (load.is_text, load.is_writable) {
+            (true, _) => text,
+            (false, true) => elf::PF_R | elf::PF_W,
+            (false, false) => elf::PF_R,
+        };
+        // No bytes of the file: gdb reads those of all segments into a buffer of the size of the
+        // mapping at AT_SYSINFO_EHDR (bfd/elfcode.h, `bfd_from_remote_memory`).
+        let at = shift + load.distance;
+        segments.push((elf::PT_LOAD, flags, at, 0, load.length, PAGE));
+    }
+    let (read, both) = (elf::PF_R, elf::PF_R | elf::PF_W);
+    for (p_type, flags, at, size, align) in [
+        (elf::PT_DYNAMIC, read, at_dynamic, dynamic_size, 8),
+        (elf::PT_GNU_EH_FRAME, read, at_header, header_length, 4),
+        (elf::PT_GNU_STACK, both, 0, 0, 16),
     ] {
-        let address = if size == 0 { 0 } else { ADDRESS + offset };
+        segments.push((p_type, flags, at, size, size, align));
+    }
+    for (p_type, p_flags, offset, p_filesz, p_memsz, p_align) in segments {
+        let address = if p_memsz == 0 { 0 } else { ADDRESS + offset };
         writer.write_program_header(&ProgramHeader {
             p_type,
             p_flags,
             p_offset: offset,
             p_vaddr: address,
             p_paddr: address,
-            p_filesz: size,
-            p_memsz: size,
+            p_filesz,
+            p_memsz,
             p_align,
         });
     }
     writer.write_gnu_hash(1, BLOOM_SHIFT, bloom, buckets, count, |index| {
-        hash(functions[index as usize])
+        hash(functions[index as usize].0)
     });
     writer.write_hash(buckets, count + 1, |index| {
-        let function = functions.get((index as usize).checked_sub(1)?)?;
+        let (function, _) = functions.get((index as usize).checked_sub(1)?)?;
         Some(elf::hash(function.name.as_bytes()))
     });
     writer.write_null_dynamic_symbol();
-    for (function, name) in functions.iter().zip(&symbol_names) {
+    for ((function, forward), name) in functions.iter().zip(&symbol_names) {
+        let (distance, size) = match forward {
+            None => (shift + function.distance, function.size),
+            Some(index) => (words[*index].function, arch::FORWARD as u64),
+        };
         writer.write_dynamic_symbol(&Sym {
             section: None,
             st_name: writer.dynamic_string_offset(Some(*name)),
             st_info: elf::SymbolInfo::new(elf::STB_GLOBAL, elf::STT_FUNC),
             st_other: elf::STV_DEFAULT.into(),
-            // Any index that is neither undefined nor absolute: no section of this image contains
-            // the code.
-            st_shndx: elf::SymbolSection(1),
-            st_value: ADDRESS + shift + function.distance,
-            st_size: function.size,
+            st_shndx: elf::SymbolSection(text_section.0 as u16),
+            st_value: ADDRESS + distance,
+            st_size: size,
         });
     }
     writer.write_dynstr();
     writer.write_null_gnu_versym();
-    for function in &functions {
+    for (function, _) in &functions {
         let position = function.version.as_deref().and_then(|version| {
             version_names
                 .iter()
@@ -185,6 +292,16 @@ pub(crate) fn compose(functions: &[Function], shift: u64) -> object::write::Resu
     ] {
         writer.write_dynamic(tag, value)?;
     }
+    writer.pad_until(at_code);
+    for forward in &words {
+        writer.write(&arch::forward((forward.word - forward.function) as i32));
+    }
+    writer.pad_until(at_words);
+    writer.write(&vec![0; count_forwards * 8]);
+    writer.pad_until(at_leaf);
+    writer.write(&leaf);
+    writer.pad_until(at_header);
+    writer.write(&header);
     writer.write_shstrtab();
     writer.write_null_section_header();
     writer.write_gnu_hash_section_header(ADDRESS + at_gnu_hash);
@@ -194,8 +311,32 @@ pub(crate) fn compose(functions: &[Function], shift: u64) -> object::write::Resu
     writer.write_gnu_versym_section_header(ADDRESS + at_versym);
     writer.write_gnu_verdef_section_header(ADDRESS + at_verdef);
     writer.write_dynamic_section_header(ADDRESS + at_dynamic);
+    // From the forwards to the end of the first object's text, so that it holds all symbols there.
+    let mut section = |name, offset, size, flags| {
+        writer.write_section_header(&SectionHeader {
+            sh_name: writer.section_name_offset(Some(name)),
+            sh_type: elf::SHT_PROGBITS,
+            sh_flags: flags,
+            sh_addr: ADDRESS + offset,
+            sh_offset: offset,
+            sh_size: size,
+            sh_link: 0,
+            sh_info: 0,
+            sh_addralign: 16,
+            sh_entsize: 0,
+        });
+    };
+    let code = elf::SHF_ALLOC | elf::SHF_EXECINSTR;
+    section(text_name, at_code, text_length - at_code, code);
+    if let Some((name, (start, size))) = frames_name.zip(parts.section) {
+        section(name, shift + start, size, elf::SHF_ALLOC);
+    }
     writer.write_shstrtab_section_header();
-    Ok(bytes)
+    Ok(Joint {
+        bytes,
+        words,
+        frames,
+    })
 }
 
 #[cfg(test)]
@@ -222,8 +363,21 @@ mod tests {
             function("beat", Some("BEAST_1"), 0x9999),
             function("plain", None, 0x4000),
         ];
-        let bytes = compose(&functions, 0x1000).expect("an image");
-        assert_eq!(bytes.len(), compose(&functions, 0).expect("an image").len());
+        let kernel = function("__vdso_new", Some("LINUX_2.6"), 0x777);
+        let parts = Parts {
+            functions: &functions,
+            forwards: &[&kernel],
+            frames: &[],
+            section: None,
+            first: 0,
+            others: Vec::new(),
+        };
+        let joint = compose(&parts, 0x1000).expect("an image");
+        let bytes = joint.bytes;
+        assert_eq!(
+            bytes.len(),
+            compose(&parts, 0).expect("an image").bytes.len()
+        );
         let image = Image::parse(&bytes).expect("an image that parses");
         let at = |name, version| {
             image
@@ -234,6 +388,12 @@ mod tests {
         assert_eq!(at("beat", "BEAST_1"), Some(ADDRESS + 0x4000));
         assert_eq!(at("beat", "BEAST_2"), Some(ADDRESS + 0x4040));
         assert_eq!(at("beat", "LINUX_2.6"), None);
+        let forward = &joint.words[0];
+        let address = ADDRESS + forward.function;
+        assert_eq!(at("__vdso_new", "LINUX_2.6"), Some(address));
+        let code = &bytes[forward.function as usize..][..arch::FORWARD];
+        let distance = (forward.word - forward.function) as i32;
+        assert_eq!(code, arch::forward(distance));
         assert_eq!(
             image.lookup("plain").map(|symbol| symbol.value),
             Some(ADDRESS + 0x5000)

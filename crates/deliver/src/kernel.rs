@@ -4,10 +4,11 @@ use std::fs;
 use std::io;
 use std::ops::Range;
 
-use vdsokit_elf::Image;
+use vdsokit_elf::{Image, Kind, Symbol};
 
 use crate::link::Link;
 use crate::memory::Memory;
+use crate::object::Function;
 use crate::sys::Pid;
 
 /// The kernel's vDSO, which is the same in every 64-bit process of one boot but for its address
@@ -20,18 +21,14 @@ pub(crate) struct KernelVdso {
     vvar_length: u64,
     /// The first byte behind the image's contents, in bytes from its start.
     spare: usize,
+    exports: Vec<Function>,
     /// For each link its function, in bytes from the image's start.
     functions: Vec<Option<u64>>,
 }
 
 impl KernelVdso {
-    /// Reads the vDSO of `pid` at `address`, and looks up the functions that `links` name.
-    pub(crate) fn read(
-        pid: Pid,
-        memory: &Memory,
-        address: u64,
-        links: &[Link],
-    ) -> io::Result<Self> {
+    /// Reads the vDSO of `pid` at `address`.
+    pub(crate) fn read(pid: Pid, memory: &Memory, address: u64) -> io::Result<Self> {
         let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
         let mappings = mappings(&maps).unwrap_or_default();
         let (Some(first), Some(vdso)) = (mappings.first(), mappings.last()) else {
@@ -47,19 +44,47 @@ impl KernelVdso {
         memory.read_exact(address, &mut bytes)?;
         let image = Image::parse_memory(&bytes, address)
             .map_err(|error| io::Error::other(format!("the kernel's vDSO: {error}")))?;
-        let function = |link: &Link| {
-            let symbol = image.lookup_version(&link.name, &link.version)?;
-            Some(image.address_of(&symbol) - address)
+        let functions = image
+            .symbols()
+            .filter(|symbol| symbol.is_export() && symbol.kind != Kind::Object);
+        let function = |symbol: Symbol<'_>| {
+            Some(Function {
+                name: symbol.name().to_str()?.to_owned(),
+                version: match symbol.version {
+                    Some(version) => Some(version.name().to_str()?.to_owned()),
+                    None => None,
+                },
+                distance: image.address_of(&symbol) - address,
+                size: symbol.size,
+            })
         };
-        let functions = links.iter().map(function).collect();
+        let exports = functions.filter_map(function).collect();
         let loaded = image.segments().filter(|segment| segment.is_load());
         let spare = spare(&bytes, loaded.map(|load| load.offset + load.filesz).max());
         Ok(KernelVdso {
             spare,
             vvar_length,
-            functions,
+            exports,
+            functions: Vec::new(),
             bytes,
         })
+    }
+
+    /// The functions that it exports.
+    pub(crate) fn exports(&self) -> &[Function] {
+        &self.exports
+    }
+
+    /// Looks up the functions that `links` name, for [`KernelVdso::functions`].
+    pub(crate) fn resolve(&mut self, links: &[Link]) {
+        let function = |link: &Link| {
+            let exports = self.exports.iter();
+            let mut found = exports.filter(|export| export.name == link.name);
+            let version = link.version.as_str();
+            let found = found.find(|export| export.version.as_deref().unwrap_or("") == version);
+            Some(found?.distance)
+        };
+        self.functions = links.iter().map(function).collect();
     }
 
     /// The image's bytes, up to the end of its mapping.

@@ -20,7 +20,7 @@
 //! | module | contents |
 //! | --- | --- |
 //! | `object` | an image that was checked, in a memfd, with its vvar pages and links |
-//! | `join` | one object of several |
+//! | `join`, `unwind` | the image in front of several objects, or of one that lacks a function |
 //! | `exec` | becomes a program, with a supervisor or a tracer beside it |
 //! | `supervisor` | serves calls of the tree, and traces a thread only while it changes that |
 //! | `attach`, `threads`, `front` | putting an object into a live process, and taking it out |
@@ -45,12 +45,14 @@
 //! 2. **The program is not touched**: its text, its stack above the stack pointer except the word
 //!    AT_SYSINFO_EHDR, its descriptors and its signals are unchanged. Signals that arrive during
 //!    a change are delivered after it.
-//! 3. **Nothing shared is writable.** Text is mapped private and executable, vvar pages shared
+//! 3. **Nothing is lost.** A function of the kernel's vDSO that the object lacks leads to the
+//!    kernel's own, which then stays mapped.
+//! 4. **Nothing shared is writable.** Text is mapped private and executable, vvar pages shared
 //!    and read-only from a descriptor that can't write; [`Object::with_word`]'s memory is the
 //!    process's own.
-//! 4. **Nothing stays behind.** When the tracer dies, the programs continue with the vDSO that
+//! 5. **Nothing stays behind.** When the tracer dies, the programs continue with the vDSO that
 //!    they have; programs that they start later have the kernel's. No file is on disk.
-//! 5. **Sandboxes hold.** No system call is made in a process with a seccomp filter that the
+//! 6. **Sandboxes hold.** No system call is made in a process with a seccomp filter that the
 //!    process which started the delivery does not have, unless the kernel permits to suspend it
 //!    (CAP_SYS_ADMIN). Otherwise the process is left alone and this is reported.
 //!
@@ -58,8 +60,9 @@
 //! - It does not stop a program from making the system call itself unless asked to
 //!   ([`Delivery::strict`]), nor from using the page of the older `vsyscall` mechanism where a
 //!   kernel still emulates that.
-//! - `/proc/PID/auxv` keeps the address of the kernel's vDSO, and `TracerPid` in
-//!   `/proc/PID/status` is not 0 while a program is followed.
+//! - `TracerPid` in `/proc/PID/status` is not 0 while a program is followed.
+//! - `/proc/PID/auxv` keeps the address of the kernel's vDSO where the kernel has no
+//!   CONFIG_CHECKPOINT_RESTORE.
 //! - Programs that trace others are recognised by an imported `ptrace`, or by the note that this
 //!   crate gives to all programs that use it. A statically linked debugger that makes the system
 //!   call itself, as debuggers in Go do, can't trace programs that are followed.
@@ -91,6 +94,7 @@ mod supervisor;
 mod sys;
 mod threads;
 mod tracer;
+mod unwind;
 mod visit;
 
 pub use attach::{attach, attach_and_follow, detach};

@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 use rustix::process::{Resource, getrlimit};
 use vdsokit_elf::check::{self, Profile};
-use vdsokit_elf::constants::{ET_CORE, PF_W, PF_X};
+use vdsokit_elf::constants::{ET_CORE, PF_W, PF_X, PT_GNU_EH_FRAME};
 use vdsokit_elf::{Image, Kind, Segment};
 use vdsokit_waits::gate::Gate;
 
@@ -20,6 +20,7 @@ use crate::error::{Error, ImageError};
 use crate::join;
 use crate::link::{self, Link};
 use crate::proc;
+use crate::unwind::{self, Frame};
 use crate::visit::Place;
 
 /// `e_type` of relocatable object files and of programs with a fixed address (elf(5)).
@@ -39,9 +40,41 @@ pub struct Object {
     sources: Vec<Source>,
     pub(crate) links: Vec<Link>,
     functions: Vec<Function>,
+    /// The first word of each text.
+    heads: Vec<Head>,
+    /// The unwind tables of all texts.
+    frames: Vec<Frame>,
+    /// The bytes of the first text.
+    text: Text,
+    /// Whether it begins with an image that leads to all of its functions.
+    is_complete: bool,
     pub(crate) length: u64,
     /// Where it is to lie; 0: where the kernel likes.
     address: u64,
+}
+
+/// The bytes of a text, up to the end of its last page.
+#[derive(Debug, Default)]
+struct Text {
+    bytes: Vec<u8>,
+    /// Where its `.eh_frame` lies, and its length.
+    frames: Option<(u64, u64)>,
+}
+
+/// The first word of a text, which delivery writes again with the same value. The kernel dumps
+/// core of a private mapping only if a page of it was written (fs/coredump.c, `vma_dump_size`).
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    distance: u64,
+    value: u64,
+}
+
+impl Head {
+    /// That of the text `bytes`, which lies `distance` bytes from the object's start.
+    fn of(bytes: &[u8], distance: u64) -> Head {
+        let value = bytes.first_chunk().copied().map_or(0, u64::from_ne_bytes);
+        Head { distance, value }
+    }
 }
 
 /// A range of a file and its place in the object.
@@ -66,6 +99,8 @@ pub(crate) enum Role {
     Vvar,
     /// Memory of the process's own: private and writable.
     Own,
+    /// What is only read, and by tools alone: private and read-only.
+    Record,
 }
 
 /// An exported function.
@@ -99,6 +134,16 @@ impl Source {
         })
     }
 
+    /// Its PT_LOAD in the image in front of the object.
+    fn load(&self) -> join::Load {
+        join::Load {
+            distance: self.distance,
+            length: self.length,
+            is_text: self.role == Role::Text,
+            is_writable: self.role == Role::Own,
+        }
+    }
+
     /// How it is mapped, with `flags` in addition to those of its role.
     pub(crate) fn place(&self, flags: c_int) -> Place<'_> {
         let &Source {
@@ -113,6 +158,7 @@ impl Source {
         let (protection, sharing) = match role {
             Role::Text => (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE),
             Role::Vvar => (libc::PROT_READ, libc::MAP_SHARED),
+            Role::Record => (libc::PROT_READ, libc::MAP_PRIVATE),
             Role::Own => (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE),
         };
         let flags = flags | sharing;
@@ -142,7 +188,7 @@ impl Object {
         let vvar = file
             .try_clone()
             .map_err(Error::system("hand on the image"))?;
-        Object::assemble(file, vvar, layout)
+        Object::assemble(file, vvar, layout, bytes)
     }
 
     /// An object of an image file whose vvar pages are kept up to date in the file itself.
@@ -157,11 +203,16 @@ impl Object {
         let layout = Layout::of(&bytes)?;
         // The text comes from a copy: the file may be changed after the check.
         let text = &bytes[..layout.text.min(bytes.len() as u64) as usize];
-        Object::assemble(image_file(text)?, file, layout)
+        Object::assemble(image_file(text)?, file, layout, text)
     }
 
     /// An object whose text is in `file` and whose vvar pages are in `vvar`.
-    fn assemble(file: File, vvar_file: File, layout: Layout) -> Result<Object, Error> {
+    fn assemble(
+        file: File,
+        vvar_file: File,
+        layout: Layout,
+        bytes: &[u8],
+    ) -> Result<Object, Error> {
         let system = || Error::system("look at the image");
         let vvar = match layout.vvar {
             Some(vvar) => {
@@ -180,6 +231,10 @@ impl Object {
             sources: std::iter::once(text).chain(vvar).collect(),
             links: layout.links,
             functions: layout.functions,
+            heads: vec![Head::of(bytes, 0)],
+            frames: layout.frames,
+            text: layout.text_bytes,
+            is_complete: false,
             length: layout.length,
             address: 0,
         })
@@ -190,55 +245,145 @@ impl Object {
     /// and version, the earlier one's is found.
     ///
     /// # Errors
-    /// [`Error::System`] when the kernel refuses a memfd, or the tables outgrow an image.
+    /// [`Error::FileSizeLimit`], or [`Error::System`] when the kernel refuses a memfd.
     pub fn join(objects: Vec<Object>) -> Result<Object, Error> {
-        let compose = |functions: &[Function], shift| {
-            join::compose(functions, shift)
-                .map_err(|error| Error::system("join the images")(io::Error::other(error)))
+        let mut all = Object {
+            sources: Vec::new(),
+            links: Vec::new(),
+            functions: Vec::new(),
+            heads: Vec::new(),
+            frames: Vec::new(),
+            text: Text::default(),
+            is_complete: false,
+            length: 0,
+            address: 0,
         };
-        let (mut sources, mut links, mut functions) = (Vec::new(), Vec::new(), Vec::new());
-        let mut length = 0;
-        for object in objects {
-            let shifted = |function: Function| Function {
-                distance: function.distance + length,
-                ..function
-            };
-            functions.extend(object.functions.into_iter().map(shifted));
-            let shifted = |link: Link| Link {
-                word: link.word + length,
-                own: link.own.map(|own| own + length),
-                ..link
-            };
-            links.extend(object.links.into_iter().map(shifted));
-            let shifted = |source: Source| Source {
-                distance: source.distance + length,
-                ..source
-            };
-            sources.extend(object.sources.into_iter().map(shifted));
-            length += object.length;
+        for (index, mut object) in objects.into_iter().enumerate() {
+            object.shift(all.length);
+            all.sources.append(&mut object.sources);
+            all.links.append(&mut object.links);
+            all.functions.append(&mut object.functions);
+            all.heads.append(&mut object.heads);
+            all.frames.append(&mut object.frames);
+            all.length += object.length;
+            if index == 0 {
+                all.text = object.text;
+            }
         }
-        let shift = (compose(&functions, 0)?.len() as u64).next_multiple_of(PAGE);
-        let system = || Error::system("keep the joint image in memory");
-        let file = image_file(&compose(&functions, shift)?)?;
-        let joint = Source::new(file, 0, 0, shift, Role::Text).map_err(system())?;
-        functions
-            .iter_mut()
-            .for_each(|function| function.distance += shift);
-        for link in &mut links {
+        // Without a first text there would be nothing to map.
+        if all.sources.is_empty() {
+            all.complete(&[])?;
+        }
+        Ok(all)
+    }
+
+    /// Moves everything in the object by `shift` bytes.
+    fn shift(&mut self, shift: u64) {
+        let sources = self.sources.iter_mut().map(|source| &mut source.distance);
+        let functions = self.functions.iter_mut();
+        let functions = functions.map(|function| &mut function.distance);
+        let heads = self.heads.iter_mut().map(|head| &mut head.distance);
+        for distance in sources.chain(functions).chain(heads) {
+            *distance += shift;
+        }
+        for link in &mut self.links {
             link.word += shift;
             link.own = link.own.map(|own| own + shift);
         }
-        sources
-            .iter_mut()
-            .for_each(|source| source.distance += shift);
-        sources.insert(0, joint);
-        Ok(Object {
-            sources,
-            links,
-            functions,
-            length: shift + length,
-            address: 0,
-        })
+        for frame in &mut self.frames {
+            frame.function += shift as i64;
+            frame.description += shift as i64;
+        }
+    }
+
+    /// Puts an image in front that exports the functions of all objects, and those of the kernel's
+    /// vDSO that they lack. It has section headers and unwind tables for debuggers, and they find
+    /// all of its file in its mapping. Does nothing to an object that is complete.
+    ///
+    /// A function of the kernel's with one of the names that a function of the object replaces
+    /// leads to that; the others jump to the kernel's, by a link.
+    pub(crate) fn complete(&mut self, kernel: &[Function]) -> Result<(), Error> {
+        let has = |name: &str, version: &Option<String>| {
+            let mut functions = self.functions.iter();
+            functions.any(|function| function.name == name && function.version == *version)
+        };
+        let (mut forwards, mut aliases) = (Vec::new(), Vec::new());
+        for export in kernel {
+            if has(&export.name, &export.version) {
+                continue;
+            }
+            match self.function(&export.name) {
+                Some(distance) => aliases.push(Function {
+                    distance,
+                    ..export.clone()
+                }),
+                None => forwards.push(export),
+            }
+        }
+        if self.is_complete && forwards.is_empty() && aliases.is_empty() {
+            return Ok(());
+        }
+        // The first text lies in the same file behind the image in front: one mapping for both.
+        let first = match self.sources.is_empty() {
+            true => 0,
+            false => self.text.bytes.len() as u64,
+        };
+        let mut functions = self.functions.clone();
+        functions.append(&mut aliases);
+        let others = self.sources.iter().skip(1);
+        let parts = join::Parts {
+            functions: &functions,
+            forwards: &forwards,
+            frames: &self.frames,
+            section: self.text.frames,
+            first,
+            others: others.map(Source::load).collect(),
+        };
+        let compose = |shift| {
+            join::compose(&parts, shift)
+                .map_err(|error| Error::system("join the images")(io::Error::other(error)))
+        };
+        let shift = (compose(0)?.bytes.len() as u64).next_multiple_of(PAGE);
+        let mut front = compose(shift)?;
+        front.bytes.resize(shift as usize, 0);
+        front.bytes.extend(&self.text.bytes[..first as usize]);
+        let system = || Error::system("keep the joint image in memory");
+        let file = image_file(&front.bytes)?;
+        let text = Source::new(file, 0, 0, shift + first, Role::Text).map_err(system())?;
+
+        self.functions = functions;
+        self.shift(shift);
+        match self.sources.first_mut() {
+            Some(source) => *source = text,
+            None => self.sources.push(text),
+        }
+        self.heads.retain(|head| head.distance >= shift + first);
+        self.heads.insert(0, Head::of(&front.bytes, 0));
+        self.frames = front.frames;
+        self.is_complete = true;
+        self.length += shift;
+        // The gate stays where the filter expects it.
+        self.address = self.address.saturating_sub(shift);
+        for (forward, word) in forwards.into_iter().zip(front.words) {
+            self.functions.push(Function {
+                distance: word.function,
+                ..forward.clone()
+            });
+            self.links.push(Link {
+                word: word.word,
+                name: forward.name.clone(),
+                version: forward.version.clone().unwrap_or_default(),
+                own: None,
+            });
+        }
+        self.text = Text {
+            frames: self
+                .text
+                .frames
+                .map(|(start, length)| (start + shift, length)),
+            bytes: front.bytes,
+        };
+        Ok(())
     }
 
     /// Takes the vvar pages from `file` at `offset` (bytes, a multiple of the page size)
@@ -331,19 +476,27 @@ impl Object {
         Ok((self, gate))
     }
 
-    /// The values of the links. `functions` are the kernel's, one for each link.
+    /// What delivery writes into the texts: the values of the links, and the first word of each
+    /// text as it is. `functions` are the kernel's, one for each link.
     pub(crate) fn words(&self, functions: impl Iterator<Item = u64>) -> impl Iterator<Item = Word> {
-        self.links
+        let heads = self.heads.iter().map(|head| Word {
+            distance: head.distance,
+            value: head.value,
+            is_relative: 0,
+        });
+        let links = self
+            .links
             .iter()
             .zip(functions)
             .map(|(link, function)| Word {
                 distance: link.word,
                 value: link.own.unwrap_or(function),
                 is_relative: if link.own.is_some() { u64::MAX } else { 0 },
-            })
+            });
+        heads.chain(links)
     }
 
-    /// The links of the object at `address`: pairs of a word's address and its value.
+    /// The same for the object at `address`: pairs of a word's address and its value.
     /// `functions` are the kernel's, one for each link.
     pub(crate) fn linked(
         &self,
@@ -469,6 +622,8 @@ struct Layout {
     vvar: Option<Stretch>,
     links: Vec<Link>,
     functions: Vec<Function>,
+    frames: Vec<Frame>,
+    text_bytes: Text,
 }
 
 #[derive(Debug)]
@@ -532,7 +687,19 @@ impl Layout {
             vvar: None,
             links: link::read(&image, text)?,
             functions: functions(&image, text),
+            frames: Vec::new(),
+            text_bytes: Text::default(),
         };
+        let mut code = bytes[..text.memsz as usize].to_vec();
+        let frames = image
+            .segments()
+            .find(|segment| segment.kind == PT_GNU_EH_FRAME);
+        if let Some(at) = frames.and_then(|frames| frames.vaddr.checked_sub(text.vaddr)) {
+            layout.frames = unwind::read(&code, at as usize);
+            layout.text_bytes.frames = unwind::section(&code, at as usize);
+        }
+        code.resize(text_length as usize, 0);
+        layout.text_bytes.bytes = code;
         let Some(vvar) = rest.first() else {
             checked(&image)?;
             return Ok(layout);

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use crate::arch::MemoryMap;
 use crate::error::Error;
 use crate::sys::{self, Pid, SignalSet};
 
@@ -118,6 +119,40 @@ impl Filters {
             Filters::Count(count) => count,
         }
     }
+}
+
+/// What `pid`, which has just executed a program, tells the kernel about its memory by
+/// prctl(PR_SET_MM_MAP) to change nothing of it but the kernel's copy of the auxiliary vector,
+/// which is to become the bytes in `vector`. `None`: the kernel does not tell its memory.
+pub(crate) fn memory_map(pid: Pid, vector: Range<u64>) -> Option<MemoryMap> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Numbered as in proc_pid_stat(5); the third follows the name.
+    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+    let field = |number: usize| fields.get(number - 3)?.trim().parse::<u64>().ok();
+    let (code, end_code, stack) = (field(26)?, field(27)?, field(28)?);
+    let (data, end_data, heap) = (field(45)?, field(46)?, field(47)?);
+    let (arguments, end_arguments) = (field(48)?, field(49)?);
+    let (environment, end_environment) = (field(50)?, field(51)?);
+    /// `exe_fd` that leaves the executable as it is.
+    const NO_FILE: u64 = u32::MAX as u64;
+    // The heap has not grown yet: its end is its start (fs/binfmt_elf.c, `load_elf_binary`).
+    let map = [
+        code,
+        end_code,
+        data,
+        end_data,
+        heap,
+        heap,
+        stack,
+        arguments,
+        end_arguments,
+        environment,
+        end_environment,
+        vector.start,
+        (vector.end - vector.start) | NO_FILE << 32,
+    ];
+    // Addresses are hidden from a process without the right to see them, as 0 or 1.
+    (code > 1 && end_code > 1).then_some(map)
 }
 
 /// Another process that has the address space of `pid` (clone(2) with CLONE_VM and without

@@ -1,6 +1,8 @@
 //! The stack of a program at its first instruction: argc, argv, envp, then the auxiliary
 //! vector (System V ABI for x86-64, 3.4.1; the same on every 64-bit Linux).
 
+use std::ops::Range;
+
 /// Why a stack can't be read as that of a 64-bit program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StackError {
@@ -11,8 +13,10 @@ pub(crate) enum StackError {
 }
 
 /// What delivery needs from the auxiliary vector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Auxiliary {
+    /// The place of the vector, in bytes from the stack pointer.
+    pub(crate) vector: Range<usize>,
     /// The value of AT_SYSINFO_EHDR, and its place in bytes from the stack pointer.
     pub(crate) vdso: Option<(usize, u64)>,
     /// AT_SECURE: the program runs with more rights than its caller.
@@ -48,6 +52,7 @@ pub(crate) fn auxiliary(stack: &[u8]) -> Result<Auxiliary, StackError> {
     }
     at += 1;
     let mut found = Auxiliary {
+        vector: at * 8..at * 8,
         vdso: None,
         secure: false,
     };
@@ -63,6 +68,7 @@ pub(crate) fn auxiliary(stack: &[u8]) -> Result<Auxiliary, StackError> {
         }
         at += 2;
     }
+    found.vector.end = (at + 2) * 8;
     if is_64_bit {
         Ok(found)
     } else {
@@ -101,6 +107,7 @@ mod tests {
         assert_eq!(
             found,
             Ok(Auxiliary {
+                vector: 6 * 8..14 * 8,
                 vdso: Some((7 * 8, 0x7000)),
                 secure: true
             })
@@ -140,6 +147,7 @@ mod tests {
         assert_eq!(
             found,
             Ok(Auxiliary {
+                vector: 3 * 8..7 * 8,
                 vdso: None,
                 secure: false
             })

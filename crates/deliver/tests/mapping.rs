@@ -34,7 +34,7 @@ fn is_root() -> bool {
 }
 
 #[test]
-fn nothing_of_ours_is_writable_and_the_kernels_vdso_is_gone() {
+fn nothing_of_ours_is_writable_and_the_kernels_vdso_stays() {
     for image in images().each() {
         let maps = succeed(&mut on(image, &["cat", "/proc/self/maps"]));
         let name = image.file_name().and_then(|name| name.to_str());
@@ -45,9 +45,8 @@ fn nothing_of_ours_is_writable_and_the_kernels_vdso_is_gone() {
             .map(|line| line.split(' ').nth(1).expect("permissions"))
             .collect();
         assert_eq!(ours, ["r-xp", "r--s"], "{maps}");
-        let keeps_kernel = image == images().links;
-        assert_eq!(maps.contains("[vdso]"), keeps_kernel, "{maps}");
-        assert_eq!(maps.contains("[vvar"), keeps_kernel, "{maps}");
+        // Neither image has all functions of the kernel's.
+        assert!(maps.contains("[vdso]") && maps.contains("[vvar"), "{maps}");
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) mod number {
     pub(crate) const RECVMSG: u64 = 47;
     pub(crate) const SOCKETPAIR: u64 = 53;
     pub(crate) const CLOSE: u64 = 3;
+    pub(crate) const PRCTL: u64 = 157;
 }
 
 /// `e_machine` of images for this architecture.
@@ -86,7 +87,13 @@ pub(crate) struct Block {
     pub(crate) frame: u64,
     /// Room for a `struct stat` (144 bytes).
     pub(crate) stat: [u64; 18],
+    /// A `struct prctl_mm_map` with the auxiliary vector for the kernel's copy; its first word is
+    /// 0 if the copy is not to be changed.
+    pub(crate) saved: MemoryMap,
 }
+
+/// A `struct prctl_mm_map` (include/uapi/linux/prctl.h): two members of 32 bits are one word.
+pub(crate) type MemoryMap = [u64; 13];
 
 /// The bytes of a block, its entries and their words in the memory of the process.
 pub(crate) fn block_bytes(block: &Block, entries: &[Entry], words: &[Word]) -> Vec<u8> {
@@ -95,6 +102,7 @@ pub(crate) fn block_bytes(block: &Block, entries: &[Entry], words: &[Word]) -> V
         slot,
         frame,
         stat,
+        saved,
     } = block;
     let entries = entries.iter().flat_map(|entry| {
         let &Entry {
@@ -127,6 +135,7 @@ pub(crate) fn block_bytes(block: &Block, entries: &[Entry], words: &[Word]) -> V
         [count, slot, frame]
             .into_iter()
             .chain(stat)
+            .chain(saved)
             .chain(entries)
             .chain(words),
     )
@@ -237,8 +246,17 @@ std::arch::global_asm!(
     "   mov   rax, [rbx + {slot}]",
     "   test  rax, rax",
     "   jz    4f",
-    "   mov   [rax], r12",              // say where it is, and go on into the program
-    "1: mov   rsp, [rbx + {frame}]",
+    "   mov   [rax], r12",              // the address, for the program's C library
+    "   lea   rdx, [rbx + {saved}]",    // prctl(PR_SET_MM, PR_SET_MM_MAP, saved, size, 0)
+    "   cmp   qword ptr [rdx], 0",
+    "   je    1f",
+    "   mov   edi, {set_mm}",
+    "   mov   esi, {set_mm_map}",
+    "   mov   r10d, {saved_size}",
+    "   xor   r8d, r8d",
+    "   mov   eax, 157",
+    "   syscall",                       // if it fails, the kernel's copy stays as it was
+    "1: mov   rsp, [rbx + {frame}]",    // continue into the program
     "   pop   r15",
     "   pop   r14",
     "   pop   r13",
@@ -303,6 +321,10 @@ std::arch::global_asm!(
     ".popsection",
     head = const BLOCK_HEAD,
     stat = const BLOCK_STAT,
+    saved = const offset_of!(Block, saved),
+    saved_size = const size_of::<MemoryMap>(),
+    set_mm = const libc::PR_SET_MM,
+    set_mm_map = const libc::PR_SET_MM_MAP,
     slot = const offset_of!(Block, slot),
     frame = const offset_of!(Block, frame),
     words = const offset_of!(Entry, words),
@@ -433,6 +455,25 @@ pub(crate) fn restart_interrupted(registers: &mut Registers) -> bool {
 
 /// The instruction `syscall`.
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
+
+/// A common information entry of `.eh_frame` ("zR", pcrel sdata4): at each instruction the return
+/// address is on top of the stack. DW_CFA_def_cfa rsp+8, DW_CFA_offset rip at cfa-8.
+pub(crate) const LEAF_FRAMES: [u8; 24] = [
+    20, 0, 0, 0, 0, 0, 0, 0, 1, b'z', b'R', 0, 1, 0x78, 16, 1, 0x1b, 0x0c, 7, 8, 0x90, 1, 0, 0,
+];
+
+/// Bytes of a [`forward`].
+pub(crate) const FORWARD: usize = 16;
+
+/// A function that jumps to the address in the word that lies `distance` bytes from its first
+/// byte: `endbr64; jmp *word(%rip)`.
+pub(crate) fn forward(distance: i32) -> [u8; FORWARD] {
+    let mut code = [0xcc; FORWARD];
+    code[..6].copy_from_slice(&[0xf3, 0x0f, 0x1e, 0xfa, 0xff, 0x25]);
+    // Relative to the next instruction.
+    code[6..10].copy_from_slice(&(distance - 10).to_le_bytes());
+    code
+}
 
 /// A jump to any address: `jmp *0(%rip)` and the address. It changes no register and no flag.
 pub(crate) fn jump(target: u64) -> [u8; 14] {

@@ -48,7 +48,7 @@ pub(crate) fn images() -> &'static Images {
             let map = source.join(source_name).with_extension("map");
             let map = format!("-Wl,--version-script,{}", map.display());
             let flags = "-O2 -fPIC -fno-stack-protector -fcf-protection=none \
-                         -fno-asynchronous-unwind-tables -nostdlib -shared -Wl,--build-id=sha1 \
+                         -fasynchronous-unwind-tables -nostdlib -shared -Wl,--eh-frame-hdr -Wl,--build-id=sha1 \
                          -Wl,--hash-style=both -Wl,-z,noexecstack -Wl,-soname,stand-in.so.1";
             succeed(
                 Command::new("cc")

@@ -43,7 +43,7 @@ int main(int count, char **arguments)
         return 2;
     }
     char line[64];
-    if (write(1, "ready\n", 6) != 6 || restrict_to(most, sizeof most / sizeof *most))
+    if (restrict_to(most, sizeof most / sizeof *most) || write(1, "ready\n", 6) != 6)
         return 1;
     while (read(0, line, sizeof line) > 0) {
         long second = time(0);
