@@ -80,7 +80,7 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
-    /// Neither the kernel nor the declaration says what this is.
+    /// Neither the kernel nor the declaration has a type for this.
     #[error("the kernel doesn't say which type `{symbol}` has")]
     #[diagnostic(help("say it: `{symbol}:u64` for a number, `(type){symbol}` for a structure"))]
     UnknownType {
@@ -122,26 +122,26 @@ pub enum Error {
     Mismatch {
         /// The whole expression.
         expression: String,
-        /// What the declaration says.
+        /// The declared type.
         declared: String,
-        /// What the kernel says.
+        /// The kernel's type.
         found: String,
     },
     /// An address of the kernel's.
     #[error("`{expression}` is an address, and every process would read it")]
     #[diagnostic(help(
-        "addresses help whoever attacks the kernel; to publish it all the same, allow addresses"
+        "addresses help an attacker of the kernel; to publish it all the same, use --allow-addresses"
     ))]
     Address {
         /// The whole expression.
         expression: String,
     },
-    /// A value that can't be told from a part of an address.
+    /// A value that may be a part of an address.
     #[error("`{expression}` could publish a part of an address, and every process would read it")]
     #[diagnostic(help(
         "the kernel does not describe this value, so whole words of 8 bytes are checked for \
          addresses: declare a number that lies within one word, or an array of a multiple of 8 \
-         bytes; or allow addresses"
+         bytes; or use --allow-addresses"
     ))]
     PartOfWord {
         /// The expression.
@@ -211,7 +211,7 @@ pub enum Error {
     #[error("the kernel's verifier refused the program: {source}: {reason}")]
     #[diagnostic(help("please report this with the kernel's version and the declaration"))]
     Verifier {
-        /// The end of what it said.
+        /// The end of its log.
         reason: String,
         /// The error.
         source: std::io::Error,
@@ -246,7 +246,7 @@ pub enum Error {
         /// What it holds.
         reason: vdsokit_vvar::pages::PagesError,
     },
-    /// A file of ours or the kernel's.
+    /// A file.
     #[error("can't use {}", path.display())]
     File {
         /// Which.

@@ -20,24 +20,24 @@ use vdsokit_vvar::scalar::ScalarType;
 pub struct Expression {
     /// As it was written.
     pub text: String,
-    /// The root's type, when it is said.
+    /// The root's type, when it is given.
     pub cast: Option<Cast>,
     /// Where it starts.
     pub root: Root,
     /// What follows, in order.
     pub steps: Vec<Step>,
-    /// The value's type, when it is said; the count is an array's.
+    /// The value's type, when it is given; the count is an array's.
     pub scalar: Option<(ScalarType, Option<u32>)>,
 }
 
 /// A type as an expression spells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cast {
-    /// Without `struct`, which says nothing more.
+    /// Without `struct`.
     pub name: String,
     /// How many stars.
     pub pointers: usize,
-    /// Whether it is an array, and of how many elements; 0 when that isn't said.
+    /// Whether it is an array, and of how many elements; 0 when that isn't given.
     pub array: Option<u32>,
 }
 

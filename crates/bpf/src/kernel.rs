@@ -92,7 +92,7 @@ pub(crate) enum Base {
 pub struct Listed {
     /// What to declare.
     pub name: String,
-    /// Its type; `None` when the kernel doesn't say.
+    /// Its type; `None` when the kernel describes none.
     pub ty: Option<String>,
     /// What it is, for those with a name of their own; `per CPU` for those.
     pub doc: String,
@@ -169,7 +169,7 @@ impl Kernel {
         let text = named::named(text).map_or(text, |named| named.expression);
         let says_type = text.contains(':');
         let value = match ty {
-            // A declared type widens the kernel's, or stands where that says none.
+            // A declared type widens the kernel's, or stands where the kernel has none.
             Type::Scalar(_) | Type::Array(..) if !says_type && text != UPTIME => {
                 self.resolve(&format!("{text}:{ty}"), hook)?
             }
@@ -189,7 +189,7 @@ impl Kernel {
     /// leads to: what it may go on with.
     ///
     /// # Errors
-    /// When it means nothing, or the kernel doesn't say what it has there.
+    /// When it means nothing, or the kernel does not describe what is there.
     pub fn inside(&self, text: &str) -> Result<Vec<Listed>, Error> {
         let expression = Expression::parse(text.trim_end_matches('.'))?;
         let root = match &expression.root {
@@ -377,7 +377,7 @@ impl Kernel {
         let base = Base::Address(address);
         match (self.root(expression, symbol)?, expression.scalar) {
             (Some(root), _) => self.memory(expression, base, root),
-            // Where the kernel says no type, a number has the one that is declared.
+            // Where the kernel has no type, a number has the one that is declared.
             (None, Some((scalar, count))) if expression.steps.is_empty() => {
                 let offsets = vec![0];
                 let fetch = Fetch::Memory { base, offsets };
@@ -389,7 +389,7 @@ impl Kernel {
         }
     }
 
-    /// The type of a symbol: what the expression says, or the kernel, or we.
+    /// The type of a symbol: the expression's, the kernel's, or the table's.
     fn root(&self, expression: &Expression, symbol: &str) -> Result<Option<Reached>, Error> {
         if let Some(cast) = &expression.cast {
             return self.cast(cast).map(Some);

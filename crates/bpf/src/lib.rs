@@ -33,7 +33,7 @@
 //! | [`program`] | the program, assembled from the declaration |
 //! | [`publisher`] | loading, attaching, pinning, retiring |
 //! | [`mapping`] | the pages in a reader's memory |
-//! | [`privileges`] | what is missing, when the kernel says no |
+//! | [`privileges`] | what is missing when the kernel refuses |
 //! | [`sys`] | bpf(2) |
 //!
 //! # How old a value is
@@ -56,7 +56,7 @@
 //! are: a line of memory that no cache has takes some 100 ns, and a sum over all CPUs reads one
 //! from each. `cargo xtask vm kernel-instructions` counts.
 //!
-//! # Who may do it, and who reads
+//! # Rights
 //! Publishing takes CAP_BPF and CAP_PERFMON, and CAP_SYSLOG for symbols; a kernel
 //! that is locked down for confidentiality lets only per-CPU variables be read. Reading takes nothing. Everybody
 //! can read what is published, so pointers are refused, symbols with a secret's name

@@ -31,7 +31,7 @@ impl Mapping {
     /// It takes no privilege beyond write permission for the file, which
     /// [`crate::Publisher::pin`] gives to everybody: Linux doesn't let a map be mapped
     /// whose descriptor is for reading only (`bpf_map_mmap` wants `VM_SHARED`, which
-    /// `do_mmap` takes from such a descriptor; 6.12). The map is frozen, so nobody
+    /// `do_mmap` takes from such a descriptor; 6.12). The map is frozen, so no process
     /// can write to it all the same: not by system call, not by mapping it, and not
     /// by mprotect(2).
     ///
@@ -62,7 +62,7 @@ impl Mapping {
     /// The pages.
     ///
     /// # Errors
-    /// When this is a map of somebody else's.
+    /// When this is another program's map.
     pub fn pages(&self) -> Result<Pages<'_>, PagesError> {
         // SAFETY: (1) the pages are mapped readable until `self` is dropped, and a
         // map's memory never shrinks; (2) they are frozen, so only BPF programs

@@ -1,4 +1,4 @@
-//! What people ask for by name, and what must never be asked for.
+//! Values with a name of their own, and symbols that are never published.
 
 /// A value that goes by a name of its own, whatever the kernel calls it.
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +118,7 @@ pub const NAMED: &[Named] = &[
     },
 ];
 
-/// Types of symbols that BTF is silent about: until recently it described only
+/// Types of symbols that BTF does not describe: until recently it had only
 /// per-CPU variables (pahole's `global_var`).
 const TYPES: &[(&str, &str)] = &[
     ("avenrun", "u64[3]"),
@@ -136,7 +136,7 @@ const SECRETS: &[&str] = &[
     "password", "random", "rnd", "secret", "seed", "siphash",
 ];
 
-/// What stands behind a name; an expression stands for itself.
+/// The row of a name; an expression has none.
 #[must_use]
 pub fn named(name: &str) -> Option<&'static Named> {
     NAMED.iter().find(|named| named.name == name)
@@ -147,7 +147,7 @@ pub fn named(name: &str) -> Option<&'static Named> {
 #[must_use]
 pub fn plain_name(expression: &str) -> String {
     let text = expression.trim_start();
-    // A type in front says nothing of the value's name.
+    // A type in front is no part of the value's name.
     let text = match text.strip_prefix('(') {
         Some(rest) => rest.split_once(')').map_or(rest, |(_, rest)| rest),
         None => text,
@@ -158,15 +158,14 @@ pub fn plain_name(expression: &str) -> String {
     words.join("_")
 }
 
-/// The type of a symbol that BTF is silent about.
+/// The type of a symbol that BTF does not describe.
 pub(crate) fn type_of(symbol: &str) -> Option<&'static str> {
     let row = TYPES.iter().find(|(name, _)| *name == symbol);
     row.map(|(_, ty)| *ty)
 }
 
-/// Whether a symbol's name says that it is none of everybody's business. What its
-/// name doesn't say, the rule about pointers and the program's own check of each
-/// value have to catch.
+/// Whether a symbol's name marks a secret. What a name does not show is left to the rule
+/// about pointers and to the program's own check of each value.
 pub(crate) fn is_secret(symbol: &str) -> bool {
     symbol.split('_').any(|word| SECRETS.contains(&word))
 }

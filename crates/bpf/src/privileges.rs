@@ -82,7 +82,7 @@ pub fn obstacles() -> Vec<Obstacle> {
 }
 
 /// Gives up all privileges of the calling thread, for good: its capabilities, and
-/// gaining any by exec. What has been loaded stays loaded. Other threads keep theirs,
+/// gaining any by exec. What has been loaded stays loaded. Other threads keep their own,
 /// so call it before there are any; threads that are made later have none either.
 ///
 /// # Errors

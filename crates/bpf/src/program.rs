@@ -26,10 +26,9 @@
 //!
 //! # One writer
 //! The tick comes under the timekeeper's lock: never two at a time. Other hooks may
-//! fire on several CPUs at once, so their programs take a lock, and never wait for it:
-//! whoever finds it taken leaves, having counted its event first. Whoever holds it
-//! looks at the count again after letting it go, and starts anew when there has been
-//! another event. So the last value published was read after the last event. Should
+//! fire on several CPUs at once, so their programs take a lock, and never wait for it: a
+//! program that finds it taken has counted its event and leaves. The holder reads the count
+//! again after it released the lock, and starts again when there was another event. So the last value published was read after the last event. Should
 //! BPF itself skip a run, because the program was interrupted by its own event on that
 //! CPU, the next event or tick makes up for it.
 
@@ -235,7 +234,7 @@ pub(crate) fn assemble(
     writer.asm.finish()
 }
 
-/// The program that says that no value will change again.
+/// The program that marks the pages as retired.
 pub(crate) fn retire(pages: i32) -> Result<Vec<[u8; 8]>, Error> {
     let mut asm = Assembler::default();
     asm.map_value(R1, pages, header::STATE_OFFSET as u32);

@@ -24,8 +24,8 @@ pub struct Publisher {
     control: OwnedFd,
     programs: Vec<OwnedFd>,
     links: Vec<(Hook, OwnedFd)>,
-    /// Says that no value will change again: loaded beforehand, since there may be no
-    /// privilege to load it in the end.
+    /// Marks the pages as retired. Loaded beforehand, since the privilege to load it may be gone
+    /// at the end.
     ending: OwnedFd,
     /// Where it was pinned.
     directory: Option<PathBuf>,
@@ -90,7 +90,7 @@ impl Publisher {
         let locks = 8 * variables.len();
         let control_size = locks + LOCK_SIZE as usize * groups.len();
         let pages = create(image.len().next_multiple_of(PAGE_SIZE))?;
-        // Nobody's counts have a page too.
+        // A map has a page even without a variable.
         let control = create(control_size.max(1).next_multiple_of(PAGE_SIZE))?;
         let ending = load(&program::retire(pages.as_raw_fd())?, Attach::ByHand)?;
         let mut publisher = Self {
@@ -129,7 +129,7 @@ impl Publisher {
                 publisher.attach(kernel, &Hook::Tick, &code)?;
             }
         }
-        // Last, since it says that all values are live.
+        // Last, since it marks all values as live.
         let plain = groups.iter().find(|group| group.events.is_empty());
         let plain = plain.map_or(&[][..], |group| &group.variables);
         let code = program::assemble(setting, plain, Duty::Tick)?;
@@ -137,7 +137,7 @@ impl Publisher {
         Ok(publisher)
     }
 
-    /// Puts the initial bytes in, with nothing published, and closes the door.
+    /// Puts the initial bytes in, with nothing published, and freezes the map.
     fn fill(&self, image: &[u8]) -> Result<(), Error> {
         let mut bytes = vec![0; image.len().next_multiple_of(PAGE_SIZE)];
         bytes[..image.len()].copy_from_slice(image);
@@ -303,7 +303,7 @@ pub fn retire(directory: &Path) -> Result<(), Error> {
         path: path.clone(),
         reason,
     })?;
-    say_retired(pages.as_fd())?;
+    mark_retired(pages.as_fd())?;
     unpin(directory)
 }
 
@@ -334,12 +334,12 @@ fn unpin(directory: &Path) -> Result<(), Error> {
 }
 
 /// The pages are frozen, so only a program can write to them.
-fn say_retired(pages: BorrowedFd<'_>) -> Result<(), Error> {
+fn mark_retired(pages: BorrowedFd<'_>) -> Result<(), Error> {
     let program = load(&program::retire(pages.as_raw_fd())?, Attach::ByHand)?;
     sys::run(program.as_fd()).map_err(refused("to run a program"))
 }
 
-/// An image's vvar pages for a publisher that never falls silent unnoticed: readers
+/// An image's vvar pages for a publisher whose heartbeat readers check: readers
 /// take values older than `stale_after` nanoseconds for stale; 0 is never.
 #[must_use]
 pub fn pages_of(header: &Header, stale_after: u64, values: &[u8]) -> Vec<u8> {

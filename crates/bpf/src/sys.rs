@@ -202,7 +202,7 @@ unsafe fn bpf_fd<T>(command: Command, attribute: &mut T) -> io::Result<OwnedFd> 
     // SAFETY: the caller answers for it.
     let fd = unsafe { bpf(command, attribute) }?;
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: the kernel has just made it, and nobody else knows of it.
+    // SAFETY: the kernel has just made it, and nothing else has its number.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -352,7 +352,7 @@ pub(crate) fn program_load(
         attribute.log = log.as_mut_ptr().expose_provenance() as u64;
     }
     // SAFETY: (1) `count` instructions of eight bytes are at `instructions`; (2) the
-    // licence ends in a NUL; (3) the log has as much room as is said, and is written
+    // licence ends in a NUL; (3) the log has the room that is given, and is written
     // through an exclusive reference; (4) all live until the call returns.
     unsafe { bpf_fd(Command::ProgramLoad, &mut attribute) }
 }
@@ -380,7 +380,7 @@ pub(crate) fn run(program: BorrowedFd<'_>) -> io::Result<()> {
         context_in: address(&context),
         ..TestRun::default()
     };
-    // SAFETY: the context has the size that is said and lives until the call returns;
+    // SAFETY: the context has the size that is given and lives until the call returns;
     // the kernel only reads it.
     unsafe { bpf(Command::TestRun, &mut attribute) }.map(drop)
 }

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use vdsokit_build::{Architecture, Declaration, Outputs};
 use vdsokit_publish::{Publisher, assign, place};
+use vdsokit_test_support::skip;
 
 const WEATHER: &str = r#"
 [vdso]
@@ -56,15 +57,6 @@ fn sees_every_value(library: &Path, reader: &mut Command) {
     assert_eq!(ask(), "1e+100", "retired, and still the last value");
     drop(asks);
     assert!(child.wait().unwrap().success());
-}
-
-/// A test that can't run says why; under CI it fails.
-fn skip(why: &str) {
-    assert!(
-        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-        "skipped under CI: {why}"
-    );
-    println!("SKIPPED: {why}");
 }
 
 fn has(program: &str) -> bool {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 use vdsokit_publish::place;
+use vdsokit_test_support::skip;
 
 const WEATHER: &str = r#"
 [vdso]
@@ -20,14 +21,6 @@ init = 1.5
 [var.history]
 type = "f64[4096]"
 "#;
-
-fn skip(why: &str) {
-    assert!(
-        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-        "skipped under CI: {why}"
-    );
-    println!("SKIPPED: {why}");
-}
 
 /// `$DIR`, mounted by `mount`, in a namespace that ends with the script; then what the
 /// rest of the script says, without blanks. `None` when this user may not mount.

@@ -9,7 +9,7 @@
 use crate::error::Error;
 use std::path::Path;
 
-/// The word that every insertion contains, so that what is ours can be told.
+/// The word that every insertion contains, by which insertions are recognised.
 pub(crate) const MARK: &str = "vdsokit";
 
 /// One insertion.
@@ -58,7 +58,7 @@ pub(crate) fn change(
     wanted: &[&Insertion],
     unwanted: &[&Insertion],
 ) -> Result<String, Error> {
-    foreign(file, text, &[wanted, unwanted].concat())?;
+    refuse_changed(file, text, &[wanted, unwanted].concat())?;
     let mut text = unwanted.iter().fold(text.to_owned(), |text, insertion| {
         text.replacen(insertion.text, "", 1)
     });
@@ -71,9 +71,9 @@ pub(crate) fn change(
     Ok(text)
 }
 
-/// Refuses a file in which a line of ours was changed, or stands twice.
-fn foreign(file: &Path, text: &str, insertions: &[&Insertion]) -> Result<(), Error> {
-    // The line numbers are the file's: what is ours is blanked out, not taken out.
+/// Refuses a file in which an inserted line was changed, or stands twice.
+fn refuse_changed(file: &Path, text: &str, insertions: &[&Insertion]) -> Result<(), Error> {
+    // The line numbers are the file's: insertions are blanked, not removed.
     let blanked = insertions.iter().fold(text.to_owned(), |text, insertion| {
         let lines = insertion.text.lines().count();
         text.replacen(insertion.text, &"\n".repeat(lines), 1)
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_ours_that_was_changed_is_named() {
+    fn an_inserted_line_that_was_changed_is_named() {
         let changed = insert_into(SOURCE)
             .unwrap()
             .replace("return 0;", "return 1;");
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_ours_that_stands_twice_is_named() {
+    fn an_inserted_line_that_stands_twice_is_named() {
         let twice = insert_into(SOURCE).unwrap() + CALL.text;
         assert!(matches!(
             insert_into(&twice),

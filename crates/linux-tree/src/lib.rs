@@ -119,7 +119,7 @@ pub fn remove_clock(tree: &Tree) -> Result<Plan, Error> {
     plan(tree, &old, list, Vec::new())
 }
 
-/// What has to change so that nothing of ours is left.
+/// What has to change so that nothing that was added is left.
 ///
 /// # Errors
 /// [`Error`]; the tree is not changed here.
@@ -132,7 +132,7 @@ pub fn remove_all(tree: &Tree) -> Result<Plan, Error> {
     plan(tree, &old, list, Vec::new())
 }
 
-/// From what a tree has to what it shall have; `fresh` are the files of a crate that comes or
+/// From what a tree has to what it is to have; `fresh` are the files of a crate that comes or
 /// changes.
 fn plan(
     tree: &Tree,
@@ -158,7 +158,7 @@ fn plan(
     } else {
         Some(list.text()?)
     };
-    // A run that somebody kills is completed by the same command, and undone by `remove` if
+    // A run that was killed is completed by the same command, and undone by `remove` if
     // it was the first: so a new list comes before all else, an old one stays until the end.
     let is_new = list_before.is_none();
     let write_list =
@@ -198,7 +198,7 @@ fn plan(
     Ok(plan)
 }
 
-/// Plans that generated files go, unless somebody edited one.
+/// Plans that generated files go, unless one was edited.
 fn delete<'f>(
     tree: &Tree,
     list: &List,

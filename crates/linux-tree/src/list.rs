@@ -48,13 +48,13 @@ impl List {
         let text = tree.read(Path::new(FILE))?.unwrap_or_default();
         let list: Self =
             toml::from_str(&text).map_err(|error| refuse(error.to_string().trim_end().into()))?;
-        list.is_ours().map_err(refuse)?;
+        list.check_entries().map_err(refuse)?;
         Ok(list)
     }
 
-    /// A tree may come from anybody: what its list says becomes rules of a Makefile, and
+    /// A tree may come from anybody: what its list holds becomes rules of a Makefile, and
     /// names files that are removed.
-    fn is_ours(&self) -> Result<(), String> {
+    fn check_entries(&self) -> Result<(), String> {
         for Added {
             name,
             library,
@@ -67,7 +67,7 @@ impl List {
             let root = root.to_str().unwrap_or_default();
             let plain = root.starts_with('/') && root.chars().all(is_plain);
             if !plain || !is_identifier(name) || !is_identifier(library) {
-                return Err(format!("it has a crate that none can be: `{name}`"));
+                return Err(format!("no crate can be called `{name}`"));
             }
             if *pages > MAXIMUM_PAGES {
                 return Err(format!("`{name}` can't have {pages} pages"));
@@ -80,7 +80,10 @@ impl List {
         };
         match self.files.keys().find(|file| !ours(file)) {
             None => Ok(()),
-            Some(file) => Err(format!("{} is no file of ours", file.display())),
+            Some(file) => Err(format!(
+                "{} is no file that this program writes",
+                file.display()
+            )),
         }
     }
 

@@ -4,14 +4,14 @@
 //!
 //! * [`Layout::Classic`], 6.1 to 6.12: one linker script for all images in
 //!   `arch/x86/entry/vdso`, all data pages in one mapping whose first page is the vvar page.
-//!   Our pages come before it: `vvar_start` moves down.
+//!   The added pages come before it: `vvar_start` moves down.
 //! * [`Layout::Generic`], from 7.2 on: the pages of `lib/vdso/datastore.c`, then a mapping of
 //!   the architecture's own for the clocks of hypervisors, then a directory for each word
-//!   size. Our pages are the last of that second mapping.
+//!   size. The added pages are the last of that second mapping.
 //!
 //! Either way they are pages of their own, outside the time namespace's exchange of pages:
 //! a process in a time namespace, which sees the namespace's page in place of the vvar page,
-//! sees ours as everybody does, and no offset of ours can meet one of the kernel's own.
+//! sees these as every process does, and no offset here can meet one of the kernel's own.
 //!
 //! Source: `arch/x86/entry/vdso/{vma.c,vdso-layout.lds.S}` of 6.1 and 6.12,
 //! `arch/x86/entry/vdso/vma.c`, `lib/vdso/datastore.c` and

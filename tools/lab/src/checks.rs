@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 pub struct Check {
     /// Its name, unique in the table: words parted by dashes.
     pub name: &'static str,
-    /// What it shows, for whoever reads the list.
+    /// What it shows, for the list.
     pub why: &'static str,
     /// Program and arguments. Programs of [`needs`](Self::needs) and busybox's
     /// applets are in the guest's path; the working directory is an empty tmpfs.
@@ -18,7 +18,7 @@ pub struct Check {
     pub needs: &'static [Need],
     /// The kernels that it is for.
     pub kernels: &'static [Kernel],
-    /// What the kernel's command line says beyond the lab's own words.
+    /// Words of the kernel's command line beside the lab's own.
     pub command_line: &'static str,
     /// The emulated processor: [`PROCESSOR`], unless it has to be another.
     pub processor: Processor,
@@ -278,7 +278,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         name: "rust-test",
-        why: "a Rust test of the workspace runs inside, as root and as nobody's neighbour",
+        why: "a Rust test of the workspace runs inside, as root and alone",
         command: &["guest", "--ignored", "--exact", "process_1_is_the_labs"],
         needs: &[Need::Test {
             package: "vdsokit-lab",
@@ -326,7 +326,7 @@ pub const CHECKS: &[Check] = &[
     ),
     kernel(
         "kernel-retire",
-        "a publisher that retires says so",
+        "a publisher that retires marks its vDSO as stopped",
         kernel_test!("life::a_publisher_that_retires_says_so"),
     ),
     kernel(
@@ -382,12 +382,12 @@ pub const CHECKS: &[Check] = &[
     ),
     served(
         "kernel-served",
-        "values reach C programs by file and at exec, exact after events, and nobody writes them",
+        "values reach C programs by file and at exec, exact after events, and no process can write them",
         served_test!("served_by_file_and_at_exec"),
     ),
     served(
         "kernel-detached",
-        "detached, the kernel goes on publishing until it is retired, whoever relays is killed",
+        "detached, the kernel goes on publishing until it is retired, also when the relay is killed",
         served_test!("detached_the_kernel_goes_on"),
     ),
     served(
@@ -407,7 +407,7 @@ pub const CHECKS: &[Check] = &[
     ),
     served(
         "kernel-refused",
-        "what stands in the way is said, and what works all the same",
+        "what is missing is named, and what works without it",
         served_test!("what_stands_in_the_way_is_said"),
     ),
     Check {
@@ -422,7 +422,7 @@ pub const CHECKS: &[Check] = &[
         processor: COUNTING,
         ..served(
             "kernel-cost",
-            "a read costs as many instructions whoever publishes; how late a relay is",
+            "a read costs as many instructions from a kernel as from a process; how late a relay is",
             served_test!("what_a_read_costs_and_how_late_a_relay_is"),
         )
     },

@@ -1,5 +1,5 @@
-//! Things from Debian's archive: unpacked into the cache, never installed, save
-//! for the emulator itself.
+//! Packages of Debian's archive: unpacked into the cache. Only what tests run as programs is
+//! installed.
 
 use crate::workshop::output_of;
 use crate::{Error, Workshop};
@@ -50,7 +50,7 @@ pub fn tree(workshop: &Workshop, packages: &[&str]) -> Result<PathBuf, Error> {
         return Err(no_archive(&packages.join("`, `")));
     }
     match fetch(&tree, packages) {
-        // The lists may be old, and name what is no more.
+        // The lists may be old, and name packages that are gone.
         Err(_) if rustix::process::geteuid().is_root() => {
             update_lists()?;
             fetch(&tree, packages)?;
@@ -118,7 +118,7 @@ fn dependency(of: &str, prefix: &str) -> Result<String, Error> {
 /// Installs packages where that is allowed.
 ///
 /// # Errors
-/// Where it is not, says what to install.
+/// Where it is not allowed, the error names what to install.
 pub fn install(what: &str, packages: &[&str]) -> Result<(), Error> {
     let missing = || Error::Missing {
         what: what.to_owned(),

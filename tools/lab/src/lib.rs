@@ -24,7 +24,7 @@
 //!   most checks far less.
 //! - The **plan** is the list of checks as the guest reads it.
 //!
-//! # Who ends what
+//! # Bounds
 //! The guest ends a check that takes longer than its own bound, kills whatever
 //! the check left running, and goes on with the next one. The host ends a guest
 //! that doesn't power off in time; the checks that it had not finished count as
@@ -32,7 +32,7 @@
 //!
 //! # Adding a check
 //! A row in [`checks::CHECKS`], nothing else. What it needs from the host (a
-//! program or a test of ours, a file that a function makes) stands in the row.
+//! program or a test of this workspace, a file that a function makes) stands in the row.
 
 pub mod checks;
 mod cpio;
@@ -86,13 +86,14 @@ impl BootReport {
     /// breakpoint that was there for it to wait at, when the kernel has already taken it out
     /// again and knows nothing of it: an oops `int3`. On a machine the kernel's own
     /// synchronisation keeps that from happening (arch/x86/kernel/alternative.c,
-    /// `text_poke_bp_batch`), and nothing of ours makes a breakpoint.
+    /// `text_poke_bp_batch`), and nothing in this workspace makes a breakpoint.
     fn emulator_failed(&self) -> bool {
-        std::fs::read_to_string(&self.console).is_ok_and(|said| said.contains("int3: 0000 [#1]"))
+        std::fs::read_to_string(&self.console)
+            .is_ok_and(|console| console.contains("int3: 0000 [#1]"))
     }
 }
 
-/// How often a boot may fail by the emulator's fault before that counts.
+/// How often the emulator may end a boot before that counts as a failure.
 const BOOTS: usize = 3;
 
 /// Checks that share a kernel, a command line and a processor.
@@ -149,7 +150,10 @@ pub fn run(
             if !report.emulator_failed() {
                 break;
             }
-            eprintln!("{}: the emulator lost a breakpoint; once more", report.name);
+            eprintln!(
+                "{}: the emulator lost a breakpoint; booting again",
+                report.name
+            );
             report = machine::boot(workshop, &boot)?;
         }
         each(&report);
@@ -177,7 +181,7 @@ mod tests {
     #[test]
     fn only_a_lost_breakpoint_is_the_emulators_fault() {
         let directory = tempfile::tempdir().unwrap();
-        let said = |console: &str| {
+        let failed_with = |console: &str| {
             let file = directory.path().join("console.log");
             std::fs::write(&file, console).unwrap();
             let report = BootReport {
@@ -188,11 +192,13 @@ mod tests {
             };
             report.emulator_failed()
         };
-        assert!(said("[   22.9] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI\n"));
-        assert!(!said(
+        assert!(failed_with(
+            "[   22.9] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI\n"
+        ));
+        assert!(!failed_with(
             "[   22.9] BUG: unable to handle page fault\nOops: 0000 [#1]\n"
         ));
-        assert!(!said(""));
+        assert!(!failed_with(""));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One boot: the emulated machine, what it is given and what it says.
+//! One boot: the emulated machine, its files, and its reports.
 
 use crate::checks::{PROCESSOR, Processor};
 use crate::cpio::Archive;
@@ -53,13 +53,13 @@ pub(crate) fn boot(workshop: &Workshop, boot: &Boot<'_>) -> Result<BootReport, E
     let ending = loop {
         let left = bound.saturating_sub(start.elapsed());
         match guest.messages.recv_timeout(left) {
-            Ok(message) => listener.hear(message, start),
+            Ok(message) => listener.receive(message, start),
             Err(RecvTimeoutError::Timeout) => {
                 break format!("the guest had not powered off after {} s", bound.as_secs());
             }
             Err(RecvTimeoutError::Disconnected) if listener.done => break String::new(),
             Err(RecvTimeoutError::Disconnected) => {
-                break "the guest stopped before its end; its console says why".into();
+                break "the guest stopped before its end; see its console".into();
             }
         }
     };
@@ -72,7 +72,7 @@ pub(crate) fn boot(workshop: &Workshop, boot: &Boot<'_>) -> Result<BootReport, E
     })
 }
 
-/// A check's bound; a soak that somebody has asked for takes as long as it takes.
+/// A check's bound; a soak of a given length has none.
 fn seconds(check: &Check) -> u64 {
     const SOAK: u64 = 2 * 3600;
     match environment().next() {
@@ -89,7 +89,7 @@ fn environment() -> impl Iterator<Item = String> {
     })
 }
 
-/// What checks are told of a processor whose time is a count.
+/// The environment of checks on a processor whose time is a count of instructions.
 fn pace(processor: Processor) -> Option<String> {
     let pace = processor.pace?;
     Some(format!("{}={}", plan::PACE, 1_u64 << pace))
@@ -187,7 +187,7 @@ impl Guest {
             .stdout(Stdio::piped());
         match boot.processor.pace {
             None => command.args(["-smp", "2"]),
-            // Nobody waits for a guest that has nothing to do until its next timer.
+            // A guest that is idle until its next timer is not waited for.
             Some(pace) => command.args(["-icount", &format!("shift={pace},sleep=off")]),
         };
         let mut emulator = command.spawn().map_err(Error::file("setpriv"))?;
@@ -196,7 +196,7 @@ impl Guest {
             std::thread::spawn(move || {
                 for line in BufReader::new(port).split(b'\n').map_while(Result::ok) {
                     if let Some(message) = Message::read(&String::from_utf8_lossy(&line)) {
-                        // Nobody listens any more once the guest was given up.
+                        // The receiver is gone once the guest was given up.
                         let _ = sender.send(message);
                     }
                 }
@@ -233,7 +233,7 @@ struct Heard {
 }
 
 impl Listener {
-    fn hear(&mut self, message: Message, start: Instant) {
+    fn receive(&mut self, message: Message, start: Instant) {
         match (message, self.heard.last_mut()) {
             (Message::Begin(_), _) => self.booted = Some(start.elapsed()),
             (Message::Start(name), _) => self.heard.push(Heard {

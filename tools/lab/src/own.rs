@@ -172,7 +172,7 @@ const fn inside(name: &'static str, why: &'static str, command: &'static [&'stat
     }
 }
 
-/// A program of ours in C, and one of the kernel's tests.
+/// A program of this project in C, and one of the kernel's tests.
 macro_rules! program {
     ($name:literal, $source:literal, $($option:expr),*) => {
         Need::File {

@@ -19,7 +19,7 @@ pub const PORT: &str = "/dev/ttyS1";
 /// (Documentation/admin-guide/kernel-parameters.rst).
 pub const VARIABLES: &[&str] = &["SOAK_SECONDS", "ROUNDS"];
 
-/// The variable that says how many nanoseconds an instruction takes, on a processor whose time
+/// The variable that holds how many nanoseconds an instruction takes, on a processor whose time
 /// is the number of instructions.
 pub const PACE: &str = "INSTRUCTION_NS";
 

@@ -47,7 +47,7 @@ impl Workshop {
         self.root.join("target/lab")
     }
 
-    /// Waits until nobody else uses the output directory; it is free again when
+    /// Waits until no other run uses the output directory; it is free again when
     /// the file is closed.
     pub(crate) fn lock(&self) -> Result<File, Error> {
         let output = self.output();

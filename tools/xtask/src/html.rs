@@ -41,15 +41,15 @@ pub(crate) fn step() -> Outcome {
             format!("--blink-settings=preferredColorScheme={scheme}"),
             format!("--screenshot={}", picture.display()),
         ];
-        let said = browse(browser, &directory, &page, &arguments)?.1;
+        let errors = browse(browser, &directory, &page, &arguments)?.1;
         if !std::fs::metadata(&picture).is_ok_and(|meta| meta.len() > 0) {
-            return Err(format!("{browser} drew nothing: {said}"));
+            return Err(format!("{browser} drew nothing: {errors}"));
         }
         println!("    {}", picture.display());
     }
-    let (shown, said) = browse(browser, &directory, &page, &["--dump-dom".into()])?;
+    let (shown, errors) = browse(browser, &directory, &page, &["--dump-dom".into()])?;
     // The console's lines, such as an uncaught error or a refusal by the page's policy.
-    if let Some(line) = said.lines().find(|line| line.contains("CONSOLE")) {
+    if let Some(line) = errors.lines().find(|line| line.contains("CONSOLE")) {
         return Err(format!("the browser complains: {line}"));
     }
     match SHOWN.into_iter().find(|text| !shown.contains(text)) {
@@ -67,7 +67,7 @@ fn is_there(program: &str) -> bool {
     quiet.status().is_ok_and(|status| status.success())
 }
 
-/// Opens the page with no profile and no network; what the browser prints, and what it says on
+/// Opens the page with no profile and no network; what the browser prints, and what it writes to
 /// the way.
 fn browse(
     browser: &str,

@@ -75,19 +75,19 @@ fn count(boot: &BootReport, counts: &mut Counts) {
 /// The clock in Rust is to cost no more than the one in C: in instructions of
 /// `clock_gettime`, and in bytes.
 fn compare_clocks(workshop: &Workshop, counts: &Counts) -> Result<(), String> {
-    let mut dearer = Vec::new();
+    let mut costlier = Vec::new();
     println!("{:64} {:>5} {:>5} {:>5}", "", "C", "Rust", "ratio");
     let mut show = |what: String, [c, rust]: [u64; 2], held: bool| {
         println!("{what:64} {c:5} {rust:5} {:5.2}", rust as f64 / c as f64);
         if held && rust > c {
-            dearer.push(what);
+            costlier.push(what);
         }
     };
     for ((check, call), both) in counts {
         let [Some(c), Some(rust)] = *both else {
             return Err(format!("{check}: {call} was not counted with both clocks"));
         };
-        // In a time namespace ours goes its slow way.
+        // In a time namespace the clock in Rust takes its slow path.
         let held = check == own::COUNT && call.starts_with("clock_gettime");
         show(format!("{call}, {check}"), [c, rust].map(u64::from), held);
     }
@@ -107,10 +107,13 @@ fn compare_clocks(workshop: &Workshop, counts: &Counts) -> Result<(), String> {
         bytes,
         true,
     );
-    if dearer.is_empty() {
+    if costlier.is_empty() {
         return Ok(());
     }
-    Err(format!("dearer in Rust than in C: {}", dearer.join("; ")))
+    Err(format!(
+        "more costly in Rust than in C: {}",
+        costlier.join("; ")
+    ))
 }
 
 /// Adds to what Debian has and removes again, comparing every byte.
@@ -163,7 +166,8 @@ fn follow_the_page(workshop: &Workshop, minutes: Option<u32>) -> Outcome {
     }
 }
 
-/// Whoever may not install packages has them, or the command that needs one says so.
+/// A user who may not install packages has them already, or the command that needs one fails with
+/// its own message.
 const NOT_ROOT: &str = r#"
 [ "$(id -u)" = 0 ] || apt-get() { [ "$1" != download ] || command apt-get "$@"; }
 "#;

@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::OnceLock;
 use std::time::Instant;
 
-/// How a step ended, unless it failed: `Err` says in one line what went wrong.
+/// How a step ended, unless it failed: `Err` is one line about what went wrong.
 pub(crate) type Outcome = Result<End, String>;
 
 /// How a step that did not fail ended.
@@ -122,7 +122,7 @@ const STEPS: &[Step] = &[
     ),
     Step::new(
         "clock",
-        "Linux's own tests of its vDSO against ours, and half a minute of readers on all CPUs",
+        "Linux's own tests of its vDSO against this one, and half a minute of readers on all CPUs",
         || {
             let seconds = std::env::var("VDSOKIT_SOAK").unwrap_or_else(|_| "15".to_owned());
             cargo(
@@ -187,7 +187,7 @@ pub(crate) fn all() -> bool {
     ALL.get().copied().unwrap_or(false)
 }
 
-/// Runs the steps named, or all; tells which failed.
+/// Runs the steps that are named, or all, and prints which failed.
 pub(crate) fn run(names: &[String], take_time: bool) -> ExitCode {
     ALL.get_or_init(|| take_time);
     let find = |name: &String| STEPS.iter().find(|step| step.name == *name);

@@ -1,6 +1,6 @@
 //! Types on the way from a symbol to a value, and what each is in vvar pages.
 //!
-//! A step also says whether the kernel itself vouches for the type that it leads to: not behind
+//! A step also has whether the kernel itself describes what it leads to: not behind
 //! a union, whose bytes may be those of another member, nor beyond the elements that an array is
 //! known to have.
 

@@ -1,4 +1,4 @@
-//! Where a program can load a value with one instruction, instead of asking the kernel to read
+//! Where a program can load a value with one instruction, instead of having the kernel read
 //! it safely, which takes some eighty.
 
 use super::{Base, Expression, Fetch, Kernel, Reached};
@@ -7,7 +7,7 @@ use crate::hook::Hook;
 
 /// How a program makes a pointer that it may load from of a number.
 ///
-/// `bpf_rdonly_cast` says that an address is that of a structure, which the program may only
+/// `bpf_rdonly_cast` declares an address to be that of a structure, which the program may only
 /// read. The verifier puts a move in the call's place, and a load through the pointer that
 /// faults gives 0 (Linux 6.2: kernel/bpf/helpers.c, `fixup_kfunc_call` in
 /// kernel/bpf/verifier.c). So it is for addresses that have been read the safe way before, and

@@ -157,13 +157,13 @@ impl Writer {
             self.asm.immediate(Operation::Move, R1, 0);
             self.word(Record::SECOND + word, R1);
         }
-        // Nobody tells the hook how far the kernel's time may be off.
+        // The hook is not given how far the kernel's time may be off.
         self.asm.constant(R1, u32::MAX.into());
         self.word(Record::ERROR, R1);
         self.slot(R1, Slot::Source);
         self.word(Record::SOURCE, R1);
         self.use_copy(offset);
-        // The hint comes after: who follows it finds what it says.
+        // The hint comes after: a reader that follows it finds the record.
         self.slot(R1, Slot::Source);
         self.barrier();
         self.pages(R2, timeline.source);

@@ -32,9 +32,19 @@ fn addresses_and_secrets_are_refused() {
     layout.add("honest", "forks", &[]);
     layout.add("slier", "saved_command_line:u64[1]", &[]);
     layout.add("slyest", "saved_command_line:i64", &[]);
+    layout.add("low_half", "saved_command_line:u32", &[]);
+    layout.add("cast", "(atomic64_t)saved_command_line", &[]);
+    layout.add("halves", "(int[2])saved_command_line", &[]);
+    layout.add("letters", "(char[8])saved_command_line", &[]);
+    layout.add("number", "nr_threads:i32", &[]);
     let result = Publisher::start(kernel, &layout.image(), &layout.variables, Machine::THIS);
     match result.unwrap_err() {
-        Error::Unreadable { names } => assert_eq!(names, ["sly", "slier", "slyest"]),
+        Error::Unreadable { names } => assert_eq!(
+            names,
+            [
+                "sly", "slier", "slyest", "low_half", "cast", "halves", "letters"
+            ]
+        ),
         other => panic!("{other}"),
     }
 

@@ -1,16 +1,17 @@
 //! What the tests of virtual time share: `vdso`, and programs that no one here wrote.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test program uses a part of it"
+)]
 
 pub(crate) mod linux_tree;
 
-use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
-
-use vdsokit_lab::{Workshop, debian};
 
 /// `vdso` with these arguments, ready to be started.
 pub(crate) fn vdso(arguments: &[&str]) -> Command {
@@ -88,30 +89,11 @@ pub(crate) fn scratch(name: &str) -> PathBuf {
     path
 }
 
-/// A program of this machine; where it is missing the test is skipped, which in CI fails.
+pub(crate) use vdsokit_test_support::{skip, unpacked as debian};
+
+/// Whether a program is installed; where it is missing the test is skipped, which in CI fails.
 pub(crate) fn installed(name: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).any(|directory| directory.join(name).exists());
-    if !found {
-        skip(&format!("{name} is not installed"));
-    }
-    found
-}
-
-/// Says why a test can't run. Under CI=true that is a failure.
-pub(crate) fn skip(reason: &str) {
-    assert!(
-        env::var_os("CI").is_none_or(|ci| ci != "true"),
-        "skipped: {reason}"
-    );
-    eprintln!("skipped: {reason}");
-}
-
-/// Debian packages unpacked over each other in the cache, outside the checkout.
-pub(crate) fn debian(packages: &[&str]) -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let tree = Workshop::new(root).and_then(|workshop| debian::tree(&workshop, packages));
-    tree.inspect_err(|error| skip(&error.to_string())).ok()
+    vdsokit_test_support::installed(name).is_some()
 }
 
 /// Compiles C source to a program.

@@ -1,7 +1,11 @@
 //! What the tests share: the stand-in images, the program that delivers them, and programs
 //! that no one here wrote.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test program uses a part of it"
+)]
 
 pub(crate) mod attaching;
 
@@ -13,7 +17,6 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, OnceLock};
 
 use vdsokit_elf::Image;
-use vdsokit_lab::{Workshop, debian};
 
 /// The second that the stand-in images say it is: 2038-01-01 00:00:00 UTC.
 pub(crate) const SECOND: u64 = 2_145_916_800;
@@ -162,33 +165,7 @@ pub(crate) fn compiled(name: &str, flags: &[&str]) -> PathBuf {
     path
 }
 
-/// A program of this machine; where it is missing the test is skipped, which in CI fails.
-pub(crate) fn installed(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path)
-        .map(|dir| dir.join(name))
-        .find(|path| path.exists());
-    if found.is_none() {
-        skip(&format!("{name} is not installed"));
-    }
-    found
-}
-
-/// Says why a test can't run. Under CI=true that is a failure.
-pub(crate) fn skip(reason: &str) {
-    assert!(
-        env::var_os("CI").is_none_or(|ci| ci != "true"),
-        "skipped: {reason}"
-    );
-    eprintln!("skipped: {reason}");
-}
-
-/// Debian packages unpacked over each other in the cache, outside the checkout.
-pub(crate) fn debian(packages: &[&str]) -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let tree = Workshop::new(root).and_then(|workshop| debian::tree(&workshop, packages));
-    tree.inspect_err(|error| skip(&error.to_string())).ok()
-}
+pub(crate) use vdsokit_test_support::{installed, skip, unpacked as debian};
 
 /// A field of `/proc/PID/status`.
 pub(crate) fn status_field(pid: u32, field: &str) -> Option<String> {

@@ -1,16 +1,20 @@
 //! This machine's numbers: the built-in declaration `system` and its source, /proc.
+//!
+//! A container's /proc may lack files, and lines of files (lxcfs). What can't be read keeps its
+//! value, is named by the variable `missing`, and the rest goes on.
 
 use crate::Error;
 use procfs::{
-    CpuPressure, Current, CurrentSI, IoPressure, KernelStats, LoadAverage, Meminfo, MemoryPressure,
-    ProcError, ProcResult, Uptime, VmStat,
+    CpuPressure, FromRead, IoPressure, LoadAverage, Meminfo, MemoryPressure, ProcResult, Uptime,
+    VmStat,
 };
 use std::fs;
-use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vdsokit_macros::Record;
 use vdsokit_publish::serve::{Source, Update};
 use vdsokit_publish::{LatchedWriter, Publisher, VarWriter};
+use vdsokit_vvar::value::Text;
 
 /// The declaration, as a user would write it: for `vdsokit_build::Declaration::parse`.
 pub const DECLARATION: &str = include_str!("system.toml");
@@ -27,11 +31,18 @@ pub struct Load {
     pub fifteen: f32,
 }
 
+/// Bytes of the variable `missing`: room for the names of all others.
+const NAMES: usize = 200;
+
 /// The source of a published `system`: [`System::sample`] reads /proc once and writes
 /// every variable.
 #[derive(Debug)]
 pub struct System {
     period: Duration,
+    proc: PathBuf,
+    /// The variables that the last sample could not read.
+    unread: Vec<&'static str>,
+    missing: LatchedWriter<Text<NAMES>>,
     samples: VarWriter<u64>,
     processes: VarWriter<u32>,
     threads: VarWriter<u32>,
@@ -59,6 +70,9 @@ impl System {
     pub fn new(publisher: &Publisher, period: Duration) -> Result<Self, Error> {
         Ok(Self {
             period,
+            proc: PathBuf::from("/proc"),
+            unread: Vec::new(),
+            missing: publisher.latched("missing")?,
             samples: publisher.var("samples")?,
             processes: publisher.var("processes")?,
             threads: publisher.var("threads")?,
@@ -81,12 +95,52 @@ impl System {
         })
     }
 
-    /// Reads /proc once and writes every variable.
+    /// Reads another directory that has the form of /proc, as a container's host keeps it.
+    #[must_use]
+    pub fn reading(mut self, proc: &Path) -> Self {
+        self.proc = proc.to_owned();
+        self
+    }
+
+    /// The variables that the last sample could not read.
+    #[must_use]
+    pub fn missing(&self) -> &[&'static str] {
+        &self.unread
+    }
+
+    /// Reads /proc once and writes every variable that can be read.
     ///
     /// # Errors
-    /// [`Error::Proc`] names the file that could not be read, or not understood.
+    /// [`Error::Proc`] when nothing can be read: there is no /proc.
     pub fn sample(&mut self) -> Result<(), Error> {
-        let load = read("loadavg", LoadAverage::current())?;
+        self.unread.clear();
+        let processes = processes(&self.proc)?;
+        self.processes.set(processes);
+        self.sample_load();
+        self.sample_stat();
+        self.sample_memory();
+        match self.read::<Uptime>("uptime") {
+            Some(uptime) => self.uptime.set(uptime.uptime),
+            None => self.unread.push("uptime"),
+        }
+        self.sample_pressure();
+        // Every name fits: a test counts them.
+        if let Ok(names) = Text::new(&self.unread.join(" ")) {
+            self.missing.set(names);
+        }
+        self.samples.set(self.samples.get().wrapping_add(1));
+        Ok(())
+    }
+
+    fn read<T: FromRead>(&self, file: &str) -> Option<T> {
+        T::from_file(self.proc.join(file)).ok()
+    }
+
+    fn sample_load(&mut self) {
+        let Some(load) = self.read::<LoadAverage>("loadavg") else {
+            self.unread.extend(["threads", "running", "load"]);
+            return;
+        };
         self.threads.set(load.max);
         self.running.set(load.cur);
         self.load.set(Load {
@@ -94,37 +148,53 @@ impl System {
             five: load.five,
             fifteen: load.fifteen,
         });
+    }
 
-        let stat = read("stat", KernelStats::current())?;
-        self.blocked.set(stat.procs_blocked.unwrap_or_default());
-        self.context_switches.set(stat.ctxt);
-        self.forks.set(stat.processes);
+    fn sample_stat(&mut self) {
+        let text = fs::read_to_string(self.proc.join("stat")).unwrap_or_default();
+        match number(&text, "procs_blocked").and_then(|number| number.try_into().ok()) {
+            Some(blocked) => self.blocked.set(blocked),
+            None => self.unread.push("blocked"),
+        }
+        match number(&text, "ctxt") {
+            Some(switches) => self.context_switches.set(switches),
+            None => self.unread.push("context_switches"),
+        }
+        match number(&text, "processes") {
+            Some(forks) => self.forks.set(forks),
+            None => self.unread.push("forks"),
+        }
+    }
 
-        let memory = read("meminfo", Meminfo::current())?;
-        self.memory_total.set(memory.mem_total);
-        self.memory_free.set(memory.mem_free);
-        self.memory_available
-            .set(memory.mem_available.unwrap_or(memory.mem_free));
-
-        let vmstat = read("vmstat", VmStat::current())?.0;
-        let free = vmstat.get("nr_free_pages").copied().unwrap_or_default();
-        self.free_pages.set(free.try_into().unwrap_or_default());
-
-        self.uptime.set(read("uptime", Uptime::current())?.uptime);
-        self.processes.set(processes()?);
-        self.sample_pressure();
-        self.samples.set(self.samples.get().wrapping_add(1));
-        Ok(())
+    fn sample_memory(&mut self) {
+        match self.read::<Meminfo>("meminfo") {
+            Some(memory) => {
+                self.memory_total.set(memory.mem_total);
+                self.memory_free.set(memory.mem_free);
+                self.memory_available
+                    .set(memory.mem_available.unwrap_or(memory.mem_free));
+            }
+            None => self
+                .unread
+                .extend(["memory_total", "memory_free", "memory_available"]),
+        }
+        let free = self.read::<VmStat>("vmstat");
+        let free = free.and_then(|stat| stat.0.get("nr_free_pages").copied());
+        match free.and_then(|free| free.try_into().ok()) {
+            Some(free) => self.free_pages.set(free),
+            None => self.unread.push("free_pages"),
+        }
     }
 
     /// A kernel built without pressure stall information has no such files, and one
     /// booted with it turned off refuses to read them (Documentation/accounting/psi.rst).
     fn sample_pressure(&mut self) {
+        let file = |name: &str| self.proc.join("pressure").join(name);
         let now = (|| -> ProcResult<[f32; 3]> {
             Ok([
-                CpuPressure::current()?.some.avg10,
-                MemoryPressure::current()?.some.avg10,
-                IoPressure::current()?.some.avg10,
+                CpuPressure::from_file(file("cpu"))?.some.avg10,
+                MemoryPressure::from_file(file("memory"))?.some.avg10,
+                IoPressure::from_file(file("io"))?.some.avg10,
             ])
         })();
         self.pressure.set(now.is_ok());
@@ -147,22 +217,17 @@ impl Source for System {
     }
 }
 
-/// Names the file in the error.
-fn read<T>(what: &'static str, result: ProcResult<T>) -> Result<T, Error> {
-    result.map_err(|error| Error::Proc {
-        what,
-        source: match error {
-            ProcError::Io(source, _) => source,
-            ProcError::PermissionDenied(_) => io::ErrorKind::PermissionDenied.into(),
-            ProcError::NotFound(_) => io::ErrorKind::NotFound.into(),
-            other => io::Error::new(io::ErrorKind::InvalidData, other.to_string()),
-        },
-    })
+/// The number behind a word that begins a line, as /proc/stat has them.
+fn number(text: &str, word: &str) -> Option<u64> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
+    line?.trim().parse().ok()
 }
 
 /// The number of processes: each is a directory whose name is its id (proc(5)).
-fn processes() -> Result<u32, Error> {
-    let directory = fs::read_dir("/proc").map_err(|source| Error::Proc {
+fn processes(proc: &Path) -> Result<u32, Error> {
+    let directory = fs::read_dir(proc).map_err(|source| Error::Proc {
         what: "the list of processes",
         source,
     })?;

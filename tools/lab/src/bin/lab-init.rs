@@ -1,4 +1,4 @@
-//! Process 1 of a guest: runs the plan, says how it went, powers off.
+//! Process 1 of a guest: runs the plan, reports the results, powers off.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::{MountFlags, mount};
@@ -130,7 +130,7 @@ fn run(task: &Task, port: &Port) -> io::Result<Verdict> {
     Ok(verdict)
 }
 
-/// Hands on what a check prints until nobody can print any more.
+/// Passes on what a check prints until every process that could print has ended.
 fn copy(reader: io::PipeReader, port: &Port) -> io::Result<()> {
     for line in BufReader::new(reader).split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();

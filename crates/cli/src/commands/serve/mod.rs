@@ -133,7 +133,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let publisher = publisher(file, arguments.at.as_deref())?;
     let every = arguments.every.unwrap_or(EVERY);
     let system = match is_system(file) {
-        true => Some(System::new(&publisher, every)?),
+        true => {
+            let mut system = System::new(&publisher, every)?;
+            system.sample()?;
+            if !system.missing().is_empty() {
+                crate::output::warn(format_args!(
+                    "vdso: this /proc lacks {}; the other variables are published",
+                    system.missing().join(", ")
+                ));
+            }
+            Some(system)
+        }
         false => None,
     };
     let count = publisher.directory().len();
