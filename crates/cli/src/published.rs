@@ -26,6 +26,11 @@ const KERNEL_SONAME: &str = "libkernel.so.1";
 /// Resolves the path that a command was given, or one of the names `system`, `clock` and `kernel`.
 /// A file in the current directory goes before such a name.
 pub(crate) fn path(given: &Path) -> Result<PathBuf> {
+    Ok(locate(given)?.path)
+}
+
+/// As [`path`], with the file that was found open.
+pub(crate) fn locate(given: &Path) -> Result<Located> {
     resolve(given)?.ok_or_else(|| {
         let (what, command) = match given.to_str() {
             Some(CLOCK) => ("this machine's clock is not published", "vdso serve clock"),
@@ -45,40 +50,65 @@ pub(crate) fn path(given: &Path) -> Result<PathBuf> {
     })
 }
 
-/// As [`path`]; `None` for a name whose vDSO no directory contains.
-pub(crate) fn resolve(given: &Path) -> Result<Option<PathBuf>> {
+/// As [`locate`]; `None` for a name whose vDSO no directory contains.
+pub(crate) fn resolve(given: &Path) -> Result<Option<Located>> {
     if given.exists() {
-        return Ok(Some(given.to_owned()));
+        return Ok(Some(Located::at(given.to_owned())));
     }
-    let found = |found: place::Found| found.path().to_owned();
+    let found = |found: place::Found| Located {
+        path: found.path().to_owned(),
+        found: Some(found),
+    };
     Ok(match given.to_str() {
         Some(CLOCK) => place::find_for_machine(clock::FILE).map(found),
         Some(KERNEL) => place::find_for_machine(KERNEL_SONAME).map(found),
         Some(SYSTEM) => place::find_for_machine(declaration(given)?.soname()).map(found),
-        _ => Some(given.to_owned()),
+        _ => Some(Located::at(given.to_owned())),
     })
 }
 
-/// Opens the vDSO at a path: with the pages that the kernel writes where there are such pages and
-/// this process can reach them, otherwise with the file's.
-pub(crate) fn open(path: &Path) -> Result<Vdso> {
-    match kernel::open_vdso(path)? {
-        Some(vdso) => Ok(vdso),
-        None => Ok(Vdso::open(path)?),
-    }
+/// A published vDSO: the path that a command was given, or a file that one of the names stands for.
+pub(crate) struct Located {
+    path: PathBuf,
+    /// The file that [`place::find_for_machine`] checked, still open. It is used in place of the
+    /// path, so that the file that was checked is the one that is read and delivered.
+    found: Option<place::Found>,
 }
 
-/// As [`open`], for delivery into a program.
-#[cfg(target_arch = "x86_64")]
-pub(crate) fn object(path: &Path) -> Result<Object> {
-    use miette::IntoDiagnostic;
+impl Located {
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path, found: None }
+    }
 
-    let object = Object::open(path)?;
-    let Some(map) = kernel::open(path) else {
-        return Ok(object);
-    };
-    let fd = map.map().try_clone_to_owned().into_diagnostic()?;
-    Ok(object.with_map(fd, map.size() as u64)?)
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens it: with the pages that the kernel writes where there are such pages and this process
+    /// can reach them, otherwise with the file's.
+    pub(crate) fn open(&self) -> Result<Vdso> {
+        match (kernel::open_vdso(&self.path)?, &self.found) {
+            (Some(vdso), _) => Ok(vdso),
+            (None, Some(found)) => Ok(found.open()?),
+            (None, None) => Ok(Vdso::open(&self.path)?),
+        }
+    }
+
+    /// As [`Located::open`], for delivery into a program.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn object(&self) -> Result<Object> {
+        use miette::IntoDiagnostic;
+
+        let object = match &self.found {
+            Some(found) => Object::from_file(found.file().try_clone().into_diagnostic()?)?,
+            None => Object::open(&self.path)?,
+        };
+        let Some(map) = kernel::open(&self.path) else {
+            return Ok(object);
+        };
+        let fd = map.map().try_clone_to_owned().into_diagnostic()?;
+        Ok(object.with_map(fd, map.size() as u64)?)
+    }
 }
 
 /// A publishing kernel as JSON.

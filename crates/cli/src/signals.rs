@@ -1,13 +1,19 @@
-//! Signals: the request to stop, and the dispositions that this process inherited.
+//! Signals: the request to stop, a vDSO that was truncated, and the dispositions that this process
+//! inherited.
 #![allow(
     unsafe_code,
     reason = "an initialiser that runs before Rust's runtime, and sigaction(2)"
 )]
 
-use libc::{SIG_IGN, SIGHUP, SIGINT, SIGPIPE, SIGTERM, c_int};
+use libc::{
+    BUS_ADRERR, SIG_DFL, SIG_IGN, SIGBUS, SIGHUP, SIGINT, SIGPIPE, SIGTERM, c_int, c_void,
+    siginfo_t,
+};
 use miette::{IntoDiagnostic, Result};
 use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
@@ -53,4 +59,56 @@ pub(crate) fn stop() -> Result<UnixStream> {
         signal_hook::low_level::pipe::register(signal, write).into_diagnostic()?;
     }
     Ok(read)
+}
+
+/// The message of [`exit_on_truncation`].
+static TRUNCATED: OnceLock<String> = OnceLock::new();
+
+/// From now on this process ends with a message and exit status 1 when another program truncates the
+/// vDSO at `path` while it is mapped. An access beyond the end of a mapped file is a SIGBUS (mmap(2)),
+/// and the length of a file that has a name can't be sealed.
+///
+/// A command maps one vDSO. The first path is the one that the message has.
+pub(crate) fn exit_on_truncation(path: &Path) {
+    let path = crate::output::path(path);
+    let message = format!(
+        "vdso: {path}: another program cut this file short while it was in use, or its disk failed. \
+         A vDSO that is in use is replaced by renaming, as `vdso build` and install(1) do, and never \
+         written over\n"
+    );
+    if TRUNCATED.set(message).is_err() {
+        return;
+    }
+    let handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void) = truncated;
+    // SAFETY: All zeros is a valid `sigaction`, with an empty mask. The handler has the type that
+    // SA_SIGINFO requires, lives as long as the process, and calls only functions that
+    // signal-safety(7) lists. A failure leaves the default, which is what there was before.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        libc::sigaction(SIGBUS, &action, std::ptr::null_mut());
+    }
+}
+
+/// The vDSO is the only file that a command maps and that can be truncated: a program that runs
+/// can't be (`ETXTBSY`, execve(2)).
+extern "C" fn truncated(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
+    // SAFETY: The kernel passes a valid `info` to a handler with SA_SIGINFO. signal(2), raise(3),
+    // write(2) and _exit(2) are async-signal-safe, and `OnceLock::get` is an atomic load. The message
+    // was stored before the handler was installed, and never changes.
+    unsafe {
+        match TRUNCATED.get() {
+            Some(message) if (*info).si_code == BUS_ADRERR => {
+                libc::write(libc::STDERR_FILENO, message.as_ptr().cast(), message.len());
+                libc::_exit(1);
+            }
+            // Sent by kill(2), or a fault of the hardware: the default action, once this handler
+            // returns and the signal is no longer blocked.
+            _ => {
+                libc::signal(signal, SIG_DFL);
+                libc::raise(signal);
+            }
+        }
+    }
 }

@@ -13,7 +13,7 @@ use vdsokit_virtual_time::{Change, IMAGE, Name, Reading, Time, text};
 use vdsokit_waits::call::Scope;
 
 use crate::output;
-use crate::published::{self, CLOCK};
+use crate::published::{self, CLOCK, Located};
 
 /// Which clocks each option touches; part of the help.
 pub(crate) const CLOCKS: &str = "\
@@ -151,11 +151,11 @@ fn published_clock(file: &Path, is_required: bool) -> Result<Option<Object>> {
              machine's"
         ));
     }
-    let path = match published::resolve(file)?.filter(|path| path.exists()) {
-        Some(path) => path,
+    let clock = match published::resolve(file)?.filter(|clock| clock.path().exists()) {
+        Some(clock) => clock,
         None if is_required => return Err(not_published(file)),
         None => match unpublished_clock(file) {
-            Ok(path) => path,
+            Ok(path) => Located::at(path),
             Err(error) => {
                 output::warn(format_args!(
                     "vdso: the clock is not published, and its file can't be made ({error}): the \
@@ -165,9 +165,9 @@ fn published_clock(file: &Path, is_required: bool) -> Result<Option<Object>> {
             }
         },
     };
-    let vdso = published::open(&path)?;
+    let vdso = clock.open()?;
     if is_required && vdso.status().condition != Condition::Live {
-        return Err(not_published(&path));
+        return Err(not_published(clock.path()));
     }
     // Whether it is a clock's.
     Reader::new(&vdso, Clock::Monotonic)?;
@@ -176,7 +176,7 @@ fn published_clock(file: &Path, is_required: bool) -> Result<Option<Object>> {
             "vdso: {warning}. The program has the kernel's clock until `vdso serve clock` publishes"
         ));
     }
-    published::object(&path).map(Some)
+    clock.object().map(Some)
 }
 
 fn not_published(file: &Path) -> miette::Report {
@@ -191,8 +191,12 @@ fn not_published(file: &Path) -> miette::Report {
 /// Puts the clock's image where its publisher will start, which then continues in this very file:
 /// so a program that has its pages takes the clock when it appears.
 fn unpublished_clock(file: &Path) -> Result<PathBuf, vdsokit_publish::Error> {
+    let made;
     let path = match file == Path::new(CLOCK) {
-        true => place::make()?.join(FILE),
+        true => {
+            made = place::make()?;
+            made.path().join(FILE)
+        }
         false => file.to_owned(),
     };
     install(&path, IMAGE)?;

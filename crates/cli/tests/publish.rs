@@ -400,3 +400,89 @@ fn variables_of_the_kernel_that_cannot_be_are_refused() {
     }
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
+
+/// Waits for a command that has to end by itself: its standard error, without blanks.
+fn ended_with_1(child: Child) -> String {
+    let output = child.wait_with_output().unwrap();
+    // A signal is no exit code.
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    squeeze(&text(&output.stderr))
+}
+
+#[test]
+fn a_file_that_is_truncated_ends_publisher_and_reader_with_a_message() {
+    let (_directory, declaration) = place();
+    for command in ["serve", "watch"] {
+        let directory = declaration.parent().unwrap();
+        let mut build = vdso();
+        build.arg("build").arg(&declaration).current_dir(directory);
+        assert!(build.output().unwrap().status.success());
+        let image = directory.join("libweather.so.1");
+        let mut child = vdso()
+            .arg(command)
+            .arg(&image)
+            .args(["--json", "--every", "1ms"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Read to the end, or a full pipe would hold the command up.
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        lines
+            .next()
+            .expect("a line once the file is mapped")
+            .unwrap();
+        let rest = std::thread::spawn(move || lines.count());
+        fs::File::create(&image).unwrap();
+        let said = ended_with_1(child);
+        assert!(
+            said.contains("libweather.so.1:anotherprogramcutthisfileshort"),
+            "{command}: {said}"
+        );
+        rest.join().unwrap();
+        fs::remove_file(&image).unwrap();
+    }
+}
+
+/// Only a fault ends a command with that message: a SIGBUS that another process sends does what it
+/// always does.
+#[test]
+fn a_sigbus_that_is_sent_ends_a_publisher_as_ever() {
+    use std::os::unix::process::ExitStatusExt;
+    let (_directory, declaration) = place();
+    let mut server = Server::start(&declaration);
+    kill_process(Pid::from_child(&server.child), Signal::BUS).unwrap();
+    let status = server.child.wait().unwrap();
+    assert_eq!(status.signal(), Some(Signal::BUS.as_raw()), "{status:?}");
+}
+
+/// In a mount namespace with an empty `/run`, the command has to make its directory there. Then
+/// `serve system` fails for want of an inode, and the clock's source `timekeeper` because a user
+/// namespace gives no right to load BPF programs.
+#[test]
+fn a_command_that_fails_leaves_no_empty_directory() {
+    let bin = env!("CARGO_BIN_EXE_vdso");
+    // One inode for the root of the file system and one for the directory.
+    let script = format!(
+        "mount -t tmpfs -o mode=755,ro tmpfs /dev/shm && \
+         mount -t tmpfs -o mode=755,nr_inodes=2 tmpfs /run || exit 77; \
+         rm -rf /run/mount; \
+         unset XDG_RUNTIME_DIR; {bin} serve system </dev/null; \
+         echo status $?; {bin} serve clock --source timekeeper </dev/null; echo status $?; \
+         ls -A /run"
+    );
+    let output = Command::new("unshare")
+        .args(["-rm", "--propagation", "private", "sh", "-c", &script])
+        .output()
+        .unwrap();
+    if output.status.code() == Some(77) && std::env::var_os("CI").is_none() {
+        return;
+    }
+    assert_eq!(
+        text(&output.stdout),
+        "status 1\nstatus 1\n",
+        "{}",
+        text(&output.stderr)
+    );
+}

@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -196,9 +196,20 @@ impl Object {
     /// # Errors
     /// As [`Object::new`], and when the file can't be read.
     pub fn open(path: &Path) -> Result<Object, Error> {
+        let file = File::open(path).map_err(Error::system("read the image"))?;
+        Object::from_file(file)
+    }
+
+    /// As [`Object::open`], of a file that is open for reading: the object is the file that the
+    /// caller has checked, whatever its path leads to by now.
+    ///
+    /// # Errors
+    /// As [`Object::open`].
+    pub fn from_file(mut file: File) -> Result<Object, Error> {
         let system = || Error::system("read the image");
-        let mut file = File::open(path).map_err(system())?;
         let mut bytes = Vec::new();
+        // The caller may have read the file, and duplicates of a descriptor share its offset.
+        file.rewind().map_err(system())?;
         file.read_to_end(&mut bytes).map_err(system())?;
         let layout = Layout::of(&bytes)?;
         // The text comes from a copy: the file may be changed after the check.

@@ -60,20 +60,12 @@ impl Options {
     /// Those of [`Publisher::create`].
     pub fn create(&self, path: impl AsRef<Path>, image: &[u8]) -> Result<Publisher, Error> {
         let (directory, name) = place::split(path.as_ref())?;
-        let created = self.create_in(&directory, &name, image);
-        if created.is_err() {
-            place::unmake(&directory);
-        }
-        created
-    }
-
-    fn create_in(&self, directory: &Path, name: &OsStr, image: &[u8]) -> Result<Publisher, Error> {
-        let path = directory.join(name);
-        let dir = place::open(directory)?;
+        let path = directory.join(&name);
+        let dir = place::open(&directory)?;
         let contents = file::examine(&path, image)?;
-        let lock = Lock::take(&dir, name)?;
-        let Some(old) = Existing::open(&dir, name)? else {
-            let new = New::write(&dir, name, image)?;
+        let lock = Lock::take(&dir, &name)?;
+        let Some(old) = Existing::open(&dir, &name)? else {
+            let new = New::write(&dir, &name, image)?;
             return self.publish_new(new, &path, &contents, lock, None);
         };
         place::check_file(&old.file, &path)?;
@@ -85,7 +77,7 @@ impl Options {
             replace::check_layout(&path, old.mapping.directory(), new)?;
         }
         old.claim()?;
-        let new = New::write(&dir, name, image)?;
+        let new = New::write(&dir, &name, image)?;
         let publisher = self.publish_new(new, &path, &contents, lock, Some(&old.mapping))?;
         old.mapping.header().replace();
         Ok(publisher)

@@ -479,11 +479,38 @@ pub fn propose() -> Option<PathBuf> {
     })
 }
 
+/// The directory that [`make`] returns.
+///
+/// If [`make`] created it and nothing was published in it, dropping this removes it, so that a
+/// command that fails leaves no directory behind. Keep it until the publisher is created.
+#[derive(Debug)]
+pub struct Made {
+    path: PathBuf,
+    is_new: bool,
+}
+
+impl Made {
+    /// Its path without symbolic links.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if self.is_new {
+            // rmdir(2) fails for a directory that is not empty.
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+}
+
 /// The directory of [`propose`], which is made with mode 0755 if it does not exist.
 ///
 /// # Errors
 /// [`Error::Unfit`] when this machine has none.
-pub fn make() -> Result<PathBuf, Error> {
+pub fn make() -> Result<Made, Error> {
     let Some(place) = propose() else {
         let base = std::env::temp_dir();
         open(&base)?;
@@ -494,20 +521,16 @@ pub fn make() -> Result<PathBuf, Error> {
     };
     let made = Dir::walk(base, |_, _| {})
         .and_then(|dir| rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(0o755)));
-    match made {
-        Ok(()) | Err(Errno::EXIST) => {}
+    let is_new = match made {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
         Err(Errno::ACCESS | Errno::PERM) => return Err(not_writable(base)),
         Err(error) => return Err(Error::io("make", &place, error)),
-    }
-    check(&place)?;
-    Ok(place)
-}
-
-/// Removes the directory that [`make`] made, if it is empty: nothing was published in it.
-pub(crate) fn unmake(directory: &Path) {
-    let user = rustix::process::geteuid().as_raw();
-    if bases().iter().any(|base| own(base, user) == directory) {
-        // Fails for a directory that is not empty.
-        let _ = fs::remove_dir(directory);
-    }
+    };
+    let made = Made {
+        path: place,
+        is_new,
+    };
+    check(made.path())?;
+    Ok(made)
 }

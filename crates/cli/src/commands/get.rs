@@ -1,7 +1,7 @@
 //! `vdso get`: the current values of a published vDSO.
 
 use crate::values::{self, QUOTING};
-use crate::{output, published};
+use crate::{output, published, signals};
 use miette::Result;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,7 +29,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let vdso = published::open(&published::path(&arguments.file)?)?;
+    let located = published::locate(&arguments.file)?;
+    signals::exit_on_truncation(located.path());
+    let vdso = located.open()?;
     let condition = vdso.status().condition;
     let clocks = match arguments.names.is_empty() {
         true => clocks(&vdso)?,

@@ -1,6 +1,6 @@
 //! `vdso retire`: ends a publication whose publisher can't do it.
 
-use crate::published;
+use crate::{published, signals};
 use miette::Result;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,6 +19,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let path = published::path(&arguments.file)?;
+    signals::exit_on_truncation(&path);
     let was_kernel = kernel::retire(&path)?;
     if was_kernel && Vdso::open(&path)?.status().condition == Condition::NeverPublished {
         return Ok(ExitCode::SUCCESS);

@@ -10,7 +10,7 @@ use miette::Result;
 use vdsokit_clock::Clock;
 use vdsokit_deliver::{Delivery, Object, Timestamp};
 
-use crate::published::object;
+use crate::published::Located;
 use crate::virtual_time::{CLOCKS, Options, say};
 
 /// Run a program, unchanged, at another time
@@ -75,7 +75,9 @@ fn delivery(arguments: &Arguments) -> Result<Delivery> {
         false => {
             let others = arguments.object.iter().map(|path| {
                 let why = || format!("{} can't be put into the program", output::path(path));
-                object(path).map_err(|error| error.wrap_err(why()))
+                Located::at(path.clone())
+                    .object()
+                    .map_err(|error| error.wrap_err(why()))
             });
             let all: Result<Vec<Object>> = std::iter::once(Ok(clock)).chain(others).collect();
             Object::join(all?)?

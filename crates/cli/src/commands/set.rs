@@ -1,7 +1,7 @@
 //! `vdso set`: writes values as a publisher that ends at once.
 
-use crate::published;
 use crate::values::QUOTING;
+use crate::{published, signals};
 use miette::Result;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +26,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     for argument in &arguments.assignments {
         assignments.extend(assign::parse_argument(argument)?);
     }
-    set(published::path(&arguments.file)?, &assignments)?;
+    let path = published::path(&arguments.file)?;
+    signals::exit_on_truncation(&path);
+    set(path, &assignments)?;
     Ok(ExitCode::SUCCESS)
 }

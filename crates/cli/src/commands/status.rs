@@ -1,7 +1,7 @@
 //! `vdso status`: the state of a publisher as an exit status and as metrics.
 
 use super::serve::duration;
-use crate::{output, published, values};
+use crate::{output, published, signals, values};
 use miette::{Result, miette};
 use serde_json::json;
 use std::fmt::Write;
@@ -77,11 +77,14 @@ fn judge(arguments: &Arguments) -> Result<Verdict> {
     let file = output::path(&arguments.file);
     let vdso = match published::resolve(&arguments.file)? {
         None => None,
-        Some(path) => match published::open(&path) {
-            Ok(vdso) => Some(vdso),
-            Err(error) if is_missing(&error) => None,
-            Err(error) => return Err(error),
-        },
+        Some(located) => {
+            signals::exit_on_truncation(located.path());
+            match located.open() {
+                Ok(vdso) => Some(vdso),
+                Err(error) if is_missing(&error) => None,
+                Err(error) => return Err(error),
+            }
+        }
     };
     let Some(vdso) = vdso else {
         print_missing(arguments, &file)?;

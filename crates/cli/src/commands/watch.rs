@@ -2,7 +2,8 @@
 
 use super::serve::duration;
 use crate::output::{self, BOLD, Cell, Side};
-use crate::published;
+use crate::published::{self, Located};
+use crate::signals;
 use crate::values::{self, Row};
 use miette::Result;
 use std::collections::HashMap;
@@ -34,15 +35,18 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let path = published::path(&arguments.file)?;
-    let mut vdso = published::open(&path)?;
+    let located = published::locate(&arguments.file)?;
+    signals::exit_on_truncation(located.path());
+    let mut vdso = located.open()?;
+    // Of a file that takes the place of this one.
+    let successor = Located::at(located.path().to_owned());
     let redraw = std::io::stdout().is_terminal();
     let mut before: Option<HashMap<String, String>> = None;
     let mut readings = 0;
     loop {
         if vdso.status().condition == Condition::Replaced
             && vdso.is_replaced()
-            && let Ok(new) = published::open(&path)
+            && let Ok(new) = successor.open()
         {
             vdso = new;
         }

@@ -106,10 +106,15 @@ pub(super) fn run(arguments: &Arguments, reporter: &Reporter) -> Result<ExitCode
             "this process has to keep the clock: no `--detach`"
         ));
     }
+    let made;
     let file = match &arguments.at {
         Some(at) => at.clone(),
-        None => place::make()?.join(clock::FILE),
+        None => {
+            made = place::make()?;
+            made.path().join(clock::FILE)
+        }
     };
+    signals::exit_on_truncation(&file);
     if arguments.detach {
         let started = start_clock(&Kernel::running()?, vdsokit_virtual_time::IMAGE)?;
         let path = started.detach(&file)?;

@@ -41,6 +41,7 @@ pub(super) fn run(arguments: &Arguments, reporter: &Reporter) -> Result<Option<E
                 event(reporter, "detached", &path, None);
                 return Ok(Some(ExitCode::SUCCESS));
             }
+            signals::exit_on_truncation(&new.path);
             started.serve(&new.path, every)?
         }
     };
@@ -80,6 +81,8 @@ struct New {
     declaration: Declaration,
     bindings: Vec<Binding>,
     path: PathBuf,
+    /// The directory of `path`, if this command had to choose one.
+    _made: Option<place::Made>,
     has_header: bool,
 }
 
@@ -106,11 +109,14 @@ fn publishing(arguments: &Arguments) -> Result<Option<Publishing>> {
             declaration,
             bindings,
             path,
+            _made: None,
             has_header: false,
         }))));
     }
     let every = arguments.every.unwrap_or(EVERY);
-    let relay = Relay::open(&published::path(file)?, every)?;
+    let path = published::path(file)?;
+    signals::exit_on_truncation(&path);
+    let relay = Relay::open(&path, every)?;
     Ok(relay.map(|relay| Publishing::Running(Box::new(relay))))
 }
 
@@ -126,15 +132,19 @@ fn of_expressions(arguments: &Arguments) -> Result<Publishing> {
     let kernel = running(arguments)?;
     let declaration = declaration(&kernel, &arguments.kernel, &arguments.on)?;
     let bindings = bindings(&declaration)?;
-    let path = match &arguments.at {
-        Some(at) => at.clone(),
-        None => place::make()?.join(declaration.soname()),
+    let (path, made) = match &arguments.at {
+        Some(at) => (at.clone(), None),
+        None => {
+            let made = place::make()?;
+            (made.path().join(declaration.soname()), Some(made))
+        }
     };
     Ok(Publishing::New(Box::new(New {
         kernel,
         declaration,
         bindings,
         path,
+        _made: made,
         has_header: true,
     })))
 }

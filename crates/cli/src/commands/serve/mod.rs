@@ -174,14 +174,20 @@ fn is_declaration(file: &Path) -> bool {
 
 fn publisher(file: &Path, at: Option<&Path>) -> Result<Publisher> {
     if !is_system(file) && !is_declaration(file) {
+        signals::exit_on_truncation(file);
         return Ok(Publisher::open(file)?);
     }
     let declaration = image::declaration(file)?;
     let image = image::host_image(&declaration)?;
+    let made;
     let path = match at {
         Some(at) => at.to_owned(),
-        None if is_system(file) => place::make()?.join(declaration.soname()),
+        None if is_system(file) => {
+            made = place::make()?;
+            made.path().join(declaration.soname())
+        }
         None => file.with_file_name(declaration.soname()),
     };
+    signals::exit_on_truncation(&path);
     Ok(Publisher::create(path, &image)?)
 }
