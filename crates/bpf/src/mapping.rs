@@ -66,9 +66,9 @@ impl Mapping {
     pub fn pages(&self) -> Result<Pages<'_>, PagesError> {
         // SAFETY: (1) the pages are mapped readable until `self` is dropped, and a
         // map's memory never shrinks; (2) they are frozen, so only BPF programs
-        // store into them: ours with one instruction of the scalar's width or with
-        // words behind a latch. A reader that decodes a torn word of a latch throws
-        // it away.
+        // store into them: a scalar by one instruction of its width, wider values as
+        // words behind a latch. A reader that decodes a torn word of a latch discards
+        // it.
         unsafe { Pages::new(self.base, self.size) }
     }
 

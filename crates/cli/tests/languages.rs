@@ -31,31 +31,31 @@ fn built() -> (TempDir, PathBuf) {
     (directory, library)
 }
 
-/// Starts the reader before there is a publisher, and asks it after each change.
+/// Starts the reader before there is a publisher, and reads through it after each change.
 fn sees_every_value(library: &Path, reader: &mut Command) {
     let mut child = reader
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut asks = child.stdin.take().unwrap();
+    let mut requests = child.stdin.take().unwrap();
     let mut answers = BufReader::new(child.stdout.take().unwrap());
-    let mut ask = || {
+    let mut read = || {
         let mut answer = String::new();
-        writeln!(asks, "?").unwrap();
+        writeln!(requests, "?").unwrap();
         answers.read_line(&mut answer).unwrap();
         answer.trim_end().to_owned()
     };
-    assert_eq!(ask(), "1.5", "the declaration's own value");
+    assert_eq!(read(), "1.5", "the declaration's own value");
     let publisher = Publisher::open(library).unwrap();
     for value in ["21.5", "-40", "1e+100"] {
         let assignments = assign::parse(&format!("temperature={value}")).unwrap();
         publisher.assign(&assignments).unwrap();
-        assert_eq!(ask(), value);
+        assert_eq!(read(), value);
     }
     drop(publisher);
-    assert_eq!(ask(), "1e+100", "retired, and still the last value");
-    drop(asks);
+    assert_eq!(read(), "1e+100", "retired, and still the last value");
+    drop(requests);
     assert!(child.wait().unwrap().success());
 }
 
@@ -198,9 +198,18 @@ fn java_with_jna() {
 #[test]
 fn rust_by_handles() {
     let (_directory, library) = built();
-    // Cargo builds examples for `cargo test`, beside the tests.
-    let tests = std::env::current_exe().unwrap();
-    let reader = tests.ancestors().nth(2).unwrap().join("examples/reader");
+    // A package outside the workspace, so that it is built as a user builds it.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readers");
+    succeeds(
+        Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--bin", "reader", "--target-dir"])
+            .arg(&target)
+            .current_dir(example("rust"))
+            // Flags that this test was built with are not the user's.
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS"),
+    );
+    let reader = target.join("debug/reader");
     sees_every_value(&library, Command::new(reader).arg(&library));
 }
 
@@ -244,8 +253,8 @@ fn koffi() -> Result<PathBuf, String> {
             .output()
             .map_err(|error| error.to_string())?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("npm does not install koffi: {said}"));
+            let errors = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("npm does not install koffi: {errors}"));
         }
     }
     Ok(modules)

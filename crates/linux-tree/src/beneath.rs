@@ -94,7 +94,7 @@ impl Root {
         };
         let mut temporary = name.to_owned();
         temporary.push(format!(".vdsokit-{}", std::process::id()));
-        // What a killed run of the same number left is nobody's.
+        // A run with the same process id that was killed may have left its temporary file.
         let _ = rustix::fs::unlinkat(&directory, &temporary, AtFlags::empty());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let created = rustix::fs::openat(&directory, &temporary, flags, Mode::from(NEW_FILE))?;

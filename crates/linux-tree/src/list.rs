@@ -75,13 +75,13 @@ impl List {
         }
         let homes = [generate::SOURCES, generate::HEADERS, generate::CLOCK].map(Path::new);
         // `..` has no file name.
-        let ours = |file: &Path| {
+        let is_generated = |file: &Path| {
             file.file_name().is_some() && homes.iter().any(|home| file.parent() == Some(*home))
         };
-        match self.files.keys().find(|file| !ours(file)) {
+        match self.files.keys().find(|file| !is_generated(file)) {
             None => Ok(()),
             Some(file) => Err(format!(
-                "{} is no file that this program writes",
+                "{} is not a file that this program writes",
                 file.display()
             )),
         }
@@ -147,7 +147,7 @@ impl List {
     }
 }
 
-/// Enough to tell that somebody edited a file; no protection from a forger.
+/// A hash that detects edits by hand. It is not cryptographic: anyone can forge it.
 pub(crate) fn hash_of(text: &str) -> String {
     format!("{:016x}", Hash::of_name(text))
 }

@@ -277,7 +277,7 @@ fn a_place_changed_by_hand_is_refused_and_nothing_is_changed() {
 }
 
 #[test]
-fn what_we_wrote_and_somebody_edited_is_refused() {
+fn a_generated_file_that_was_edited_is_refused() {
     let cases = [
         (
             "kernel/time/vsyscall.c",
@@ -332,17 +332,17 @@ fn a_file_that_changes_between_plan_and_apply_is_left_alone() {
 }
 
 #[test]
-fn removing_leaves_what_somebody_else_put_beside() {
+fn removing_leaves_files_that_were_added_by_hand() {
     let directory = tree_of(CLASSIC);
     let tree = Tree::open(directory.path()).unwrap();
     add(&tree, &beast()).unwrap().apply().unwrap();
-    let ours = directory.path().join("arch/x86/entry/vdso/vdsokit");
-    fs::write(ours.join("notes.txt"), "mine").unwrap();
-    fs::write(ours.join("beast.vdso.o"), "make's").unwrap();
-    fs::create_dir(ours.join("target")).unwrap();
-    fs::write(ours.join("target/CACHEDIR.TAG"), "cargo's").unwrap();
+    let generated = directory.path().join("arch/x86/entry/vdso/vdsokit");
+    fs::write(generated.join("notes.txt"), "mine").unwrap();
+    fs::write(generated.join("beast.vdso.o"), "make's").unwrap();
+    fs::create_dir(generated.join("target")).unwrap();
+    fs::write(generated.join("target/CACHEDIR.TAG"), "cargo's").unwrap();
     remove_all(&tree).unwrap().apply().unwrap();
-    let left: Vec<_> = fs::read_dir(ours)
+    let left: Vec<_> = fs::read_dir(generated)
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
@@ -528,7 +528,7 @@ fn a_tree_whose_data_page_the_clock_does_not_read_is_refused() {
 }
 
 #[test]
-fn a_clock_that_somebody_edited_is_refused() {
+fn a_clock_that_was_edited_is_refused() {
     let directory = tree_of(CLASSIC);
     let tree = Tree::open(directory.path()).unwrap();
     add_clock(&tree).unwrap().apply().unwrap();
@@ -609,16 +609,16 @@ fn links_beside_what_make_left_stay_and_lead_to_no_removal() {
     let directory = tree_of(CLASSIC);
     let tree = Tree::open(directory.path()).unwrap();
     add(&tree, &beast()).unwrap().apply().unwrap();
-    let ours = directory.path().join("arch/x86/entry/vdso/vdsokit");
-    std::os::unix::fs::symlink(elsewhere.path(), ours.join("target")).unwrap();
+    let generated = directory.path().join("arch/x86/entry/vdso/vdsokit");
+    std::os::unix::fs::symlink(elsewhere.path(), generated.join("target")).unwrap();
     let precious = elsewhere.path().join("precious.o");
-    std::os::unix::fs::symlink(precious, ours.join("made.o")).unwrap();
-    fs::create_dir(ours.join("cargo")).unwrap();
-    fs::write(ours.join("cargo/CACHEDIR.TAG"), "").unwrap();
-    std::os::unix::fs::symlink(elsewhere.path(), ours.join("cargo/link")).unwrap();
+    std::os::unix::fs::symlink(precious, generated.join("made.o")).unwrap();
+    fs::create_dir(generated.join("cargo")).unwrap();
+    fs::write(generated.join("cargo/CACHEDIR.TAG"), "").unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), generated.join("cargo/link")).unwrap();
     remove_all(&tree).unwrap().apply().unwrap();
     assert_eq!(everything(elsewhere.path()), kept);
-    let mut left: Vec<_> = fs::read_dir(ours)
+    let mut left: Vec<_> = fs::read_dir(generated)
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();

@@ -436,7 +436,7 @@ pub const CHECKS: &[Check] = &[
     },
     doctor(
         "doctor-hpet",
-        "the doctor names an hpet that the command line asks for",
+        "the doctor names an hpet that the command line selects",
         doctor_test!("hpet_is_named"),
         "clocksource=hpet",
     ),

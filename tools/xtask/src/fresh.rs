@@ -1,7 +1,7 @@
 //! The step `fresh`, with `--all` only: the whole test command, from an empty cache, in a root
 //! that debootstrap makes, so that nothing works only because it was installed by hand.
 //!
-//! The root has what README.md asks for and nothing else: Debian 12, a C compiler for Rust to
+//! The root has what README.md requires and nothing else: Debian 12, a C compiler for Rust to
 //! link with, and this machine's Rust toolchains, which are mounted read-only. It shares the
 //! kernel and the network with this machine; its mounts are in a namespace of their own and go
 //! with it. Debian's packages come from where this machine's apt has them from.

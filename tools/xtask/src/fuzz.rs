@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: the fuzzers of every parser that meets bytes from elsewhere, each for its
+//! `cargo xtask fuzz`: the fuzzers of every parser of untrusted bytes, each for its
 //! share of the runs; and the step `fuzz`, a short run of each. They need nightly Rust and
 //! cargo-fuzz.
 //!
@@ -10,9 +10,9 @@ use std::process::{Command, ExitCode};
 
 use crate::steps::{self, End, Outcome, root};
 
-/// A fuzzer, whose seeds it begins with, and its share of the runs in percent. `check` asks
-/// everything of an image, and `declaration` builds one, which costs a hundred times as much as
-/// the others.
+/// A fuzzer, the directory of its seeds, and its share of the runs in percent. `check` applies
+/// every rule to an image and `declaration` builds one, which costs a hundred times as much as
+/// a run of the others.
 const TARGETS: [(&str, &str, u64); 8] = [
     ("core", "core", 14),
     ("notes", "notes", 30),
@@ -24,11 +24,11 @@ const TARGETS: [(&str, &str, u64); 8] = [
     ("declaration", "declaration", 1),
 ];
 
-/// Runs of the step, all fuzzers together: a minute, and enough to meet what is easy to meet.
+/// Runs of the step, all fuzzers together: about a minute, enough for shallow faults.
 const STEP: u64 = 1_000_000;
 
-/// Runs all fuzzers, `runs` times in total, one after the other. What they find goes to
-/// `fuzz/artifacts`, what they learn to `fuzz/corpus`, whose seeds alone are committed.
+/// Runs all fuzzers, `runs` times in total, one after the other. Inputs that fail go to
+/// `fuzz/artifacts`, inputs that reach new code to `fuzz/corpus`, where only seeds are committed.
 pub(crate) fn run(runs: u64) -> ExitCode {
     match all(runs) {
         Ok(()) => {

@@ -66,7 +66,7 @@ const STEPS: &[Step] = &[
     }),
     Step::new(
         "targets",
-        "the workspace compiles for AArch64 and RISC-V",
+        "the workspace compiles for AArch64 and RISC-V without a warning",
         crate::targets::step,
     ),
     Step::new("doc", "the documentation builds without a warning", || {

@@ -1,5 +1,5 @@
-//! The step `targets`: the workspace compiles for every architecture that it names, tests and
-//! benchmarks included.
+//! The step `targets`: the workspace compiles without a warning for every architecture that it
+//! names, tests and benchmarks included.
 //!
 //! The standard library of a target comes from rustup where that can add it, and otherwise from
 //! Debian: its `rustc-web` is unpacked into the cache, and cargo compiles std from Debian's
@@ -20,7 +20,9 @@ pub(crate) fn step() -> Outcome {
     for target in TARGETS {
         println!("{target}");
         let mut command = if has_std(target) {
-            Command::new(env!("CARGO"))
+            let mut command = Command::new(env!("CARGO"));
+            command.env("RUSTFLAGS", "-D warnings");
+            command
         } else {
             match with_std_from_source() {
                 Ok(command) => command,
@@ -59,7 +61,10 @@ fn with_std_from_source() -> Result<Command, String> {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTC", compiler.sysroot.join("bin/rustc"))
         .env("LD_LIBRARY_PATH", &compiler.libraries)
-        .arg("-Zbuild-std=std,panic_abort,test");
+        .arg("-Zbuild-std=std,panic_abort,test")
+        // Warnings of the workspace are errors. `-D warnings` would hold for std as well.
+        .env("CARGO_BUILD_WARNINGS", "deny")
+        .arg("-Zwarnings");
     Ok(command)
 }
 

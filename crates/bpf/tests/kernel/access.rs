@@ -1,4 +1,4 @@
-//! Everybody reads, nobody writes.
+//! Any user may read a pinned map. No process may write to it.
 
 use super::*;
 use rustix::io::Errno;
@@ -19,11 +19,11 @@ fn as_nobody(test: &str, directory: &Path) -> bool {
     child.status().unwrap().success()
 }
 
-/// What must be refused to `size` bytes of this map, whoever asks.
+/// Asserts that this process can map the pages for reading only, and can't make them writable.
 fn cannot_write(mapping: &vdsokit_bpf::Mapping) {
     let size = mapping.size();
     let both = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: the kernel chooses the place; it is to refuse.
+    // SAFETY: the kernel chooses the address of a new mapping, so none is replaced.
     let result = unsafe {
         mmap(
             std::ptr::null_mut(),
@@ -35,7 +35,7 @@ fn cannot_write(mapping: &vdsokit_bpf::Mapping) {
         )
     };
     assert_eq!(result.unwrap_err(), Errno::PERM);
-    // SAFETY: as above, but this one is granted, and left as it is.
+    // SAFETY: the kernel chooses the address of a new mapping, so none is replaced.
     let base = unsafe {
         let read = ProtFlags::READ;
         mmap(
@@ -47,7 +47,8 @@ fn cannot_write(mapping: &vdsokit_bpf::Mapping) {
             0,
         )
     };
-    // SAFETY: nothing else uses the mapping, whose rights stay what they were.
+    // SAFETY: `base` is the mapping made above, which nothing else uses; a refused call leaves
+    // its protection as it is.
     let result = unsafe {
         mprotect(
             base.unwrap(),
@@ -84,7 +85,7 @@ fn unprivileged_readers_read_and_cannot_write() {
     let directory = Path::new("/sys/fs/bpf/readers");
     publisher.pin(directory).unwrap();
     assert!(as_nobody("access::reads_as_nobody", directory));
-    // Not even root can, once the publisher has begun.
+    // Nor can root, once the publisher has frozen the map.
     cannot_write(&publisher.mapping().unwrap());
     drop(publisher);
     retire(directory).unwrap();
@@ -94,7 +95,7 @@ fn unprivileged_readers_read_and_cannot_write() {
 #[ignore = "run by another test"]
 fn publishes_as_nobody() {
     let kernel = kernel();
-    // The kernel shows no addresses to nobody.
+    // /proc/kallsyms shows this user zeros instead of addresses.
     let hidden = kernel.resolve("nr_threads:i32", &Hook::Tick).unwrap_err();
     assert!(matches!(hidden, Error::HiddenSymbols { .. }), "{hidden}");
     let mut layout = Layout::new(kernel);
@@ -119,7 +120,7 @@ fn missing_privileges_are_named() {
 #[test]
 #[ignore = "runs in the lab: cargo xtask vm kernel-lockdown"]
 fn a_locked_down_kernel_is_named() {
-    // BPF reads per-CPU variables without the helper that lockdown takes away.
+    // BPF reads per-CPU variables without the helper that lockdown disables.
     let kernel = kernel();
     let mut layout = Layout::new(kernel);
     layout.add("processes", "processes", &[]);

@@ -24,7 +24,7 @@ fn loading_and_unloading_leaves_nothing_behind() {
         drop(system(kernel));
     }
     println!("{:?} a round", start.elapsed() / rounds);
-    // The kernel frees what nobody uses after a grace period.
+    // The kernel frees unreferenced objects after an RCU grace period.
     until(|| sys::objects().unwrap() == before);
 }
 

@@ -25,7 +25,7 @@ fn fork() {
     // process stands still meanwhile; (2) it does nothing but end.
     let child = unsafe { libc::clone(end, top.cast(), flags, std::ptr::null_mut()) };
     assert!(child > 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: a null pointer asks for no status.
+    // SAFETY: `waitpid` stores no status through a null pointer.
     let ended = unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
     assert_eq!(ended, child);
 }

@@ -4,7 +4,7 @@ use super::{CLOCK, Generated};
 use std::path::Path;
 use vdsokit_linux_clock::{FACTS, OPTIONS, SOURCES};
 
-/// All of it, so that the tree can be built without anything of ours.
+/// The complete sources, so that the tree builds without vdsokit.
 pub(super) fn sources() -> impl Iterator<Item = Generated> {
     SOURCES
         .iter()

@@ -1,4 +1,4 @@
-//! What the linker is told: addresses, versions, and which symbols stay visible.
+//! The linker scripts: addresses, versions, and which symbols stay visible.
 
 use super::NOTICE;
 use crate::list::List;
@@ -7,7 +7,7 @@ use crate::tree::Layout;
 use std::fmt::Write;
 use vdsokit_build::code::{DECLARATION, PAGES, VARIABLE};
 
-/// What a crate's pages are called in the image. A dot is in no name of C's: so no two
+/// The symbol of a crate's pages in the image. C identifiers contain no dot, so no two
 /// variables of any two crates share a name.
 fn of_crate(name: &str) -> String {
     format!("vdsokit.{name}")
@@ -17,7 +17,7 @@ fn of_variable(name: &str, variable: &str) -> String {
     format!("vdsokit.{name}.{variable}")
 }
 
-/// The variables of a crate, by the names that its object asks for.
+/// The variables of a crate, under the names that its object leaves undefined.
 pub(super) fn symbols(package: &Package) -> String {
     let name = package.name();
     let mut text = format!("/* {NOTICE} */\n");

@@ -64,7 +64,7 @@ pub(super) fn header(_: &List) -> String {
          static_assert(sizeof(struct vdsokit_header) == {size});\n\
          \n\
          #ifdef CONFIG_X86_64\n\
-         /* A fault in the page with this index among ours. */\n\
+         /* Handles a fault in data page number index. */\n\
          vm_fault_t vdsokit_fault(struct vm_area_struct *vma, struct vm_fault *vmf,\n\
          \t\t\t unsigned long index);\n\
          /* The end of update_vsyscall(). */\n\
