@@ -44,17 +44,18 @@ fn sees_every_value(library: &Path, reader: &mut Command) {
         let mut answer = String::new();
         writeln!(requests, "?").unwrap();
         answers.read_line(&mut answer).unwrap();
-        answer.trim_end().to_owned()
+        // Languages print the same number differently.
+        answer.trim_end().parse::<f64>().unwrap()
     };
-    assert_eq!(read(), "1.5", "the declaration's own value");
+    assert_eq!(read(), 1.5, "the declaration's own value");
     let publisher = Publisher::open(library).unwrap();
-    for value in ["21.5", "-40", "1e+100"] {
+    for value in [21.5, -40.0, 1e100] {
         let assignments = assign::parse(&format!("temperature={value}")).unwrap();
         publisher.assign(&assignments).unwrap();
         assert_eq!(read(), value);
     }
     drop(publisher);
-    assert_eq!(read(), "1e+100", "retired, and still the last value");
+    assert_eq!(read(), 1e100, "retired, and still the last value");
     drop(requests);
     assert!(child.wait().unwrap().success());
 }

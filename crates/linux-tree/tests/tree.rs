@@ -235,7 +235,7 @@ fn the_kernel_side_is_as_the_pages_are() {
     assert!(source.contains("[64] = 0x9a, 0x02,"), "{source}");
     let versions = read("arch/x86/include/asm/vdsokit/beast.versions.lds.h");
     assert!(
-        versions.contains("BEAST_1.0 {\nglobal:\n\tbeast_number;\n"),
+        versions.contains("BEAST_1.0 {\nglobal:\n\tbeast_condition;\n\tbeast_number;\n"),
         "{versions}"
     );
 }

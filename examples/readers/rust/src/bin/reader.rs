@@ -8,11 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let temperature = weather.var::<f64>("temperature")?;
     for line in stdin().lines() {
         line?;
-        let now = temperature.get();
-        match now.abs() >= 1e16 {
-            true => println!("{now:e}"),
-            false => println!("{now}"),
-        }
+        println!("{}", temperature.get());
     }
     Ok(())
 }
