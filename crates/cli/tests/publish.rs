@@ -288,6 +288,29 @@ fn another_layout_replaces_the_file_and_watch_follows() {
 }
 
 #[test]
+fn a_retyped_variable_is_published_with_replace_only() {
+    let (_directory, declaration) = place();
+    let path = Server::start(&declaration).killed();
+    let old = fs::read(&path).unwrap();
+    let retyped = WEATHER.replace("type = \"f64\"\nunit", "type = \"u64\"\nunit");
+    fs::write(&declaration, retyped.replace("1.5", "7")).unwrap();
+
+    let refused = bad(&["serve", "--stdin"], &declaration);
+    let expected = "`temperature`isf64atbyte";
+    assert!(refused.contains(expected), "{refused}");
+    let expected = "inthisfileandu64atbyte";
+    assert!(refused.contains(expected), "{refused}");
+    assert!(refused.contains("vdsoserve--replace"), "{refused}");
+    assert_eq!(fs::read(&path).unwrap(), old, "the file has changed");
+
+    good(&["serve", "--replace", "--stdin"], &declaration);
+    let retired = run(&["get", "-n", "temperature"], &path);
+    assert_eq!(text(&retired.stdout), "7\n");
+    // The layout of the new file is that of the declaration.
+    good(&["serve", "--stdin"], &declaration);
+}
+
+#[test]
 fn a_file_that_is_replaced_behind_its_publisher_ends_it() {
     let (_directory, declaration) = place();
     let mut server = Server::start(&declaration);

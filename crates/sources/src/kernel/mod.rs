@@ -42,7 +42,7 @@ use vdsokit_bpf::{Content, Machine, Mapping, Variable, pages_of};
 use vdsokit_publish::Error as PublishError;
 use vdsokit_publish::place::{beside, check, resolve};
 use vdsokit_publish::serve::End;
-use vdsokit_publish::{Publisher, Vdso, image_parts, install};
+use vdsokit_publish::{Options, Publisher, Vdso, image_parts, install};
 use vdsokit_vvar::directory::{Directory, Entry, Kind};
 use vdsokit_vvar::header::{self, Header};
 use vdsokit_vvar::layout::Type;
@@ -170,15 +170,20 @@ fn pages(initial: &[u8], directory: Directory<'_>) -> Vec<u8> {
 impl Started {
     /// Publishes at `path`: the file's publisher, and its source, a relay that copies the
     /// map's values once each `period`. A kernel that publishes there already is retired.
+    /// `options` says whether the file's layout may change; its limit for heartbeats is not used,
+    /// because the relay stores them.
     ///
     /// # Errors
     /// As [`Publisher::create`]; [`Error::NoBpfFs`].
-    pub fn serve(mut self, path: &Path, period: Duration) -> Result<(Publisher, Relay), Error> {
+    pub fn serve(
+        mut self,
+        path: &Path,
+        period: Duration,
+        options: Options,
+    ) -> Result<(Publisher, Relay), Error> {
         // Without a thread: the caller has yet to give up its privileges, and the relay
         // stores heartbeats.
-        let file = Publisher::options()
-            .stale_after(PATIENCE)
-            .create(path, &self.image)?;
+        let file = options.stale_after(PATIENCE).create(path, &self.image)?;
         self.name(file.path())?;
         let pages = self.publisher.mapping()?;
         let relay = Relay::new(&file, pages, period, Some(self.publisher))?;

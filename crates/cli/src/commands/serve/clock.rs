@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use vdsokit_inspect::call::Callee;
 use vdsokit_inspect::function::{Clock, Function, Route};
 use vdsokit_inspect::probe::{Served, probe};
-use vdsokit_publish::{Publisher, place};
+use vdsokit_publish::{Options, Publisher, place};
 use vdsokit_sources::clock::{
     self, ClockSource, Counter, Kept, Untrusted, is_delivered, is_machine_time,
 };
@@ -49,13 +49,13 @@ impl Source {
 
     /// The publisher and the source on this machine; also the reason why the counter was not chosen,
     /// where it was tried.
-    fn choose(self, file: &Path) -> Result<(Publisher, Kept, Option<Untrusted>)> {
+    fn choose(self, file: &Path, options: Options) -> Result<(Publisher, Kept, Option<Untrusted>)> {
         let counter = || Counter::new(Default::default()).map(|one| Kept::Counter(Box::new(one)));
         let (kept, why_not) = match self {
             Self::Timekeeper => {
                 let started = start_clock(&Kernel::running()?, vdsokit_virtual_time::IMAGE)?;
                 // Without a thread for the heartbeat: it would keep the privileges.
-                let publisher = Publisher::options()
+                let publisher = options
                     .stale_after(std::time::Duration::from_secs(5))
                     .create(file, vdsokit_virtual_time::IMAGE)?;
                 let kept = Kept::Timekeeper(Box::new(started.beside(&publisher)?));
@@ -72,7 +72,7 @@ impl Source {
                 Err(why) => (Kept::Kernel, Some(why)),
             },
         };
-        let publisher = Publisher::create(file, vdsokit_virtual_time::IMAGE)?;
+        let publisher = options.create(file, vdsokit_virtual_time::IMAGE)?;
         Ok((publisher, kept, why_not))
     }
 }
@@ -122,7 +122,7 @@ pub(super) fn run(arguments: &Arguments, reporter: &Reporter) -> Result<ExitCode
         return Ok(ExitCode::SUCCESS);
     }
     let stop = signals::stop()?;
-    let (publisher, kept, why_not) = arguments.source.choose(&file)?;
+    let (publisher, kept, why_not) = arguments.source.choose(&file, arguments.options())?;
     if let Some(why) = &why_not {
         reporter.untrusted(why);
     }

@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments, reporter: &Reporter) -> Result<Option<E
                 return Ok(Some(ExitCode::SUCCESS));
             }
             signals::exit_on_truncation(&new.path);
-            started.serve(&new.path, every)?
+            started.serve(&new.path, every, arguments.options())?
         }
     };
     // Nothing below needs the privileges.

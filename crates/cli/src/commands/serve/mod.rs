@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use vdsokit_publish::serve::Heartbeat;
-use vdsokit_publish::{Publisher, place};
+use vdsokit_publish::{Options, Publisher, place};
 use vdsokit_sources::system::System;
 
 /// Publish a vDSO until the input ends or a signal arrives
@@ -73,6 +73,10 @@ pub(crate) struct Arguments {
     /// variables
     #[arg(short = 'o', long, value_name = "FILE")]
     at: Option<PathBuf>,
+    /// Replace the file even where its layout has a variable that the new image moves, retypes or
+    /// drops. Programs that were built against the old layout then read other values
+    #[arg(long, conflicts_with = "detach")]
+    replace: bool,
     /// The source of the time of `clock`. The counter is compared with the kernel's clocks every
     /// 5 ms; if this process does not run for 20 ms, readers use the kernel's clocks
     #[cfg(target_arch = "x86_64")]
@@ -81,6 +85,13 @@ pub(crate) struct Arguments {
     /// Print events as JSON, a line each
     #[arg(long)]
     json: bool,
+}
+
+impl Arguments {
+    /// How to create the file.
+    fn options(&self) -> Options {
+        Publisher::options().replace(self.replace)
+    }
 }
 
 /// The default time between heartbeats.
@@ -130,7 +141,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let stop = signals::stop()?;
     // clap requires a file where there is no --kernel.
     let file = arguments.file.as_deref().unwrap_or(Path::new(SYSTEM));
-    let publisher = publisher(file, arguments.at.as_deref())?;
+    let publisher = publisher(file, arguments)?;
     let every = arguments.every.unwrap_or(EVERY);
     let system = match is_system(file) {
         true => {
@@ -172,7 +183,7 @@ fn is_declaration(file: &Path) -> bool {
         .is_some_and(|extension| extension == "toml")
 }
 
-fn publisher(file: &Path, at: Option<&Path>) -> Result<Publisher> {
+fn publisher(file: &Path, arguments: &Arguments) -> Result<Publisher> {
     if !is_system(file) && !is_declaration(file) {
         signals::exit_on_truncation(file);
         return Ok(Publisher::open(file)?);
@@ -180,8 +191,8 @@ fn publisher(file: &Path, at: Option<&Path>) -> Result<Publisher> {
     let declaration = image::declaration(file)?;
     let image = image::host_image(&declaration)?;
     let made;
-    let path = match at {
-        Some(at) => at.to_owned(),
+    let path = match &arguments.at {
+        Some(at) => at.clone(),
         None if is_system(file) => {
             made = place::make()?;
             made.path().join(declaration.soname())
@@ -189,5 +200,5 @@ fn publisher(file: &Path, at: Option<&Path>) -> Result<Publisher> {
         None => file.with_file_name(declaration.soname()),
     };
     signals::exit_on_truncation(&path);
-    Ok(Publisher::create(path, &image)?)
+    Ok(arguments.options().create(path, &image)?)
 }
