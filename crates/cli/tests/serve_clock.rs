@@ -206,6 +206,29 @@ fn ls_shows_source_age_and_bound() {
 }
 
 #[test]
+fn ls_of_a_program_on_the_clock_shows_its_publisher() {
+    let (_directory, file) = place();
+    let publisher = serve(&file, "kernel");
+    let clock = format!("--clock={}", file.display());
+    let mut program = common::vdso(&["run", &clock, "--", "sh", "-c", "echo up; read line"]);
+    let mut program = common::Talk::start(&mut program);
+    assert_eq!(program.hear(), "up");
+
+    let listed = output(&["ls", &program.pid().to_string(), "--json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let image = &listed["images"][0];
+    assert_eq!(image["published"]["state"], "live", "{image}");
+    assert_eq!(image["published"]["publisher"], publisher.child.id());
+    assert_eq!(image["published"]["clocks"][1]["source"], "kernel");
+    // The image is a copy in a memfd; its pages are the publisher's file.
+    let path = image["path"].as_str().unwrap();
+    assert!(path.starts_with("/memfd:"), "{path}");
+    let pages = image["data"].as_array().unwrap();
+    assert_eq!(pages.len(), 1, "{image}");
+    assert_eq!(pages[0]["name"], file.to_str().unwrap());
+}
+
+#[test]
 fn every_source_is_right_and_said() {
     for source in ["kernel", "system-call", "auto"] {
         let (_directory, file) = place();

@@ -101,8 +101,8 @@ fn process_help(pid: u32) -> &'static str {
         return "/proc is not mounted here: `mount -t proc proc /proc`";
     }
     match std::path::Path::new(&format!("/proc/{pid}")).exists() {
-        true => "it takes the right to trace the process: the same user's, or CAP_SYS_PTRACE",
-        false => "there is no such process (any more)",
+        true => "run as the process's user, or with CAP_SYS_PTRACE",
+        false => "there is no such process, or it has ended",
     }
 }
 

@@ -1,6 +1,7 @@
 //! Finding the images.
 
-use super::file::{open, read};
+use super::file::{open, read, read_image};
+use super::published::Published;
 use super::{ImageView, InspectError, Pages, Role, Target};
 use crate::process::{is_kernel_thread, started_with};
 use std::fs::File;
@@ -149,7 +150,7 @@ fn of_process(pid: u32) -> Result<Vec<ImageView>, InspectError> {
     for mapping in maps.iter().filter(|mapping| !known(mapping.range.start)) {
         let role = if mapping.name == "[vdso]" {
             Role::Displaced
-        } else if is_ours(pid, mapping) {
+        } else if is_vdsokit_image(pid, mapping) {
             Role::Library
         } else {
             continue;
@@ -170,7 +171,7 @@ fn of_process(pid: u32) -> Result<Vec<ImageView>, InspectError> {
 const HEAD: u64 = 64 << 10;
 
 /// Whether a mapping of a file begins with an image that vdsokit built.
-fn is_ours(pid: u32, mapping: &Mapping) -> bool {
+fn is_vdsokit_image(pid: u32, mapping: &Mapping) -> bool {
     if !mapping.name.starts_with('/') {
         return false;
     }
@@ -209,31 +210,48 @@ fn view(
         view.data = copy.data.iter().map(Pages::from).collect();
         return Ok(view);
     }
-    // The other pages of the same file are mapped behind it, or the kernel's in place of them.
+    // The vvar pages are mapped behind the text: those of the same file, those of the publisher's
+    // file where the image was delivered in a memfd, or the kernel's map.
     let (name, end) = (&copy.mapping.name, copy.mapping.range.end);
-    let is_map = |mapping: &&Mapping| mapping.name == BPF_MAP && mapping.range.start == end;
-    let map = maps.iter().find(is_map);
-    let mut data = maps.iter().filter(|mapping| {
-        map.is_some_and(|map| map.range == mapping.range)
+    let is_delivered = name.starts_with("/memfd:");
+    let is_behind = |mapping: &&Mapping| {
+        let is_file = mapping.name.starts_with('/') && mapping.name != *name;
+        mapping.range.start == end && (mapping.name == BPF_MAP || is_delivered && is_file)
+    };
+    let behind = maps.iter().find(is_behind);
+    let data = maps.iter().filter(|mapping| {
+        behind.is_some_and(|behind| behind.range == mapping.range)
             || mapping.name == *name && mapping.range.start >= end
     });
-    view.data = data.by_ref().map(Pages::from).collect();
+    view.data = data.map(Pages::from).collect();
     view.path = Some(name.clone());
-    if let Some(published) = &mut view.published {
-        match map {
-            Some(_) => published.read_map(&in_root(pid, &copy.mapping)),
-            None => published.read(&file_of(pid, &copy.mapping)),
+    let file = match behind {
+        Some(map) if map.name == BPF_MAP => {
+            if let Some(published) = &mut view.published {
+                published.read_map(&in_root(pid, &copy.mapping));
+            }
+            return Ok(view);
         }
+        Some(pages) => file_of(pid, pages),
+        None => file_of(pid, &copy.mapping),
+    };
+    if behind.is_some() && view.published.is_none() {
+        // A delivered image may lack the directory's note; the publisher's file has it.
+        let bytes = read_image(&file).unwrap_or_default();
+        view.published = Image::parse(&bytes).ok().as_ref().and_then(Published::of);
+    }
+    if let Some(published) = &mut view.published {
+        published.read(&file);
     }
     Ok(view)
 }
 
-/// What /proc/PID/maps calls a BPF map (kernel/bpf/syscall.c, `bpf_map_new_fd`).
+/// The name of a BPF map in /proc/PID/maps (kernel/bpf/syscall.c, `bpf_map_new_fd`).
 const BPF_MAP: &str = "anon_inode:bpf-map";
 
-/// A path to the file of a mapping, which need not have a name any more, nor one in this mount
-/// namespace: the link that /proc/PID/map_files has for it, or else the name as the process sees
-/// it. To follow the first takes CAP_CHECKPOINT_RESTORE.
+/// A path to the file of a mapping, which may have been unlinked, or be in another mount namespace:
+/// the link in /proc/PID/map_files, or the name as the process sees it where that link can't be
+/// followed (it requires CAP_CHECKPOINT_RESTORE).
 fn file_of(pid: u32, mapping: &Mapping) -> PathBuf {
     let range = &mapping.range;
     let link = format!("/proc/{pid}/map_files/{:x}-{:x}", range.start, range.end);
@@ -254,7 +272,7 @@ mod tests {
     use crate::inspect::SymbolView;
 
     #[test]
-    fn targets_are_told_apart_by_their_form() {
+    fn targets_are_distinguished_by_their_form() {
         assert_eq!("self".parse(), Ok(Target::this()));
         assert_eq!("17".parse(), Ok(Target::Process(17)));
         assert_eq!("./17".parse(), Ok(Target::File("./17".into())));
