@@ -283,3 +283,146 @@ fn readers_take_the_address_of_the_start_as_they_do() {
         assert_eq!(bias, Ok(expected), "{reader}");
     }
 }
+
+const SHT_NULL: u32 = 0;
+const SHT_PROGBITS: u32 = 1;
+const SHT_STRTAB: u32 = 3;
+
+/// The recipe's image, and behind it a table of section headers with these types and contents.
+fn with_sections(recipe: &Recipe, sections: &[(u32, [u64; 5])]) -> Vec<u8> {
+    let mut bytes = recipe.build();
+    let is_64 = recipe.class == Class::Elf64;
+    let word = |value: u64| match recipe.order {
+        Order::Little if is_64 => value.to_le_bytes().to_vec(),
+        Order::Big if is_64 => value.to_be_bytes().to_vec(),
+        Order::Little => (value as u32).to_le_bytes().to_vec(),
+        Order::Big => (value as u32).to_be_bytes().to_vec(),
+    };
+    let half = |value: u16| match recipe.order {
+        Order::Little => value.to_le_bytes(),
+        Order::Big => value.to_be_bytes(),
+    };
+    let int = |value: u32| match recipe.order {
+        Order::Little => value.to_le_bytes(),
+        Order::Big => value.to_be_bytes(),
+    };
+    let table = bytes.len() as u64;
+    for (kind, [flags, vaddr, offset, size, entsize]) in sections {
+        bytes.extend([int(0), int(*kind)].concat());
+        bytes.extend([*flags, *vaddr, *offset, *size].map(word).concat());
+        bytes.extend([int(0), int(0)].concat());
+        bytes.extend([0, *entsize].map(word).concat());
+    }
+    // e_shoff, and the last three fields of the header.
+    let (shoff, shentsize, header_size) = if is_64 { (40, 64, 64) } else { (32, 40, 52) };
+    let table = word(table);
+    bytes[shoff..shoff + table.len()].copy_from_slice(&table);
+    let last = [half(shentsize), half(sections.len() as u16), half(0)].concat();
+    bytes[header_size - 6..header_size].copy_from_slice(&last);
+    bytes
+}
+
+#[test]
+fn each_field_of_a_section_header_is_read_from_its_place() {
+    let fields = [SHF_ALLOC, 0x2000, 0x40, 0x18, 8];
+    let sections = [
+        (SHT_NULL, [0; 5]),
+        (SHT_PROGBITS, fields),
+        (SHT_NOBITS, fields),
+    ];
+    for recipe in recipes() {
+        let bytes = with_sections(&recipe, &sections);
+        let image = Image::parse(&bytes).expect("an image");
+        let read: Vec<_> = image.sections().collect();
+        assert_eq!(read.len(), 2, "{recipe:?}");
+        for (section, (kind, fields)) in read.iter().zip(&sections[1..]) {
+            assert_eq!(section.kind, *kind);
+            let (flags, vaddr) = (section.flags, section.vaddr);
+            let (offset, size) = (section.offset, section.size);
+            assert_eq!([flags, vaddr, offset, size, section.entsize], *fields);
+        }
+        assert_eq!(image.section_bytes(&read[0]), Some(&bytes[0x40..0x58]));
+        assert_eq!(image.section_bytes(&read[1]), None);
+
+        // A header of which one byte is missing is not read.
+        let cut = Image::parse(&bytes[..bytes.len() - 1]).expect("an image");
+        assert_eq!(cut.sections().count(), 1, "{recipe:?}");
+    }
+}
+
+#[test]
+fn a_sysv_table_is_read_only_if_all_its_entries_lie_in_the_segment() {
+    for (machine, order, entry) in [
+        (EM_X86_64, Order::Little, 4),
+        (EM_ALPHA, Order::Little, 8),
+        (EM_S390, Order::Big, 8),
+    ] {
+        let recipe = Recipe {
+            machine,
+            order,
+            gnu_hash: false,
+            sysv_hash: Some(entry),
+            ..Recipe::default()
+        };
+        let mut bytes = recipe.build();
+        let original = bytes.clone();
+        let image = Image::parse(&original).expect("an image");
+        assert_eq!(image.symbol_count() as usize, recipe.symbols.len() + 1);
+        let offset = |tag| (image.dynamic_value(tag).expect("a table") - recipe.vaddr) as usize;
+        let (table, symbols) = (offset(DT_HASH), offset(DT_SYMTAB));
+        let end = image.segments().next().expect("the text").filesz as usize;
+        // The two counts, the buckets and the chain: exactly as many entries as fit, and one more.
+        let (buckets, fitting) = (3, (end - table) / entry);
+        for (chain, is_read) in [
+            (fitting - buckets - 2, true),
+            (fitting - buckets - 1, false),
+        ] {
+            let count = match order {
+                Order::Little => (chain as u64).to_le_bytes()[..entry].to_vec(),
+                Order::Big => (chain as u64).to_be_bytes()[8 - entry..].to_vec(),
+            };
+            bytes[table + entry..][..entry].copy_from_slice(&count);
+            let image = Image::parse(&bytes).expect("an image");
+            let by_table = chain.min((end - symbols) / 24);
+            let is_by_table = image.symbol_count() as usize == by_table;
+            assert_eq!(is_by_table, is_read, "machine {machine}, {chain} entries");
+        }
+    }
+}
+
+#[test]
+fn without_hash_tables_symbols_end_with_their_section_or_at_the_next_table() {
+    for class in [Class::Elf32, Class::Elf64] {
+        let recipe = Recipe {
+            class,
+            gnu_hash: false,
+            sysv_hash: None,
+            ..Recipe::default()
+        };
+        let entry = if class == Class::Elf64 { 24 } else { 16 };
+        let section = |kind, size| (kind, [SHF_ALLOC, 0, 0, size, entry]);
+        let sections = [
+            section(SHT_NULL, 0),
+            section(SHT_STRTAB, 5 * entry),
+            section(SHT_DYNSYM, 3 * entry),
+        ];
+        let bytes = with_sections(&recipe, &sections);
+        let image = Image::parse(&bytes).expect("an image");
+        assert_eq!(image.symbol_count(), 3);
+
+        let bytes = recipe.build();
+        let image = Image::parse(&bytes).expect("an image");
+        let all = recipe.symbols.len() as u32 + 1;
+        assert_eq!(image.symbol_count(), all);
+
+        // A table that claims the symbols' own place does not end them.
+        let symbols = image.dynamic_value(DT_SYMTAB).expect("the symbols");
+        let overlapping = Recipe {
+            dynamic: vec![(DT_VERSYM, symbols)],
+            ..recipe
+        };
+        let bytes = overlapping.build();
+        let image = Image::parse(&bytes).expect("an image");
+        assert!(image.symbol_count() >= all, "{}", image.symbol_count());
+    }
+}
