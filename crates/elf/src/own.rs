@@ -1,14 +1,14 @@
 //! This process's own vDSO: finding it and calling it.
 //!
-//! [`find`] costs nothing but a look at the auxiliary vector: each function is looked up when it
-//! is first called, and its address kept for the whole process. What it returns may be copied,
-//! kept in a static and used from any thread and in a signal handler. The addresses stay right
-//! after `fork`, whose child has the same mapping at the same address, and are gone with the
-//! process image at `exec`.
+//! [`find`] only reads the auxiliary vector. Each function is looked up when it is first called,
+//! and its address is kept for the whole process. The returned [`Vdso`] may be copied, kept in a
+//! static and used from any thread and in a signal handler. The addresses stay valid after
+//! `fork`, whose child has the same mapping at the same address; `exec` discards them with the
+//! process image.
 //!
 //! Each call goes to the vDSO where it exports the function and to the system call otherwise.
-//! What a vDSO's function refuses is asked again of the system call, which has the last word and
-//! says the error: architectures differ in how a vDSO reports one.
+//! When the vDSO's function fails, the system call is made as well and its result is returned:
+//! architectures differ in how a vDSO function reports an error.
 //!
 //! Not called here: `getrandom`, whose caller has to keep a state in pages of a special kind
 //! (Linux 6.18 `lib/vdso/getrandom.c`); [`Image::lookup_version`] finds it.
@@ -16,9 +16,6 @@
     unsafe_code,
     reason = "addresses that the image exports are called as C functions here"
 )]
-
-#[cfg(target_pointer_width = "64")]
-mod quick;
 
 use std::io;
 use std::mem::{MaybeUninit, transmute};
@@ -77,7 +74,7 @@ const LONG_TIME: bool = cfg!(any(target_pointer_width = "64", target_arch = "x86
 /// It is the address that libc was started with. /proc/self/auxv holds the kernel's own record,
 /// which differs where a vDSO was exchanged at exec.
 pub fn address() -> Option<*const u8> {
-    // SAFETY: getauxval only reads the auxiliary vector that libc has kept.
+    // SAFETY: getauxval only reads the auxiliary vector that libc keeps.
     let address = unsafe { libc::getauxval(AT_SYSINFO_EHDR as libc::c_ulong) };
     let address = with_exposed_provenance::<u8>(usize::try_from(address).ok()?);
     (!address.is_null()).then_some(address)
@@ -85,9 +82,9 @@ pub fn address() -> Option<*const u8> {
 
 /// This process's vDSO; `None` where there is none or it is no image.
 pub fn image() -> Option<Image<'static>> {
-    // SAFETY: 1. the kernel, or who exchanged the vDSO at exec, mapped an image there for the
-    // life of the process; to unmap it is an unsafe act of its own. 2. Its text is mapped
-    // read-only.
+    // SAFETY: 1. the kernel, or the program that exchanged the vDSO at exec, mapped an image
+    // there for the life of the process; unmapping it is an unsafe operation of its own. 2. Its
+    // text is mapped read-only.
     unsafe { memory::image_at(address()?) }.ok()
 }
 
@@ -103,17 +100,17 @@ pub fn image() -> Option<Image<'static>> {
 /// }
 /// ```
 pub fn find() -> Option<Vdso> {
-    address().map(|_| Vdso { is_asked: true })
+    address().map(|_| Vdso { is_used: true })
 }
 
-/// Where a function of this process's vDSO is, once somebody wanted it: [`UNKNOWN`], [`ABSENT`] or
-/// its address.
+/// The address of a function of this process's vDSO, or [`UNKNOWN`], or [`ABSENT`].
 ///
-/// Relaxed: the address leads to code that was there before the process's first instruction, so
-/// that nothing has to be seen along with it. Threads that come at the same time find the same.
+/// Accesses are relaxed: the code at the address was mapped before the process's first
+/// instruction, so that no other store has to be visible with it. Threads that look a function up
+/// at the same time find the same address.
 type Slot = AtomicUsize;
 
-/// Nobody has looked yet.
+/// Not looked up yet.
 const UNKNOWN: usize = 0;
 /// The vDSO has no such function. No code lies at address 1.
 const ABSENT: usize = 1;
@@ -146,43 +143,25 @@ const fn long(call: Call) -> Option<&'static Function> {
 
 #[cold]
 fn look_up(slot: &Slot, function: Option<&Function>) -> usize {
-    let address = function.and_then(|function| quickly(function).or_else(|| thoroughly(function)));
+    let address = function.and_then(|function| code(&image()?, function));
     let address = address.unwrap_or(ABSENT);
     slot.store(address, Ordering::Relaxed);
     address
 }
 
-/// The address of a function, if the short way leads there.
-#[inline]
-fn quickly(function: &Function) -> Option<usize> {
-    #[cfg(target_pointer_width = "64")]
-    if POINTERS_ARE_CODE {
-        // SAFETY: as in `image`.
-        return unsafe { quick::find(address()?, function) };
-    }
-    None
-}
-
-/// The address of a function, as the parser for all images has it.
-#[cold]
-#[inline(never)]
-fn thoroughly(function: &Function) -> Option<usize> {
-    code(&image()?, function)
-}
-
 /// Functions of this process's vDSO, with the system call behind each.
 #[derive(Clone, Copy, Debug)]
 pub struct Vdso {
-    is_asked: bool,
+    is_used: bool,
 }
 
 impl Vdso {
     /// No function of a vDSO: every call is the system call.
-    pub const SYSTEM_CALLS: Self = Self { is_asked: false };
+    pub const SYSTEM_CALLS: Self = Self { is_used: false };
 
     #[inline]
     fn get(self, slot: &Slot, function: Option<&Function>) -> Option<*const ()> {
-        if !self.is_asked {
+        if !self.is_used {
             return None;
         }
         let mut address = slot.load(Ordering::Relaxed);
@@ -192,42 +171,48 @@ impl Vdso {
         (address != ABSENT).then(|| with_exposed_provenance(address))
     }
 
-    // What the four below rest on: 1. a slot holds addresses of functions in executable memory
-    // that the image exports under the name and version by which the kernel's ABI promises these
-    // signatures (`arch`, Linux 6.18 Documentation/ABI/stable/vdso). 2. The signatures have
-    // 64-bit times where LONG_TIME says that the ABI has, or in the _64 function; other slots
-    // stay ABSENT. 3. An address and an extern "C" pointer have the same representation where
-    // POINTERS_ARE_CODE.
+    // A slot holds the address of a function in executable memory that the image exports under the
+    // name and version to which the kernel's ABI gives the signature (`arch`, Linux 6.18
+    // Documentation/ABI/stable/vdso). Where the ABI's `long` is narrower than the signature's
+    // 64-bit times, only the _64 function has a slot that is not ABSENT (`long`).
 
     #[inline]
     fn clock_function(self, slot: &Slot, name: Option<&Function>) -> Option<ClockFunction> {
         let at = self.get(slot, name)?;
-        // SAFETY: the three facts above.
+        // SAFETY: `at` is the address of clock_gettime, its _64 variant or clock_getres with
+        // this signature, and a pointer to code has the same representation as a C function
+        // pointer: without POINTERS_ARE_CODE the slot is ABSENT.
         Some(unsafe { transmute::<*const (), ClockFunction>(at) })
     }
 
     #[inline]
     fn day_function(self) -> Option<DayFunction> {
         let at = self.get(&GETTIMEOFDAY, GETTIMEOFDAY_NAME)?;
-        // SAFETY: the three facts above.
+        // SAFETY: `at` is the address of gettimeofday with
+        // this signature, and a pointer to code has the same representation as a C function
+        // pointer: without POINTERS_ARE_CODE the slot is ABSENT.
         Some(unsafe { transmute::<*const (), DayFunction>(at) })
     }
 
     #[inline]
     fn time_function(self) -> Option<TimeFunction> {
         let at = self.get(&TIME, TIME_NAME)?;
-        // SAFETY: the three facts above.
+        // SAFETY: `at` is the address of time with
+        // this signature, and a pointer to code has the same representation as a C function
+        // pointer: without POINTERS_ARE_CODE the slot is ABSENT.
         Some(unsafe { transmute::<*const (), TimeFunction>(at) })
     }
 
     #[inline]
     fn cpu_function(self) -> Option<CpuFunction> {
         let at = self.get(&GETCPU, GETCPU_NAME)?;
-        // SAFETY: the three facts above.
+        // SAFETY: `at` is the address of getcpu with
+        // this signature, and a pointer to code has the same representation as a C function
+        // pointer: without POINTERS_ARE_CODE the slot is ABSENT.
         Some(unsafe { transmute::<*const (), CpuFunction>(at) })
     }
 
-    /// Whether this function is served without a system call, as far as the image says.
+    /// Whether the image exports this function. The function itself may make a system call.
     pub fn serves(&self, call: Call) -> bool {
         match call {
             Call::ClockGettime | Call::ClockGettime64 => {
@@ -241,33 +226,33 @@ impl Vdso {
         }
     }
 
-    /// What a clock shows: `clock_gettime(2)`.
+    /// The time of a clock: `clock_gettime(2)`.
     ///
     /// # Errors
-    /// What the system call says: EINVAL for a clock that doesn't exist.
+    /// Those of the system call: EINVAL for a clock that doesn't exist.
     #[inline]
     pub fn clock_gettime(&self, clock: i32) -> io::Result<Timespec> {
-        ask_clock(
+        call_clock(
             self.clock_function(&CLOCK_GETTIME, CLOCK_GETTIME_NAME),
             clock,
         )
         .map_or_else(|| fallback::clock_gettime(clock), Ok)
     }
 
-    /// How finely a clock counts: `clock_getres(2)`.
+    /// The resolution of a clock: `clock_getres(2)`.
     ///
     /// # Errors
     /// As [`Vdso::clock_gettime`].
     #[inline]
     pub fn clock_getres(&self, clock: i32) -> io::Result<Timespec> {
-        ask_clock(self.clock_function(&CLOCK_GETRES, CLOCK_GETRES_NAME), clock)
+        call_clock(self.clock_function(&CLOCK_GETRES, CLOCK_GETRES_NAME), clock)
             .map_or_else(|| fallback::clock_getres(clock), Ok)
     }
 
     /// The time of day: `gettimeofday(2)`.
     ///
     /// # Errors
-    /// What the system call says.
+    /// Those of the system call.
     #[inline]
     pub fn gettimeofday(&self) -> io::Result<Timeval> {
         if let Some(function) = self.day_function() {
@@ -290,7 +275,7 @@ impl Vdso {
     /// Seconds since 1970-01-01 00:00 UTC: `time(2)`.
     ///
     /// # Errors
-    /// What the system call says.
+    /// Those of the system call.
     #[inline]
     pub fn time(&self) -> io::Result<i64> {
         match self.time_function() {
@@ -300,10 +285,10 @@ impl Vdso {
         }
     }
 
-    /// The processor that the thread ran on when it was asked: `getcpu(2)`.
+    /// The processor that the thread ran on at the time of the call: `getcpu(2)`.
     ///
     /// # Errors
-    /// What the system call says.
+    /// Those of the system call.
     #[inline]
     pub fn getcpu(&self) -> io::Result<Cpu> {
         let (mut cpu, mut node) = (0, 0);
@@ -318,16 +303,16 @@ impl Vdso {
     }
 }
 
-/// What the vDSO's function says of a clock, if it is there and answers.
+/// Calls the vDSO's function for a clock; `None` if there is none or it fails.
 #[inline]
-fn ask_clock(function: Option<ClockFunction>, clock: i32) -> Option<Timespec> {
+fn call_clock(function: Option<ClockFunction>, clock: i32) -> Option<Timespec> {
     let mut value = MaybeUninit::uninit();
     // SAFETY: the pointer is valid for one timespec, which the function wrote if it returned 0.
     unsafe { (function?(clock, value.as_mut_ptr()) == 0).then(|| value.assume_init()) }
 }
 
-/// The address of the function that does this, if the image exports it in its first loaded
-/// segment and that is executable: where a vDSO has its text.
+/// The address of a function that the image exports in its first loaded segment, where a vDSO has
+/// its text; `None` if that segment is not executable.
 fn code(image: &Image<'_>, function: &Function) -> Option<usize> {
     if !POINTERS_ARE_CODE {
         return None;
@@ -357,7 +342,7 @@ mod fallback {
     #[cfg(any(target_pointer_width = "64", target_arch = "x86_64"))]
     fn clock(number: libc::c_long, clock: i32) -> io::Result<Timespec> {
         let mut value = MaybeUninit::uninit();
-        // SAFETY: the pointer is valid for one timespec, which the kernel wrote if it says 0.
+        // SAFETY: the pointer is valid for one timespec, which the kernel wrote if it returned 0.
         unsafe {
             done(libc::syscall(number, clock, value.as_mut_ptr()))?;
             Ok(value.assume_init())
@@ -374,14 +359,14 @@ mod fallback {
         clock(libc::SYS_clock_getres, id)
     }
 
-    /// Where times are 32 bits wide, libc knows which of the two system calls a kernel has.
+    /// Where times are 32 bits wide, libc selects the system call that the kernel has.
     #[cfg(not(any(target_pointer_width = "64", target_arch = "x86_64")))]
     fn clock(
         function: unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> i32,
         id: i32,
     ) -> io::Result<Timespec> {
         let mut value = MaybeUninit::<libc::timespec>::uninit();
-        // SAFETY: the pointer is valid for one timespec, which libc wrote if it says 0.
+        // SAFETY: the pointer is valid for one timespec, which libc wrote if it returned 0.
         let value = unsafe {
             done(function(id, value.as_mut_ptr()).into())?;
             value.assume_init()
