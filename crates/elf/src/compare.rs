@@ -1,4 +1,4 @@
-//! What a newer image would break for programs that were made for an older one.
+//! Finds incompatibilities of a newer image with programs that were built against an older one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,8 +6,8 @@ use std::fmt;
 use crate::image::Image;
 use crate::symbol::{Kind, Symbol};
 
-/// One thing that a program made for the old image would miss in the new one. Names are escaped as
-/// [`Text`](crate::Text) writes them.
+/// An incompatibility of the new image with programs that were built against the old one. Names
+/// are escaped as [`Text`](crate::Text) writes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Breakage {
@@ -25,7 +25,7 @@ pub enum Breakage {
         /// The symbol.
         symbol: String,
     },
-    /// What was a function is data, or the reverse.
+    /// A function became data, or data a function.
     Kind {
         /// The symbol.
         symbol: String,
@@ -39,8 +39,8 @@ pub enum Breakage {
         /// Bytes in the new image.
         new: u64,
     },
-    /// A look-up that names no version found this symbol and no longer does, although the version
-    /// is still there.
+    /// A look-up without a version no longer finds this symbol, although the image still exports
+    /// it with its version.
     Default {
         /// The symbol.
         symbol: String,
@@ -62,8 +62,8 @@ impl fmt::Display for Breakage {
     }
 }
 
-/// All that `new` breaks for programs made for `old`; empty when nothing is. Symbols are written
-/// `name@version`. A function may change its length, and anything may be added.
+/// All incompatibilities of `new` with programs that were built against `old`. Symbols are written
+/// `name@version`. A function may change its length, and symbols may be added.
 pub fn compare(old: &Image<'_>, new: &Image<'_>) -> Vec<Breakage> {
     let (was, is) = (old.header(), new.header());
     if (was.machine, was.class, was.order) != (is.machine, is.class, is.order) {

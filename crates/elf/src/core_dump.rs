@@ -21,7 +21,7 @@ pub struct CoreVdso<'a> {
     pub bytes: &'a [u8],
 }
 
-/// Where a core dump has the vDSO.
+/// The location of the vDSO in a core dump.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
     /// Its address in the process.
@@ -79,7 +79,7 @@ impl From<ParseError> for CoreError {
 /// Finds the vDSO in a core dump that is in memory.
 ///
 /// # Errors
-/// [`CoreError`] says what the dump lacks.
+/// [`CoreError`], with the part that the dump lacks.
 pub fn vdso(core: &[u8]) -> Result<CoreVdso<'_>, CoreError> {
     let read = |at: u64, buffer: &mut [u8]| {
         let part = usize::try_from(at)
@@ -101,7 +101,7 @@ const MAX_PARTS: u32 = 1 << 20;
 /// offset, or returns false where it can't.
 ///
 /// # Errors
-/// [`CoreError`] says what the dump lacks.
+/// [`CoreError`], with the part that the dump lacks.
 pub fn locate(length: u64, read: impl Fn(u64, &mut [u8]) -> bool) -> Result<Location, CoreError> {
     let mut bytes = [0; 64];
     // A 32-bit header has 52 bytes.

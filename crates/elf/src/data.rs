@@ -248,8 +248,8 @@ mod tests {
     use crate::Image;
     use crate::common::hostile_images::{self, LENGTH, NAME, VERSION};
 
-    /// What a hostile image costs, in reads of it: no more than one for each 8 of its bytes. A
-    /// benchmark says how long that takes.
+    /// A hostile image costs at most one read per 8 of its bytes. A benchmark measures how long
+    /// that takes.
     #[test]
     fn no_image_of_a_mebibyte_costs_more_reads_than_it_has_double_words() {
         for (what, bytes) in hostile_images::all() {

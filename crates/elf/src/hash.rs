@@ -1,7 +1,7 @@
 //! The two hash tables: GNU's and SysV's.
 //!
-//! A table only says where to begin; whoever walks a chain is bounded by the table's length, so
-//! that a chain that runs in a circle or never ends costs at most one pass over the bytes.
+//! A bucket only gives the start of a chain. The walk of a chain is bounded by the table's length,
+//! so that a cyclic or unterminated chain costs at most one pass over the bytes.
 
 use crate::constants::{EM_ALPHA, EM_S390};
 use crate::data::{Class, Data, Span};
@@ -89,8 +89,8 @@ impl Gnu {
         (at < self.chain.end).then(|| data.u32(at)).flatten()
     }
 
-    /// Whether the Bloom filter lets a name with this hash through, as glibc's look-up asks
-    /// first (glibc 2.36 `elf/dl-lookup.c`, `do_lookup_x`).
+    /// Whether the Bloom filter accepts a name with this hash; glibc's look-up tests that first
+    /// (glibc 2.36 `elf/dl-lookup.c`, `do_lookup_x`).
     #[cfg(feature = "std")]
     pub(crate) fn filter_passes(&self, data: &Data<'_>, hash: u32) -> bool {
         let bits = data.class.bits();

@@ -26,7 +26,7 @@ pub enum Form {
     },
 }
 
-/// What the ELF header says, with the format's own field names.
+/// The ELF header, with the format's own field names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// 32 or 64 bits.
@@ -71,7 +71,7 @@ impl Header {
         Ok((header, data))
     }
 
-    /// Class and order, which come before all that depends on them.
+    /// Reads class and order, which determine how all other fields are read.
     #[inline(always)]
     pub(crate) fn ident(bytes: &[u8]) -> Result<Data<'_>, ParseError> {
         let ident: &[u8; 16] = bytes.first_chunk().ok_or(ParseError::NotElf)?;
@@ -130,10 +130,10 @@ impl Header {
     }
 }
 
-/// Why bytes are no image that can be read at all.
+/// Why bytes can't be read as an image.
 ///
-/// Everything short of that is not an error: a table that is missing or lies outside reads as
-/// absent, and [`check`](crate::check) says so.
+/// Other defects are not errors: a table that is missing or lies outside the bytes reads as
+/// absent, and [`check`](crate::check) reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseError {
@@ -172,7 +172,7 @@ impl fmt::Display for ParseError {
 
 impl core::error::Error for ParseError {}
 
-/// What an image is read by: its first PT_LOAD and its last PT_DYNAMIC.
+/// The segments from which an image is read: its first PT_LOAD and its last PT_DYNAMIC.
 pub(crate) struct Parts {
     pub(crate) load: Segment,
     dynamic: Option<Segment>,
@@ -234,7 +234,7 @@ impl<'a> Image<'a> {
     /// Reads an image laid out as mapped, from bytes that lay at `address`: what was copied out
     /// of another process or a core dump.
     ///
-    /// Addresses in its dynamic section may have been relocated by whoever mapped it.
+    /// Its loader may have relocated the addresses in its dynamic section.
     ///
     /// # Errors
     /// As [`Image::parse`].
@@ -313,7 +313,7 @@ impl<'a> Image<'a> {
         self.sysv = sysv.and_then(|span| Sysv::read(&self.data, span, self.header.machine));
     }
 
-    /// What the ELF header says.
+    /// The ELF header.
     pub fn header(&self) -> &Header {
         &self.header
     }
@@ -351,7 +351,7 @@ impl<'a> Image<'a> {
             .map(|entry| entry.value)
     }
 
-    /// The name that the image gives itself (DT_SONAME).
+    /// The image's soname (DT_SONAME).
     pub fn soname(&self) -> Option<Text<'a>> {
         self.text(self.soname?)
     }

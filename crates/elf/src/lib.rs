@@ -1,6 +1,6 @@
-//! Reading a vDSO image, whoever published it and however broken it is.
+//! Reads vDSO images of any publisher, including malformed ones.
 //!
-//! [`Image`] looks into an ELF shared object that lies in bytes: a file, the memory of this
+//! [`Image`] reads an ELF shared object in bytes: a file, the memory of this
 //! process ([`memory`]), of another one ([`process`]), or a core dump ([`core_dump`]). It finds
 //! symbols by name, version and file through the GNU hash table, the SysV one or none, on every
 //! architecture that Linux has a vDSO for ([`arch`]): 32 and 64 bits, both byte orders.
@@ -17,7 +17,7 @@
 //! [`check`], [`compare`], [`process`] and [`own`].
 //!
 //! # What it does not do
-//! It maps nothing, relocates nothing and executes nothing except what [`own`] is asked to call.
+//! It maps nothing, relocates nothing and executes nothing except the functions that are called through [`own`].
 //!
 //! ```
 //! let image = vdsokit_elf::own::image().expect("this process has a vDSO");

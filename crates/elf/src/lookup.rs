@@ -6,8 +6,8 @@ use crate::image::Image;
 use crate::symbol::{Entry, Symbol};
 use crate::version::is_string;
 
-/// The most symbols that a look-up passes. A chain of a table that a linker made has a handful;
-/// this bounds what an image costs that was made to cost much.
+/// The most symbols that a look-up compares. A chain in a table that a linker wrote has a handful;
+/// this bounds the cost of a hostile image.
 pub const MAX_STEPS: u32 = 16384;
 
 impl<'a> Image<'a> {
@@ -30,7 +30,7 @@ impl<'a> Image<'a> {
     }
 
     /// The symbol with this name and version. In an image without versions, the one with this
-    /// name: what glibc, musl and Go do with a vDSO that has none.
+    /// name, as in glibc, musl and Go.
     #[inline]
     pub fn lookup_version(&self, name: &str, version: &str) -> Option<Symbol<'a>> {
         let wanted = if self.has_versions() {
@@ -86,8 +86,8 @@ impl<'a> Image<'a> {
 
     /// Walks the GNU table's chain for a name until `matches` yields something.
     ///
-    /// The Bloom filter is not asked: it saves a look at one bucket when the name is missing and
-    /// costs a look at another cache line when it is there.
+    /// The Bloom filter is not read: it saves the read of a bucket when the name is missing, and
+    /// costs another cache line when it is present.
     #[inline]
     fn gnu_chain<T>(&self, name: &[u8], mut matches: impl FnMut(u32) -> Option<T>) -> Option<T> {
         let table = self.gnu.as_ref()?;
@@ -114,7 +114,7 @@ impl<'a> Image<'a> {
     fn sysv_chain<T>(&self, name: &[u8], mut matches: impl FnMut(u32) -> Option<T>) -> Option<T> {
         let table = self.sysv.as_ref()?;
         let mut index = table.bucket(&self.data, sysv_hash(name))?;
-        // A chain names no symbol twice unless it runs in a circle.
+        // A chain has no symbol twice unless it is cyclic.
         for _ in 0..table.chain_count.min(MAX_STEPS) {
             if index == 0 {
                 return None;

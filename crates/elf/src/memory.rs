@@ -1,7 +1,7 @@
 //! Images that lie in this process's memory.
 #![allow(
     unsafe_code,
-    reason = "an address that the kernel handed over becomes bytes here"
+    reason = "an address from the auxiliary vector becomes a slice here"
 )]
 
 use core::slice;
@@ -22,7 +22,7 @@ pub(crate) const FIRST_PAGE: usize = 4096;
 /// # Safety
 /// 1. `address` is page-aligned, and the page there and the first PT_LOAD that its program
 ///    headers state are mapped readable for all of `'static`.
-/// 2. Nobody writes to them in that time.
+/// 2. They are not written to in that time.
 ///
 /// AT_SYSINFO_EHDR of the auxiliary vector is such an address unless the program unmaps its vDSO.
 pub unsafe fn image_at(address: *const u8) -> Result<Image<'static>, ParseError> {
@@ -58,12 +58,13 @@ pub unsafe fn image_at(address: *const u8) -> Result<Image<'static>, ParseError>
 /// # Safety
 /// 1. `address` is the start of `length` bytes mapped readable for all of `'static`; `length` is
 ///    at most `isize::MAX`.
-/// 2. Nobody writes to them in that time: they include no vvar page.
+/// 2. They are not written to in that time: they include no vvar page.
 pub unsafe fn image_of_length(
     address: *const u8,
     length: usize,
 ) -> Result<Image<'static>, ParseError> {
-    // SAFETY: facts 1 and 2 of the caller are what a shared slice needs.
+    // SAFETY: by facts 1 and 2 of the caller the bytes are mapped and not written to for all of
+    // `'static`, and their length is at most isize::MAX.
     let bytes = unsafe { slice::from_raw_parts(address, length) };
     Image::parse_memory(bytes, address.addr() as u64)
 }

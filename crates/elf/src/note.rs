@@ -9,13 +9,13 @@ use crate::text::Text;
 /// One note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Note<'a> {
-    /// Who defines the type: `GNU`, `Linux`, … without its NUL.
+    /// The name, which identifies the owner of the type: `GNU`, `Linux`, … without its NUL.
     pub name: Text<'a>,
     /// Whether the name's size counts a NUL at its end, as it must (gABI, "Note Section").
     pub is_terminated: bool,
     /// The note's type; each name has its own.
     pub kind: u32,
-    /// What the note says.
+    /// The note's contents.
     pub desc: &'a [u8],
 }
 

@@ -1,7 +1,7 @@
 //! The vDSO of another process, through /proc.
 //!
-//! Reading needs the right to trace the process (ptrace(2), "access mode checking"): the same
-//! user's, or root's. The process isn't stopped: an image never changes once mapped.
+//! Reading requires permission to trace the process (ptrace(2), "Ptrace access mode checking"),
+//! which its user and root have. The process isn't stopped: a mapped image never changes.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -20,7 +20,7 @@ const MAX_LENGTH: u64 = 16 << 20;
 pub struct Mapping {
     /// Its addresses.
     pub range: Range<u64>,
-    /// `rwxp`, a dash for what is missing.
+    /// The permissions, such as `r-xp`.
     pub permissions: String,
     /// The file, or a name in brackets; empty for anonymous memory.
     pub name: String,
@@ -56,9 +56,9 @@ impl ProcessVdso {
 pub enum ProcessError {
     /// A file under /proc could not be read.
     Read {
-        /// Which.
+        /// The file.
         path: String,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// The process was started without a vDSO, or is a kernel thread.
@@ -99,8 +99,8 @@ impl std::error::Error for ProcessError {
 /// The vDSO that the kernel gave the process at its last exec (AT_SYSINFO_EHDR in
 /// /proc/PID/auxv).
 ///
-/// Where another vDSO was put on the process's stack at exec, the kernel's record doesn't say so:
-/// use [`at`] with its address.
+/// If another vDSO was delivered at exec, its address is on the process's stack and not in that
+/// file: use [`at`] with its address.
 ///
 /// # Errors
 /// [`ProcessError`].
@@ -144,7 +144,7 @@ pub fn at(pid: u32, address: u64) -> Result<ProcessVdso, ProcessError> {
 /// # Errors
 /// [`ProcessError::Read`].
 pub fn mappings(pid: u32) -> Result<Vec<Mapping>, ProcessError> {
-    // Names of files may hold any byte.
+    // File names may contain any byte.
     let maps = read(format!("/proc/{pid}/maps"), |path| fs::read(path))?;
     Ok(String::from_utf8_lossy(&maps)
         .lines()

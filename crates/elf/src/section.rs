@@ -1,4 +1,4 @@
-//! Section headers. An image needs none of them; where they are, they name its parts.
+//! Section headers, which an image may lack.
 
 use crate::constants::SHT_NOBITS;
 use crate::data::{Class, Data};
@@ -8,7 +8,7 @@ use crate::text::Text;
 /// A section header, with the format's own field names.
 #[derive(Clone, Copy, Debug)]
 pub struct Section<'a> {
-    /// Its place in the table.
+    /// Its index in the table.
     pub index: usize,
     name: &'a [u8],
     /// `sh_type`: one of the `SHT_` [constants](crate::constants).

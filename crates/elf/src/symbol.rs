@@ -6,23 +6,23 @@ use crate::image::Image;
 use crate::text::Text;
 use crate::version::{MAX_VERSIONS, Version};
 
-/// Who sees a symbol.
+/// The binding of a symbol (`STB_`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Binding {
-    /// Nobody outside the image.
+    /// Visible only inside the image.
     Local,
-    /// Everybody.
+    /// Visible to other objects.
     Global,
-    /// Everybody, unless a global one has its name.
+    /// Visible to other objects, with lower precedence than a global symbol.
     Weak,
     /// Another value, such as GNU_UNIQUE (10).
     Other(u8),
 }
 
-/// What a symbol names.
+/// The type of a symbol (`STT_`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// Not said. PowerPC's vDSOs have functions of this kind.
+    /// No type. PowerPC's vDSOs have functions without a type.
     NoType,
     /// Data.
     Object,
@@ -38,15 +38,15 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub struct Symbol<'a> {
     name: &'a [u8],
-    /// Its place in the table.
+    /// Its index in the table.
     pub index: u32,
     /// Its address before the load bias is added; see [`Image::address_of`].
     pub value: u64,
-    /// Bytes, 0 where not said.
+    /// Its size in bytes; 0 where the symbol has none.
     pub size: u64,
-    /// What it names.
+    /// Its type.
     pub kind: Kind,
-    /// Who sees it.
+    /// Its binding.
     pub binding: Binding,
     /// `st_other`: visibility in its lowest two bits.
     pub other: u8,
@@ -54,7 +54,7 @@ pub struct Symbol<'a> {
     pub section: u16,
     /// Its version; `None` where it or the image has none.
     pub version: Option<Version<'a>>,
-    /// Whether a look-up that names no version passes it over (the hidden bit).
+    /// Whether a look-up without a version skips it (the hidden bit).
     pub is_hidden_version: bool,
 }
 
@@ -64,8 +64,8 @@ impl<'a> Symbol<'a> {
         Text::until_nul(self.name)
     }
 
-    /// Whether other objects can find it: defined, not local, and code or data. The absolute
-    /// symbols that linkers make of version names are none.
+    /// Whether other objects can find it: it is defined, not local, and code or data. The absolute
+    /// symbols that linkers define for version names are not exports.
     pub fn is_export(&self) -> bool {
         self.section != SHN_UNDEF
             && self.section != SHN_ABS
@@ -95,7 +95,7 @@ pub struct Descriptor {
     pub global: u64,
 }
 
-/// What a symbol table entry holds.
+/// The fields of a symbol table entry.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
     pub(crate) name: u32,

@@ -1,10 +1,10 @@
-//! Names in an image: bytes that ought to be text.
+//! Names in an image: bytes that should be text.
 
 use core::fmt;
 
-/// How many bytes of a name are read. A longer name is seen as its first `MAX_NAME` bytes, so
+/// How many bytes of a name are read. A longer name is truncated to its first `MAX_NAME` bytes, so
 /// that an image whose names all run to its end costs no more than one whose names are short.
-/// Look-up compares the name asked for and has no such limit.
+/// A look-up compares the whole name and has no such limit.
 pub const MAX_NAME: usize = 255;
 
 /// A name as it stands in an image, up to but without its NUL.

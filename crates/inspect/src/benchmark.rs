@@ -37,7 +37,7 @@ pub struct Machine {
     pub processor: Option<String>,
     /// The clocksource that keeps the time.
     pub clocksource: Option<String>,
-    /// The virtual machine's monitor.
+    /// The hypervisor's name.
     pub hypervisor: Option<String>,
 }
 

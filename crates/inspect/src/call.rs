@@ -1,4 +1,4 @@
-//! Calling a function by any route, with nothing around the call that would blur what it costs.
+//! Calls a function by any route, with no code around the call that would distort its cost.
 #![allow(
     unsafe_code,
     reason = "addresses that images and libraries export are called as C functions here"
@@ -24,8 +24,8 @@ type CpuFunction = unsafe extern "C" fn(*mut c_uint, *mut c_uint, *mut c_void) -
 type RandomFunction =
     unsafe extern "C" fn(*mut c_void, usize, c_uint, *mut c_void, usize) -> libc::ssize_t;
 
-/// Where an ABI's `struct timespec` is libc's, so that a vDSO's function fills it rightly, and
-/// where a function's symbol is its code: not on PowerPC64's first ABI, whose symbols name
+/// Whether the ABI's `struct timespec` is libc's, so that the vDSO's function fills it correctly,
+/// and a function's symbol is the address of its code: on PowerPC64's first ABI symbols name
 /// descriptors.
 const CALLABLE: bool = cfg!(all(
     target_pointer_width = "64",
@@ -78,7 +78,7 @@ impl Callee {
         Some(Self(kind))
     }
 
-    /// Calls it once. Whether it said that all is well and wrote what may be a value.
+    /// Calls it once. Returns whether it succeeded and wrote a plausible value.
     #[inline]
     #[must_use]
     pub fn call(&self) -> bool {
@@ -114,8 +114,8 @@ impl Callee {
             Kind::LibcCpu => unsafe { libc::sched_getcpu() >= 0 },
             Kind::VdsoRandom(function, state) => {
                 let mut bytes = [0_u8; RANDOM_BYTES];
-                // SAFETY: 1. the buffer is valid for its length; 2. the state was mapped as the
-                // function asked, of the size that it asked for, and is used by this thread
+                // SAFETY: 1. the buffer is valid for its length; 2. the state was mapped with
+                // the size and flags that the function requires, and is used by this thread
                 // alone: `Callee` is not Sync.
                 let result = unsafe {
                     function(
@@ -137,7 +137,7 @@ impl Callee {
         }
     }
 
-    /// Calls it so many times.
+    /// Calls it `times` times.
     pub fn repeat(&self, times: u32) {
         for _ in 0..times {
             black_box(self.call());
@@ -159,7 +159,7 @@ fn libc_kind(function: Function) -> Kind {
 
 /// libc types the time zone differently from one C library to the next.
 unsafe extern "C" fn libc_gettimeofday(value: *mut timeval, zone: *mut c_void) -> c_int {
-    // SAFETY: the caller passes what the function of this name takes.
+    // SAFETY: the caller passes valid arguments of gettimeofday(2).
     unsafe { libc::gettimeofday(value, zone.cast()) }
 }
 
@@ -179,22 +179,22 @@ fn system_kind(function: Function) -> Option<Kind> {
 mod system {
     #![allow(
         clippy::missing_safety_doc,
-        reason = "each takes what the manual says of the system call of its name"
+        reason = "the manual page of each system call states its preconditions"
     )]
     use super::*;
 
     pub(super) unsafe extern "C" fn clock_gettime(clock: c_int, value: *mut timespec) -> c_int {
-        // SAFETY: the caller passes what the system call of this name takes.
+        // SAFETY: the caller passes valid arguments of clock_gettime(2).
         unsafe { libc::syscall(libc::SYS_clock_gettime, clock, value) as c_int }
     }
 
     pub(super) unsafe extern "C" fn clock_getres(clock: c_int, value: *mut timespec) -> c_int {
-        // SAFETY: as above.
+        // SAFETY: the caller passes valid arguments of clock_getres(2).
         unsafe { libc::syscall(libc::SYS_clock_getres, clock, value) as c_int }
     }
 
     pub(super) unsafe extern "C" fn gettimeofday(value: *mut timeval, zone: *mut c_void) -> c_int {
-        // SAFETY: as above.
+        // SAFETY: the caller passes valid arguments of gettimeofday(2).
         unsafe { libc::syscall(libc::SYS_gettimeofday, value, zone) as c_int }
     }
 
@@ -202,7 +202,7 @@ mod system {
     #[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "powerpc64"))]
     pub(super) const TIME: Option<TimeFunction> = {
         unsafe extern "C" fn time(value: *mut libc::time_t) -> libc::time_t {
-            // SAFETY: as above.
+            // SAFETY: the caller passes valid arguments of time(2).
             unsafe { libc::syscall(libc::SYS_time, value) as libc::time_t }
         }
         Some(time)
@@ -215,7 +215,7 @@ mod system {
         node: *mut c_uint,
         none: *mut c_void,
     ) -> c_long {
-        // SAFETY: as above.
+        // SAFETY: the caller passes valid arguments of getcpu(2).
         unsafe { libc::syscall(libc::SYS_getcpu, cpu, node, none) }
     }
 
@@ -224,12 +224,12 @@ mod system {
         length: usize,
         flags: c_uint,
     ) -> libc::ssize_t {
-        // SAFETY: as above.
+        // SAFETY: the caller passes valid arguments of getrandom(2).
         unsafe { libc::syscall(libc::SYS_getrandom, bytes, length, flags) as libc::ssize_t }
     }
 }
 
-/// The address of the function of this process's vDSO that does this.
+/// The address of this process's vDSO function for a call.
 fn vdso_code(call: Call) -> Option<*const ()> {
     if !CALLABLE {
         return None;
@@ -250,7 +250,7 @@ struct State {
     size: usize,
 }
 
-/// What a vDSO's getrandom wants its state to lie in (`include/uapi/linux/random.h`).
+/// The mapping that a vDSO's getrandom requires for its state (`include/uapi/linux/random.h`).
 #[repr(C)]
 #[derive(Default)]
 struct StateParameters {
@@ -261,7 +261,7 @@ struct StateParameters {
 }
 
 impl State {
-    /// Asks the function how the state wants to be mapped, and maps it.
+    /// Maps a state with the parameters that the function returns.
     fn new(function: RandomFunction) -> Option<Self> {
         let mut wanted = StateParameters::default();
         // SAFETY: with a length of usize::MAX the function fills the parameters, whose size is
@@ -288,7 +288,7 @@ impl State {
 
 impl Drop for State {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this state's own, and its only user goes with it.
+        // SAFETY: the mapping is this state's own, and its only user is dropped with it.
         unsafe { libc::munmap(self.at, self.size) };
     }
 }
@@ -301,12 +301,12 @@ impl Library {
     /// Loads an image as a shared library.
     ///
     /// # Errors
-    /// What the dynamic loader says.
+    /// The message of the dynamic loader (dlerror(3)).
     pub fn load(path: &Path) -> io::Result<Self> {
         let path = std::fs::canonicalize(path)?;
         let path = CString::new(path.as_os_str().as_bytes())?;
-        // SAFETY: the path is a C string. Loading runs the object's constructors, which is what
-        // whoever names an image asks for.
+        // SAFETY: the path is a C string. Loading runs the object's constructors, which the
+        // caller requests by naming an image.
         let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         if handle.is_null() {
             // SAFETY: dlopen has just failed in this thread: dlerror yields a C string.

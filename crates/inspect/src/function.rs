@@ -1,4 +1,4 @@
-//! What is asked of a vDSO: its functions, clock by clock, and the routes to them.
+//! The functions that a vDSO can export, one for each clock, and the routes to them.
 
 use serde::Serialize;
 use std::fmt;
@@ -16,26 +16,26 @@ pub enum Clock {
     Boottime,
     /// International atomic time.
     Tai,
-    /// Time since boot as the counter says it, with no correction.
+    /// Time since boot by the counter, without correction of its rate.
     MonotonicRaw,
     /// The time of day at the last tick.
     RealtimeCoarse,
     /// Time since boot at the last tick.
     MonotonicCoarse,
-    /// Time that the process has been running.
+    /// CPU time of the process.
     ProcessCputimeId,
-    /// Time that the thread has been running.
+    /// CPU time of the thread.
     ThreadCputimeId,
 }
 
-/// What a clock is made of.
+/// The source of a clock's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Make {
     /// The clocksource's counter: a vDSO serves it if it can read that counter.
     Counter,
-    /// What the kernel wrote at the last tick: no counter is read.
+    /// The time that the kernel stored at the last tick: no counter is read.
     Tick,
-    /// The scheduler's books: no vDSO serves it.
+    /// The scheduler's accounting: no vDSO serves it.
     Scheduler,
 }
 
@@ -72,7 +72,7 @@ impl Clock {
         }
     }
 
-    /// What it is made of (Linux 6.12 `lib/vdso/gettimeofday.c`: the bits of VDSO_HRES,
+    /// The source of its time (Linux 6.12 `lib/vdso/gettimeofday.c`: the bits of VDSO_HRES,
     /// VDSO_RAW and VDSO_COARSE).
     #[must_use]
     pub const fn make(self) -> Make {
@@ -86,7 +86,7 @@ impl Clock {
     }
 }
 
-/// A function, with the clock that it is asked for.
+/// A function, with the clock that it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Function {
@@ -104,11 +104,11 @@ pub enum Function {
     Getrandom,
 }
 
-/// How many bytes [`Function::Getrandom`] asks for: a UUID's.
+/// The number of bytes that [`Function::Getrandom`] requests: a UUID's.
 pub const RANDOM_BYTES: usize = 16;
 
 impl Function {
-    /// All that are looked at, in the order in which they are shown.
+    /// All functions, in the order of output.
     pub const ALL: &[Self] = &[
         Self::ClockGettime(Clock::Realtime),
         Self::ClockGettime(Clock::Monotonic),
@@ -185,7 +185,7 @@ impl fmt::Display for Function {
     }
 }
 
-/// A way to get at what a function yields.
+/// The implementation of a function that is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Route {
@@ -200,7 +200,7 @@ pub enum Route {
 }
 
 impl Route {
-    /// What it is called in tables.
+    /// Its name in tables.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

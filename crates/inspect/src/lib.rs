@@ -1,20 +1,20 @@
-//! Looking into vDSOs, whoever publishes them: what is mapped where, what is served without a
-//! system call, what it costs, and why it is slow.
+//! Inspects vDSOs of any publisher: what is mapped where, what is served without a system call,
+//! what it costs, and why it is slow.
 //!
-//! | module | what it answers |
+//! | module | contents |
 //! | --- | --- |
-//! | [`function`] | what is asked of a vDSO, and by which routes |
+//! | [`function`] | the functions of a vDSO, and the routes to them |
 //! | [`call`] | a function by a route, ready to be called |
-//! | [`probe`] | does a call make a system call? |
-//! | [`measure`] | what do calls cost? |
-//! | [`benchmark`], [`report`] | what does everything cost, and how does that look? |
-//! | [`statistics`] | what can be said of many samples? |
-//! | [`inspect`] | what images are there, and what is in them? |
-//! | [`process`] | what was a running process started with? |
-//! | [`doctor`] | why is it slow here, and what is to be done? |
+//! | [`probe`] | whether a call makes a system call |
+//! | [`measure`] | the cost of calls |
+//! | [`benchmark`], [`report`] | the cost of all functions by all routes, and a page that shows it |
+//! | [`statistics`] | order statistics and histograms of samples |
+//! | [`inspect`] | the images of a process or file, and their contents |
+//! | [`process`] | the program and vDSO that a process was started with |
+//! | [`doctor`] | why calls are slow on this machine, and the remedy |
 //!
-//! The crate only looks: it changes neither the machine nor another process. Children that it
-//! makes to try calls in end with the call.
+//! The crate only reads: it changes neither the machine nor another process. Child processes in
+//! which it tests calls end with the call.
 
 pub mod benchmark;
 pub mod call;

@@ -1,8 +1,8 @@
-//! What calls cost.
+//! Measures the cost of calls.
 //!
-//! One sample is the mean of a *batch* of calls, so long that reading the timer twice is lost in
-//! it. The batches of all routes to a function take turns: whatever slows the machine for a
-//! while slows all of them alike.
+//! One sample is the mean of a *batch* of calls, long enough that two reads of the timer
+//! are negligible. The batches of all routes to a function are interleaved, so that a temporary
+//! slowdown of the machine affects all of them alike.
 
 use crate::call::{Callee, Library};
 use crate::function::{Function, Route};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub struct Plan {
     /// Samples of each route to each function.
     pub samples: u32,
-    /// The least that a batch may last.
+    /// The shortest duration of a batch.
     pub batch: Duration,
 }
 
@@ -32,32 +32,32 @@ impl Plan {
     };
 }
 
-/// A batch lasts so many times as long as reading the timer.
+/// The duration of a batch, in reads of the timer.
 const TIMER_SHARE: u32 = 100;
 
 /// A batch is never longer than this many calls.
 const LONGEST_BATCH: u32 = 1 << 20;
 
-/// What calls of one function by one route cost.
+/// The cost of one function by one route.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Series {
-    /// By which route.
+    /// The route.
     pub route: Route,
     /// Calls in a batch.
     pub batch: u32,
-    /// Nanoseconds for a call.
+    /// Nanoseconds per call.
     pub nanoseconds: Summary,
     /// Every sample, in the order in which they were taken.
     #[serde(skip)]
     pub samples: Vec<f64>,
 }
 
-/// What calls of one function cost, by each route that leads there.
+/// The cost of one function by each route that exists.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cost {
     /// The function.
     pub function: Function,
-    /// One for each route that leads there.
+    /// One for each route that exists.
     pub series: Vec<Series>,
 }
 
@@ -68,16 +68,16 @@ impl Cost {
         self.by(route).map(|series| series.nanoseconds.median)
     }
 
-    /// What was measured by this route.
+    /// The measurements of this route.
     #[must_use]
     pub fn by(&self, route: Route) -> Option<&Series> {
         self.series.iter().find(|series| series.route == route)
     }
 }
 
-/// Measures one function by each of these routes that leads there and doesn't refuse.
+/// Measures one function by each of these routes by which a call succeeds.
 ///
-/// `library` is what [`Route::Image`] leads to.
+/// `library` is the image of [`Route::Image`].
 #[must_use]
 pub fn measure(
     function: Function,
@@ -124,7 +124,7 @@ fn time(callee: &Callee, calls: u32) -> Duration {
     start.elapsed()
 }
 
-/// How many calls last at least as long as `batch`: doubled until they do.
+/// A number of calls that last at least as long as `batch`, found by doubling.
 fn calls_in(callee: &Callee, batch: Duration) -> u32 {
     let mut calls = 1;
     while calls < LONGEST_BATCH && time(callee, calls) < batch {
@@ -133,7 +133,7 @@ fn calls_in(callee: &Callee, batch: Duration) -> u32 {
     calls
 }
 
-/// What it costs to read the timer: the median of a few times.
+/// The cost of reading the timer: the median of a few reads.
 fn timer_cost() -> Duration {
     let mut costs: [Duration; 101] = std::array::from_fn(|_| Instant::now().elapsed());
     costs.sort();

@@ -1,11 +1,10 @@
-//! Finding out whether a call makes a system call, without trusting a stopwatch.
+//! Determines whether a call makes a system call, independently of its duration.
 //!
-//! A child makes the call once, so that whatever is done only the first time is behind it; then
-//! forbids itself every system call but exit by a seccomp filter that makes them fail, and calls
-//! again. A call that still succeeds made no system call.
+//! A child process makes the call once, so that initialisation at the first call is done. It then
+//! installs a seccomp filter that makes every system call but exit fail, and calls again. A call that still succeeds made no system call.
 #![allow(
     unsafe_code,
-    reason = "fork, prctl and wait have no safe form that tells what this module has to know"
+    reason = "fork, prctl and wait have no safe form that returns what this module needs"
 )]
 
 use crate::call::Callee;
@@ -25,24 +24,24 @@ pub enum Served {
     Refused,
     /// The caller is killed by this signal.
     Killed(i32),
-    /// Nothing leads there: the vDSO has no such function.
+    /// The vDSO has no such function.
     Absent,
     /// The filter could not be installed, for this `errno`.
     Unknown(i32),
 }
 
-/// What the child says by its exit status.
+/// The child's exit status.
 mod status {
     pub(super) const DIRECTLY: i32 = 0;
     pub(super) const BY_SYSTEM_CALL: i32 = 1;
     pub(super) const REFUSED: i32 = 2;
-    /// And the errno on top of it, which is at most 133 on every architecture but MIPS; what
-    /// doesn't fit is cut off.
+    /// Plus the errno, which is at most 133 on every architecture but MIPS; a larger one is
+    /// truncated.
     pub(super) const NO_FILTER: i32 = 3;
 }
 
 /// The errno of a forbidden system call: the highest that a kernel may return, which no
-/// function mistakes for one that it can do something about.
+/// function handles.
 const FORBIDDEN: u32 = 4095;
 
 const fn statement(code: u32, k: u32) -> sock_filter {
@@ -54,7 +53,7 @@ const fn statement(code: u32, k: u32) -> sock_filter {
     }
 }
 
-/// Goes on to the next instruction if the number is this one, else over it.
+/// Allows the system call with this number; any other continues at the next statement.
 const fn allow(number: c_long) -> [sock_filter; 2] {
     [
         sock_filter {
@@ -105,7 +104,7 @@ fn child(callee: &Callee) -> ! {
     } else {
         status::BY_SYSTEM_CALL
     };
-    // SAFETY: ends the child at once, with no handler of the parent's run.
+    // SAFETY: ends the child without running the parent's exit handlers.
     unsafe { libc::_exit(status) }
 }
 

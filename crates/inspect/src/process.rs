@@ -42,20 +42,20 @@ fn program_headers(pid: u32) -> Option<Vec<u8>> {
 /// The most words of arguments, environment and auxiliary vector that are read.
 const MAX_WORDS: usize = 1 << 20;
 
-/// The address of the vDSO that the process was handed on its stack (AT_SYSINFO_EHDR), which is
-/// not the kernel's where another took its place at exec; /proc/PID/auxv has the kernel's.
-/// `None` where its auxiliary vector names none.
+/// The address of the vDSO in the auxiliary vector on the process's stack (AT_SYSINFO_EHDR). It is
+/// not the kernel's where another image replaced that at exec. `None` where the auxiliary vector
+/// has none.
 ///
 /// The stack begins, at the address in field 28 of /proc/PID/stat, with the number of
 /// arguments; there follow arguments, environment and the auxiliary vector (System V ABI,
 /// AMD64 supplement, 3.4.1; Linux 6.12 `fs/binfmt_elf.c`, `create_elf_tables`).
 ///
 /// # Errors
-/// When the process is gone, or may not be traced: the same user's right, or root's.
+/// If the process is gone, or the caller may not trace it (its user and root may).
 pub fn started_with(pid: u32) -> io::Result<Option<u64>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let malformed =
-        || io::Error::other("the process has no stack of the form that execve(2) gives it");
+        || io::Error::other("the process's stack does not have the layout of execve(2)");
     // The name in parentheses may hold anything; the state behind it is field 3.
     let (_, fields) = stat.rsplit_once(')').ok_or_else(malformed)?;
     let start: u64 = fields

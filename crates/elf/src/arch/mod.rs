@@ -1,7 +1,7 @@
 //! The architectures and ABIs for which Linux has, or had, a vDSO or something like one.
 //!
 //! The table is data that code uses ([`of`], [`named`], [`current`]) and that programs print.
-//! Where vdso(7) and the kernel's sources disagree, the sources are right and the row says so.
+//! Where vdso(7) and the kernel's sources disagree, the row follows the sources and mentions it.
 
 mod functions;
 mod table;
@@ -14,7 +14,7 @@ use crate::text::Text;
 
 pub use table::ALL;
 
-/// What a function of a vDSO does in place of the system call.
+/// The system call that a function of a vDSO replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
     /// `clock_gettime(2)` with the ABI's own `struct timespec`.
@@ -33,7 +33,7 @@ pub enum Call {
     Getrandom,
     /// Returning from a signal handler: the kernel and debuggers use it.
     Signal,
-    /// Something else; the name says what.
+    /// Another one; see the name.
     Other,
 }
 
@@ -44,11 +44,11 @@ pub struct Function {
     pub name: &'static str,
     /// The symbol's version.
     pub version: &'static str,
-    /// What it does.
+    /// The call that it replaces.
     pub call: Call,
     /// The first Linux with it, where there is a source for it.
     pub since: Option<&'static str>,
-    /// The first Linux without it again.
+    /// The first Linux from which it was removed.
     pub until: Option<&'static str>,
 }
 
@@ -77,7 +77,7 @@ impl Function {
 /// A user ABI and its vDSO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abi {
-    /// Its name, as vdso(7) has it where it is there.
+    /// Its name, in vdso(7) if listed there.
     pub name: &'static str,
     /// `e_machine` of its programs.
     pub machine: u16,
@@ -92,14 +92,14 @@ pub struct Abi {
     pub max_page: u64,
     /// The functions of the vDSO.
     pub functions: &'static [Function],
-    /// What is peculiar.
+    /// Peculiarities.
     pub quirks: &'static [&'static str],
-    /// Where the row was learned, and what of it was not confirmed there.
+    /// The sources of the row, and what they did not confirm.
     pub source: &'static str,
 }
 
 impl Abi {
-    /// The function that does this.
+    /// The function for a call.
     pub fn function(&self, call: Call) -> Option<&'static Function> {
         self.functions.iter().find(|function| function.call == call)
     }
@@ -153,7 +153,7 @@ pub const fn current() -> Option<&'static Abi> {
     FOUND
 }
 
-/// The function of [`current`] that does this.
+/// The function of [`current`] for a call.
 pub(crate) const fn current_function(call: Call) -> Option<&'static Function> {
     let Some(abi) = current() else {
         return None;

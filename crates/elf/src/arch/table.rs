@@ -1,11 +1,11 @@
-//! The rows.
+//! The rows of the table of architectures.
 //!
 //! Names, versions, sonames and page sizes were read in the linker scripts (`*.lds.S`),
 //! `asm/vdso.h`, Makefiles and Kconfigs of Linux 6.12, and compared with those of 6.1, unless a
 //! row says otherwise. A test compares the rows with the images of Debian's 6.1 kernels in both
 //! directions.
 //!
-//! `since` is given only with a source; where it is `None` nobody looked. The sources, beside the
+//! `since` is given only with a source; `None` means unknown. The sources, beside the
 //! two trees (what is in 6.12 and not in 6.1 is newer than 6.1):
 //!
 //! * vdso(7) of man-pages 6.03: arm 4.1, mips 4.4, i386 3.15, Blackfin's end in 4.17.
@@ -38,7 +38,7 @@ const MIPS_SOURCE: &str = "Linux 6.12 arch/mips/vdso/vdso.lds.S, Makefile; vdso(
     merge timers-vdso-2026-02-09";
 const PARISC_GATE: &str = "the gateway page, found through space register 2, executes with the \
     kernel's privileges: 00b0 compare-and-swap, 00e0 set_thread_pointer, 0100 system call (vdso(7))";
-const PARISC_VERSION: &str = "the version's name changed from LINUX_5.18 to LINUX_6.11: what asks for the old one finds \
+const PARISC_VERSION: &str = "the version's name changed from LINUX_5.18 to LINUX_6.11: a look-up of the old one finds \
     nothing (asm/vdso.h of 6.1 and 6.12)";
 const PPC_RETURN: &str =
     "a function reports an error as the system call does: positive, with CR0.SO set";

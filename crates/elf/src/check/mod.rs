@@ -1,10 +1,10 @@
-//! Checking an image's shape: what would keep it from being a vDSO everywhere.
+//! Checks an image against the rules that make it usable as a vDSO on every system.
 //!
-//! A vDSO is executed where nobody relocates it, read by half a dozen readers that each take
-//! their own short cut, and mapped beside data that a publisher changes. [`check`] lists all that
-//! breaks this, as data: the [`Rule`], the [`Place`], and what was found there.
+//! A vDSO is executed without relocation, parsed by half a dozen readers of which each implements
+//! another part of ELF, and mapped beside data that a publisher changes. [`check`] lists all
+//! violations: the [`Rule`], the [`Place`], and what was found there.
 //!
-//! Rules learned from Linux 6.18 `arch/x86/tools/vdso2c.h` and `lib/vdso/Makefile` (no dynamic
+//! The rules are from Linux 6.18 `arch/x86/tools/vdso2c.h` and `lib/vdso/Makefile` (no dynamic
 //! relocation, no writable segment, one text mapping) and from the readers in [`readers`].
 
 pub mod readers;
@@ -16,25 +16,25 @@ use std::fmt;
 
 use crate::image::Image;
 
-/// Which rules an image is held to.
+/// The set of rules that apply to an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// An image that vdsokit built: delivered as a file, at exec or by attaching, with its vvar
     /// pages as its second PT_LOAD. All rules.
     Own,
-    /// Somebody else's vDSO, such as Linux's: only rules without which no reader could rely on it.
+    /// Another vDSO, such as Linux's: only the rules without which no reader could rely on it.
     Foreign,
 }
 
-/// What an image must or must not be.
+/// A rule for images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Rule {
     /// It is a shared object (ET_DYN).
     SharedObject,
-    /// It has no relocation: nobody would apply it.
+    /// It has no relocation, because no loader applies them.
     Relocation,
-    /// It has no global offset table beyond the reserved entries: nobody would fill it. Own only.
+    /// It has no global offset table beyond the reserved entries, because no loader fills it. Own only.
     Got,
     /// It needs no other library and has no constructor or destructor.
     Dependency,
@@ -42,7 +42,7 @@ pub enum Rule {
     Undefined,
     /// It has versions, and every export has one.
     Version,
-    /// Every export is a function or data; Go passes over functions without type. Own only.
+    /// Every export is a function or data; Go skips functions without type. Own only.
     Untyped,
     /// It has a soname.
     Soname,
@@ -58,8 +58,8 @@ pub enum Rule {
     Writable,
     /// No segment is writable and executable.
     WritableExecutable,
-    /// It doesn't ask for an executable stack; own images say that they need none (PT_GNU_STACK),
-    /// because ld.so takes silence for a request on x86.
+    /// It doesn't require an executable stack. Own images have a PT_GNU_STACK without PF_X, because
+    /// on x86 ld.so makes the stack executable for an object that has none.
     ExecutableStack,
     /// It has no thread-local data: glibc aborts on it.
     Tls,
@@ -76,7 +76,7 @@ pub enum Rule {
     /// The segments are where an own image has them: text first, at file offset 0 and a non-zero
     /// address; then the vvar pages, read-only, page-aligned, the last bytes of the file. Own only.
     Layout,
-    /// Every reader of vDSOs can read it and finds the same addresses.
+    /// Every reader of vDSOs can parse it and finds the same addresses.
     Reader,
 }
 
@@ -146,7 +146,7 @@ pub enum Place {
     Image,
     /// A program header.
     Segment {
-        /// Its place in the table.
+        /// Its index in the table.
         index: usize,
         /// Its type as readelf writes it.
         kind: &'static str,
@@ -182,7 +182,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// One thing that is wrong.
+/// A violation of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The rule that is broken.
@@ -199,7 +199,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// All that is wrong with an image's shape; empty when nothing is.
+/// All violations of the profile's rules.
 pub fn check(image: &Image<'_>, profile: Profile) -> Vec<Finding> {
     let mut findings = Findings {
         profile,
@@ -212,7 +212,7 @@ pub fn check(image: &Image<'_>, profile: Profile) -> Vec<Finding> {
     findings.list
 }
 
-/// What has been found so far.
+/// The findings so far.
 struct Findings {
     profile: Profile,
     list: Vec<Finding>,

@@ -1,10 +1,10 @@
-//! The readers of vDSOs that an image has to satisfy, and how each finds its load bias: what to
-//! add to an address of the image, given where its ELF header lies.
+//! The readers of vDSOs that an image has to satisfy, and how each computes its load bias: the
+//! difference between an address in the process and in the image.
 //!
 //! They differ, and agree only on images of a certain layout. Each rule here was read in the
 //! reader's source:
 //!
-//! | reader | bias | asks for |
+//! | reader | bias | requires |
 //! | --- | --- | --- |
 //! | ld.so: glibc 2.36 `elf/dl-map-segments.h`, `_dl_map_segments` | header - (p_vaddr - p_offset) of the first PT_LOAD | loads in ascending order (`elf/dl-load.c`) |
 //! | glibc 2.36 `elf/setup-vdso.h` | header - p_vaddr of the first PT_LOAD whose p_vaddr is not 0 | no PT_TLS (aborts) |
@@ -16,8 +16,8 @@
 //! ld.so maps the first PT_LOAD, wherever the kernel likes and long enough for all, and takes the
 //! map's start less that segment's p_vaddr, both page-aligned; the header lies at the map's start
 //! because p_offset is 0. musl's own loader (1.2.3 `ldso/dynlink.c`, `map_library`) does the same
-//! with the lowest p_vaddr. glibc's `setup_vdso` maps nothing: it remembers the first p_vaddr in
-//! the very field that says whether there was one yet, so that 0 counts as none; it marks the
+//! with the lowest p_vaddr. glibc's `setup_vdso` maps nothing: it stores the first p_vaddr in
+//! the same field that records whether one was found, so that 0 counts as none; it marks the
 //! dynamic section read-only (`l_ld_readonly`) and writes nothing to it.
 
 use super::{Findings, Place, Rule};
@@ -25,7 +25,7 @@ use crate::constants::*;
 use crate::image::Image;
 use crate::segment::Segment;
 
-/// What one reader makes of an image.
+/// How one reader parses an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// The reader's name.
@@ -46,7 +46,7 @@ const READERS: [(&str, Read); 6] = [
     ("Linux selftests", selftests),
 ];
 
-/// What each reader makes of an image.
+/// How each reader parses an image.
 pub fn readings(image: &Image<'_>) -> [Reading; 6] {
     let loads: Vec<_> = image.segments().filter(Segment::is_load).collect();
     READERS.map(|(reader, read)| Reading {
@@ -71,7 +71,7 @@ pub(super) fn check(image: &Image<'_>, findings: &mut Findings) {
             }
             _ => continue,
         };
-        // Whether musl can read Linux's own vDSO is not for Linux's image to answer.
+        // Linux's own vDSO may lack what only musl requires.
         let counts = findings.is_own() || bias.is_ok();
         if counts {
             findings.add(Rule::Reader, Place::Image, what);

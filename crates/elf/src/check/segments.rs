@@ -96,24 +96,24 @@ fn check_stack(image: &Image<'_>, findings: &mut Findings) {
         .find(|(_, segment)| segment.kind == PT_GNU_STACK);
     match stack {
         Some((index, segment)) if segment.flags & PF_X != 0 => {
-            let what = "asks for an executable stack";
+            let what = "requires an executable stack";
             findings.add(Rule::ExecutableStack, place(index, &segment), what);
         }
         None if findings.is_own() => {
-            let what = "has no PT_GNU_STACK, which ld.so takes for a wish for an executable stack";
+            let what = "has no PT_GNU_STACK, so that ld.so makes the stack executable on x86";
             findings.add(Rule::ExecutableStack, Place::Image, what);
         }
         _ => {}
     }
 }
 
-/// Whether two stretches (start, length) have a byte in common.
+/// Whether two ranges (start, length) overlap.
 fn overlap(a: (u64, u64), b: (u64, u64)) -> bool {
     a.1 != 0 && b.1 != 0 && a.0 < b.0.saturating_add(b.1) && b.0 < a.0.saturating_add(a.1)
 }
 
 /// Compares each loaded segment with the one before it in memory and the one before it in the
-/// file: sorted, stretches overlap exactly if neighbours do.
+/// file: in sorted order, ranges overlap exactly if neighbours do.
 fn check_overlap(loads: &[(usize, Segment)], findings: &mut Findings) {
     let mut sorted = loads.to_vec();
     for (what, stretch) in [

@@ -26,7 +26,7 @@ pub(super) fn check(image: &Image<'_>, findings: &mut Findings) {
             findings.add(Rule::Version, place(&symbol), "has no version");
         }
         if findings.is_own() && !matches!(symbol.kind, Kind::Function | Kind::Object) {
-            let what = "is neither function nor data, so that Go passes it over";
+            let what = "is neither function nor data, so that Go skips it";
             findings.add(Rule::Untyped, place(&symbol), what);
         }
         if !is_held(&loads, &symbol) {

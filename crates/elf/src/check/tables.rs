@@ -97,7 +97,7 @@ fn check_sections(image: &Image<'_>, findings: &mut Findings) {
             };
             if section.size > reserved {
                 let slots = (section.size - reserved) / word;
-                let what = format!("holds {slots} slots that nobody would fill");
+                let what = format!("holds {slots} slots that no loader fills");
                 findings.add(Rule::Got, place(), what);
             }
         }
@@ -109,7 +109,7 @@ fn check_hash(image: &Image<'_>, findings: &mut Findings) {
     if gnu.is_none() && sysv.is_none() {
         findings.add(Rule::Hash, Place::Image, "has no usable hash table");
     } else if findings.is_own() && sysv.is_none() {
-        let what = "has no usable SysV hash table (DT_HASH), without which musl reads no vDSO";
+        let what = "has no usable SysV hash table (DT_HASH), which musl requires of a vDSO";
         findings.add(Rule::Hash, Place::Image, what);
     } else if findings.is_own() && gnu.is_none() {
         findings.add(

@@ -1,7 +1,7 @@
 //! Why a clocksource can't be read by the vDSO.
 //!
 //! A clocksource driver says how a vDSO may read its counter: `vdso_clock_mode` of `struct
-//! clocksource` (Linux 6.12 `include/linux/clocksource.h`). What says nothing is read by the
+//! clocksource` (Linux 6.12 `include/linux/clocksource.h`). A driver without a mode is read by the
 //! kernel alone. The reasons here are from the drivers: `drivers/clocksource/acpi_pm.c`,
 //! `drivers/clocksource/hyperv_timer.c`, `drivers/clocksource/arm_arch_timer.c`,
 //! `arch/x86/kernel/hpet.c`, `arch/x86/kernel/kvmclock.c`, `arch/x86/xen/time.c`.
@@ -21,8 +21,8 @@ pub(super) fn slow(facts: &Facts, functions: &[Function]) -> Finding {
         return Finding::slow(
             Cause::Clocksource,
             format!(
-                "{} make a system call: the vDSO can't read the counter that the kernel keeps \
-                 time with. Which that is could not be read.",
+                "{} make a system call: the vDSO can't read the kernel's clocksource. Its name \
+                 could not be read.",
                 list(functions)
             ),
         );
@@ -37,7 +37,7 @@ pub(super) fn slow(facts: &Facts, functions: &[Function]) -> Finding {
     );
     if by_command_line {
         what.push_str(&format!(
-            " The kernel's command line asks for it (`{chosen}`)."
+            " The kernel's command line selects it (`{chosen}`)."
         ));
     }
     let advice = change(facts, clocksource, by_command_line);
@@ -45,16 +45,18 @@ pub(super) fn slow(facts: &Facts, functions: &[Function]) -> Finding {
     Finding::slow(Cause::Clocksource, what).advise(format!("{advice}{otherwise}"))
 }
 
-/// How the kernel comes to a better clocksource.
+/// How to select a better clocksource.
 fn change(facts: &Facts, clocksource: &Clocksource, by_command_line: bool) -> String {
     let current = clocksource.current.as_str();
     let chosen = format!("clocksource={current}");
     match better(&clocksource.available, current) {
         Some(better) => {
             let lasting = if by_command_line {
-                format!("; to keep it, take `{chosen}` off the kernel's command line")
+                format!(
+                    "; to make that permanent, remove `{chosen}` from the kernel's command line"
+                )
             } else {
-                format!("; to keep it, boot with `clocksource={better}`")
+                format!("; to make that permanent, boot with `clocksource={better}`")
             };
             format!(
                 "{better} is available and a vDSO can read it. As root: `echo {better} > \
@@ -62,15 +64,15 @@ fn change(facts: &Facts, clocksource: &Clocksource, by_command_line: bool) -> St
             )
         }
         None if by_command_line => format!(
-            "Take `{chosen}` off the kernel's command line. At present the kernel offers nothing \
-             that a vDSO can read; another finding says why."
+            "Remove `{chosen}` from the kernel's command line. The kernel offers no clocksource \
+             that a vDSO can read; another finding gives the reason."
         ),
         None => advice_without_choice(current, facts),
     }
 }
 
-/// What makes clocks fast where the kernel stays as it is: a TSC that runs at one rate, kept
-/// to the kernel's clocks by a process.
+/// The remedy without a change to the kernel: a process that disciplines an invariant TSC to the
+/// kernel's clocks.
 fn published(facts: &Facts) -> Option<&'static str> {
     facts.tsc.filter(|tsc| tsc.invariant && tsc.readable)?;
     (facts.architecture == Some("x86-64")).then_some(
@@ -80,7 +82,7 @@ fn published(facts: &Facts) -> Option<&'static str> {
     )
 }
 
-/// Why a vDSO doesn't read it.
+/// Why a vDSO doesn't read this clocksource.
 fn why_not_by_vdso(name: &str) -> &'static str {
     match name {
         "hpet" => {
@@ -88,10 +90,10 @@ fn why_not_by_vdso(name: &str) -> &'static str {
              microsecond"
         }
         "acpi_pm" => {
-            "a timer of the power management, which only the kernel reads, through an I/O port, \
-             and the slowest there is"
+            "the power management timer, which only the kernel reads, through an I/O port: the \
+             slowest clocksource"
         }
-        "jiffies" | "refined-jiffies" => "the kernel's own tick, so no counter at all",
+        "jiffies" | "refined-jiffies" => "the kernel's tick, which is not a counter",
         "xen" => {
             "Xen's clock, which a vDSO reads only where Xen declares it stable \
              (PVCLOCK_TSC_STABLE_BIT)"
@@ -100,9 +102,9 @@ fn why_not_by_vdso(name: &str) -> &'static str {
             "KVM's clock, which a vDSO reads only where the host declares it stable \
              (PVCLOCK_TSC_STABLE_BIT)"
         }
-        "hyperv_clocksource_msr" => "a register of Hyper-V, and reading it is a trap to it",
+        "hyperv_clocksource_msr" => "a Hyper-V register; reading it traps to the hypervisor",
         "arch_sys_counter" => {
-            "the generic timer, which a vDSO doesn't read on processors with an erratum of it"
+            "the generic timer, which a vDSO doesn't read on processors where it has an erratum"
         }
         "tsc" | "tsc-early" => "which a vDSO reads, but this one doesn't",
         _ => "the vDSO of this kernel does not read it",
@@ -133,10 +135,12 @@ fn advice_without_choice(current: &str, facts: &Facts) -> String {
             .into(),
         (_, Some(hypervisor)) => format!(
             "This machine is virtual ({hypervisor}): give it an invariant TSC (QEMU: `-cpu \
-             host,migratable=off,+invtsc`) or its monitor's own clock."
+             host,migratable=off,+invtsc`) or the hypervisor's own clock."
         ),
-        (_, None) => "The kernel offers nothing that a vDSO can read: its log says why (`dmesg | \
-                      grep -iE 'tsc|clocksource'`). Update the firmware first."
-            .into(),
+        (_, None) => {
+            "The kernel offers no clocksource that a vDSO can read; its log has the reason \
+                      (`dmesg | grep -iE 'tsc|clocksource'`). Update the firmware first."
+                .into()
+        }
     }
 }

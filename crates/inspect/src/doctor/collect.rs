@@ -14,11 +14,11 @@ use vdsokit_elf::{Image, arch, own};
 /// Where the kernel says which clocksource it has.
 const CLOCKSOURCE: &str = "/sys/devices/system/clocksource/clocksource0";
 
-/// The facts of this process: every function is called, and measured by `plan`. After each, how
-/// many are done is told.
+/// The facts of this process: calls every function and measures it by `plan`. After each one,
+/// passes the number of functions that are done to the callback.
 ///
 /// # Errors
-/// When no child can be made, in which functions are tried.
+/// If no child process can be started, in which the functions are called.
 pub fn collect(plan: Plan, mut done: impl FnMut(usize)) -> io::Result<Facts> {
     let mut facts = of_process(machine(), "self");
     facts.vdso = own::image().map(|image| describe(&image, is_the_kernels()));
@@ -29,7 +29,7 @@ pub fn collect(plan: Plan, mut done: impl FnMut(usize)) -> io::Result<Facts> {
     Ok(facts)
 }
 
-/// What an image says of itself.
+/// The identity of an image.
 pub(super) fn describe(image: &Image<'_>, is_the_kernels: bool) -> Vdso {
     Vdso {
         soname: image.soname().map(|soname| soname.to_string()),
@@ -42,7 +42,7 @@ pub(super) fn describe(image: &Image<'_>, is_the_kernels: bool) -> Vdso {
     }
 }
 
-/// What the kernel and the processor say of the machine: facts without a process.
+/// The facts of the machine, from the kernel and the processor.
 #[must_use]
 pub fn machine() -> Facts {
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
@@ -60,7 +60,7 @@ pub fn machine() -> Facts {
             .map(|line| line.trim().to_owned()),
         clocksource: read::clocksource(Path::new(CLOCKSOURCE)),
         tsc: read::tsc(&cpuinfo, &cpuid, crate::call::may_read_tsc()),
-        hypervisor: cpuid.monitor.or_else(|| {
+        hypervisor: cpuid.hypervisor.or_else(|| {
             let kind = fs::read_to_string("/sys/hypervisor/type").ok()?;
             Some(kind.trim().to_owned())
         }),
@@ -71,7 +71,7 @@ pub fn machine() -> Facts {
     }
 }
 
-/// Adds what /proc says of a process, `self` or a number.
+/// Adds the facts of a process from /proc: `self` or a process id.
 pub(super) fn of_process(facts: Facts, process: &str) -> Facts {
     let file = |name: &str| format!("/proc/{process}/{name}");
     let text = |name: &str| fs::read_to_string(file(name)).unwrap_or_default();
@@ -103,14 +103,14 @@ fn is_the_kernels() -> bool {
         .any(|mapping| mapping.range.start == address && mapping.name == "[vdso]")
 }
 
-/// Tries and measures one function.
+/// Calls and measures one function.
 fn call(function: Function, plan: Plan) -> io::Result<Call> {
     let served = |route| match Callee::resolve(function, route, None) {
         Some(callee) => probe(&callee),
         None => Ok(Served::Absent),
     };
     let (vdso, libc) = (served(Route::Vdso)?, served(Route::Libc)?);
-    // What kills a child is not called here.
+    // A function that killed the child process is not called in this one.
     let routes: Vec<Route> = [
         (Route::Vdso, vdso),
         (Route::Libc, libc),

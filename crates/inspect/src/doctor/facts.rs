@@ -1,56 +1,56 @@
-//! What the doctor knows before it judges: nothing here is an opinion.
+//! The facts that the findings are derived from.
 
 use crate::function::Function;
 use crate::probe::Served;
 use crate::process::Linkage;
 use serde::Serialize;
 
-/// All that is known. What could not be found out is `None`, or empty.
+/// The facts of a machine and a process. A fact that could not be determined is `None` or empty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Facts {
-    /// What `uname` says of the kernel: `6.12.57+deb13-amd64`.
+    /// The kernel's release (uname(2)): `6.12.57+deb13-amd64`.
     pub release: String,
     /// The architecture by its name in vdso(7), `x86-64`.
     pub architecture: Option<&'static str>,
     /// The kernel's command line (/proc/cmdline).
     pub command_line: Option<String>,
-    /// Lines of the kernel's log that speak of the time; `None` where it may not be read.
+    /// Lines of the kernel's log about timekeeping; `None` where the log may not be read.
     pub log: Option<Vec<String>>,
     /// The clocksource (/sys/devices/system/clocksource/clocksource0).
     pub clocksource: Option<Clocksource>,
     /// The time stamp counter, where the processor is an x86.
     pub tsc: Option<Tsc>,
-    /// The virtual machine's monitor.
+    /// The hypervisor's name.
     pub hypervisor: Option<String>,
-    /// The container's kind.
+    /// The container manager's name.
     pub container: Option<String>,
-    /// The program that plays the kernel.
+    /// The program that implements the system calls in place of Linux.
     pub sandbox: Option<Sandbox>,
-    /// The time namespace that the process lives in.
+    /// The process's time namespace.
     pub time_namespace: Option<TimeNamespace>,
     /// How system calls are filtered (`Seccomp` of /proc/PID/status).
     pub seccomp: Option<Seccomp>,
     /// The vDSO that the process was started with.
     pub vdso: Option<Vdso>,
-    /// The process, where it is not the one that asks.
+    /// The examined process, if it is not this one.
     pub process: Option<Process>,
-    /// What each function was found to do.
+    /// How each function is served.
     pub calls: Vec<Call>,
 }
 
 /// The kernel's clocksources.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Clocksource {
-    /// The one that keeps the time.
+    /// The one in use.
     pub current: String,
-    /// Those that it could be.
+    /// Those that can be selected.
     pub available: Vec<String>,
 }
 
-/// What is known of an x86's time stamp counter.
+/// Properties of an x86's time stamp counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tsc {
-    /// CPUID says that it runs at one rate in every P-, C- and T-state (leaf 0x8000_0007,
+    /// CPUID states that it runs at one rate in every P-, C- and T-state (leaf 0x8000_0007,
     /// EDX bit 8: Intel SDM volume 3, 19.17.1).
     pub invariant: bool,
     /// The kernel found that its rate is constant (flag in /proc/cpuinfo).
@@ -63,7 +63,7 @@ pub struct Tsc {
     pub readable: bool,
 }
 
-/// Programs that play the kernel.
+/// Programs that implement the system calls in place of Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sandbox {
@@ -78,7 +78,7 @@ pub enum Sandbox {
 /// A time namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TimeNamespace {
-    /// The one that the machine was booted with.
+    /// Whether it is the machine's initial namespace.
     pub initial: bool,
     /// Nanoseconds that CLOCK_MONOTONIC is ahead of the initial namespace's.
     pub monotonic: i128,
@@ -91,28 +91,28 @@ pub struct TimeNamespace {
 pub struct Seccomp {
     /// 0: none, 1: strict, 2: filters.
     pub mode: u32,
-    /// How many filters each system call passes, where the kernel says so (since 5.9).
+    /// The number of filters that run at each system call; `None` before Linux 5.9.
     pub filters: Option<u32>,
 }
 
 /// The vDSO that a process was started with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Vdso {
-    /// The name that the image gives itself.
+    /// The image's DT_SONAME.
     pub soname: Option<String>,
     /// Its build id, in hexadecimal.
     pub build_id: Option<String>,
-    /// Whether it came from the kernel: false where another image took its place.
+    /// Whether it is the kernel's own image; false where another image replaced it.
     pub is_the_kernels: bool,
     /// Exports of the kernel's vDSO that are newer than what `vdso ls --arch` lists.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
 }
 
-/// What a function was found to do.
+/// How a function is served, and what it costs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Call {
-    /// Which.
+    /// The function.
     pub function: Function,
     /// How the vDSO's own function serves it.
     pub vdso: Served,
@@ -126,24 +126,24 @@ pub struct Call {
     pub system_call_ns: Option<f64>,
 }
 
-/// A process other than the one that asks.
+/// An examined process other than this one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Process {
-    /// Its number.
+    /// Its process id.
     pub pid: u32,
-    /// The file of its program.
+    /// The path of its program.
     pub program: String,
-    /// How that is linked.
+    /// How the program is linked.
     pub linkage: Option<Linkage>,
-    /// Whether its vDSO is the same image as this process's, by the build id. Only then do calls
-    /// made here say anything of it.
+    /// Whether its vDSO has the same build id as this process's. Only then do calls made in this
+    /// process apply to it.
     pub same_image: bool,
-    /// How many bytes of it differ all the same.
+    /// With the same build id: the number of bytes that differ.
     pub patched: Option<u64>,
 }
 
 impl Facts {
-    /// The facts that a person wants to see beside the findings: a name and a text for each.
+    /// The facts that `vdso doctor` prints beside the findings: a name and a text for each.
     #[must_use]
     pub fn lines(&self) -> Vec<(&'static str, String)> {
         let mut lines = Vec::new();
@@ -217,12 +217,12 @@ impl Vdso {
             Some(id) => format!(", build id {id}"),
             None => String::new(),
         };
-        let whose = if self.is_the_kernels {
+        let origin = if self.is_the_kernels {
             "the kernel's"
         } else {
             "not the kernel's"
         };
-        format!("{name}, {whose}{id}")
+        format!("{name}, {origin}{id}")
     }
 }
 
@@ -233,7 +233,7 @@ impl Tsc {
             (self.constant, "constant_tsc"),
             (self.nonstop, "nonstop_tsc"),
             (self.reliable, "tsc_reliable"),
-            (!self.readable, "not to be read (PR_SET_TSC)"),
+            (!self.readable, "reading is disabled (PR_SET_TSC)"),
         ];
         let words: Vec<&str> = words
             .iter()

@@ -1,20 +1,20 @@
-//! What the doctor says.
+//! The doctor's findings.
 
 use serde::Serialize;
 
-/// How grave a finding is, the gravest first.
+/// The severity of a finding, the most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grade {
     /// Something is slower than it need be.
     Slow,
-    /// Something could not be told.
+    /// Something could not be determined.
     Unknown,
     /// Worth knowing.
     Note,
 }
 
-/// What is behind a finding: names for scripts, which stay as they are.
+/// The cause of a finding. Its name in JSON is stable, so that scripts can rely on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -22,9 +22,9 @@ pub enum Cause {
     NoVdso,
     /// A vDSO can't read the clocksource.
     Clocksource,
-    /// The kernel has no faith in the TSC, and says so in its log.
+    /// The kernel's log reports the TSC as unstable.
     TscUnstable,
-    /// The kernel's command line keeps the TSC away.
+    /// The kernel's command line disables the TSC.
     TscDisabled,
     /// The TSC changes its rate, or stops.
     TscNotInvariant,
@@ -32,12 +32,12 @@ pub enum Cause {
     TscMissing,
     /// The process may not read the TSC.
     TscForbidden,
-    /// Reading the TSC costs as much as if a monitor intercepted it.
+    /// Reading the TSC costs as much as a trap to the hypervisor.
     TscIntercepted,
-    /// A call kills its caller.
+    /// A call of a vDSO function kills the caller.
     Killed,
-    /// The vDSO makes a system call whatever it is asked.
-    VdsoAlwaysAsks,
+    /// The vDSO makes a system call for every function.
+    VdsoAlwaysFallsBack,
     /// One of the vDSO's functions makes a system call.
     FallsBack,
     /// The vDSO lacks a function that others of its architecture have.
@@ -46,17 +46,17 @@ pub enum Cause {
     UnknownExports,
     /// The vDSO's code is not what the kernel mapped.
     Patched,
-    /// Another image took the vDSO's place.
+    /// Another image replaced the kernel's vDSO.
     Replaced,
     /// The process has another image than the one whose functions were called.
     OtherImage,
-    /// Whether a call makes a system call could not be told.
-    Untold,
+    /// Whether a call makes a system call could not be determined.
+    Undetermined,
     /// The C library makes a system call although the vDSO would not.
     LibcBypasses,
-    /// A program plays the kernel.
+    /// A program implements the system calls in place of Linux.
     Sandbox,
-    /// The process lives in a time namespace of its own.
+    /// The process is in a time namespace other than the initial one.
     TimeNamespace,
     /// System calls are filtered.
     Seccomp,
@@ -64,16 +64,16 @@ pub enum Cause {
     Static,
 }
 
-/// One thing that the doctor has to say.
+/// A finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How grave it is.
+    /// Its severity.
     pub grade: Grade,
-    /// What is behind it.
+    /// Its cause.
     pub cause: Cause,
-    /// What was found, in sentences.
+    /// The observation, in full sentences.
     pub what: String,
-    /// What to do about it, in sentences.
+    /// The remedy, in full sentences; `None` where there is none.
     pub advice: Option<String>,
 }
 
@@ -107,15 +107,15 @@ impl Finding {
     }
 }
 
-/// What all findings come to, the gravest first.
+/// The result of all findings, the most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Something is slower than it need be.
     Slow,
-    /// Something could not be told, and nothing is known to be slow.
+    /// Something could not be determined, and nothing is known to be slow.
     Unknown,
-    /// Everything that a vDSO can serve, this one serves.
+    /// The vDSO serves every function that a vDSO can serve.
     Fast,
 }
 

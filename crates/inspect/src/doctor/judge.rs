@@ -1,5 +1,5 @@
-//! From facts to findings: pure, so that every rule can be tried on facts of machines that are
-//! not at hand.
+//! Derives findings from facts, without any access to the system, so that tests can use the facts
+//! of other machines.
 
 use super::facts::{Call, Facts, Sandbox};
 use super::finding::{Cause, Finding, Verdict};
@@ -9,7 +9,7 @@ use crate::probe::Served;
 use crate::process::Linkage;
 use vdsokit_elf::arch;
 
-/// Everything worth saying, the gravest first.
+/// All findings, the most severe first.
 #[must_use]
 pub fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -37,7 +37,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         findings.extend(patched(facts));
         findings.extend(other_image(facts));
     }
-    findings.extend(untold(facts));
+    findings.extend(undetermined(facts));
     findings.extend(libc_bypasses(facts));
     findings.extend(statically_linked(facts));
     findings.extend(time_namespace(facts));
@@ -46,7 +46,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-/// What the findings come to.
+/// The most severe result of the findings.
 #[must_use]
 pub fn verdict(findings: &[Finding]) -> Verdict {
     findings
@@ -56,8 +56,8 @@ pub fn verdict(findings: &[Finding]) -> Verdict {
         .unwrap_or(Verdict::Fast)
 }
 
-/// Whether the vDSO's function needs no system call. Where no filter could be installed, a call
-/// that costs less than half of the system call can't contain one.
+/// Whether the vDSO's function makes no system call; `None` where that is unknown. Where no filter
+/// could be installed, a call that costs less than half of the system call can't contain one.
 pub(super) fn is_direct(call: &Call) -> Option<bool> {
     match call.vdso {
         Served::Directly => Some(true),
@@ -70,7 +70,7 @@ pub(super) fn is_direct(call: &Call) -> Option<bool> {
     }
 }
 
-/// Functions that a vDSO could serve and this one serves by a system call.
+/// Functions that a vDSO can serve and for which this one makes a system call.
 fn slow_by(facts: &Facts, wanted: impl Fn(Function) -> bool) -> Vec<Function> {
     let calls = facts.calls.iter().filter(|call| {
         call.function.is_servable() && wanted(call.function) && is_direct(call) == Some(false)
@@ -91,17 +91,17 @@ pub(super) fn list(functions: &[Function]) -> String {
 fn in_sandbox(sandbox: Sandbox) -> Finding {
     let (what, advice) = match sandbox {
         Sandbox::Gvisor => (
-            "gVisor plays the kernel here: every system call is handled by its Sentry, and the \
-             vDSO is its own.",
-            "Clocks of the vDSO are fast in gVisor too; what makes system calls costs more than \
-             on Linux. Batch such calls, or run this workload outside the sandbox.",
+            "The kernel is gVisor's: its Sentry handles every system call and supplies the \
+             vDSO.",
+            "The vDSO's clocks are fast in gVisor too; system calls cost more than on Linux. \
+             Batch them, or run this workload outside the sandbox.",
         ),
         Sandbox::Wsl1 => (
-            "Windows plays the kernel here (WSL 1).",
+            "Windows implements the system calls (WSL 1).",
             "WSL 2 runs a real Linux kernel: `wsl --set-version NAME 2`.",
         ),
         Sandbox::UserMode => (
-            "This is a user-mode Linux: a Linux process plays the kernel.",
+            "This is user-mode Linux: the kernel is a Linux process.",
             "Its vDSO makes system calls for every function; a virtual machine would not.",
         ),
     };
@@ -115,21 +115,22 @@ fn no_vdso(facts: &Facts) -> Finding {
     match switch {
         Some(word) => Finding::slow(
             Cause::NoVdso,
-            format!("There is no vDSO: the kernel's command line says `{word}`."),
+            format!("There is no vDSO: the kernel's command line has `{word}`."),
         )
-        .advise("Take it off the kernel's command line and boot again."),
+        .advise("Remove it from the kernel's command line and reboot."),
         None => Finding::slow(
             Cause::NoVdso,
             "The process was started without a vDSO: its auxiliary vector has no AT_SYSINFO_EHDR.",
         )
         .advise(
-            "Some tracers and sandboxes take it away so that they see every call; run outside of \
-             them. An architecture without a vDSO has none to give: `vdso ls --arch NAME`.",
+            "Some tracers and sandboxes remove it in order to intercept every call; run the \
+             program outside of them. `vdso ls --arch NAME` shows whether the architecture has \
+             a vDSO.",
         ),
     }
 }
 
-/// The caller died in a call.
+/// Calls that kill the caller.
 fn killed(facts: &Facts) -> Option<Finding> {
     let dead: Vec<(Function, i32)> = facts
         .calls
@@ -183,16 +184,16 @@ fn tick_clocks_too(facts: &Facts) -> Option<Finding> {
     }
     Some(
         Finding::slow(
-            Cause::VdsoAlwaysAsks,
+            Cause::VdsoAlwaysFallsBack,
             format!(
-                "The vDSO makes a system call for {}, which needs no counter: whatever the \
-                 clocksource, this vDSO asks the kernel.",
+                "The vDSO makes a system call for {}, which needs no counter: this vDSO makes \
+                 a system call with every clocksource.",
                 list(&tick)
             ),
         )
         .advise(
-            "A tracer may have patched it so that it sees every call, or a publisher that the \
-             image waits for is missing: `vdso ls PID` shows the image.",
+            "A tracer may have patched it to intercept every call, or the publisher of its pages \
+             is not running: `vdso ls PID` shows the image.",
         ),
     )
 }
@@ -215,8 +216,8 @@ fn other_slow(facts: &Facts) -> Option<Finding> {
             ),
         )
         .advise(
-            "For getrandom that is so until the kernel has gathered enough entropy; otherwise \
-             look whether a tracer has patched the vDSO.",
+            "The vDSO's getrandom does so until the kernel has gathered enough entropy; \
+             otherwise check whether a tracer has patched the vDSO.",
         ),
     )
 }
@@ -231,7 +232,7 @@ fn missing(facts: &Facts) -> Option<Finding> {
         .filter_map(|call| {
             let function = abi.function(call.function.call())?;
             Some(match function.since {
-                Some(since) => format!("{} (there since Linux {since})", call.function),
+                Some(since) => format!("{} (since Linux {since})", call.function),
                 None => call.function.to_string(),
             })
         })
@@ -259,7 +260,7 @@ fn unknown_exports(facts: &Facts) -> Option<Finding> {
             Cause::UnknownExports,
             format!("This vDSO exports functions that `vdso ls --arch` does not list: {names}."),
         )
-        .advise("The kernel is newer than this program. They are not tried here."),
+        .advise("The kernel is newer than this program. Its doctor does not call them."),
     )
 }
 
@@ -268,7 +269,7 @@ fn replaced(facts: &Facts) -> Option<Finding> {
     let name = vdso.soname.as_deref().unwrap_or("an image without a name");
     Some(Finding::note(
         Cause::Replaced,
-        format!("The vDSO is not the kernel's own: {name} took its place when the process began."),
+        format!("The vDSO is not the kernel's own: {name} replaced it when the process began."),
     ))
 }
 
@@ -279,13 +280,13 @@ fn patched(facts: &Facts) -> Option<Finding> {
         Finding::slow(
             Cause::Patched,
             format!(
-                "{bytes} bytes of the process's vDSO are not what the kernel mapped: somebody has \
-                 patched its code."
+                "{bytes} bytes of the process's vDSO differ from what the kernel mapped: its code \
+                 was patched."
             ),
         )
         .advise(
-            "Recorders and sandboxes do that so that they see every call. `vdso dump PID -o FILE` \
-             and `objdump -d FILE` show what it has become.",
+            "Recorders and sandboxes patch it to intercept every call. `vdso dump PID -o FILE` \
+             and `objdump -d FILE` show the patched code.",
         ),
     )
 }
@@ -299,12 +300,12 @@ fn other_image(facts: &Facts) -> Option<Finding> {
         Finding::unknown(
             Cause::OtherImage,
             format!(
-                "Process {} has another vDSO than this program, so what its functions do could \
-                 not be tried here.",
+                "Process {} has another vDSO than this program, so its functions could not be \
+                 tested.",
                 process.pid
             ),
         )
-        .advise("`vdso ls PID` shows what it has."),
+        .advise("`vdso ls PID` shows that vDSO."),
     )
 }
 
@@ -319,31 +320,31 @@ fn statically_linked(facts: &Facts) -> Option<Finding> {
     })
 }
 
-/// Calls whose way could not be told.
-fn untold(facts: &Facts) -> Option<Finding> {
-    let untold: Vec<Function> = facts
+/// Functions for which it is unknown whether they make a system call.
+fn undetermined(facts: &Facts) -> Option<Finding> {
+    let functions: Vec<Function> = facts
         .calls
         .iter()
         .filter(|call| matches!(call.vdso, Served::Unknown(_)) && is_direct(call).is_none())
         .map(|call| call.function)
         .collect();
-    if untold.is_empty() {
+    if functions.is_empty() {
         return None;
     }
     Some(
         Finding::unknown(
-            Cause::Untold,
+            Cause::Undetermined,
             format!(
-                "Whether {} makes a system call could not be told: no filter may be installed \
-                 here.",
-                list(&untold)
+                "Whether {} makes a system call could not be determined: this process may not \
+                 install a seccomp filter.",
+                list(&functions)
             ),
         )
         .advise("Run it where a process may call seccomp(2): outside of the container."),
     )
 }
 
-/// Functions that are there and that this program's C library doesn't use.
+/// Functions that the vDSO serves and this program's C library doesn't call.
 fn libc_bypasses(facts: &Facts) -> Option<Finding> {
     if facts.process.is_some() {
         return None;
@@ -383,8 +384,8 @@ fn time_namespace(facts: &Facts) -> Option<Finding> {
         Finding::note(
             Cause::TimeNamespace,
             format!(
-                "The process lives in a time namespace of its own: CLOCK_MONOTONIC is {:+} s and \
-                 CLOCK_BOOTTIME {:+} s off the machine's; CLOCK_REALTIME is not moved.",
+                "The process is in a time namespace of its own: CLOCK_MONOTONIC differs from the \
+                 machine's by {:+} s and CLOCK_BOOTTIME by {:+} s; CLOCK_REALTIME is the same.",
                 seconds(namespace.monotonic),
                 seconds(namespace.boottime)
             ),
@@ -414,15 +415,16 @@ fn seccomp(facts: &Facts) -> Option<Finding> {
         Finding::note(
             Cause::Seccomp,
             format!(
-                "Every system call passes {filters} of seccomp first. The vDSO is not slowed; \
-                 what falls back to a system call is, and fails where the filter forbids it."
+                "Seccomp runs {filters} before every system call. Calls that the vDSO serves are \
+                 not affected; a fallback to the system call is slower, and fails where the \
+                 filter forbids it."
             ),
         )
     })
 }
 
-/// The median cost of a clock by the vDSO.
-pub(super) fn cost_of(facts: &Facts, clock: Clock) -> Option<&Call> {
+/// The facts of `clock_gettime` for a clock.
+pub(super) fn call_of_clock(facts: &Facts, clock: Clock) -> Option<&Call> {
     facts
         .calls
         .iter()

@@ -1,7 +1,7 @@
 //! Is every clock and function served without a system call here, and if not, why not?
 //!
-//! [`collect`] gathers [`Facts`] and [`judge`] makes [`Finding`]s of them. That a call makes no
-//! system call is not guessed from what it costs: see [`crate::probe`].
+//! [`collect`] gathers [`Facts`] and [`judge`] makes [`Finding`]s of them. Whether a call makes
+//! a system call is not inferred from its cost: see [`crate::probe`].
 
 mod clocksource;
 mod collect;
@@ -23,14 +23,14 @@ pub use process::Unreadable;
 
 use serde::Serialize;
 
-/// All that the doctor has to say.
+/// The doctor's report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Diagnosis {
-    /// What the findings come to.
+    /// The result of the findings.
     pub verdict: Verdict,
-    /// The gravest first.
+    /// The findings, the most severe first.
     pub findings: Vec<Finding>,
-    /// What they rest on.
+    /// The facts that they are derived from.
     pub facts: Facts,
 }
 

@@ -9,11 +9,11 @@ use thiserror::Error;
 use vdsokit_elf::own;
 use vdsokit_elf::process::{self, ProcessError, ProcessVdso};
 
-/// Why a process could not be looked at.
+/// Why a process could not be examined.
 #[derive(Debug, Error, Diagnostic)]
-#[error("process {pid} can't be looked at")]
+#[error("process {pid} can't be examined")]
 #[diagnostic(help(
-    "it may have ended; otherwise it takes its user's rights, or root's: the right to trace it"
+    "it may have ended; otherwise the permission to trace it is needed: run as its user or as root"
 ))]
 pub struct Unreadable {
     /// The process.

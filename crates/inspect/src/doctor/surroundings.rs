@@ -12,10 +12,10 @@ use std::path::Path;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cpuid {
     pub(super) invariant_tsc: bool,
-    pub(super) monitor: Option<String>,
+    pub(super) hypervisor: Option<String>,
 }
 
-/// Reads CPUID. The leaves for monitors begin at 0x4000_0000, where ECX bit 31 of leaf 1
+/// Reads CPUID. The leaves of hypervisors begin at 0x4000_0000, where ECX bit 31 of leaf 1
 /// says that there is one (Linux 6.12 `arch/x86/include/asm/cpuid.h`, `hypervisor_cpuid_base`).
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub(super) fn cpuid() -> Cpuid {
@@ -25,18 +25,18 @@ pub(super) fn cpuid() -> Cpuid {
     use std::arch::x86_64::__cpuid;
 
     let power = 0x8000_0007;
-    let has_monitor = __cpuid(1).ecx & 1 << 31 != 0;
+    let has_hypervisor = __cpuid(1).ecx & 1 << 31 != 0;
     Cpuid {
         invariant_tsc: __cpuid(0x8000_0000).eax >= power && __cpuid(power).edx & 1 << 8 != 0,
-        monitor: has_monitor.then(|| {
+        hypervisor: has_hypervisor.then(|| {
             let leaf = __cpuid(0x4000_0000);
             let name = [leaf.ebx, leaf.ecx, leaf.edx].map(u32::to_le_bytes);
-            monitor_name(&name.concat())
+            hypervisor_name(&name.concat())
         }),
     }
 }
 
-/// Without CPUID nothing is known.
+/// Without CPUID, no facts.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
 pub(super) fn cpuid() -> Cpuid {
     Cpuid::default()
@@ -45,7 +45,7 @@ pub(super) fn cpuid() -> Cpuid {
 /// The name of a hypervisor by its signature of twelve bytes. The names are those that
 /// `systemd-detect-virt` knows (systemd 252 `src/basic/virt.c`).
 #[cfg(any(target_arch = "x86_64", target_arch = "x86", test))]
-fn monitor_name(signature: &[u8]) -> String {
+fn hypervisor_name(signature: &[u8]) -> String {
     match signature {
         b"KVMKVMKVM\0\0\0" | b"Linux KVM Hv" => "KVM".into(),
         b"TCGTCGTCGTCG" => "QEMU without acceleration".into(),
@@ -113,7 +113,7 @@ pub(super) fn sandbox(version: &str, cpuinfo: &str, log: Option<&[String]>) -> O
     }
 }
 
-/// The container's kind, by the marks that its manager leaves under `root` and by the names of
+/// The container manager's name, by the marks that its manager leaves under `root` and by the names of
 /// process 1's control groups (systemd 252 `src/basic/virt.c`, `detect_container`).
 pub(super) fn container(root: &Path) -> Option<String> {
     let read = |path: &str| fs::read_to_string(root.join(path)).ok();
@@ -178,7 +178,7 @@ pub(super) fn seccomp(status: &str) -> Option<Seccomp> {
     })
 }
 
-/// The lines of the kernel's log that speak of the time, or of a sandbox; `None` where the log may
+/// The lines of the kernel's log about timekeeping or a sandbox; `None` where the log may
 /// not be read.
 pub(super) fn log() -> Option<Vec<String>> {
     let mut device = fs::OpenOptions::new()
@@ -219,9 +219,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn monitors_are_known_by_their_signature() {
-        assert_eq!(monitor_name(b"KVMKVMKVM\0\0\0"), "KVM");
-        assert_eq!(monitor_name(b"Brand New\x01 \0"), "Brand New\\x01 \\x00");
+    fn hypervisors_are_identified_by_their_signature() {
+        assert_eq!(hypervisor_name(b"KVMKVMKVM\0\0\0"), "KVM");
+        assert_eq!(hypervisor_name(b"Brand New\x01 \0"), "Brand New\\x01 \\x00");
     }
 
     #[test]
@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(time_namespace(other, other, "nonsense"), None);
     }
 
-    /// After unshare(CLONE_NEWTIME) the offsets are those of children to come.
+    /// After unshare(CLONE_NEWTIME) the offsets are those of future children.
     #[test]
     fn offsets_of_children_are_not_taken_for_the_process_s_own() {
         let (own, children) = ("time:[4026531834]", "time:[4026532177]");

@@ -137,7 +137,7 @@ fn clocksources() -> Vec<Case> {
                     "hpet",
                     "command line",
                     "echo tsc >",
-                    "take `clocksource=hpet` off",
+                    "remove `clocksource=hpet`",
                 ],
             )],
         },
@@ -176,7 +176,7 @@ fn clocksources() -> Vec<Case> {
             }),
             verdict: Verdict::Slow,
             findings: &[
-                (Cause::Clocksource, &["Take `clocksource=hpet` off"]),
+                (Cause::Clocksource, &["Remove `clocksource=hpet`"]),
                 (Cause::TscUnstable, &["TSCs unsynchronized", "+invtsc"]),
             ],
         },
@@ -288,7 +288,7 @@ fn surroundings() -> Vec<Case> {
                 });
             }),
             verdict: Verdict::Slow,
-            findings: &[(Cause::VdsoAlwaysAsks, &["REALTIME_COARSE", "tracer"])],
+            findings: &[(Cause::VdsoAlwaysFallsBack, &["REALTIME_COARSE", "tracer"])],
         },
         Case {
             name: "a TSC that may not be read",
@@ -310,7 +310,7 @@ fn surroundings() -> Vec<Case> {
             findings: &[(Cause::Killed, &["time", "signal 7"])],
         },
         Case {
-            name: "a TSC that a monitor intercepts",
+            name: "a TSC whose reads the hypervisor intercepts",
             facts: with(healthy(), |facts| {
                 facts.hypervisor = Some("VMware".into());
                 for call in &mut facts.calls {
@@ -335,7 +335,7 @@ fn surroundings() -> Vec<Case> {
             }),
             verdict: Verdict::Fast,
             findings: &[
-                (Cause::FunctionMissing, &["getrandom (there since Linux"]),
+                (Cause::FunctionMissing, &["getrandom (since Linux"]),
                 (Cause::LibcBypasses, &["getcpu"]),
             ],
         },
@@ -369,7 +369,7 @@ fn surroundings() -> Vec<Case> {
                 }
             }),
             verdict: Verdict::Unknown,
-            findings: &[(Cause::Untold, &["time", "seccomp(2)"])],
+            findings: &[(Cause::Undetermined, &["time", "seccomp(2)"])],
         },
         Case {
             name: "another image in the vDSO's place",

@@ -1,13 +1,13 @@
 //! Why the TSC is not the clocksource of an x86, or slow although it is.
 //!
-//! The kernel drops it when the command line says so, when its rate changes or it stops in deep
+//! The kernel drops it when the command line disables it, when its rate changes or it stops in deep
 //! sleep, when the processors' counters disagree, or when the watchdog finds that it runs wrong
 //! (Linux 6.12 `arch/x86/kernel/tsc.c`, `kernel/time/clocksource.c`,
 //! `Documentation/admin-guide/kernel-parameters.txt`).
 
 use super::facts::{Facts, Tsc};
 use super::finding::{Cause, Finding};
-use super::judge::{cost_of, is_direct};
+use super::judge::{call_of_clock, is_direct};
 use super::{has_word, log_says};
 use crate::function::Clock;
 
@@ -24,15 +24,15 @@ pub(super) fn why_not(facts: &Facts) -> Option<Finding> {
         .unwrap_or_else(|| {
             let finding = Finding::note(
                 Cause::TscMissing,
-                "The kernel does not offer the TSC as a clocksource, though nothing is known \
-                 against it.",
+                "The kernel does not offer the TSC as a clocksource, and the reason is \
+                 unknown.",
             );
             match facts.log {
                 Some(_) => finding.advise(
-                    "Its log says nothing of the TSC any more: look right after the next boot.",
+                    "Its log no longer has lines about the TSC: read it soon after the next boot.",
                 ),
                 None => finding.advise(
-                    "Its log may say why, but may not be read here: as root, `dmesg | grep -iE \
+                    "This user may not read its log, which may have the reason: as root, `dmesg | grep -iE \
                      'tsc|clocksource'`.",
                 ),
             }
@@ -47,10 +47,10 @@ fn disabled(facts: &Facts) -> Option<Finding> {
     Some(
         Finding::note(
             Cause::TscDisabled,
-            format!("The TSC is no clocksource: the kernel's command line says `{word}`."),
+            format!("The TSC is no clocksource: the kernel's command line has `{word}`."),
         )
         .advise(format!(
-            "Take `{word}` off the kernel's command line and boot again."
+            "Remove `{word}` from the kernel's command line and reboot."
         )),
     )
 }
@@ -60,17 +60,17 @@ fn unstable(facts: &Facts) -> Option<Finding> {
         .or_else(|| log_says(facts, "Marking clocksource 'tsc' as unstable"))
         .or_else(|| log_says(facts, "Marking clocksource 'tsc-early' as unstable"))?;
     let advice = if facts.hypervisor.is_some() {
-        "The machine is virtual: its monitor must give all processors one invariant TSC (QEMU: \
+        "The machine is virtual: its hypervisor must give all processors one invariant TSC (QEMU: \
          `-cpu host,migratable=off,+invtsc`) and not starve them. If you know that the TSC is \
          sound, boot with `tsc=reliable`."
     } else {
-        "Update the firmware: it often leaves processors' counters apart. If you know that the \
+        "Update the firmware: firmware often leaves the processors' counters unsynchronised. If you know that the \
          TSC is sound, boot with `tsc=reliable`, which switches the watchdog off."
     };
     Some(
         Finding::note(
             Cause::TscUnstable,
-            format!("The kernel has lost its faith in the TSC. Its log: \"{line}\"."),
+            format!("The kernel has marked the TSC as unstable. Its log: \"{line}\"."),
         )
         .advise(advice),
     )
@@ -87,8 +87,8 @@ fn changes(facts: &Facts, tsc: Tsc) -> Option<Finding> {
     };
     let advice = match &facts.hypervisor {
         Some(hypervisor) => format!(
-            "The machine is virtual ({hypervisor}), and its monitor does not show an invariant \
-             TSC. QEMU: `-cpu host,migratable=off,+invtsc`."
+            "The machine is virtual ({hypervisor}), and its hypervisor does not offer an \
+             invariant TSC. QEMU: `-cpu host,migratable=off,+invtsc`."
         ),
         None => "Processors since about 2008 have an invariant TSC: this is an older one, or its \
                  firmware hides it."
@@ -97,14 +97,14 @@ fn changes(facts: &Facts, tsc: Tsc) -> Option<Finding> {
     Some(
         Finding::note(
             Cause::TscNotInvariant,
-            format!("The TSC is no clocksource: as far as the kernel knows it {how}."),
+            format!("The TSC is no clocksource: according to the kernel it {how}."),
         )
         .advise(advice),
     )
 }
 
-/// A trap to a virtual machine's monitor costs a microsecond or so, what the vDSO does besides a
-/// few nanoseconds.
+/// A trap to the hypervisor costs about a microsecond; the rest of the vDSO's function costs a few
+/// nanoseconds.
 const INTERCEPTED_NS: f64 = 300.0;
 const INTERCEPTED_RATIO: f64 = 10.0;
 
@@ -112,24 +112,26 @@ const INTERCEPTED_RATIO: f64 = 10.0;
 /// does not, though neither makes a system call.
 pub(super) fn intercepted(facts: &Facts) -> Option<Finding> {
     facts.tsc?;
-    let fine = cost_of(facts, Clock::Monotonic).filter(|call| is_direct(call) == Some(true))?;
-    let coarse = cost_of(facts, Clock::MonotonicCoarse)?;
+    let fine =
+        call_of_clock(facts, Clock::Monotonic).filter(|call| is_direct(call) == Some(true))?;
+    let coarse = call_of_clock(facts, Clock::MonotonicCoarse)?;
     let (fine, coarse) = (fine.vdso_ns?, coarse.vdso_ns?);
     if fine < INTERCEPTED_NS || fine < INTERCEPTED_RATIO * coarse {
         return None;
     }
-    let monitor = facts.hypervisor.as_deref().unwrap_or("its monitor");
+    let monitor = facts.hypervisor.as_deref().unwrap_or("the hypervisor");
     Some(
         Finding::slow(
             Cause::TscIntercepted,
             format!(
                 "The clocks make no system call, yet one that reads the TSC costs {fine:.0} ns \
-                 and one that doesn't {coarse:.0} ns: {monitor} seems to intercept the reading."
+                 and one that doesn't {coarse:.0} ns: {monitor} seems to intercept reads of the TSC."
             ),
         )
         .advise(
-            "That is so after a migration to a machine whose TSC has another rate, and with \
-             emulated TSCs: use a host with TSC scaling, or start the machine anew where it is.",
+            "This happens after a migration to a host whose TSC has another rate, and with \
+             emulated TSCs: use a host with TSC scaling, or restart the virtual machine on this \
+             host.",
         ),
     )
 }

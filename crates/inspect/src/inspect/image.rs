@@ -1,4 +1,4 @@
-//! An image, as it is shown.
+//! The description of an image.
 
 use super::{Published, Role};
 use serde::Serialize;
@@ -7,20 +7,20 @@ use vdsokit_elf::constants::{PF_R, PF_W, PF_X};
 use vdsokit_elf::process::Mapping;
 use vdsokit_elf::{Image, Kind, Segment, Symbol, arch};
 
-/// What there is to know of an image.
+/// The description of an image.
 #[derive(Clone, Debug, Serialize)]
 pub struct ImageView {
-    /// What it is to the process that has it.
+    /// Its role in the process.
     pub role: Role,
     /// The file it was loaded from, where there is one.
     pub path: Option<String>,
     /// Where its first byte lies in the process; `None` in a file.
     pub base: Option<u64>,
-    /// Bytes of it: of the file, or of the mapping that it begins with.
+    /// Its size in bytes: of the file, or of the mapping at its start.
     pub size: u64,
     /// The ABI it is for, by its name in vdso(7).
     pub architecture: Option<&'static str>,
-    /// The name that it gives itself.
+    /// Its DT_SONAME.
     pub soname: Option<String>,
     /// Its build id, in hexadecimal.
     pub build_id: Option<String>,
@@ -28,7 +28,7 @@ pub struct ImageView {
     pub segments: Vec<SegmentView>,
     /// The data pages beside it.
     pub data: Vec<Pages>,
-    /// What it exports, by address.
+    /// Its exports, by address.
     pub symbols: Vec<SymbolView>,
     /// Its variables and their publisher, where vdsokit built it.
     pub published: Option<Published>,
@@ -39,7 +39,7 @@ pub struct ImageView {
 pub struct SegmentView {
     /// `LOAD`, `DYNAMIC`, …
     pub kind: &'static str,
-    /// `r-x`, with a dash for what is missing.
+    /// The access rights, such as `r-x`.
     pub flags: String,
     /// Where it starts in the file.
     pub offset: u64,
@@ -104,7 +104,7 @@ pub struct SymbolView {
     pub version: Option<String>,
     /// Its address, with the base where there is one.
     pub address: u64,
-    /// Bytes, 0 where not said.
+    /// Its size in bytes; 0 where the symbol has none.
     pub size: u64,
     /// `function`, `object`, `notype` or a number.
     pub kind: String,
@@ -113,7 +113,7 @@ pub struct SymbolView {
 }
 
 impl ImageView {
-    /// Of an image that is `role` to whoever has it.
+    /// The description of an image with this role.
     pub(super) fn of(image: &Image<'_>, role: Role, size: u64) -> Self {
         let base = match image.form() {
             vdsokit_elf::Form::File => None,
