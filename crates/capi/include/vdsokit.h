@@ -32,9 +32,9 @@ extern "C" {
 // that both have keep their values. If `path` is null, the file lies beside the declaration and
 // has its soname as its name.
 //
-// Returns null on failure: `EBUSY` when another process is the publisher, `ENOENT`, `EACCES`,
-// `ENOSPC`, `EPERM` when nothing can be published in that directory, `EINVAL` for a declaration
-// with errors.
+// Returns null on failure: `EBUSY` when another process is the publisher, `EEXIST` when the file
+// that is there has a variable of another type or at another place, `ENOENT`, `EACCES`, `ENOSPC`,
+// `EPERM` when nothing can be published in that directory, `EINVAL` for a declaration with errors.
 //
 // # Safety
 // Both are null or point to a text that ends with a NUL.

@@ -67,11 +67,14 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let errno = match &error {
-            Error::Missing { .. } | Error::Unknown { .. } => libc::ENOENT,
-            Error::Denied { .. } => libc::EACCES,
+            Error::Missing { .. } | Error::NoDirectory { .. } | Error::Unknown { .. } => {
+                libc::ENOENT
+            }
+            Error::Denied { .. } | Error::NotWritable { .. } => libc::EACCES,
             Error::NoSpace { .. } => libc::ENOSPC,
             Error::Busy { .. } | Error::Taken { .. } => libc::EBUSY,
-            Error::Unfit { .. } => libc::EPERM,
+            Error::Unfit { .. } | Error::LockFile { .. } => libc::EPERM,
+            Error::Layout { .. } => libc::EEXIST,
             Error::Io { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
             _ => libc::EINVAL,
         };

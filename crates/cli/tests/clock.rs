@@ -112,7 +112,7 @@ fn every_change_and_what_show_says_of_it() {
     let shown = said(&["clock", &name, "show"]);
     assert!(shown.contains("CLOCK_REALTIME"), "{shown}");
     assert!(shown.contains("2045-0"), "{shown}");
-    for (arguments, help) in [(["rate", "0"], "more than 0"), (["step", "so"], "+1h")] {
+    for (arguments, help) in [(["rate", "0"], "above 0"), (["step", "so"], "+1h")] {
         let refused = output(&[["clock", &name], arguments].concat());
         assert_eq!(refused.status.code(), Some(1), "{refused:?}");
         let text = String::from_utf8_lossy(&refused.stderr).replace("\n        ", " ");
