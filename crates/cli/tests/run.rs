@@ -411,7 +411,7 @@ fn what_is_wrong_is_said_and_the_status_is_the_conventional_one() {
             "2000-01-01",
         ),
         (&["run", "--offset", "much", "--", "date"], 125, "-30d"),
-        (&["run", "--rate", "0", "--", "date"], 125, "more than 0"),
+        (&["run", "--rate", "0", "--", "date"], 125, "above 0"),
         (&["run", "--rate", "-2", "--", "date"], 125, "backwards"),
         (&["run", "--rate", "1000000", "--", "date"], 125, "too high"),
         (&["run", "--name", "a b", "--", "date"], 125, "letters"),
