@@ -1,8 +1,9 @@
-//! The commands of the pages about declarations and languages, as they are printed there.
+//! The commands of the pages in `docs`, as they are printed there.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 /// The fenced blocks of a language, in their order.
 fn blocks(page: &str, language: &str) -> Vec<String> {
@@ -17,18 +18,55 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
         .collect()
 }
 
-/// Runs each command of a console block. Lines below a command are what it prints.
-fn run(directory: &Path, console: &str) {
+/// A command that ends in `&`. It is killed at the end of the page.
+struct Background(Child);
+
+impl Background {
+    /// Starts a publisher, and returns when it has printed its first line: the vDSO is live.
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        lines.read_line(&mut line).unwrap();
+        let background = Self(child);
+        assert!(line.starts_with("live: "), "{command:?}: {line}");
+        background
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A shell that runs `command` in the directory, with `vdso` in its PATH.
+fn shell(directory: &Path, command: &str) -> Command {
     let programs = Path::new(env!("CARGO_BIN_EXE_vdso")).parent().unwrap();
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", command])
+        .current_dir(directory)
+        .env("PATH", &path)
+        .env("VDSOKIT", sources);
+    shell
+}
+
+/// Runs each command of a console block. Lines below a command are what it prints. Returns those
+/// that go on in the background.
+fn run(directory: &Path, console: &str) -> Vec<Background> {
+    let mut background = Vec::new();
     for command in console.split("$ ").filter(|command| !command.is_empty()) {
         let (command, wanted) = command.split_once('\n').unwrap();
-        let output = Command::new("sh")
-            .args(["-c", command])
-            .current_dir(directory)
-            .env("PATH", &path)
-            .output()
-            .unwrap();
+        if let Some(command) = command.strip_suffix(" &") {
+            let shell = shell(directory, &format!("exec {command}"));
+            background.push(Background::start(shell));
+            continue;
+        }
+        let output = shell(directory, command).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{command}: {errors}");
         if !wanted.is_empty() {
@@ -38,6 +76,17 @@ fn run(directory: &Path, console: &str) {
                 "{command}"
             );
         }
+    }
+    background
+}
+
+/// Runs the commands of a page, with the first declaration of the page about declarations.
+fn run_page(directory: &Path, page: &str) {
+    let weather = &blocks("declaration.md", "toml")[0];
+    fs::write(directory.join("weather.toml"), weather).unwrap();
+    let mut background = Vec::new();
+    for console in blocks(page, "console") {
+        background.extend(run(directory, &console));
     }
 }
 
@@ -67,10 +116,25 @@ fn the_commands_about_declarations() {
 
 #[test]
 fn the_commands_about_languages() {
-    let directory = directory();
-    let weather = &blocks("declaration.md", "toml")[0];
-    fs::write(directory.path().join("weather.toml"), weather).unwrap();
-    for console in blocks("languages.md", "console") {
-        run(directory.path(), &console);
+    run_page(directory().path(), "languages.md");
+}
+
+#[test]
+fn the_commands_about_operations() {
+    run_page(directory().path(), "operations.md");
+}
+
+/// The machine's counter is needed: README.md lists that as a reason to skip.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn the_commands_about_the_clock() {
+    if let Err(untrusted) = vdsokit_sources::clock::Counter::new(Default::default()) {
+        eprintln!("skipped: {untrusted}");
+        return;
     }
+    let directory = directory();
+    let [bound] = blocks("clock.md", "c").try_into().unwrap();
+    let bound: String = bound;
+    fs::write(directory.path().join("bound.c"), bound).unwrap();
+    run_page(directory.path(), "clock.md");
 }
