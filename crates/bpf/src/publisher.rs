@@ -7,6 +7,7 @@ use crate::mapping::Mapping;
 use crate::privileges::{Obstacle, obstacles};
 use crate::program::{self, Duty, LOCK_SIZE, Machine, Setting, Variable};
 use crate::sys::{self, Attach, Runs};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -325,12 +326,27 @@ pub fn hooks(directory: &Path) -> Result<Vec<String>, Error> {
     Ok(hooks)
 }
 
+/// Removes what is pinned in `directory`, and the directory. In a BPF file system that everybody may
+/// write, its path can lead elsewhere a moment later, so it is opened once, without following a
+/// symbolic link, its owner is checked, and names are removed beneath it.
 fn unpin(directory: &Path) -> Result<(), Error> {
-    for entry in fs::read_dir(directory).map_err(Error::file(directory))? {
-        let path = entry.map_err(Error::file(directory))?.path();
-        fs::remove_file(&path).map_err(Error::file(&path))?;
+    let failed = |error: io::Error| Error::file(directory)(error);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(directory, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
+    let owner = rustix::fs::fstat(&dir)
+        .map_err(|e| failed(e.into()))?
+        .st_uid;
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        return Err(failed(io::ErrorKind::PermissionDenied.into()));
     }
-    fs::remove_dir(directory).map_err(Error::file(directory))
+    for entry in rustix::fs::Dir::read_from(&dir).map_err(|e| failed(e.into()))? {
+        let entry = entry.map_err(|e| failed(e.into()))?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            rustix::fs::unlinkat(&dir, name, AtFlags::empty()).map_err(|e| failed(e.into()))?;
+        }
+    }
+    fs::remove_dir(directory).map_err(failed)
 }
 
 /// The pages are frozen, so only a program can write to them.
@@ -500,5 +516,25 @@ mod tests {
         assert!(text.starts_with("the kernel refused to load a program: Operation not permitted"));
         let other = refused("to make a map")(io::Error::from_raw_os_error(libc::ENOMEM));
         assert!(other.to_string().contains("Cannot allocate memory"));
+    }
+
+    #[test]
+    fn names_are_removed_in_a_directory_of_this_user_and_through_no_link() {
+        let base = tempfile::tempdir().unwrap();
+        let pins = base.path().join("pins");
+        fs::create_dir(&pins).unwrap();
+        fs::write(pins.join("pages"), "").unwrap();
+        let link = base.path().join("link");
+        std::os::unix::fs::symlink(&pins, &link).unwrap();
+        assert!(unpin(&link).is_err());
+        assert!(pins.join("pages").exists());
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&pins, Some(65534), None).unwrap();
+            assert!(unpin(&pins).is_err());
+            assert!(pins.join("pages").exists());
+            std::os::unix::fs::chown(&pins, Some(0), None).unwrap();
+        }
+        unpin(&pins).unwrap();
+        assert!(!pins.exists());
     }
 }

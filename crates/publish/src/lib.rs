@@ -61,6 +61,8 @@
 )]
 
 #[cfg(feature = "write")]
+mod beside;
+#[cfg(feature = "write")]
 mod change;
 mod dir;
 mod dynamic;
@@ -92,6 +94,8 @@ pub mod place;
 #[cfg(feature = "write")]
 pub mod serve;
 
+#[cfg(feature = "write")]
+pub use beside::Beside;
 pub use dynamic::{Dynamic, Number, type_of};
 pub use error::Error;
 #[cfg(feature = "write")]

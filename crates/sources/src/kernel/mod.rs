@@ -35,14 +35,13 @@ use crate::Error;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vdsokit_bpf::{Content, Machine, Mapping, Variable, pages_of};
 use vdsokit_publish::Error as PublishError;
 use vdsokit_publish::place::{beside, check, resolve};
 use vdsokit_publish::serve::End;
-use vdsokit_publish::{Options, Publisher, Vdso, image_parts, install};
+use vdsokit_publish::{Beside, Options, Publisher, Vdso, image_parts, install};
 use vdsokit_vvar::directory::{Directory, Entry, Kind};
 use vdsokit_vvar::header::{self, Header};
 use vdsokit_vvar::layout::Type;
@@ -206,6 +205,7 @@ impl Started {
 
     /// Names the map, and links from the file to it.
     fn name(&mut self, path: &Path) -> Result<(), Error> {
+        let beside = Beside::open(path)?;
         let directory = directory_for(path);
         let magic = rustix::fs::statfs(BPF_FS).map(|fs| fs.f_type as u64);
         if magic != Ok(BPF_FS_MAGIC) {
@@ -217,13 +217,7 @@ impl Started {
             Err(error) => return Err(error.into()),
         }
         self.publisher.pin(&directory)?;
-        let link = beside(path, SUFFIX);
-        let fresh = beside(path, "kernel-new");
-        let linked = match fs::remove_file(&fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => symlink(&directory, &fresh).and_then(|()| fs::rename(&fresh, &link)),
-        };
-        Ok(linked.map_err(|error| PublishError::io("link to", &directory, error))?)
+        Ok(beside.link(SUFFIX, &directory)?)
     }
 }
 
@@ -289,13 +283,15 @@ pub fn retire(path: &Path) -> Result<bool, Error> {
     let Some(directory) = directory(path) else {
         return Ok(false);
     };
+    // Opened first: in a directory that is refused, the kernel goes on.
+    let beside = Beside::open(path)?;
     let ended = match vdsokit_bpf::retire(&directory) {
         Ok(()) => true,
         // The machine was rebooted since, which removes all names in the BPF file system.
         Err(_) if matches!(fs::exists(&directory), Ok(false)) => false,
         Err(error) => return Err(error.into()),
     };
-    unlink(path)?;
+    beside.unlink(SUFFIX)?;
     Ok(ended)
 }
 
@@ -304,22 +300,10 @@ fn conclude(kernel: vdsokit_bpf::Publisher, end: End, path: &Path) -> Result<(),
     if end != End::Retired {
         kernel.retire()?;
         if end != End::Displaced {
-            unlink(path)?;
+            Beside::open(path)?.unlink(SUFFIX)?;
         }
     }
     Ok(())
-}
-
-/// Removes the link beside the vDSO.
-fn unlink(path: &Path) -> Result<(), Error> {
-    let path = fs::canonicalize(path).map_err(|e| PublishError::io("retire", path, e))?;
-    let link = beside(&path, SUFFIX);
-    match fs::remove_file(&link) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(PublishError::io("retire", &link, error).into())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The kernel as the publisher of a vDSO.
@@ -349,6 +333,7 @@ pub fn describe(path: &Path) -> Option<Description> {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn a_file_has_a_directory_without_dots() {
@@ -391,5 +376,23 @@ mod tests {
         assert_eq!(describe(&file).unwrap().map, None);
         assert!(!retire(&file).unwrap());
         assert!(!link.is_symlink());
+    }
+
+    /// The directory is an unprivileged user's: they could exchange it while the link is removed.
+    #[test]
+    fn the_kernel_is_not_retired_for_a_file_in_a_directory_of_another_user() {
+        if !rustix::process::geteuid().is_root() {
+            assert!(std::env::var_os("CI").is_none(), "chown(2) needs root");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let file = fs::canonicalize(directory.path()).unwrap().join("libx.so");
+        fs::write(&file, "").unwrap();
+        let link = beside(&file, SUFFIX);
+        symlink(directory_for(&file), &link).unwrap();
+        std::os::unix::fs::chown(directory.path(), Some(65534), None).unwrap();
+        let refused = retire(&file).unwrap_err().to_string();
+        assert!(refused.contains("user 65534"), "{refused}");
+        assert!(link.is_symlink());
     }
 }
