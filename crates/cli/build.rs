@@ -4,15 +4,15 @@
 //! with each few. (Stack, heap and mappings lie at random addresses all the same.)
 //!
 //! That is not left to `-C target-feature=+crt-static`, which holds for a whole workspace, build
-//! scripts included, and so would break what has to load libraries. Here the linker is asked for a
-//! static executable, and finds first the archives of the libraries that rustc asks it for.
+//! scripts included, and so would break what has to load libraries. Here the linker is made to
+//! write a static executable, and finds the archives of the libraries that rustc names first.
 
 use std::env;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What rustc asks the linker for, each with the archive that has it.
+/// The libraries that rustc passes to the linker, each with the archive that has it.
 const LIBRARIES: [(&str, &str); 7] = [
     ("libc.a", "libc.a"),
     ("libdl.a", "libdl.a"),

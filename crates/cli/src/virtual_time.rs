@@ -123,8 +123,8 @@ impl Options {
         Some((scope, name.is_some()))
     }
 
-    /// The clock image with pages that say this time; and the pages, unless somebody else
-    /// publishes them.
+    /// The clock image with pages of this time; and the pages, unless another process publishes
+    /// them.
     pub(crate) fn make(&self, name: Option<&str>) -> Result<(Option<Time>, Object)> {
         if let Some(file) = &self.clock
             && let Some(object) = published_clock(file, self.require_clock)?

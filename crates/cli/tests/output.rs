@@ -170,7 +170,7 @@ fn full() -> File {
     OpenOptions::new().write(true).open("/dev/full").unwrap()
 }
 
-/// A pipe that nobody reads.
+/// A pipe without a reader.
 fn closed() -> std::io::PipeWriter {
     std::io::pipe().unwrap().1
 }

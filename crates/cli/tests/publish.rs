@@ -254,7 +254,7 @@ fn readers_see_whole_values_only_while_publishers_are_killed() {
         }
         path = server.killed();
         assert!(writer.join().unwrap().is_some());
-        assert_eq!(whole(round), whole(round), "nobody writes any more");
+        assert_eq!(whole(round), whole(round), "no publisher is left");
     }
 }
 

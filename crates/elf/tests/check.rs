@@ -90,7 +90,7 @@ fn a_global_offset_table_is_found() {
 }
 
 #[test]
-fn what_is_no_shared_object_is_found() {
+fn another_e_type_than_et_dyn_is_found() {
     for kind in [ET_REL, ET_EXEC] {
         let mut bytes = Recipe::default().build();
         bytes[16..18].copy_from_slice(&kind.to_le_bytes());

@@ -139,7 +139,7 @@ fn a_core_dump_is_read_by_parts() {
 }
 
 #[test]
-fn a_truncated_core_dump_is_told_from_one_without_a_vdso() {
+fn a_truncated_core_dump_is_distinguished_from_one_without_a_vdso() {
     let core = exercise::core_of(&Recipe::default().build());
     let whole = core_dump::vdso(&core).expect("a vDSO").bytes.len();
     let truncated = |length: usize| match core_dump::vdso(&core[..length]) {
@@ -213,9 +213,9 @@ fn version_definitions_in_a_circle_end() {
     assert!(image.versions().count() <= MAX_VERSIONS);
 }
 
-/// Every symbol has the name asked for, and no chain ends.
+/// In these images every symbol has the looked-up name, and no chain ends.
 #[test]
-fn images_of_a_mebibyte_that_are_all_table_do_no_harm() {
+fn hostile_images_of_a_mebibyte_are_read_without_panic() {
     for (what, bytes) in common::hostile_images::all() {
         let (name, version) = (
             common::hostile_images::NAME,

@@ -1,4 +1,4 @@
-//! The vDSO of the test's own process, asked beside the system call.
+//! The vDSO of the test's own process, compared with the system calls.
 #![allow(unsafe_code, reason = "the test forks")]
 
 use vdsokit_elf::arch::{self, Call};
@@ -14,7 +14,7 @@ const CLOCKS: [i32; 6] = [
     libc::CLOCK_BOOTTIME,
 ];
 
-/// The vDSO's answer lies between two of the system call's.
+/// The vDSO's time lies between those of two system calls.
 fn assert_between(vdso: Vdso, clock: i32) {
     let ask = |vdso: Vdso| vdso.clock_gettime(clock).expect("the clock exists");
     let before = ask(Vdso::SYSTEM_CALLS);
@@ -28,7 +28,7 @@ fn assert_between(vdso: Vdso, clock: i32) {
 }
 
 #[test]
-fn the_vdso_says_what_the_system_call_says() {
+fn the_vdso_returns_the_system_calls_results() {
     let vdso = own::find().expect("Linux maps a vDSO");
     for clock in CLOCKS {
         assert_between(vdso, clock);
@@ -53,7 +53,7 @@ fn the_vdso_says_what_the_system_call_says() {
 }
 
 #[test]
-fn getcpu_says_where_the_thread_is_pinned() {
+fn getcpu_returns_the_cpu_of_a_pinned_thread() {
     let mut set = std::mem::MaybeUninit::<libc::cpu_set_t>::zeroed();
     let size = size_of::<libc::cpu_set_t>();
     let cpu = Vdso::SYSTEM_CALLS.getcpu().expect("getcpu").cpu;
@@ -72,7 +72,7 @@ fn getcpu_says_where_the_thread_is_pinned() {
 }
 
 #[test]
-fn errors_are_the_system_calls() {
+fn errors_are_those_of_the_system_call() {
     let vdso = own::find().expect("Linux maps a vDSO");
     for vdso in [vdso, Vdso::SYSTEM_CALLS] {
         let error = vdso.clock_gettime(1_000).expect_err("no such clock");
@@ -111,7 +111,7 @@ fn the_table_of_architectures_describes_this_machine() {
 }
 
 #[test]
-fn linuxs_own_vdso_raises_no_false_alarm() {
+fn linuxs_own_vdso_has_no_findings() {
     let image = own::image().expect("Linux maps a vDSO");
     assert_eq!(check::check(&image, Profile::Foreign), []);
 }
@@ -137,7 +137,7 @@ fn succeeds_without_system_calls(call: impl Fn() -> bool) -> bool {
     libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
 }
 
-/// A function that the vDSO serves was once never called: the system call gave the same answers.
+/// A test that compares results only does not notice when the system call is made instead.
 #[test]
 fn served_functions_are_called_in_place_of_system_calls() {
     let vdso = own::find().expect("Linux maps a vDSO");

@@ -323,7 +323,7 @@ fn a_32_bit_process_has_the_image_that_readelf_sees() {
 }
 
 #[test]
-fn what_cannot_be_read_is_refused_with_the_reason() {
+fn an_unreadable_process_is_refused_with_the_reason() {
     let pid = std::process::id();
     let message = process::at(pid, 8).expect_err("the null page").to_string();
     assert_eq!(message, format!("process {pid} has nothing mapped at 0x8"));

@@ -245,7 +245,7 @@ fn descriptors_are_followed_where_the_abi_has_them() {
 }
 
 #[test]
-fn what_is_no_image_is_refused_with_the_reason() {
+fn bytes_that_are_not_an_image_are_refused_with_the_reason() {
     let good = Recipe::default().build();
     let broken = |at: usize, value: u8| {
         let mut bytes = good.clone();

@@ -35,7 +35,7 @@ pub struct Machine {
     pub architecture: Option<&'static str>,
     /// The processor's model, where the kernel reports it.
     pub processor: Option<String>,
-    /// The clocksource that keeps the time.
+    /// The current clocksource.
     pub clocksource: Option<String>,
     /// The hypervisor's name.
     pub hypervisor: Option<String>,

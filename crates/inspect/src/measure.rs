@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_route_that_leads_there_is_measured() {
+    fn every_existing_route_is_measured() {
         let plan = Plan {
             samples: 5,
             batch: Duration::from_micros(1),

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_system_call_is_seen_as_one() {
+    fn a_system_call_is_detected() {
         for &function in Function::ALL {
             if Callee::resolve(function, Route::SystemCall, None).is_some() {
                 assert_eq!(
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn no_vdso_serves_the_time_of_the_scheduler() {
+    fn no_vdso_serves_cpu_time_clocks() {
         let function = Function::ClockGettime(Clock::ProcessCputimeId);
         assert!(matches!(
             served(function, Route::Vdso),

@@ -131,7 +131,7 @@ mod tests {
     use vdsokit_elf::own;
 
     #[test]
-    fn this_process_was_started_with_what_libc_says() {
+    fn the_vdso_on_the_stack_is_the_one_that_libc_has() {
         let address = started_with(std::process::id()).unwrap();
         assert_eq!(address, own::address().map(|at| at.addr() as u64));
     }

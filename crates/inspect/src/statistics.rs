@@ -1,26 +1,26 @@
-//! What can be said of many measurements of one thing without believing any one of them.
+//! Robust statistics of repeated measurements.
 
 use serde::Serialize;
 
-/// Order statistics: a few wild samples move none of them but the last.
+/// Order statistics: a few outliers change only the maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Summary {
-    /// The least.
+    /// The minimum.
     pub least: f64,
-    /// A tenth is below.
+    /// The 10th percentile.
     pub p10: f64,
-    /// Half are below.
+    /// The median.
     pub median: f64,
-    /// Nine tenths are below.
+    /// The 90th percentile.
     pub p90: f64,
-    /// All but a hundredth are below.
+    /// The 99th percentile.
     pub p99: f64,
-    /// The greatest.
+    /// The maximum.
     pub greatest: f64,
 }
 
 impl Summary {
-    /// Of these samples, in any order; `None` of none.
+    /// The statistics of samples in any order; `None` if there are none.
     #[must_use]
     pub fn of(samples: &[f64]) -> Option<Self> {
         let mut sorted = samples.to_vec();
@@ -36,7 +36,7 @@ impl Summary {
     }
 }
 
-/// Linear between the two nearest ranks (Hyndman and Fan, 1996, type 7).
+/// Linear interpolation between the two nearest ranks (Hyndman and Fan, 1996, type 7).
 fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     let rank = share * last as f64;
@@ -45,19 +45,19 @@ fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     Some(low + (high - low) * (rank - below as f64))
 }
 
-/// How many samples fall into each of equal steps of the logarithm.
+/// A histogram with buckets of equal width on a logarithmic scale.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Histogram {
-    /// Where the first bucket begins.
+    /// The lower bound of the first bucket.
     pub from: f64,
-    /// Where the last one ends.
+    /// The upper bound of the last bucket.
     pub to: f64,
-    /// How many samples each bucket holds. What lies outside of all is not counted.
+    /// The number of samples in each bucket. Samples outside of all buckets are not counted.
     pub counts: Vec<u32>,
 }
 
 impl Histogram {
-    /// Of these samples, in `buckets` between `from` and `to`, both above 0.
+    /// The histogram of samples, with `buckets` buckets between `from` and `to`, both above 0.
     #[must_use]
     pub fn of(samples: &[f64], from: f64, to: f64, buckets: usize) -> Self {
         let mut counts = vec![0; buckets];
@@ -78,7 +78,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn of_the_numbers_to_a_hundred() {
+    fn percentiles_of_the_numbers_to_a_hundred() {
         let samples: Vec<f64> = (0..=100).rev().map(f64::from).collect();
         let summary = Summary::of(&samples).unwrap();
         assert_eq!((summary.least, summary.greatest), (0.0, 100.0));

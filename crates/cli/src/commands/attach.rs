@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 /// Give a running program another time
 ///
-/// All its threads are stopped for a moment, and calls of its vDSO functions lead to a vDSO of ours
-/// from then on; so do those of children that it forks. If that can't be done, the program stays as
-/// it was, and the reason is printed. `vdso detach` restores every byte.
+/// All its threads are stopped for a moment. From then on, calls of its vDSO functions lead to
+/// vdsokit's vDSO, also in children that it forks. If that can't be done, the program is not
+/// changed, and the reason is printed. `vdso detach` restores every byte.
 #[derive(clap::Args)]
 #[command(after_long_help = CLOCKS)]
 pub(crate) struct Arguments {

@@ -1,4 +1,4 @@
-//! `vdso run`: a program, unchanged, on a vDSO of ours.
+//! `vdso run`: runs an unchanged program with a vDSO of this project.
 
 use crate::output;
 use crate::signals::sigpipe_was_ignored;
@@ -15,10 +15,10 @@ use crate::virtual_time::{CLOCKS, Options, say};
 
 /// Run a program, unchanged, at another time
 ///
-/// The program gets a vDSO of ours in place of the kernel's, and so does all that it starts:
-/// scripts, static and Go programs too. This process becomes the program: process id, exit
-/// status, signals, terminal and job control are as without. Without an option of time it is
-/// the kernel's time that our vDSO tells; with `--clock` it does so without a system call
+/// The program gets vdsokit's vDSO in place of the kernel's, and so do all programs that it
+/// starts: scripts, static and Go programs too. This process becomes the program: process id,
+/// exit status, signals, terminal and job control are as without `vdso run`. Without an option
+/// of time the vDSO returns the kernel's time; with `--clock` it does so without a system call
 /// where the kernel's own needs one.
 ///
 /// Exit status: the program's; 127 when it is not found, 126 when it can't be executed, 125
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     /// A name for `vdso clock`, which changes the time while the program runs
     #[arg(long, conflicts_with = "no_follow")]
     name: Option<String>,
-    /// Leave alone what the program executes: only itself gets our vDSO
+    /// Leave alone what the program executes: only the program itself gets the vDSO
     #[arg(long)]
     no_follow: bool,
     /// Answer for system calls that read the clock as well: for old static programs and
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Ok(delivery) => {
             let error = match arguments.command.split_first() {
                 Some((program, rest)) => delivery.exec(program, rest, |event| say(&event)),
-                // clap asks for one.
+                // clap requires one.
                 None => return ExitCode::from(NOT_TRIED),
             };
             (error.exit_status(), error.into())

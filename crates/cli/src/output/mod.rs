@@ -115,7 +115,7 @@ fn is_unsafe(character: char) -> bool {
     character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Escapes what no output of ours contains: every control character but line breaks, tabs and the
+/// Escapes what the output of `vdso` never contains: every control character but line breaks, tabs and the
 /// sequences that select a style (ECMA-48, SGR). Messages of other crates contain paths as they are.
 fn without_controls(text: &str) -> Cow<'_, str> {
     if !text.chars().any(|c| is_unsafe(c) && c != '\n') {

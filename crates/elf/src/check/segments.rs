@@ -219,7 +219,7 @@ mod tests {
     use super::overlap;
 
     #[test]
-    fn stretches_that_touch_do_not_overlap() {
+    fn adjacent_ranges_do_not_overlap() {
         assert!(!overlap((0, 16), (16, 16)));
         assert!(!overlap((16, 16), (0, 16)));
         assert!(overlap((0, 17), (16, 16)));
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_stretch_overlaps_nothing() {
+    fn an_empty_range_overlaps_nothing() {
         assert!(!overlap((8, 0), (0, 16)));
         assert!(!overlap((0, 16), (8, 0)));
     }

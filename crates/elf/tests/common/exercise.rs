@@ -1,12 +1,11 @@
-//! Everything that can be asked of bytes. The fuzz targets and the property tests share it.
+//! Calls every reading function on bytes. The fuzz targets and the property tests share it.
 #![allow(dead_code, reason = "each user needs a part")]
 
 use vdsokit_elf::check::{self, Profile};
 use vdsokit_elf::constants::*;
 use vdsokit_elf::{Image, compare, core_dump};
 
-/// Asks everything of an image in a file; yields how much was seen, so that nothing is optimised
-/// away.
+/// Reads everything of an image in a file. Returns a count, so that nothing is optimised away.
 pub(crate) fn exercise(bytes: &[u8]) -> usize {
     Image::parse(bytes).map_or(0, |image| ask(&image))
 }
@@ -16,8 +15,8 @@ pub(crate) fn exercise_memory(bytes: &[u8], address: u64) -> usize {
     Image::parse_memory(bytes, address).map_or(0, |image| ask(&image))
 }
 
-/// What a caller does with an image, in both forms: parses it, looks functions up, and reads what
-/// it says of itself. Light, so that a fuzzer runs it often.
+/// What a caller does with an image, in both forms: parses it, looks functions up, and reads its
+/// names and versions. It is cheap, so that a fuzzer runs it often.
 pub(crate) fn exercise_lookup(bytes: &[u8], address: u64) -> usize {
     let in_file = Image::parse(bytes).map_or(0, |image| look_up(&image));
     in_file + Image::parse_memory(bytes, address).map_or(0, |image| look_up(&image))
@@ -54,7 +53,7 @@ pub(crate) fn exercise_core_lookup(bytes: &[u8]) -> usize {
     })
 }
 
-/// Everything asked of the image in a core dump.
+/// Reads everything of the image in a core dump.
 pub(crate) fn exercise_core(bytes: &[u8]) -> usize {
     core_dump::vdso(bytes).map_or(0, |vdso| exercise_memory(vdso.bytes, vdso.address))
 }
@@ -109,7 +108,7 @@ fn ask(image: &Image<'_>) -> usize {
     seen + compare::compare(image, image).len()
 }
 
-/// Where the process of [`core_of`] had its vDSO.
+/// The address of the vDSO in the process of [`core_of`].
 pub(crate) const CORE_ADDRESS: u64 = 0x7fff_0000;
 
 /// A core dump, 64 bits and little endian, of a process with this image as its vDSO.

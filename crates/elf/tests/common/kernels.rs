@@ -1,5 +1,5 @@
-//! Real images: taken out of Debian's kernels for other architectures, fetched into the cache
-//! when a test first asks for them.
+//! Real images, extracted from Debian's kernels for other architectures, which the first test that
+//! needs them downloads into the cache.
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom};
@@ -20,13 +20,13 @@ const KERNELS: [(&str, &str); 6] = [
     ("s390x", "linux-image-s390x"),
 ];
 
-/// An image and its file, for tools that want one.
+/// An image and its file, for tools that need a file.
 pub(crate) struct Real {
     pub(crate) path: PathBuf,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The images of all kernels. Where they can't be had the reason is printed and the list is
+/// The images of all kernels. If they can't be downloaded, the reason is printed and the list is
 /// empty; under CI that fails the test.
 pub(crate) fn images() -> Vec<Real> {
     match fetch_all() {
@@ -49,7 +49,7 @@ fn fetch_all() -> Result<Vec<Real>, String> {
     for (arch, package) in KERNELS {
         let directory = root.join("vdso").join(arch);
         if !directory.is_dir() {
-            // Whoever comes first publishes the whole directory at once.
+            // The first process renames its whole directory into place.
             let work = tempfile::tempdir_in(&root).map_err(|error| error.to_string())?;
             let images = work.path().join("images");
             fs::create_dir_all(&images).map_err(|error| error.to_string())?;
@@ -95,8 +95,8 @@ fn extract(kernel: &Path, work: &Path, directory: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// What a program makes of the kernel from `start` on. Its exit status says nothing: other bytes
-/// follow the compressed ones, and not every magic number begins any.
+/// The output of a decompressor for the kernel's bytes from `start` on. Its exit status is ignored:
+/// other bytes follow the compressed ones, and not every magic number starts compressed bytes.
 fn decompress(kernel: &Path, start: u64, program: &str, work: &Path) -> Result<Vec<u8>, String> {
     let result = work.join("decompressed");
     let streams = || -> std::io::Result<_> {

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn sandboxes_are_known_by_their_kernel() {
+    fn sandboxes_are_identified_by_their_kernel() {
         let old = "Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016";
         let new = "Linux version 4.19.0-gvisor #1 SMP Sun Jan 10 15:06:54 PST 2016";
         for version in [old, new] {
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn containers_are_known_by_the_marks_of_their_managers() {
+    fn containers_are_identified_by_files_and_control_groups() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(container(root.path()), None);
         fs::create_dir_all(root.path().join("proc/1")).unwrap();
@@ -284,7 +284,7 @@ mod tests {
 
     /// After unshare(CLONE_NEWTIME) the offsets are those of future children.
     #[test]
-    fn offsets_of_children_are_not_taken_for_the_process_s_own() {
+    fn offsets_for_children_are_not_the_processs_own() {
         let (own, children) = ("time:[4026531834]", "time:[4026532177]");
         let namespace = time_namespace(own, children, "monotonic 100 0\nboottime 0 0\n");
         assert_eq!(namespace.unwrap().monotonic, 0);

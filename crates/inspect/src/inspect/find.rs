@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_copied_reads_as_what_is_mapped() {
+    fn a_copied_image_has_the_build_id_of_the_mapped_one() {
         let copy = bytes_of(&Target::this()).unwrap();
         let image = Image::parse_memory(&copy.bytes, copy.address.unwrap()).unwrap();
         let own = vdsokit_elf::own::image().unwrap();
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_image_is_an_error() {
+    fn a_target_that_is_not_an_image_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "no image").unwrap();
         let target = Target::File(file.path().to_owned());

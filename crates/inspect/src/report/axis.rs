@@ -1,6 +1,6 @@
 //! A logarithmic axis.
 
-/// From nanoseconds to places on a page.
+/// Maps nanoseconds to positions on a page.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Axis {
     from: f64,
@@ -38,13 +38,13 @@ impl Axis {
         self.to
     }
 
-    /// Where a value comes to lie.
+    /// The position of a value.
     pub(super) fn place(&self, value: f64) -> f64 {
         let share = (value / self.from).ln() / (self.to / self.from).ln();
         self.left + self.width * share.clamp(0.0, 1.0)
     }
 
-    /// The values that get a line and a number.
+    /// The values of the ticks.
     pub(super) fn ticks(&self) -> Vec<f64> {
         let (from, to) = (self.from, self.to);
         steps()
@@ -59,7 +59,7 @@ fn steps() -> impl Iterator<Item = f64> {
     (-1..=10).flat_map(|power| [1.0, 2.0, 5.0].map(|step| step * 10_f64.powi(power)))
 }
 
-/// A number of nanoseconds as people write it.
+/// A number of nanoseconds with a unit.
 pub(super) fn nanoseconds(value: f64) -> String {
     if value < 9.995 {
         format!("{value:.2} ns")

@@ -76,7 +76,7 @@ pub fn html(benchmark: &Benchmark) -> String {
     page.into_string()
 }
 
-/// The class by which the style sheet knows a route.
+/// The class of a route in the style sheet.
 fn class(route: Route) -> &'static str {
     match route {
         Route::Vdso => "vdso",
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_says_what_was_measured() {
+    fn a_page_contains_the_measurements() {
         let page = html(&benchmark());
         for text in [
             "31.0 ns",

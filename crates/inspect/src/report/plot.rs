@@ -1,4 +1,4 @@
-//! The plots, as SVG. They hold no colour: the page's style sheet gives each route one.
+//! The plots, as SVG. The page's style sheet defines the colour of each route.
 
 use super::axis::{Axis, nanoseconds, tick};
 use super::class;
@@ -7,7 +7,7 @@ use crate::measure::{Cost, Series};
 use crate::statistics::Histogram;
 use maud::{Markup, html};
 
-/// Places in the drawing's own units: the page scales it to its width.
+/// Positions in the drawing's own units: the page scales it to its width.
 const WIDTH: f64 = 960.0;
 const NAMES: f64 = 260.0;
 const NUMBERS: f64 = 74.0;
@@ -70,7 +70,7 @@ const BUCKETS: usize = 80;
 
 /// The distribution of a function's samples by each route, over one axis.
 pub(super) fn distribution(cost: &Cost) -> Markup {
-    // A few wild samples would make a line of the rest.
+    // With outliers on the axis, the other samples would be a line.
     let ends = cost.series.iter().flat_map(|series| {
         let of = &series.nanoseconds;
         [of.least, of.p99.min(1.5 * of.p90)]
@@ -95,7 +95,8 @@ pub(super) fn distribution(cost: &Cost) -> Markup {
     }
 }
 
-/// How a tick's number keeps within the plot; `None` for one that would run into the last one's.
+/// The alignment that keeps a tick's number within the plot; `None` if it would overlap the
+/// previous one.
 fn anchor(axis: &Axis, ticks: &[f64], index: usize) -> Option<&'static str> {
     const ROOM: f64 = 84.0;
     let value = *ticks.get(index)?;
