@@ -13,17 +13,17 @@ pub struct Assignment {
     pub value: String,
 }
 
-/// Parses the assignments of one line, which blanks separate.
+/// Parses the assignments of one line. Blanks separate them.
 ///
 /// A value that begins with `"` ends at the next quote. Within the quotes `\"`, `\\`, `\n`, `\r`,
 /// `\t`, `\0`, `\'` and `\u{…}` stand for characters, as in Rust's string literals: a text is
-/// printed in this form. Any other value ends at the next blank. A line that is empty or begins
-/// with `#` has no assignment.
+/// printed in this form. Any other value ends at the next blank. An empty line, or one that begins
+/// with `#`, has no assignments.
 ///
 /// # Errors
 /// [`Error::Line`].
 pub fn parse(line: &str) -> Result<Vec<Assignment>, Error> {
-    let wrong = |why| wrong(line, why);
+    let error = |why| line_error(line, why);
     let mut rest = line.trim();
     let mut assignments = Vec::new();
     if rest.starts_with('#') {
@@ -32,9 +32,9 @@ pub fn parse(line: &str) -> Result<Vec<Assignment>, Error> {
     while !rest.is_empty() {
         let (name, after) = rest
             .split_once('=')
-            .ok_or_else(|| wrong("there is no `=`"))?;
-        let (value, after) = value(after).map_err(wrong)?;
-        assignments.push(assignment(name, value).map_err(wrong)?);
+            .ok_or_else(|| error("there is no `=`"))?;
+        let (value, after) = value(after).map_err(error)?;
+        assignments.push(assignment(name, value).map_err(error)?);
         rest = after.trim_start();
     }
     Ok(assignments)
@@ -52,7 +52,7 @@ pub fn parse_argument(argument: &str) -> Result<Vec<Assignment>, Error> {
     let parsed: Result<Vec<_>, _> = argument.lines().map(parse).collect();
     let error = match parsed {
         Ok(lines) if lines.iter().any(|line| !line.is_empty()) => return Ok(lines.concat()),
-        Ok(_) => wrong(argument, "there is no `=`"),
+        Ok(_) => line_error(argument, "there is no `=`"),
         Err(error) => error,
     };
     match argument.split_once('=') {
@@ -64,17 +64,18 @@ pub fn parse_argument(argument: &str) -> Result<Vec<Assignment>, Error> {
 }
 
 impl Assignment {
-    /// The assignment of a value that is taken as it is, quotes and blanks included, to the variable
-    /// or field `name`.
+    /// An assignment to the variable or field `name`. The value is not parsed: quotes and blanks
+    /// are part of it.
     ///
     /// # Errors
     /// [`Error::Line`] for a malformed name.
     pub fn new(name: &str, value: &str) -> Result<Self, Error> {
-        assignment(name, value.to_owned()).map_err(|why| wrong(&format!("{name}={value}"), why))
+        assignment(name, value.to_owned())
+            .map_err(|why| line_error(&format!("{name}={value}"), why))
     }
 }
 
-fn wrong(line: &str, why: &'static str) -> Error {
+fn line_error(line: &str, why: &'static str) -> Error {
     Error::Line {
         line: line.to_owned(),
         why,
@@ -83,14 +84,14 @@ fn wrong(line: &str, why: &'static str) -> Error {
 
 fn assignment(name: &str, value: String) -> Result<Assignment, &'static str> {
     if name.contains(char::is_whitespace) {
-        return Err("there is a blank in a name");
+        return Err("a name contains a blank");
     }
     let (name, field) = match name.split_once('.') {
         Some((name, field)) => (name, Some(field)),
         None => (name, None),
     };
     if name.is_empty() || field == Some("") {
-        return Err("a name is missing before `=`");
+        return Err("there is no name before `=`");
     }
     Ok(Assignment {
         name: name.to_owned(),
@@ -99,7 +100,7 @@ fn assignment(name: &str, value: String) -> Result<Assignment, &'static str> {
     })
 }
 
-/// Splits a value from the text behind it.
+/// Parses the value at the start of `text`. Returns it, and the text after it.
 fn value(text: &str) -> Result<(String, &str), &'static str> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(char::is_whitespace).unwrap_or(text.len());
@@ -120,15 +121,15 @@ fn value(text: &str) -> Result<(String, &str), &'static str> {
     }
     let after = characters.as_str();
     match after.starts_with(|next: char| !next.is_whitespace()) {
-        true => Err("a value goes on behind its closing quote"),
+        true => Err("there is text after the closing quote"),
         false => Ok((value, after)),
     }
 }
 
-/// The character that an escape stands for, of which `text` begins behind the backslash, and the
-/// text behind the escape.
+/// Decodes an escape; `text` begins after its backslash. Returns the character, and the text after
+/// the escape.
 fn escape(text: &str) -> Result<(char, &str), &'static str> {
-    const UNKNOWN: &str = "a backslash begins none of the escapes \\\" \\\\ \\n \\r \\t \\u{…}";
+    const UNKNOWN: &str = "unknown escape: use \\\" \\\\ \\' \\n \\r \\t \\0 or \\u{…}";
     let mut characters = text.chars();
     let character = match characters.next() {
         Some(same @ ('"' | '\\' | '\'')) => same,
@@ -146,7 +147,7 @@ fn escape(text: &str) -> Result<(char, &str), &'static str> {
                 .ok()
                 .and_then(char::from_u32);
             return Ok((
-                number.ok_or("\\u{…} has no character of that number")?,
+                number.ok_or("\\u{…} is not the number of a character")?,
                 after,
             ));
         }
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_holds_several() {
+    fn a_line_has_several_assignments() {
         let line = r#"  a=1 b.c="two \"words\" \\"  d= "#;
         let expected = [
             ("a", None, "1"),
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_assignment_is_refused() {
+    fn malformed_assignments_are_refused() {
         for line in [
             "a",
             "=1",

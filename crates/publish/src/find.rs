@@ -9,10 +9,10 @@ use vdsokit_vvar::layout::{Shape, Type};
 use vdsokit_vvar::scalar::Scalar;
 use vdsokit_vvar::value::Value;
 
-/// The number of names that an error lists.
+/// The largest number of names that an error lists.
 const LISTED: usize = 12;
 
-/// The variable `name`.
+/// Finds the variable `name`.
 pub(crate) fn named<'d>(
     directory: Directory<'d>,
     path: &Path,
@@ -25,38 +25,40 @@ pub(crate) fn named<'d>(
     })
 }
 
+/// The hint that lists the names of a directory.
 fn names(directory: Directory<'_>) -> String {
     let mut names: Vec<&str> = directory.iter().map(|entry| entry.name).collect();
     names.sort_unstable();
     match names.len() {
-        0 => "it has no variables at all".into(),
+        0 => "it has no variables".into(),
         all if all <= LISTED => format!("it has {}", names.join(", ")),
         all => format!(
-            "it has {all} variables, {} … among them; `vdso get` shows all",
+            "it has {all} variables, such as {}; `vdso get` lists all of them",
             names[..LISTED].join(", ")
         ),
     }
 }
 
-/// The scalar `name`, which must be a `T`.
+/// Finds the scalar `name`, which must be a `T`.
 pub(crate) fn scalar<'d, T: Scalar>(
     directory: Directory<'d>,
     path: &Path,
     name: &str,
 ) -> Result<Entry<'d>, Error> {
-    shaped(directory, path, name, &Shape::Plain(Type::Scalar(T::TYPE)))
+    entry_of_shape(directory, path, name, &Shape::Plain(Type::Scalar(T::TYPE)))
 }
 
-/// The latched variable `name`, which must be a `T`.
+/// Finds the latched variable `name`, which must be a `T`.
 pub(crate) fn value<'d, T: Value>(
     directory: Directory<'d>,
     path: &Path,
     name: &str,
 ) -> Result<Entry<'d>, Error> {
-    shaped(directory, path, name, &T::SHAPE)
+    entry_of_shape(directory, path, name, &T::SHAPE)
 }
 
-fn shaped<'d>(
+/// Finds the variable `name`, which must have this shape.
+fn entry_of_shape<'d>(
     directory: Directory<'d>,
     path: &Path,
     name: &str,
@@ -77,7 +79,7 @@ fn shaped<'d>(
     })
 }
 
-/// See [`crate::Vdso::expect`].
+/// Checks the layout that a program was built against: see [`crate::Vdso::expect`].
 pub(crate) fn expect(
     directory: Directory<'_>,
     path: &Path,
@@ -88,7 +90,7 @@ pub(crate) fn expect(
         return Ok(());
     }
     variables.iter().try_for_each(|variable| {
-        shaped(directory, path, variable.name, &variable.shape).map(|_| ())
+        entry_of_shape(directory, path, variable.name, &variable.shape).map(|_| ())
     })
 }
 

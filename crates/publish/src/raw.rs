@@ -33,8 +33,8 @@ macro_rules! by_width {
     };
 }
 
-/// The bytes of the variable's current value; of a latched one, all of one write. `None`
-/// when it is outside the pages.
+/// Reads the bytes of a variable's current value. Those of a latched variable are of one
+/// write. `None` when the variable is outside the pages.
 pub(crate) fn read(pages: Pages<'_>, entry: &Entry<'_>) -> Option<Vec<u8>> {
     let size = entry.size();
     if let Some(scalar) = scalar(entry) {
@@ -51,8 +51,8 @@ pub(crate) fn read(pages: Pages<'_>, entry: &Entry<'_>) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Writes the bytes of a whole value; the caller is its one writer. `None` when it is outside
-/// the pages.
+/// Writes the bytes of a whole value; the caller is the only writer of the variable. `None`
+/// when the variable is outside the pages.
 pub(crate) fn write(pages: &PagesMut<'_>, entry: &Entry<'_>, bytes: &[u8]) -> Option<()> {
     if let Some(scalar) = scalar(entry) {
         let bits = bits(bytes);
@@ -70,6 +70,7 @@ pub(crate) fn write(pages: &PagesMut<'_>, entry: &Entry<'_>, bytes: &[u8]) -> Op
     Some(())
 }
 
+/// The type of a scalar; `None` for a latched variable.
 fn scalar(entry: &Entry<'_>) -> Option<ScalarType> {
     match entry.kind {
         Kind::Plain(Type::Scalar(scalar)) => Some(scalar),

@@ -19,7 +19,7 @@ pub trait Source {
     /// Why the source fails.
     type Error: From<Error>;
 
-    /// Time from one update to the next. The loop asks again after each update.
+    /// Time from one update to the next. The loop calls this again after each update.
     fn period(&self) -> Duration;
 
     /// Writes the values as they are now, through handles that the source has made of the
@@ -29,11 +29,11 @@ pub trait Source {
     /// Any error ends the loop, and the vDSO is retired.
     fn update(&mut self, publisher: &Publisher) -> Result<Update, Self::Error>;
 
-    /// Undoes what the source has set up outside the vDSO. Called once, after the last
-    /// update and before the vDSO is retired; not after an error.
+    /// Releases what the source has set up outside the vDSO. Called once, after the last update
+    /// and before the vDSO is retired, unless an update returned an error.
     ///
     /// # Errors
-    /// The vDSO is retired all the same.
+    /// Any error; the vDSO is then retired too.
     fn finish(&mut self, publisher: &Publisher, end: End) -> Result<(), Self::Error> {
         let _ = (publisher, end);
         Ok(())
@@ -108,17 +108,17 @@ impl fmt::Display for End {
 }
 
 impl Serve<'_> {
-    /// After how long without a heartbeat readers of a publisher with this period take its
-    /// values for stale: ten periods, and at least five seconds, because a loaded machine
-    /// may delay one heartbeat by seconds.
+    /// The time without a heartbeat after which readers consider the values of a publisher with
+    /// this period stale: ten periods, and at least five seconds, because a loaded machine may
+    /// delay one heartbeat by seconds.
     #[must_use]
     pub fn patience(period: Duration) -> Duration {
         period.saturating_mul(10).max(Duration::from_secs(5))
     }
 
-    /// Publishes the values of `source` and of the lines until the end, then retires the
-    /// vDSO. `refused` gets each line that assigns nothing, with its number from 1 on;
-    /// nothing of such a line is written.
+    /// Publishes the values of `source` and of the lines until the end, then retires the vDSO.
+    /// Calls `refused` with the number, from 1, and the error of each line that is not valid;
+    /// no value of such a line is written.
     ///
     /// # Errors
     /// The source's, and [`Error::Io`] when waiting or reading fails; the vDSO is then
@@ -161,7 +161,7 @@ impl Serve<'_> {
                     period = source.period();
                     publisher.stale_after(Self::patience(period));
                 }
-                // Periods that were missed are not made up for.
+                // A period that was missed is skipped.
                 next = (next + period).max(now);
             }
             if now >= check {
@@ -171,14 +171,14 @@ impl Serve<'_> {
                 check = now + DISPLACED_CHECK;
             }
             let wait = next.saturating_duration_since(Instant::now());
-            let [stop, lines] = self.wait(wait).map_err(|e| failed(publisher, e))?;
+            let [stop, lines] = self.wait(wait).map_err(|e| read_error(publisher, e))?;
             if stop {
                 return Ok(End::Stopped);
             }
             let Some(fd) = self.lines.filter(|_| lines) else {
                 continue;
             };
-            let more = input.read(fd).map_err(|e| failed(publisher, e))?;
+            let more = input.read(fd).map_err(|e| read_error(publisher, e))?;
             while let Some((number, line)) = input.next(!more) {
                 let assigned = line.and_then(|line| publisher.assign(&assign::parse(&line)?));
                 if let Err(error) = assigned {
@@ -192,8 +192,8 @@ impl Serve<'_> {
         }
     }
 
-    /// Waits until `stop` or `lines` is readable, but not longer than `time`: which of
-    /// them is.
+    /// Waits until `stop` or `lines` is readable, but not longer than `time`. Returns whether
+    /// each of them is.
     fn wait(&self, time: Duration) -> Result<[bool; 2], Errno> {
         let mut fds = vec![PollFd::from_borrowed_fd(self.stop, PollFlags::IN)];
         fds.extend(
@@ -214,21 +214,21 @@ impl Serve<'_> {
     }
 }
 
-fn failed(publisher: &Publisher, error: Errno) -> Error {
+fn read_error(publisher: &Publisher, error: Errno) -> Error {
     Error::io("read values for", publisher.path(), io::Error::from(error))
 }
 
-/// What has been read and is not yet a whole line.
+/// The input that has been read and not yet returned as lines.
 #[derive(Default)]
 struct Lines {
     bytes: Vec<u8>,
     number: u64,
-    /// The line at the start of `bytes` goes on from what was thrown away as too long.
+    /// Whether `bytes` begins with the rest of a line that was too long and was discarded.
     skipping: bool,
 }
 
 impl Lines {
-    /// Reads what is there; false at the end of the input.
+    /// Reads the available input. Returns false at its end.
     fn read(&mut self, fd: BorrowedFd<'_>) -> Result<bool, Errno> {
         let mut chunk = [0; 64 * 1024];
         match rustix::io::read(fd, &mut chunk) {
@@ -242,8 +242,8 @@ impl Lines {
         }
     }
 
-    /// The next line and its number, counted from 1; at the `end` also one that no
-    /// newline ends.
+    /// The next line and its number, counted from 1. At the `end` of the input a line needs no
+    /// newline.
     fn next(&mut self, end: bool) -> Option<(u64, Result<String, Error>)> {
         let newline = self.bytes.iter().position(|byte| *byte == b'\n');
         let length = match newline {
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_whole_however_they_come() {
+    fn lines_are_whole_however_the_input_is_split() {
         let seen = lines(&[b"a=1\nb", b"=2\n\nc=", b"3"]);
         let expected = [(1, "a=1"), (2, "b=2"), (3, ""), (4, "c=3")];
         assert_eq!(
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_refused_once_and_the_next_is_read() {
+    fn a_line_that_is_too_long_is_refused_once_and_the_next_is_read() {
         let long = vec![b'x'; MAX_LINE + 1];
         let seen = lines(&[&long, &long, b"x\na=1\n", b"\xff\n"]);
         assert_eq!(
