@@ -347,6 +347,14 @@ fn each_field_of_a_section_header_is_read_from_its_place() {
         // A header of which one byte is missing is not read.
         let cut = Image::parse(&bytes[..bytes.len() - 1]).expect("an image");
         assert_eq!(cut.sections().count(), 1, "{recipe:?}");
+
+        // Headers that are smaller than the class needs are not read.
+        let mut small = bytes.clone();
+        let low_byte = usize::from(recipe.order == Order::Big);
+        let shentsize = if recipe.class == Class::Elf64 { 58 } else { 46 };
+        small[shentsize + low_byte] -= 1;
+        let small = Image::parse(&small).expect("an image");
+        assert_eq!(small.sections().count(), 0, "{recipe:?}");
     }
 }
 
