@@ -69,7 +69,7 @@ impl Options {
             return self.publish_new(new, &path, &contents, lock, None);
         };
         place::check_file(&old.file, &path)?;
-        if replace::is_same(&old.bytes, &old.contents, image, &contents) {
+        if old.is(image, &contents) {
             return self.resume(old, lock);
         }
         if !self.replace {
@@ -173,6 +173,11 @@ impl Existing {
             contents,
             mapping,
         }))
+    }
+
+    /// Whether the file is this image, whatever values its pages have.
+    pub(crate) fn is(&self, image: &[u8], contents: &Contents) -> bool {
+        replace::is_same(&self.bytes, &self.contents, image, contents)
     }
 
     /// See [`identity::claim`].

@@ -207,6 +207,25 @@ fn one_file_with_two_names_has_one_publisher() {
 }
 
 #[test]
+fn installing_the_image_that_is_live_changes_nothing() {
+    let (directory, path) = place();
+    fs::write(&path, built(FLAGS)).unwrap();
+    let other = directory.path().join("libother.so.1");
+    fs::hard_link(&path, &other).unwrap();
+    let (mut publisher, mut output) = process("publish", &path);
+    expect(&mut output, "live");
+    let before = fs::metadata(&path).unwrap().ino();
+    for name in [&path, &other] {
+        install(name, &built(FLAGS)).unwrap();
+        assert_eq!(fs::metadata(name).unwrap().ino(), before);
+    }
+    let condition = Vdso::open(&path).unwrap().status().condition;
+    assert_eq!(condition, Condition::Live);
+    publisher.kill().unwrap();
+    publisher.wait().unwrap();
+}
+
+#[test]
 fn a_lock_file_that_is_another_file_is_refused_and_not_written_to() {
     let (directory, path) = place();
     let image = built(FLAGS);
