@@ -36,8 +36,9 @@ impl fmt::Display for Obstacle {
             Self::NoBtf => write!(f, "there is no {VMLINUX}"),
             Self::HiddenSymbols(setting) => write!(
                 f,
-                "{KALLSYMS} shows no addresses (kernel.kptr_restrict is {setting}; it takes \
-                 CAP_SYSLOG unless that is 0)"
+                "{KALLSYMS} shows no addresses (kernel.kptr_restrict is {setting}; CAP_SYSLOG \
+                 shows them where that is 0 or 1, and kernel.perf_event_paranoid of at most 1 where \
+                 it is 0)"
             ),
             Self::NoJit => f.write_str("the BPF compiler is off (net.core.bpf_jit_enable)"),
         }

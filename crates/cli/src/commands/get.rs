@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use vdsokit_inspect::inspect::ClockView;
 use vdsokit_publish::Vdso;
-use vdsokit_sources::clock::{self, Reader, view};
+use vdsokit_sources::clock::{self, view};
 
 /// Print values of a published vDSO
 ///
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let vdso = located.open()?;
     let condition = vdso.status().condition;
     let clocks = match arguments.names.is_empty() {
-        true => clocks(&vdso)?,
+        true => clocks(&vdso),
         false => Vec::new(),
     };
     if arguments.json {
@@ -69,23 +69,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// The clocks of a clock image, as a line and as JSON: their time, in place of the words that its
 /// variables consist of. Empty for any other image.
-fn clocks(vdso: &Vdso) -> Result<Vec<(String, serde_json::Value)>> {
+fn clocks(vdso: &Vdso) -> Vec<(String, serde_json::Value)> {
     let clocks = view(vdso).unwrap_or_default();
-    let describe = |view: clock::View| -> Result<(String, serde_json::Value)> {
-        let nanoseconds = Reader::new(vdso, view.clock)?.nanoseconds();
-        let time = format!(
-            "{}.{:09}",
-            nanoseconds / 1_000_000_000,
-            nanoseconds % 1_000_000_000
+    let describe = |view: clock::View| {
+        let time = view.time.map_or_else(
+            || "-".to_owned(),
+            |time| format!("{}.{:09}", time.seconds, time.nanoseconds),
         );
+        let view_time = view.time;
         let view = ClockView::from(view);
         let mut json = serde_json::to_value(&view).unwrap_or_default();
-        json["time"] = time.as_str().into();
+        json["time"] = view_time.map(|_| time.as_str()).into();
         let error = super::ls::error_of(&view);
-        Ok((
+        (
             format!("{:24} {time:>20}  {:12} {error}", view.clock, view.source),
             json,
-        ))
+        )
     };
     clocks.into_iter().map(describe).collect()
 }

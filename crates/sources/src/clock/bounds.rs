@@ -95,7 +95,7 @@ fn around(time: Moment, error: u64) -> (Moment, Moment) {
 }
 
 /// A clock of this process: by its vDSO, or by system call. `None` if there is none.
-fn kernel_time(clock: Clock) -> Option<Moment> {
+pub(super) fn kernel_time(clock: Clock) -> Option<Moment> {
     let id = match clock {
         Clock::Realtime | Clock::RealtimeCoarse => DynamicClockId::Known(ClockId::Realtime),
         Clock::Monotonic | Clock::MonotonicCoarse => DynamicClockId::Known(ClockId::Monotonic),

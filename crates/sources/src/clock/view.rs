@@ -1,8 +1,9 @@
 //! The published state of every clock, for tools.
 
+use super::bounds::kernel_time;
 use super::cpu;
 use vdsokit_clock::page::record_name;
-use vdsokit_clock::{Clock, ErrorBound, Record, Source};
+use vdsokit_clock::{Clock, ErrorBound, Moment, Record, Source};
 use vdsokit_publish::Vdso;
 
 /// The published state of a clock.
@@ -19,6 +20,9 @@ pub struct View {
     /// clock, and for a wall clock from true time. `None` where it isn't known, or readers
     /// call the kernel.
     pub error: Option<u64>,
+    /// The time now: the record's where it answers from the counter, otherwise the kernel's.
+    /// `None` where the kernel has no such clock: an alarm clock without a real-time clock.
+    pub time: Option<Moment>,
 }
 
 /// The published state of every clock; `None` when this is no clock image.
@@ -35,10 +39,11 @@ pub fn view(vdso: &Vdso) -> Option<Vec<View>> {
 }
 
 fn view_of(clock: Clock, record: &Record) -> View {
-    let (mut answers, mut error) = (true, None);
+    let (mut answers, mut error, mut time) = (true, None, None);
     if let Source::Counter { .. } = record.source {
         let ticks = cpu::ticks();
-        answers = record.at(ticks).is_some();
+        time = record.at(ticks);
+        answers = time.is_some();
         error = record.error_at(ticks).filter(|_| answers);
     }
     View {
@@ -46,5 +51,6 @@ fn view_of(clock: Clock, record: &Record) -> View {
         source: record.source,
         answers,
         error: error.filter(|_| record.error.at_start != ErrorBound::UNKNOWN),
+        time: time.or_else(|| kernel_time(clock)),
     }
 }
