@@ -1,8 +1,9 @@
 /*
  * Bounded time: the interval in which the true time of a clock lies.
  *
- * The function is in the clock image, which `vdso serve clock` publishes: link with its file, or
- * load it. SPDX-License-Identifier: MIT
+ * The function is in the clock image, which `vdso serve clock` publishes: load its file with
+ * dlopen(3), by a path. Linking with it does not do: its soname is that of the kernel's vDSO, which
+ * the loader takes instead. SPDX-License-Identifier: MIT
  */
 #ifndef VDSO_CLOCK_H
 #define VDSO_CLOCK_H

@@ -103,3 +103,8 @@ pub use vdsokit_vvar::value::{Text, Value};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Tests the examples of the page about the clock.
+#[cfg(all(doctest, feature = "read"))]
+#[doc = include_str!("../../../docs/clock.md")]
+struct ClockPage;
