@@ -106,13 +106,13 @@ impl Options {
 
     /// Which waits are converted, and whether the clocks may be changed while programs wait.
     /// `None`: none, as no clock is another than the kernel's, or each program has its own.
-    pub(crate) fn waits(&self, name: Option<&str>) -> Option<(Scope, bool)> {
+    pub(crate) fn waits(&self, is_changeable: bool) -> Option<(Scope, bool)> {
         let scope = match self {
             Options { clock: Some(_), .. }
             | Options {
                 seed_step: Some(_), ..
             } => return None,
-            _ if name.is_some() || self.rate.is_some() || self.freeze => Scope::All,
+            _ if is_changeable || self.rate.is_some() || self.freeze => Scope::All,
             Options {
                 time: None,
                 offset: None,
@@ -120,7 +120,7 @@ impl Options {
             } => return None,
             _ => Scope::WallDeadlines,
         };
-        Some((scope, name.is_some()))
+        Some((scope, is_changeable))
     }
 
     /// The clock image with pages of this time; and the pages, unless another process publishes

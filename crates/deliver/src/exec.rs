@@ -20,6 +20,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use vdsokit_waits::call::{self, Scope};
@@ -52,6 +53,7 @@ struct Conversion {
     clocks: Box<dyn Clocks>,
     scope: Scope,
     is_changeable: bool,
+    threshold: Option<u64>,
 }
 
 impl std::fmt::Debug for Conversion {
@@ -127,7 +129,17 @@ impl Delivery {
             clocks,
             scope,
             is_changeable,
+            threshold: None,
         });
+        self
+    }
+
+    /// Moves the clocks of [`Delivery::waits`] to the next deadline whenever no thread has run for
+    /// `threshold`, at most some minutes. They must be changeable, and the scope all waits.
+    pub fn skip_idle(mut self, threshold: Duration) -> Delivery {
+        if let Some(waits) = &mut self.waits {
+            waits.threshold = u64::try_from(threshold.as_nanos()).ok();
+        }
         self
     }
 
@@ -271,8 +283,15 @@ impl Delivery {
                 };
                 let read = self.strict.map(|strict| strict.read);
                 let waits = self.waits.zip(role.flatten());
-                let waits =
-                    waits.map(|(waits, gate)| Waits::new(gate, waits.clocks, waits.is_changeable));
+                let waits = waits.map(|(waits, gate)| {
+                    let Conversion {
+                        clocks,
+                        is_changeable,
+                        threshold,
+                        ..
+                    } = waits;
+                    Waits::new(gate, clocks, is_changeable, threshold)
+                });
                 Supervisor::new(listener, signals, injector, read, waits, report).run(target);
                 drop(lifeline);
             }

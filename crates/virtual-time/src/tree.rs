@@ -25,6 +25,7 @@ impl Clocks for Time {
             Some(now.and_then(|now| {
                 state.time.settle(&now);
                 state.time.advance(&now, nanoseconds);
+                state.time.step(i128::from(nanoseconds));
                 pages.publish(&state)
             }))
         });

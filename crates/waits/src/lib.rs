@@ -9,6 +9,7 @@
 //! | [`filter`] | a seccomp filter that lets all others through |
 //! | [`gate`] | code and data in each program through which a converted call is made |
 //! | [`course`] | when a clock of the tree will show a time, in terms of the kernel's clocks |
+//! | [`idle`] | when a tree in which nothing runs may step to its next deadline |
 //! | [`timers`] | timers that the kernel holds for the tree |
 //! | `arch` | call numbers and the gate's code |
 //!
@@ -26,6 +27,7 @@ pub mod call;
 pub mod course;
 pub mod filter;
 pub mod gate;
+pub mod idle;
 pub mod timers;
 
 use std::io;

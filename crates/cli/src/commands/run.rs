@@ -5,10 +5,12 @@ use crate::signals::sigpipe_was_ignored;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use miette::Result;
 use vdsokit_clock::Clock;
 use vdsokit_deliver::{Delivery, Object, Timestamp};
+use vdsokit_virtual_time::text;
 
 use crate::published::Located;
 use crate::virtual_time::{CLOCKS, Options, say};
@@ -31,6 +33,17 @@ pub(crate) struct Arguments {
     /// A name for `vdso clock`, which changes the time while the program runs
     #[arg(long, conflicts_with = "no_follow")]
     name: Option<String>,
+    /// Skip time in which nothing runs: when no thread of the program, and of what it starts, has
+    /// run for the threshold (5ms), all clocks step to the next time that one of them waits for
+    #[arg(
+        long,
+        value_name = "THRESHOLD",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "5ms",
+        conflicts_with_all = ["no_follow", "seed_step", "clock", "freeze"]
+    )]
+    skip_idle: Option<String>,
     /// Leave alone what the program executes: only the program itself gets the vDSO
     #[arg(long)]
     no_follow: bool,
@@ -90,8 +103,13 @@ fn delivery(arguments: &Arguments) -> Result<Delivery> {
         return Ok(delivery);
     };
     let reader = time.reader()?;
-    if let Some((scope, is_changeable)) = arguments.time.waits(arguments.name.as_deref()) {
+    let skips = arguments.skip_idle.as_deref();
+    let is_changeable = arguments.name.is_some() || skips.is_some();
+    if let Some((scope, is_changeable)) = arguments.time.waits(is_changeable) {
         delivery = delivery.waits(Box::new(time), scope, is_changeable);
+    }
+    if let Some(threshold) = skips {
+        delivery = delivery.skip_idle(Duration::from_nanos(text::step(threshold)?));
     }
     if !arguments.strict {
         return Ok(delivery);

@@ -12,6 +12,7 @@
 
 mod arch;
 mod frames;
+mod idle;
 pub(crate) mod keeper;
 pub(crate) mod process;
 mod timers;
@@ -22,7 +23,7 @@ use std::ffi::c_int;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open};
 use vdsokit_waits::{OTHER_EXECS, number};
@@ -100,9 +101,21 @@ impl<'a> Supervisor<'a> {
                 PollFd::new(&self.signals, PollFlags::IN),
             ];
             ready.extend(first.iter().map(|first| PollFd::new(first, PollFlags::IN)));
-            match poll(&mut ready, None) {
+            // Where time is skipped, something may be due without an event.
+            let timeout = self.waits.as_ref().and_then(|waits| {
+                let left = waits.next_tick()?.saturating_sub(waits.monotonic());
+                Some(Timespec {
+                    tv_sec: (left / 1_000_000_000) as i64,
+                    tv_nsec: (left % 1_000_000_000) as i64,
+                })
+            });
+            match poll(&mut ready, timeout.as_ref()) {
                 Err(Errno::INTR) => continue,
                 Err(_) => return,
+                Ok(0) => {
+                    self.waits.iter_mut().for_each(Waits::tick);
+                    continue;
+                }
                 Ok(_) => {}
             }
             let (calls, signals) = (ready[0].revents(), ready[1].revents());
@@ -145,6 +158,9 @@ impl<'a> Supervisor<'a> {
             number::EXECVE | number::EXECVEAT => {
                 if let Some(start) = self.failed_launch(notification) {
                     return self.deliver_again(notification, &start);
+                }
+                if let Some(waits) = &mut self.waits {
+                    waits.executes(notification.pid);
                 }
                 self.seize(notification.pid);
                 Outcome::Made

@@ -20,7 +20,7 @@ use vdsokit_waits::timers::{Key, Setting as Due, Timer, Timers};
 
 use super::arch;
 use super::process::{self, Blocked};
-use super::waits::{FRAME_NEW, Passage, Purpose, Waits, nanoseconds};
+use super::waits::{FRAME_NEW, Passage, Purpose, Waits, armed, nanoseconds};
 use crate::seccomp::{self, Notification, Outcome};
 use crate::sys::{self, Pid, Resume};
 
@@ -32,6 +32,8 @@ const MICROSECOND: i64 = 1000;
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     pub(super) timers: Timers,
+    /// When the kernel fires each, on `CLOCK_MONOTONIC`.
+    pub(super) armed: HashMap<Key, u64>,
     /// Time-outs of sockets by process, descriptor and option.
     sockets: HashMap<(Pid, i32, u64), u64>,
 }
@@ -219,7 +221,7 @@ impl Waits {
         if result != 0 {
             return None;
         }
-        self.settings.timers.set(setting.key, setting.due);
+        self.note(setting.key, setting.due);
         match setting.reply {
             // alarm(2) rounds, and never says 0 of a timer that is set.
             Reply::Seconds => Some(setting.before.0.div_ceil(SECOND) as i64),
@@ -228,6 +230,19 @@ impl Waits {
                 _ => None,
             },
         }
+    }
+
+    /// Notes that a timer is set to `due` now.
+    fn note(&mut self, key: Key, due: Option<Due>) {
+        self.settings.timers.set(key, due);
+        let armed = due.zip(self.clocks.now().ok()).map(|(due, now)| {
+            let course = self.course(due.clock);
+            armed(course, due.clock, due.due, &now)
+        });
+        match armed {
+            Some(armed) => self.settings.armed.insert(key, armed),
+            None => self.settings.armed.remove(&key),
+        };
     }
 
     fn set_timerfd(
@@ -258,7 +273,7 @@ impl Waits {
             Ok(was) => was,
             Err(error) => return Some(Outcome::Fails(error.raw_os_error())),
         };
-        self.settings.timers.set(key, due);
+        self.note(key, due);
         let before = before.unwrap_or_else(|| self.virtual_setting(&was));
         Some(reply(call.pid, Reply::Itimerspec(old), before))
     }
@@ -380,6 +395,16 @@ impl Waits {
         self.settings.timers.roll(at);
     }
 
+    /// When the kernel fires a timer next, on `CLOCK_MONOTONIC`.
+    pub(super) fn fires(&self, key: Key, due: Due, now: &KernelTime) -> u64 {
+        let armed = self.settings.armed.get(&key).copied().unwrap_or(0);
+        let interval = self.course(due.clock).real(due.interval).unwrap_or(0);
+        match now.monotonic.checked_sub(armed) {
+            Some(since) if interval > 0 => armed + (since / interval + 1) * interval,
+            _ => armed,
+        }
+    }
+
     /// Sets one timer again.
     pub(super) fn set_timer_again(&mut self, key: Key, due: Due, now: &KernelTime) {
         let new = self.kernel_setting(Some(due), now);
@@ -390,9 +415,8 @@ impl Waits {
             }),
             timer => self.set_by_any_thread(key.process, timer, new),
         };
-        if !is_set {
-            self.settings.timers.set(key, None);
-        }
+        let next = due.rolled(self.at(due.clock, now));
+        self.note(key, next.filter(|_| is_set));
     }
 
     /// Has a thread of `process` that is in a call set a timer, and then make its call again.

@@ -10,9 +10,11 @@ use vdsokit_waits::Clocks;
 use vdsokit_waits::call::{Basis, Call, Form, Given, Kind, Remaining, Restart, Wait};
 use vdsokit_waits::course::{Course, Nanoseconds};
 use vdsokit_waits::gate::{Frame, Gate, NEW, OLD, RESULT, Then, USED};
+use vdsokit_waits::number::{CLOCK_NANOSLEEP, NANOSLEEP};
 
 use super::arch;
 use super::frames::Frames;
+use super::idle::Skip;
 use super::process::{self, Blocked};
 use super::timers::{self, Settings};
 use crate::seccomp::{self, Notification, Outcome};
@@ -69,6 +71,8 @@ pub(crate) struct Waiting {
     form: Form,
     given: Given,
     remaining: Remaining,
+    /// When the kernel ends it, on `CLOCK_MONOTONIC`.
+    pub(super) armed: u64,
 }
 
 /// The waits and timers of a tree.
@@ -82,10 +86,21 @@ pub(crate) struct Waits {
     /// Threads whose next call is the kernel's, as they have no gate.
     passes: HashSet<Pid>,
     next: u64,
+    /// Where time in which nothing runs is skipped.
+    skip: Option<Skip>,
+    /// When the next call or timer is due that the kernel was told to end later.
+    pub(super) lagging: Option<u64>,
 }
 
 impl Waits {
-    pub(crate) fn new(gate: Gate, clocks: Box<dyn Clocks>, is_changeable: bool) -> Waits {
+    /// `threshold`: time is skipped once nothing has run for so many nanoseconds.
+    pub(crate) fn new(
+        gate: Gate,
+        clocks: Box<dyn Clocks>,
+        is_changeable: bool,
+        threshold: Option<u64>,
+    ) -> Waits {
+        let now = clocks.now().map_or(0, |now| now.monotonic);
         Waits {
             gate,
             clocks,
@@ -94,6 +109,8 @@ impl Waits {
             settings: Settings::default(),
             passes: HashSet::new(),
             next: 1,
+            skip: threshold.map(|threshold| Skip::new(threshold, now)),
+            lagging: None,
         }
     }
 
@@ -124,7 +141,12 @@ impl Waits {
         };
         let passage = match kind {
             Kind::IoUring => return Handled::IoUring,
-            Kind::Wait(wait) => self.wait(notification, &wait, &now),
+            Kind::Wait(wait) => {
+                if let Some(outcome) = self.poll(notification, &wait, &now) {
+                    return Handled::Answer(outcome);
+                }
+                self.wait(notification, &wait, &now)
+            }
             _ => match self.timer(notification, kind, &now) {
                 timers::Plan::Answer(outcome) => return Handled::Answer(outcome),
                 timers::Plan::Make(passage, new) => Some((*passage, new)),
@@ -137,6 +159,25 @@ impl Waits {
             return made;
         }
         self.enter(listener, notification, passage, new, seized)
+    }
+
+    /// Notes a wait where time is skipped, and ends it at once if it is a sleep of a poller while
+    /// nothing else runs.
+    fn poll(&mut self, call: &Notification, wait: &Wait, now: &KernelTime) -> Option<Outcome> {
+        let mut skip = self.skip.take()?;
+        let shown = self.at(Clock::Monotonic, now);
+        let (due, span) = match (given(call.pid, wait.given), wait.basis) {
+            (Some(span), Basis::Call) => (Some(shown + span), Some(span)),
+            (Some(due), Basis::Clock(Clock::Monotonic)) => (Some(due), Some(due - shown)),
+            _ => (None, None),
+        };
+        let is_next = skip.called(call, span, now.monotonic);
+        self.skip = Some(skip);
+        let outcome = match call.number as u32 {
+            NANOSLEEP | CLOCK_NANOSLEEP => Outcome::Returns(0),
+            _ => return None,
+        };
+        (is_next && self.polls(due?, now)).then_some(outcome)
     }
 
     /// Whether the process of `thread` has the gate where it is to be.
@@ -183,6 +224,7 @@ impl Waits {
             form: wait.form,
             given: wait.given,
             remaining: wait.remaining,
+            armed: armed(course, clock, due, now),
         };
         let then = match wait.remaining {
             Remaining::None => Then::Return,
@@ -324,27 +366,74 @@ impl Waits {
         }
     }
 
+    /// Notes that a process is about to execute a program.
+    pub(crate) fn executes(&mut self, process: Pid) {
+        let now = self.monotonic();
+        if let Some(skip) = &mut self.skip {
+            skip.executes(process, now);
+        }
+    }
+
+    /// When [`Waits::tick`] is to be called unless something happens before, on
+    /// `CLOCK_MONOTONIC`.
+    pub(crate) fn next_tick(&self) -> Option<u64> {
+        let skip = self.skip.as_ref()?;
+        let look = self.has_deadline().then(|| skip.next_look());
+        self.lagging.into_iter().chain(look).min()
+    }
+
+    /// Does what is due by itself. Nothing that happened must be left to serve: a thread whose
+    /// call waits for that looks idle.
+    pub(crate) fn tick(&mut self) {
+        let Some(mut skip) = self.skip.take() else {
+            return;
+        };
+        self.end_due();
+        let now = self.monotonic();
+        let is_time = self.has_deadline() && now >= skip.next_look();
+        if is_time && skip.look(|process| self.is_of_tree(process), now) {
+            self.step();
+        }
+        self.skip = Some(skip);
+    }
+
     /// Makes all that waits by the clock wait for its time again: the clock was changed.
     pub(crate) fn changed(&mut self) {
         let Ok(now) = self.clocks.now() else {
             return;
         };
+        self.forget_ended();
+        let calls = self.frames.iter();
+        let calls: Vec<_> = calls.map(|(thread, index, _)| (thread, index)).collect();
+        for (thread, index) in calls {
+            self.make_again(thread, index, &now);
+        }
+        self.set_again(&now);
+    }
+
+    /// Forgets calls that have ended.
+    pub(super) fn forget_ended(&mut self) {
         let gate = self.gate;
         self.frames
             .retain(|thread, index, passage| passage.is_under_way(&gate, thread, index));
-        let waiting: Vec<_> = self
-            .frames
-            .iter()
-            .filter_map(|(thread, index, passage)| match &passage.purpose {
-                Purpose::Wait(waiting) => Some((thread, index, passage.clone(), *waiting)),
-                _ => None,
-            })
-            .collect();
-        for (thread, index, passage, waiting) in waiting {
-            let new = timeout(&waiting, self.course(waiting.clock), &now, false);
-            let _ = self.again(thread, index, &passage, new);
+    }
+
+    /// Makes a wait again, as the clock is now.
+    pub(super) fn make_again(&mut self, thread: Pid, index: usize, now: &KernelTime) {
+        let Some(passage) = self.frames.get(thread, index) else {
+            return;
+        };
+        let mut passage = passage.clone();
+        let Purpose::Wait(waiting) = &mut passage.purpose else {
+            return;
+        };
+        let course = self.course(waiting.clock);
+        let new = timeout(waiting, course, now, false);
+        waiting.armed = armed(course, waiting.clock, waiting.due, now);
+        // A thread that can't be stopped wakes when it was to wake before.
+        if self.again(thread, index, &passage, new).is_ok() {
+            self.frames.replace(thread, index, passage);
         }
-        self.set_again(&now);
     }
 
     /// Makes a wait again, with another time-out.
@@ -377,6 +466,8 @@ impl Waits {
                     if arch::was_interrupted(&registers, passage.door + arch::CALL) {
                         let (door, made) = (passage.door, &passage.made);
                         arch::restart(&mut registers, door, made, passage.restart);
+                        // ppoll(2) and pselect(2) have left there what remained.
+                        seccomp::write(thread, address + NEW, &bytes)?;
                         sys::set_registers(thread, &registers)?;
                     }
                     return sys::resume(thread, Resume::Detach, signal);
@@ -424,6 +515,12 @@ pub(super) fn nanoseconds(seconds: i64, part: i64, unit: i64) -> Option<Nanoseco
     let is_one = seconds >= 0 && (0..SECOND as i64 / unit).contains(&part);
     let part = Nanoseconds::from(part) * Nanoseconds::from(unit);
     is_one.then_some(Nanoseconds::from(seconds) * Nanoseconds::from(SECOND) + part)
+}
+
+/// When the kernel ends a wait that is made now, on `CLOCK_MONOTONIC`.
+pub(super) fn armed(course: Course, clock: Clock, due: Nanoseconds, now: &KernelTime) -> u64 {
+    let real = course.until(clock, due, now);
+    real.map_or(u64::MAX, |real| now.monotonic.saturating_add(real))
 }
 
 /// What the kernel is given for a wait that is made now.

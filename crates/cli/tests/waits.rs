@@ -1,0 +1,170 @@
+//! Waits, time-outs and timers of programs at another time.
+#![cfg(target_arch = "x86_64")]
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Instant;
+
+use common::{compiled, installed, output, said};
+
+/// How long a wait may last that is not converted, as a multiple of one that is. Only a hang or a
+/// wait in real time gets there.
+const TOO_LONG: u64 = 50;
+
+/// The program that waits in every way.
+fn kinds(flags: &[&str]) -> String {
+    let source = include_str!("waits/kinds.c");
+    let name = format!("kinds{}", flags.concat());
+    text(&compiled(&name, source, flags)).to_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of text")
+}
+
+/// Runs all kinds of waits for `seconds` of the program's own time: none may end before, or only
+/// in real time.
+#[track_caller]
+fn waits(options: &[&str], program: &str, seconds: u64, but: &[&str]) {
+    let seconds_text = seconds.to_string();
+    let command = [&["run"], options, &["--", program, &seconds_text], but].concat();
+    let output = output(&command);
+    let lines = String::from_utf8(output.stdout).expect("text");
+    let lines: Vec<_> = lines.lines().collect();
+    assert!(lines.len() + but.len() >= 24, "{lines:?}");
+    for line in lines {
+        let fields: Vec<_> = line.split(' ').collect();
+        let [kind, milliseconds, how] = fields[..] else {
+            panic!("{line}");
+        };
+        let passed: u64 = milliseconds.parse().expect("a number");
+        assert_eq!(how, "right", "{options:?}: {kind} after {passed} ms");
+        // The kernel's own clocks are read one after another.
+        assert!(passed + 1 >= seconds * 1000, "{options:?}: {line}");
+        assert!(passed < seconds * 1000 * TOO_LONG, "{options:?}: {line}");
+    }
+}
+
+#[test]
+fn deadlines_are_met_at_an_offset() {
+    let program = kinds(&[]);
+    waits(&["--offset", "+1d"], &program, 1, &[]);
+    waits(&["--offset=-1d"], &program, 1, &[]);
+    waits(&["--time", "2000-01-01"], &program, 1, &[]);
+}
+
+#[test]
+fn waits_follow_a_rate() {
+    waits(&["--rate", "100"], &kinds(&[]), 100, &[]);
+    waits(&["--rate", "100"], &kinds(&["-static"]), 100, &[]);
+    waits(&["--strict", "--rate", "100"], &kinds(&[]), 100, &[]);
+}
+
+#[test]
+fn time_in_which_nothing_runs_is_skipped() {
+    let start = Instant::now();
+    // The time-out of a socket is in no call.
+    waits(&["--skip-idle"], &kinds(&[]), 3600, &["receives"]);
+    assert!(start.elapsed().as_secs() < 3600);
+}
+
+#[test]
+fn the_order_of_deadlines_is_kept_across_processes() {
+    let script = "(sleep 300; echo c) & (sleep 100; echo a) & (sleep 200; echo b) & wait";
+    let command = ["run", "--skip-idle", "--", "sh", "-c", script];
+    assert_eq!(said(&command), "a\nb\nc\n");
+}
+
+#[test]
+fn polls_in_between_are_served_at_their_time() {
+    if !installed("python3") {
+        return;
+    }
+    let script = "import subprocess, time\n\
+                  start = time.monotonic()\n\
+                  try: subprocess.run(['sleep', '500'], timeout=100)\n\
+                  except subprocess.TimeoutExpired: print(time.monotonic() - start < 200)";
+    let command = ["run", "--skip-idle", "--", "python3", "-c", script];
+    assert_eq!(said(&command), "True\n");
+}
+
+/// A program that waits at a named time.
+struct Waiter {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    name: String,
+}
+
+impl Waiter {
+    fn start(name: &str, options: &[&str], script: &str) -> Waiter {
+        let name = format!("{name}-{}", std::process::id());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vdso"));
+        command.args(["run", "--name", &name]).args(options);
+        command.args(["--", "sh", "-c", &format!("echo ready; {script}")]);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it runs");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut waiter = Waiter {
+            child,
+            output,
+            name,
+        };
+        assert_eq!(waiter.line(), "ready");
+        waiter
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("text");
+        line.trim_end().to_owned()
+    }
+
+    fn change(&self, change: &[&str]) {
+        said(&[&["clock", &self.name], change].concat());
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_sleep_under_way_follows_a_change_of_rate() {
+    let mut waiter = Waiter::start("rate", &[], "sleep 100000; echo done");
+    waiter.change(&["rate", "100000"]);
+    assert_eq!(waiter.line(), "done");
+}
+
+#[test]
+fn what_stands_still_waits_until_time_goes_on() {
+    let options = ["--rate", "100000", "--freeze"];
+    let mut waiter = Waiter::start("still", &options, "sleep 1000; echo done");
+    waiter.change(&["resume"]);
+    assert_eq!(waiter.line(), "done");
+}
+
+#[test]
+fn a_step_ends_waits_for_a_wall_time_only() {
+    if !installed("python3") {
+        return;
+    }
+    let script = "exec python3 -u -c \"\nimport threading, time, ctypes, os\n\
+        libc = ctypes.CDLL(None)\n\
+        class Time(ctypes.Structure): _fields_ = [('s', ctypes.c_long), ('n', ctypes.c_long)]\n\
+        def until(clock, name):\n\
+        \x20   end = Time(int(time.clock_gettime(clock)) + 1800, 0)\n\
+        \x20   print('waits')\n\
+        \x20   libc.clock_nanosleep(clock, 1, ctypes.byref(end), None); print(name)\n\
+        \x20   os._exit(0)\n\
+        threading.Thread(target=until, args=(time.CLOCK_MONOTONIC, 'monotonic')).start()\n\
+        until(time.CLOCK_REALTIME, 'wall')\n\"";
+    let mut waiter = Waiter::start("step", &[], script);
+    assert_eq!([waiter.line(), waiter.line()], ["waits", "waits"]);
+    waiter.change(&["step", "+1h"]);
+    assert_eq!(waiter.line(), "wall");
+}
