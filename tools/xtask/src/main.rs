@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask test` is all that CI runs.
+//! The project's tasks: `cargo xtask test` is all that CI runs.
 
 mod figures;
 mod fresh;
@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(about = "The project's own chores")]
+#[command(about = "The project's tasks")]
 struct Arguments {
     #[command(subcommand)]
     chore: Chore,
@@ -31,7 +31,7 @@ enum Chore {
         /// List the steps and what each is for
         #[arg(long)]
         list: bool,
-        /// Take the time that it takes: build a kernel where none is in the cache
+        /// Also run what takes hours: mutation tests, a fresh root, a kernel's first build
         #[arg(long)]
         all: bool,
     },

@@ -1,20 +1,25 @@
 //! The steps of `cargo xtask test`: each is a name, a reason and a function.
 //!
-//! A step ends well, is skipped with a reason, or fails with what went wrong; the others
-//! still run, so that one look at the output shows everything there is to mend. Under
-//! `CI=true` a skip is a failure, but for the steps that README.md lists.
+//! A step passes, is skipped with a reason, or fails with an error. After a failure the
+//! others still run, so that one run shows every fault. Under `CI=true` a skip is a failure,
+//! except for the steps that README.md lists.
+//!
+//! Each step but `lab` is meant to end within about five minutes on two idle cores once its
+//! dependencies are compiled. What takes longer runs with `--all` only: `mutants` and `fresh`
+//! (hours), a first build of the kernel in `kernel` (10 minutes), and in `package` the
+//! compilation of each package from its own files.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::OnceLock;
 use std::time::Instant;
 
-/// How a step ended, unless it failed: `Err` is one line about what went wrong.
+/// The result of a step; `Err` is one line that describes the failure.
 pub(crate) type Outcome = Result<End, String>;
 
-/// How a step that did not fail ended.
+/// The result of a step that did not fail.
 pub(crate) enum End {
-    /// It ran, and all was well.
+    /// It ran without a failure.
     Passed,
     /// It could not run here, for this reason.
     Skipped(String),
@@ -23,7 +28,7 @@ pub(crate) enum End {
 struct Step {
     name: &'static str,
     why: &'static str,
-    /// May it be skipped under CI? README.md lists those that may.
+    /// Whether it may be skipped under CI. README.md lists these steps.
     optional: bool,
     run: fn() -> Outcome,
 }
@@ -82,7 +87,7 @@ const STEPS: &[Step] = &[
     ),
     Step::new(
         "tools",
-        "the programs that tests run are there",
+        "the programs that tests run are installed",
         crate::tools::step,
     ),
     Step::new(
@@ -161,13 +166,13 @@ const STEPS: &[Step] = &[
     .optional(),
     Step::new(
         "mutants",
-        "the tests of six crates notice 95 % of single changes in them",
+        "the tests of six crates detect 95 % of single changes in them; with `--all` only",
         crate::mutants::step,
     )
     .optional(),
     Step::new(
         "fresh",
-        "all of this from an empty cache, in a root that debootstrap makes",
+        "all of this from an empty cache, in a root that debootstrap makes; with `--all` only",
         crate::fresh::step,
     )
     .optional(),
@@ -182,12 +187,12 @@ pub(crate) fn list() {
 
 static ALL: OnceLock<bool> = OnceLock::new();
 
-/// May a step take all the time that it takes?
+/// Whether `--all` was given, which permits steps to take longer than a few minutes.
 pub(crate) fn all() -> bool {
     ALL.get().copied().unwrap_or(false)
 }
 
-/// Runs the steps that are named, or all, and prints which failed.
+/// Runs the named steps, or all when none is named, and prints which failed.
 pub(crate) fn run(names: &[String], take_time: bool) -> ExitCode {
     ALL.get_or_init(|| take_time);
     let find = |name: &String| STEPS.iter().find(|step| step.name == *name);
@@ -242,8 +247,8 @@ pub(crate) fn run(names: &[String], take_time: bool) -> ExitCode {
     }
 }
 
-/// Runs what of the data page Miri can run: all but the property tests, which would
-/// take it hours.
+/// Runs the unit tests of the data page under Miri, except the property tests, which would
+/// take hours.
 fn miri() -> Outcome {
     let rustup = |arguments: &[&str]| {
         Command::new("rustup")
@@ -262,7 +267,7 @@ fn miri() -> Outcome {
         "nightly",
     ]) {
         return Ok(End::Skipped(
-            "no nightly toolchain with the components miri and rust-src is to be had".into(),
+            "rustup has no nightly toolchain with the components miri and rust-src".into(),
         ));
     }
     let mut command = Command::new("rustup");
@@ -285,7 +290,7 @@ pub(crate) fn has_nightly() -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Brings `cargo NAME` by `cargo install PACKAGE`, once.
+/// Installs PACKAGE by `cargo install` unless `cargo NAME` exists.
 pub(crate) fn cargo_tool(name: &str, package: &str) -> Result<(), String> {
     let mut command = Command::new(env!("CARGO"));
     command
@@ -314,7 +319,7 @@ pub(crate) fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Outcome
     check(&mut command)
 }
 
-/// Runs a command to its end; an unhappy end is an error that shows the command.
+/// Runs a command to its end; a failure is an error that shows the command.
 pub(crate) fn check(command: &mut Command) -> Outcome {
     match command.status() {
         Ok(status) if status.success() => Ok(End::Passed),
