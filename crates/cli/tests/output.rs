@@ -507,7 +507,11 @@ fn a_manual_needs_a_directory() {
 fn systemd_accepts_the_units() {
     let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contrib/systemd");
     let directory = tempfile::tempdir().unwrap();
-    for unit in ["vdso-clock.service", "vdso-system.service"] {
+    for unit in [
+        "vdso-clock.service",
+        "vdso-system.service",
+        "run-vdso.mount",
+    ] {
         // With a program that is there.
         let text = fs::read_to_string(units.join(unit)).unwrap();
         let text = text.replace("/usr/bin/vdso", env!("CARGO_BIN_EXE_vdso"));

@@ -97,8 +97,10 @@ fn around(time: Moment, error: u64) -> (Moment, Moment) {
 /// A clock of this process: by its vDSO, or by system call. `None` if there is none.
 pub(super) fn kernel_time(clock: Clock) -> Option<Moment> {
     let id = match clock {
-        Clock::Realtime | Clock::RealtimeCoarse => DynamicClockId::Known(ClockId::Realtime),
-        Clock::Monotonic | Clock::MonotonicCoarse => DynamicClockId::Known(ClockId::Monotonic),
+        Clock::Realtime => DynamicClockId::Known(ClockId::Realtime),
+        Clock::RealtimeCoarse => DynamicClockId::Known(ClockId::RealtimeCoarse),
+        Clock::Monotonic => DynamicClockId::Known(ClockId::Monotonic),
+        Clock::MonotonicCoarse => DynamicClockId::Known(ClockId::MonotonicCoarse),
         Clock::MonotonicRaw => DynamicClockId::Known(ClockId::MonotonicRaw),
         Clock::Boottime => DynamicClockId::Boottime,
         Clock::RealtimeAlarm => DynamicClockId::RealtimeAlarm,

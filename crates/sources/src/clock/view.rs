@@ -20,8 +20,9 @@ pub struct View {
     /// clock, and for a wall clock from true time. `None` where it isn't known, or readers
     /// call the kernel.
     pub error: Option<u64>,
-    /// The time now: the record's where it answers from the counter, otherwise the kernel's.
-    /// `None` where the kernel has no such clock: an alarm clock without a real-time clock.
+    /// The time now: the record's where it answers from the counter, the kernel's where
+    /// readers call the kernel. `None` for virtual time, and where the kernel has no such clock:
+    /// an alarm clock without a real-time clock.
     pub time: Option<Moment>,
 }
 
@@ -51,6 +52,11 @@ fn view_of(clock: Clock, record: &Record) -> View {
         source: record.source,
         answers,
         error: error.filter(|_| record.error.at_start != ErrorBound::UNKNOWN),
-        time: time.or_else(|| kernel_time(clock)),
+        time: match record.source {
+            Source::Counter { .. } | Source::Kernel | Source::SystemCall => {
+                time.or_else(|| kernel_time(clock))
+            }
+            _ => None,
+        },
     }
 }
