@@ -31,6 +31,7 @@
 //! From what a clock is answered is decided by the page, not by the code: the
 //! publisher sets a [`Source`](vdsokit_clock::Source) for each clock, at any time.
 //! With a page of zeroes every function makes system calls.
+#![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #![no_std]
 
 pub mod arch;
