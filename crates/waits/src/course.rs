@@ -24,6 +24,8 @@ pub enum Course {
     },
     /// It shows this for ever.
     Fixed(Nanoseconds),
+    /// It shows this for ever, and its waits pass in real time.
+    Halted(Nanoseconds),
 }
 
 impl Course {
@@ -45,12 +47,21 @@ impl Course {
         }
     }
 
+    /// The course of a clock that nothing can change any more: where it stands still, its waits
+    /// pass in real time, because otherwise they would never end.
+    pub fn unchangeable(self) -> Course {
+        match self {
+            Course::Fixed(at) => Course::Halted(at),
+            other => other,
+        }
+    }
+
     /// What the clock shows when the kernel's show `now`; `clock` is its number.
     pub fn at(&self, clock: Clock, now: &KernelTime) -> Nanoseconds {
         match *self {
             Course::Kernel => reading(clock, now),
             Course::Moved(by) => reading(clock, now) + by,
-            Course::Fixed(at) => at,
+            Course::Fixed(at) | Course::Halted(at) => at,
             Course::Lines {
                 driver,
                 former,
@@ -76,6 +87,7 @@ impl Course {
             Course::Kernel => shown(reading(clock, now)),
             Course::Moved(by) => shown(reading(clock, now) + by),
             Course::Fixed(at) => (moment <= at).then_some(0),
+            Course::Halted(at) => shown(at),
             Course::Lines {
                 driver,
                 former,
@@ -104,7 +116,7 @@ impl Course {
     /// last; 0 only for 0. `None`: it stands still.
     pub fn real(&self, span: u64) -> Option<u64> {
         match self {
-            Course::Kernel | Course::Moved(_) => Some(span),
+            Course::Kernel | Course::Moved(_) | Course::Halted(_) => Some(span),
             Course::Fixed(_) => None,
             Course::Lines { current, .. } => current.rate.ticks(span),
         }
@@ -117,7 +129,7 @@ impl Course {
     pub fn passed(&self, real: u64) -> u64 {
         match self {
             Course::Kernel | Course::Moved(_) => real,
-            Course::Fixed(_) => 0,
+            Course::Fixed(_) | Course::Halted(_) => 0,
             Course::Lines { current, .. } => current
                 .rate
                 .span(real)
@@ -196,6 +208,21 @@ mod tests {
             assert_eq!(until(11 * SECOND), Some(3 * SECOND), "{clock:?}");
             assert_eq!(course.real(SECOND), Some(2 * SECOND));
         }
+    }
+
+    #[test]
+    fn a_wait_on_time_that_stands_still_for_good_passes_in_real_time() {
+        let mut time = VirtualTime::new(Clocks::Usual);
+        time.run(&kernel(0), SECOND, Change::Frozen).expect("still");
+        time.settle(&kernel(2));
+        let now = kernel(5);
+        let clock = Clock::Monotonic;
+        let course = course(&time, clock).unchangeable();
+        let at = course.at(clock, &kernel(2));
+        assert_eq!(course.at(clock, &now), at);
+        assert_eq!(course.until(clock, at + 7, &now), Some(7));
+        assert_eq!(course.until(clock, at, &now), Some(0));
+        assert_eq!(course.real(SECOND), Some(SECOND));
     }
 
     #[test]

@@ -189,7 +189,11 @@ impl Waits {
 
     /// How `clock` goes.
     pub(super) fn course(&self, clock: Clock) -> Course {
-        Course::new(&self.clocks.record(clock))
+        let course = Course::new(&self.clocks.record(clock));
+        match self.is_changeable {
+            true => course,
+            false => course.unchangeable(),
+        }
     }
 
     /// What `clock` shows in the tree.
