@@ -27,7 +27,8 @@ Clocks that each option touches:
   --clock             the kernel's own, from the counter that `vdso serve clock` keeps to it
 
 Sleeps, time-outs and timers follow these clocks under `run`: deadlines on a clock that is
-moved, and with --rate, --freeze and --name all of them. CPU time clocks and file times remain
+moved, and with --rate and --name all of them; under --freeze without --name they take real
+time, since nothing could let the clock go on. CPU time clocks and file times remain
 the kernel's, and so does a clock that a program reads by system call instead of through its
 vDSO, but for `run --strict`.
 
