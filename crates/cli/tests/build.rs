@@ -88,6 +88,13 @@ fn the_check_says_what_and_where() {
 fn a_published_image_is_not_replaced() {
     let directory = built();
     let mut publisher = serving(directory.path());
+    // The image that is live is left alone; another one would take its place.
+    let same = vdso(directory.path(), &["build", "weather.toml"]);
+    assert!(same.status.success(), "{same:?}");
+    let declaration = directory.path().join("weather.toml");
+    let mut text = fs::read_to_string(&declaration).unwrap();
+    text += "\n[var.added]\ntype = \"u8\"\n";
+    fs::write(&declaration, text).unwrap();
     let output = vdso(directory.path(), &["build", "weather.toml"]);
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8(output.stderr).unwrap();
