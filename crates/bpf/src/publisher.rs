@@ -290,7 +290,7 @@ pub fn open(directory: &Path) -> Result<Mapping, Error> {
     Mapping::open(&directory.join(name::PAGES))
 }
 
-/// Ends a pinned publisher: readers find the state *retired* and the last values, and
+/// Ends a pinned publisher: readers find the state *stopped* and the last values, and
 /// the directory is gone. A copy that is under way on another CPU at that moment
 /// still ends.
 ///

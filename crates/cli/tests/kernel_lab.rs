@@ -28,6 +28,9 @@ use vdsokit_sources::kernel::open_vdso;
 
 const NOBODY: u32 = 65_534;
 
+/// The exit status of a command that reads values which were never published.
+const NEVER_PUBLISHED: i32 = 5;
+
 fn vdso() -> Command {
     Command::new("vdso")
 }
@@ -58,9 +61,14 @@ fn one_line(shown: &str) -> String {
 }
 
 fn good(command: &mut Command) -> String {
+    output_with(0, command)
+}
+
+/// The output of a command that ends with this exit status.
+fn output_with(status: i32, command: &mut Command) -> String {
     let output = command.output().unwrap();
     let said = text(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {said}");
+    assert_eq!(output.status.code(), Some(status), "{command:?}: {said}");
     text(&output.stdout)
 }
 
@@ -254,7 +262,7 @@ fn detached_the_kernel_goes_on() {
     assert!(published["variables"][0]["value"].as_u64() > Some(0));
     let shown = good(vdso().arg("ls").arg(&path));
     assert!(
-        one_line(&shown).contains("nobody copies them to the file"),
+        one_line(&shown).contains("the file's own pages were never published"),
         "{shown}"
     );
     // As distributions mount it.
@@ -262,6 +270,7 @@ fn detached_the_kernel_goes_on() {
     let usual = fs::metadata(bpf).unwrap().permissions();
     fs::set_permissions(bpf, fs::Permissions::from_mode(0o700)).unwrap();
     let output = vdso().arg("get").arg(&path).uid(NOBODY).output().unwrap();
+    assert_eq!(output.status.code(), Some(NEVER_PUBLISHED));
     let said = text(&output.stderr);
     println!("{said}");
     for what in [
@@ -272,13 +281,15 @@ fn detached_the_kernel_goes_on() {
         assert!(said.contains(what), "{what}: {said}");
     }
     let mut list = vdso();
-    let shown = json(list.arg("ls").arg(&path).arg("--json").uid(NOBODY));
+    list.arg("ls").arg(&path).arg("--json").uid(NOBODY);
+    let shown = output_with(NEVER_PUBLISHED, &mut list);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
     let published = &shown["images"][0]["published"];
     assert_eq!(published["state"], "never published", "{published}");
     assert_eq!(published["kernel"]["map"], Value::Null);
-    let shown = good(vdso().arg("ls").arg(&path).uid(NOBODY));
+    let shown = output_with(NEVER_PUBLISHED, vdso().arg("ls").arg(&path).uid(NOBODY));
     assert!(
-        one_line(&shown).contains("nobody copies its values to the file"),
+        one_line(&shown).contains("its values are not copied to the file"),
         "{shown}"
     );
     fs::set_permissions(bpf, usual).unwrap();
@@ -385,7 +396,7 @@ fn a_declaration_names_variables_of_the_kernels() {
                  \"jiffies\"\n[var.b]\ntype = \"u64\"\n";
     fs::write(&declaration, mixed).unwrap();
     let output = vdso().arg("serve").arg(&declaration).output().unwrap();
-    assert!(complaint(&output).contains("`b`isnovariableofthekernel's"));
+    assert!(complaint(&output).contains("`b`isboundtonothinginthekernel"));
     drop(server);
     good(vdso().arg("retire").arg(&path));
 }
@@ -713,8 +724,13 @@ fn what_a_read_costs_and_how_late_a_relay_is() {
         late[late.len() * 99 / 100],
         late[late.len() - 1],
     );
-    // The same instructions on the same kind of memory, and here they are counted.
-    assert!(kernel <= other, "{kernel} {other}");
+    // The same instructions on the same kind of memory, and here they are counted. Whole ones are
+    // compared: reading the clock before and after a round costs an instruction more or less.
+    let instructions = |time: f64| (time / pace).round();
+    assert!(
+        instructions(kernel) <= instructions(other),
+        "{kernel} {other}"
+    );
     drop(server);
     good(vdso().arg("retire").arg(&path));
 }

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use vdsokit_elf::constants::ET_CORE;
 use vdsokit_elf::process::{Mapping, ProcessError, ProcessVdso};
 use vdsokit_elf::{Image, core_dump, process};
+use vdsokit_sources::kernel;
+use vdsokit_vvar::header::UPDATED_OFFSET;
 use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_NAME};
 
 /// An image's bytes.
@@ -227,8 +229,10 @@ fn view(
     view.path = Some(name.clone());
     let file = match behind {
         Some(map) if map.name == BPF_MAP => {
-            if let Some(published) = &mut view.published {
-                published.read_map(&in_root(pid, &copy.mapping));
+            if let Some(published) = &mut view.published
+                && let Some(file) = file_of_map(pid, map, published.layout)
+            {
+                published.read_map(&file);
             }
             return Ok(view);
         }
@@ -248,6 +252,29 @@ fn view(
 
 /// The name of a BPF map in /proc/PID/maps (kernel/bpf/syscall.c, `bpf_map_new_fd`).
 const BPF_MAP: &str = "anon_inode:bpf-map";
+
+/// How often a map is compared with a process's pages: the kernel may update it in between.
+const COMPARISONS: usize = 100;
+
+/// The file of the vDSO whose map is mapped behind a delivered image. Neither mapping names it: the
+/// image is a memfd, and all maps have the inode of anonymous files. But both show the time of the
+/// kernel's last update, in nanoseconds, and one memory has one such time.
+fn file_of_map(pid: u32, map: &Mapping, layout: u64) -> Option<PathBuf> {
+    let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
+    let updated = || {
+        let mut word = [0; 8];
+        let at = map.range.start + UPDATED_OFFSET as u64;
+        memory.read_exact_at(&mut word, at).ok()?;
+        Some(u64::from_ne_bytes(word))
+    };
+    kernel::files().into_iter().find(|file| {
+        let Ok(Some(vdso)) = kernel::open_vdso(file) else {
+            return false;
+        };
+        let is_same = |_| updated() == Some(vdso.header().updated());
+        vdso.directory().layout() == layout && (0..COMPARISONS).any(is_same)
+    })
+}
 
 /// A path to the file of a mapping, which may have been unlinked, or be in another mount namespace:
 /// the link in /proc/PID/map_files, or the name as the process sees it where that link can't be

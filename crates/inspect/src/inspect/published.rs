@@ -20,7 +20,7 @@ pub struct Published {
     /// 2^53.
     #[serde(serialize_with = "hexadecimal")]
     pub layout: u64,
-    /// `live`, `stale`, `retired` or `never published`; `None` where the pages can't be read.
+    /// `live`, `stale`, `stopped`, `replaced` or `never published`; `None` where the pages can't be read.
     pub state: Option<String>,
     /// The same as a value.
     #[serde(skip)]

@@ -32,9 +32,10 @@ pub use vdsokit_bpf::named::named;
 pub use vdsokit_bpf::{Error as Refused, Hook, Kernel, Listed, plain_name};
 
 use crate::Error;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vdsokit_bpf::{Content, Machine, Mapping, Variable, pages_of};
@@ -239,6 +240,35 @@ fn directory_for(path: &Path) -> PathBuf {
     Path::new(BPF_FS).join(name)
 }
 
+/// The file whose directory has this name: the inverse of [`directory_for`].
+fn file_for(name: &[u8]) -> Option<PathBuf> {
+    let mut rest = name.strip_prefix(b"vdso")?;
+    let mut path = Vec::new();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        path.push(match byte {
+            b'-' => b'/',
+            b'_' => {
+                let (digits, after) = rest.split_at_checked(2)?;
+                rest = after;
+                u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?
+            }
+            letter => letter,
+        });
+    }
+    let path = PathBuf::from(OsString::from_vec(path));
+    (directory_for(&path).file_name()?.as_bytes() == name).then_some(path)
+}
+
+/// The files of the vDSOs that have a map of the kernel's; none where this process can't read the
+/// BPF file system.
+#[must_use]
+pub fn files() -> Vec<PathBuf> {
+    let entries = fs::read_dir(BPF_FS).into_iter().flatten().flatten();
+    let files = entries.filter_map(|entry| file_for(entry.file_name().as_bytes()));
+    files.collect()
+}
+
 /// The directory with the map that the kernel fills for the vDSO at `path`, if the vDSO has
 /// one; this process may have no access to it. A link to any other place is not followed,
 /// because write access beside the file must not give the right to retire other maps.
@@ -348,6 +378,20 @@ mod tests {
         let paths = ["/a/b", "/a-b", "/a_b", "/a.b", "/a_2db", "/a/2db"];
         let directories: BTreeSet<_> = paths.iter().map(|p| directory_for(Path::new(p))).collect();
         assert_eq!(directories.len(), paths.len());
+    }
+
+    #[test]
+    fn the_name_of_a_directory_tells_its_file() {
+        for path in ["/run/vdso/libkernel.so.1", "/a-b/c_d", "/\u{e4}/ "] {
+            let directory = directory_for(Path::new(path));
+            let name = directory.file_name().unwrap().as_bytes();
+            assert_eq!(file_for(name), Some(PathBuf::from(path)));
+        }
+        for other in [
+            "systemd", "vdso_", "vdso_zz", "vdso_+1", "vdso-a.b", "vdso-_61",
+        ] {
+            assert_eq!(file_for(other.as_bytes()), None, "{other}");
+        }
     }
 
     #[test]
