@@ -7,6 +7,7 @@
 use crate::page::Id;
 use crate::{arch, link};
 use vdsokit_clock::{Answer, NANOSECONDS, Record, Source, split};
+use vdsokit_vvar::latch::Latch;
 
 /// C's `struct timespec` on 64-bit Linux.
 #[repr(C)]
@@ -87,45 +88,49 @@ pub(crate) unsafe extern "C" fn otherwise(clock: u32, time: *mut Timespec) -> i3
 
 /// The answer of the page for a clock.
 fn by_page(id: Id) -> Answer {
-    let mut answer = Answer::None;
-    // At first the hint, so that the counter is read before the record, between which no order is
-    // needed (`vdsokit_clock`). A publisher may have died before it stored the hint.
-    let mut source = id.source();
-    // More tries than a publisher can spoil by publishing in between.
-    for _ in 0..4 {
-        let kernel_clock = match Source::from_word(source) {
-            Source::KernelClock(clock) => Some(u32::from(clock)),
-            Source::KernelMoved => Some(id.number()),
-            _ => None,
-        };
-        let ticks = match (kernel_clock, source as u8) {
-            (Some(clock), _) => match kernel_nanoseconds(clock) {
-                Some(nanoseconds) => nanoseconds,
-                None => return Answer::None,
-            },
-            (_, Source::COUNTER) => arch::counter(),
-            (_, Source::READS) => link::count_read(),
-            (_, Source::FIXED) => 0,
-            // An unknown source is the system call.
-            _ => return Answer::None,
-        };
-        answer = id.read(|copy| read(copy, source, ticks));
-        if let Answer::Time(_) = answer {
-            break;
-        }
-        source = id.read(|copy| copy.word(Record::SOURCE));
-    }
-    answer
+    id.latch().map_or(Answer::None, |latch| {
+        answer(latch, id.source(), |source| ticks(id, source))
+    })
 }
 
-/// The answer of a record at `ticks`, provided that its source is still this one. The lines may
-/// have changed places: that is not another source.
+/// The ticks of a source now; `None` where the time is the system call's.
 #[inline(always)]
-fn read(copy: vdsokit_vvar::latch::Copy<'_>, source: u64, ticks: u64) -> Answer {
-    if (copy.word(Record::SOURCE) ^ source) & !Source::FORMER_FIRST != 0 {
-        return Answer::None;
+fn ticks(id: Id, source: u64) -> Option<u64> {
+    match Source::from_word(source) {
+        Source::KernelClock(clock) => kernel_nanoseconds(u32::from(clock)),
+        Source::KernelMoved => kernel_nanoseconds(id.number()),
+        Source::Counter { .. } => Some(arch::counter()),
+        Source::Reads => Some(link::count_read()),
+        Source::Fixed => Some(0),
+        Source::SystemCall | Source::Kernel => None,
     }
-    Record::read(|at| copy.word(at), ticks)
+}
+
+/// The answer of a record whose source is probably `hint`, at the present `ticks` of a source.
+#[inline(always)]
+fn answer(latch: Latch<'_>, hint: u64, ticks: impl Fn(u64) -> Option<u64>) -> Answer {
+    // The counter is read first and the record meanwhile: a line that is valid gives the right
+    // time in either order (`vdsokit_clock::Timekeeper`).
+    if hint as u8 == Source::COUNTER
+        && let Some(ticks) = ticks(hint)
+    {
+        let early = latch.read(|copy| match copy.word(Record::SOURCE) as u8 {
+            Source::COUNTER => Record::read(|at| copy.word(at), ticks),
+            _ => Answer::None,
+        });
+        if let Answer::Time(_) = early {
+            return early;
+        }
+    }
+    // Any other answer needs the counter of a time when the record was already published. A thread
+    // that is interrupted after it has read the counter may meet a record that starts later, and
+    // ticks before its lines look like another boot's: the system call's result would not be
+    // raised, and would be less than what this thread was given before. Here the latch's sequence
+    // number, which selects the record, is loaded before the counter is read.
+    latch.read(|copy| match ticks(copy.word(Record::SOURCE)) {
+        Some(ticks) => Record::read(|at| copy.word(at), ticks),
+        None => Answer::None,
+    })
 }
 
 /// The kernel's time of a clock: from its own vDSO where that is linked, else by
@@ -169,33 +174,83 @@ pub unsafe fn clock_getres(clock: u32, resolution: *mut Timespec) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::cell::Cell;
     use vdsokit_clock::{Line, Moment, Rate};
-    use vdsokit_vvar::latch::{self, Latch, Word};
+    use vdsokit_vvar::latch::{self, LatchWriter, Word};
+
+    const WORDS: usize = latch::size_of(Record::WORDS * 8) / 8;
+
+    fn line(start: u64, length: u64, seconds: i64) -> Line {
+        Line {
+            start,
+            length,
+            rate: Rate::FROZEN,
+            base: Moment::from_seconds(seconds),
+        }
+    }
+
+    fn record(former: Line, current: Line) -> Record {
+        Record {
+            source: Source::Counter { monotonic: true },
+            current,
+            former,
+            ..Record::SYSTEM_CALL
+        }
+    }
+
+    fn write(words: &[Word; WORDS], record: &Record) {
+        LatchWriter::new(Latch::new(words).unwrap())
+            .write(|copy| copy.set_words(&record.to_words()));
+    }
 
     /// Readers that met a new record on their last try got the kernel's time unraised, which was
     /// less than what readers of that record had got.
     #[test]
     fn the_end_of_a_record_whose_lines_have_changed_places_is_known() {
-        let line = |start, length, seconds| Line {
-            start,
-            length,
-            rate: Rate::FROZEN,
-            base: Moment::from_seconds(seconds),
-        };
-        let record = Record {
-            source: Source::Counter { monotonic: true },
-            current: line(30, 10, 7),
-            former: line(10, 20, 6),
-            ..Record::SYSTEM_CALL
-        };
-        let words = record.to_words();
-        assert_ne!(words[Record::SOURCE], record.source.to_word());
-        let latched: [Word; latch::size_of(Record::WORDS * 8) / 8] = core::array::from_fn(|at| {
-            Word::new(at.checked_sub(1).map_or(0, |at| words[at % Record::WORDS]))
-        });
-        let answer = Latch::new(&latched)
-            .unwrap()
-            .read(|copy| read(copy, record.source.to_word(), 55));
+        let record = record(line(10, 20, 6), line(30, 10, 7));
+        let hint = record.source.to_word();
+        assert_ne!(record.to_words()[Record::SOURCE], hint);
+        let words = [const { Word::new(0) }; WORDS];
+        write(&words, &record);
+        let answer = answer(Latch::new(&words).unwrap(), hint, |_| Some(55));
         assert_eq!(answer, Answer::AtLeast((7, 0)));
+    }
+
+    /// After a record's end, a reader that was interrupted between reading the counter and reading
+    /// a record that was published meanwhile took it for another boot's, and got the kernel's time
+    /// unraised.
+    #[test]
+    fn a_counter_read_before_the_record_was_published_is_read_again() {
+        let hint = Source::Counter { monotonic: true }.to_word();
+        for interruptions in 1..20 {
+            let words = [const { Word::new(0) }; WORDS];
+            write(&words, &record(Line::NONE, line(0, 10, 1)));
+            let (reads, counter) = (Cell::new(0), Cell::new(50));
+            let answer = answer(Latch::new(&words).unwrap(), hint, |_| {
+                let ticks = counter.get();
+                if reads.replace(reads.get() + 1) < interruptions {
+                    // The next record has ended too when the reader continues.
+                    counter.set(ticks + 100);
+                    write(
+                        &words,
+                        &record(Line::NONE, line(ticks + 50, 10, ticks as i64)),
+                    );
+                }
+                Some(ticks)
+            });
+            let last = 50 + 100 * (interruptions - 1);
+            assert_eq!(answer, Answer::AtLeast((last, 0)), "{interruptions}");
+        }
+    }
+
+    /// The counter of another boot stays before the lines however often it is read.
+    #[test]
+    fn a_counter_that_is_before_the_lines_of_a_record_raises_nothing() {
+        let words = [const { Word::new(0) }; WORDS];
+        let record = record(line(1_000, 20, 864_000), line(1_020, 10, 864_001));
+        write(&words, &record);
+        let latch = Latch::new(&words).unwrap();
+        let answer = answer(latch, record.source.to_word(), |_| Some(999));
+        assert_eq!(answer, Answer::None);
     }
 }

@@ -50,7 +50,7 @@ impl Id {
     /// The latch of the record. It is always there: the number of words is odd, as the compiler
     /// knows.
     #[inline(always)]
-    fn latch(self) -> Option<Latch<'static>> {
+    pub(crate) fn latch(self) -> Option<Latch<'static>> {
         // SAFETY: (1) the vvar pages are mapped behind the image, readable, for
         // as long as the image is; (2) a latch at `record_offset` is within the
         // first page for every number that `new` accepts, and a multiple of

@@ -355,7 +355,9 @@ const PROMISED: u64 = 1 << 30;
 /// Ticks that are further away, or before both lines, come from a counter that the publisher
 /// has not seen: the machine was booted, resumed or migrated since, and the time in the page
 /// must not be used. A reader that was interrupted between reading the counter and reading a
-/// newer record gets that answer too, and has to read the counter again.
+/// newer record gets that answer too. So an answer other than a time holds only where the
+/// counter was read after the record was published: a reader that reads the counter first has to
+/// read it again behind the record's words.
 #[inline(always)]
 fn promised(word: impl Fn(usize) -> u64, ticks: u64) -> Answer {
     let (current, former) = Record::lines(word(Record::SOURCE));

@@ -107,8 +107,9 @@ impl<'m> Latch<'m> {
     }
 
     /// Reads one copy with `decode`. It may run more than once and may then see words of
-    /// different writes, so it must be a pure function of the words, total over all bit
-    /// patterns. Only the result of its last run, over the words of one write, is returned.
+    /// different writes, so it must be total over all bit patterns and have no effect but its
+    /// result. Only the result of its last run, over the words of one write, is returned. That
+    /// write was completed before the run began.
     ///
     /// Acquire: everything that the publisher stored before it wrote the value is visible
     /// after this.
