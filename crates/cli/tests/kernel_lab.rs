@@ -148,7 +148,20 @@ fn served_by_file_and_at_exec() {
         );
     }
 
-    // Which is which.
+    // Which map a process has, also beside another of the same layout.
+    let mut twin = Server::start(EXACT, &place("twin").join("libkernel.so.1"));
+    let mut of_twin = Reader::at_exec(Path::new(twin.live["file"].as_str().unwrap()));
+    of_twin.agrees();
+    for (server, reader) in [(&server, &at_exec), (&twin, &of_twin)] {
+        let shown = json(vdso().args(["ls", &reader.child.id().to_string(), "--json"]));
+        let images = shown["images"].as_array().unwrap();
+        let published = images.iter().map(|image| &image["published"]["kernel"]);
+        let maps: Vec<_> = published.filter(|kernel| kernel.is_object()).collect();
+        assert_eq!(maps.len(), 1, "{shown:#}");
+        assert_eq!(maps[0]["map"], server.live["kernel"]["map"]);
+    }
+    assert_eq!(twin.stop(Signal::TERM), Some(0));
+    drop((twin, of_twin));
     let pid = at_exec.child.id();
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let map = maps.lines().find(|line| line.contains("bpf-map")).unwrap();

@@ -11,7 +11,6 @@ use vdsokit_elf::constants::ET_CORE;
 use vdsokit_elf::process::{Mapping, ProcessError, ProcessVdso};
 use vdsokit_elf::{Image, core_dump, process};
 use vdsokit_sources::kernel;
-use vdsokit_vvar::header::UPDATED_OFFSET;
 use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_NAME};
 
 /// An image's bytes.
@@ -253,27 +252,36 @@ fn view(
 /// The name of a BPF map in /proc/PID/maps (kernel/bpf/syscall.c, `bpf_map_new_fd`).
 const BPF_MAP: &str = "anon_inode:bpf-map";
 
-/// How often a map is compared with a process's pages: the kernel may update it in between.
-const COMPARISONS: usize = 100;
-
 /// The file of the vDSO whose map is mapped behind a delivered image. Neither mapping names it: the
-/// image is a memfd, and all maps have the inode of anonymous files. But both show the time of the
-/// kernel's last update, in nanoseconds, and one memory has one such time.
+/// image is a memfd, and all maps have the inode of anonymous files. Two maps may hold the same
+/// values, updated at the same tick, so the page frames are compared; the kernel shows them to
+/// processes with CAP_SYS_ADMIN (Documentation/admin-guide/mm/pagemap.rst).
 fn file_of_map(pid: u32, map: &Mapping, layout: u64) -> Option<PathBuf> {
-    let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
-    let updated = || {
-        let mut word = [0; 8];
-        let at = map.range.start + UPDATED_OFFSET as u64;
-        memory.read_exact_at(&mut word, at).ok()?;
-        Some(u64::from_ne_bytes(word))
-    };
+    let frame = page_frame(pid, map.range.start)?;
     kernel::files().into_iter().find(|file| {
-        let Ok(Some(vdso)) = kernel::open_vdso(file) else {
+        let Some(map) = kernel::open(file) else {
             return false;
         };
-        let is_same = |_| updated() == Some(vdso.header().updated());
-        vdso.directory().layout() == layout && (0..COMPARISONS).any(is_same)
+        let Ok(pages) = map.pages() else {
+            return false;
+        };
+        let header = std::ptr::from_ref(pages.header()).addr() as u64;
+        pages.header().layout() == layout && page_frame(std::process::id(), header) == Some(frame)
     })
+}
+
+/// The number of the page frame at an address of a process; `None` where there is none, or it is
+/// hidden from this process, which reads 0.
+fn page_frame(pid: u32, address: u64) -> Option<u64> {
+    const PRESENT: u64 = 1 << 63;
+    const FRAME: u64 = (1 << 55) - 1;
+    let mut entry = [0; 8];
+    let page = address / rustix::param::page_size() as u64;
+    File::open(format!("/proc/{pid}/pagemap"))
+        .and_then(|table| table.read_exact_at(&mut entry, page * 8))
+        .ok()?;
+    let entry = u64::from_ne_bytes(entry);
+    (entry & PRESENT != 0 && entry & FRAME != 0).then_some(entry & FRAME)
 }
 
 /// A path to the file of a mapping, which may have been unlinked, or be in another mount namespace:
