@@ -105,6 +105,15 @@ impl Options {
         Ok(changes)
     }
 
+    /// Whether some clock is another than the kernel's.
+    pub(crate) fn is_virtual(&self) -> bool {
+        self.time.is_some()
+            || self.offset.is_some()
+            || self.rate.is_some()
+            || self.freeze
+            || self.seed_step.is_some()
+    }
+
     /// Which waits are converted, and whether the clocks may be changed while programs wait.
     /// `None`: none, as no clock is another than the kernel's, or each program has its own.
     pub(crate) fn waits(&self, is_changeable: bool) -> Option<(Scope, bool)> {

@@ -196,6 +196,35 @@ fn frozen_time_is_one_for_all() {
     }
 }
 
+/// Each call has a bad pointer, so that none could set the machine's clock.
+#[test]
+fn a_program_at_another_time_cannot_set_the_machines_clock() {
+    if !installed("python3") {
+        return;
+    }
+    let script = "import ctypes, errno\n\
+         libc = ctypes.CDLL(None, use_errno=True)\n\
+         for call in (227, 0, 1), (164, 1, 0), (159, 1), (305, 0, 1):\n\
+         \x20   libc.syscall(*call)\n\
+         \x20   print(errno.errorcode[ctypes.get_errno()], end=' ')";
+    for options in [
+        &["--offset", "+1d"][..],
+        &["--freeze"],
+        &["--rate", "2"],
+        &["--seed-step", "1ms"],
+        &["--skip-idle"],
+        &["--no-follow", "--offset", "+1d"],
+        &["--strict", "--offset", "+1d"],
+    ] {
+        let program = ["--", "python3", "-c", script];
+        let seen = said(&[&["run"], options, &program].concat());
+        assert_eq!(seen, "EPERM EPERM EPERM EPERM ", "{options:?}");
+    }
+    let seen = said(&["run", "--", "python3", "-c", script]);
+    assert!(!seen.contains("ENOSYS"), "{seen}");
+    assert!(seen.contains("EFAULT"), "{seen}");
+}
+
 #[test]
 fn each_read_is_a_step_and_the_same_run_says_the_same() {
     let run = |command: &[&str]| {

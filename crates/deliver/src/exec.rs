@@ -24,9 +24,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use vdsokit_waits::call::{self, Scope};
-use vdsokit_waits::filter::{Rule, filter};
+use vdsokit_waits::filter::{Rule, filter, refusal};
 use vdsokit_waits::gate::Gate;
-use vdsokit_waits::{Clocks, OTHER_EXECS, number};
+use vdsokit_waits::{CLOCK_SETTERS, Clocks, OTHER_EXECS, number};
 
 use crate::error::{Error, Event};
 use crate::inject::Injector;
@@ -44,6 +44,7 @@ pub struct Delivery {
     object: Object,
     follow: bool,
     ignores_sigpipe: bool,
+    protects_clocks: bool,
     strict: Option<Strict>,
     waits: Option<Conversion>,
 }
@@ -79,6 +80,7 @@ impl Delivery {
             object,
             follow: true,
             ignores_sigpipe: false,
+            protects_clocks: false,
             strict: None,
             waits: None,
         }
@@ -95,6 +97,14 @@ impl Delivery {
     /// runtime ignores that signal before `main` and forgets whether it was ignored before.
     pub fn ignores_sigpipe(mut self, ignores: bool) -> Delivery {
         self.ignores_sigpipe = ignores;
+        self
+    }
+
+    /// Whether calls that set or adjust the machine's clocks fail with EPERM in the program and in
+    /// everything that it starts. The default is that they don't. A program whose time is another
+    /// would set the machine's clock by its own.
+    pub fn protects_clocks(mut self, protects: bool) -> Delivery {
+        self.protects_clocks = protects;
         self
     }
 
@@ -171,10 +181,17 @@ impl Delivery {
             }
         };
         let ignores_sigpipe = self.ignores_sigpipe;
+        let protects_clocks = self.protects_clocks;
         let server = match self.start(&mut report) {
             Ok(server) => server,
             Err(error) => return error,
         };
+        // One filter is enough, and a program with one more looks like one with a sandbox.
+        if protects_clocks && !seccomp::refuses_clock_settime() {
+            // EACCES: a process without CAP_SYS_ADMIN, whose children may still gain rights by
+            // setuid programs. A supervised one has given these up, and gets the filter.
+            let _ = seccomp::restrict(&mut refusal(&CLOCK_SETTERS, libc::EPERM as u16));
+        }
         let source = sys::execute(&strings[0], &strings, ignores_sigpipe);
         // It serves this process and no other yet.
         let _ = rustix::process::kill_process(server, Signal::KILL);

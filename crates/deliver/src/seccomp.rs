@@ -61,6 +61,38 @@ pub(crate) fn listen(filter: &mut [Instruction]) -> io::Result<OwnedFd> {
     }
 }
 
+/// Whether a filter refuses to set the clock: without one, a null pointer is EFAULT.
+pub(crate) fn refuses_clock_settime() -> bool {
+    // SAFETY: the call reads the time through a null pointer, and fails before it sets anything.
+    let outcome = unsafe { libc::syscall(libc::SYS_clock_settime, libc::CLOCK_REALTIME, 0) };
+    outcome == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+}
+
+/// Filters the system calls of this thread and of everything that it starts, without a listener.
+///
+/// # Errors
+/// EACCES without CAP_SYS_ADMIN, unless PR_SET_NO_NEW_PRIVS is set.
+pub(crate) fn restrict(filter: &mut [Instruction]) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).map_err(io::Error::other)?,
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: `program` names `len` instructions that live until the call returns; the kernel
+    // copies them.
+    let outcome = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0,
+            &raw const program,
+        )
+    };
+    match outcome {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 fn code(outcome: &io::Result<OwnedFd>) -> Option<i32> {
     outcome.as_ref().err().and_then(io::Error::raw_os_error)
 }

@@ -133,6 +133,25 @@ pub fn filter(rules: &[Rule], others: &[(u32, u32)], exempt: Option<&Exempt>) ->
     code.finish()
 }
 
+/// A filter by which `calls`, each of an architecture by its number, fail with `error`. All others
+/// are let through.
+pub fn refusal(calls: &[(u32, u32)], error: u16) -> Vec<Instruction> {
+    let mut code = Assembler::default();
+    let refused = code.label();
+    for &(architecture, number) in calls {
+        let next = code.label();
+        code.load(ARCHITECTURE);
+        code.jump(libc::BPF_JEQ, architecture, None, Some(next));
+        code.load(NUMBER);
+        code.jump(libc::BPF_JEQ, number, Some(refused), None);
+        code.mark(next);
+    }
+    code.end(libc::SECCOMP_RET_ALLOW);
+    code.mark(refused);
+    code.end(libc::SECCOMP_RET_ERRNO | u32::from(error));
+    code.finish()
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Label(usize);
 
@@ -276,7 +295,7 @@ pub(crate) fn verdict(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::OTHER_EXECS;
+    use crate::{CLOCK_SETTERS, OTHER_EXECS, number};
 
     const NOTIFY: u32 = libc::SECCOMP_RET_USER_NOTIF;
     const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
@@ -336,6 +355,18 @@ mod tests {
             assert_eq!(verdict(&code, architecture, number + 1, 0, [0; 6]), ALLOW);
         }
         assert_eq!(verdict(&code, AUDIT, 59 | 1 << 30, 0, [0; 6]), ALLOW);
+    }
+
+    #[test]
+    fn calls_that_set_a_clock_are_refused_on_every_architecture_and_no_others() {
+        let code = refusal(&CLOCK_SETTERS, 1);
+        for (architecture, number) in CLOCK_SETTERS {
+            let verdict = verdict(&code, architecture, number, 0, [0; 6]);
+            assert_eq!(verdict, libc::SECCOMP_RET_ERRNO | 1);
+        }
+        for number in [0, number::CLOCK_GETTIME, number::GETTIMEOFDAY, 79] {
+            assert_eq!(verdict(&code, AUDIT, number, 0, [0; 6]), ALLOW);
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ use std::os::fd::BorrowedFd;
 
 use vdsokit_clock::{Clock, KernelTime, Record};
 
-pub use arch::{AUDIT, OTHER_EXECS, number};
+pub use arch::{AUDIT, CLOCK_SETTERS, OTHER_EXECS, number};
 
 /// The clocks of a tree.
 pub trait Clocks: Send {

@@ -105,6 +105,7 @@ fn delivery(arguments: &Arguments) -> Result<Delivery> {
     let reader = time.reader()?;
     let skips = arguments.skip_idle.as_deref();
     let is_changeable = arguments.name.is_some() || skips.is_some();
+    delivery = delivery.protects_clocks(is_changeable || arguments.time.is_virtual());
     if let Some((scope, is_changeable)) = arguments.time.waits(is_changeable) {
         delivery = delivery.waits(Box::new(time), scope, is_changeable);
     }

@@ -1,7 +1,7 @@
 //! What each architecture has to say: the contract of this module.
 //!
 //! - `AUDIT`: what seccomp calls it (include/uapi/linux/audit.h).
-//! - `OTHER_EXECS`: execve and execveat by numbers of the other architectures that it runs.
+//! - `CLOCK_SETTERS, OTHER_EXECS`: execve and execveat by numbers of the other architectures that it runs.
 //! - `number`: its call numbers, those of calls that it does not have left out.
 //! - `door()`: for each argument register the gate's entry whose frame that register holds.
 //! - `REPORTED`: the instruction behind the gate's call that reports.
@@ -11,11 +11,11 @@
 mod x86_64;
 
 #[cfg(target_arch = "x86_64")]
-pub use x86_64::{AUDIT, OTHER_EXECS, number};
+pub use x86_64::{AUDIT, CLOCK_SETTERS, OTHER_EXECS, number};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::{REPORTED, door, gate};
 
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!(
-    "AUDIT, OTHER_EXECS, number, door, REPORTED and gate are missing for this architecture"
+    "AUDIT, CLOCK_SETTERS, OTHER_EXECS, number, door, REPORTED and gate are missing for this architecture"
 );

@@ -20,6 +20,26 @@ pub const OTHER_EXECS: [(u32, u32); 4] = [
     (AUDIT, 545 | 1 << 30),
 ];
 
+/// The calls that set or adjust the machine's clocks: of this architecture, of x32 and of i386
+/// (arch/x86/entry/syscalls/syscall_32.tbl). Each is the architecture and the number.
+pub const CLOCK_SETTERS: [(u32, u32); 15] = [
+    (AUDIT, 159),           // adjtimex
+    (AUDIT, 164),           // settimeofday
+    (AUDIT, 227),           // clock_settime
+    (AUDIT, 305),           // clock_adjtime
+    (AUDIT, 159 | 1 << 30), // the same by x32
+    (AUDIT, 164 | 1 << 30),
+    (AUDIT, 227 | 1 << 30),
+    (AUDIT, 305 | 1 << 30),
+    (AUDIT_I386, 25),  // stime
+    (AUDIT_I386, 79),  // settimeofday
+    (AUDIT_I386, 124), // adjtimex
+    (AUDIT_I386, 264), // clock_settime
+    (AUDIT_I386, 343), // clock_adjtime
+    (AUDIT_I386, 404), // clock_settime64
+    (AUDIT_I386, 405), // clock_adjtime64
+];
+
 /// `AUDIT_ARCH_I386`.
 const AUDIT_I386: u32 = 0x4000_0003;
 
