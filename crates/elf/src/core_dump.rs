@@ -174,7 +174,8 @@ impl<R: Fn(u64, &mut [u8]) -> bool> Core<R> {
             return Ok(self.header.phnum.into());
         }
         // sh_info is the eighth field: after two 4-byte ones, four words and sh_link.
-        let at = self.header.shoff + 12 + 4 * self.header.class.word() as u64;
+        let distance = 12 + 4 * self.header.class.word() as u64;
+        let at = self.header.shoff.saturating_add(distance);
         let count = self
             .bytes::<4>(at)
             .and_then(|bytes| self.data(&bytes).u32(0));
@@ -243,7 +244,7 @@ impl<R: Fn(u64, &mut [u8]) -> bool> Core<R> {
             if desc_end > end {
                 return None;
             }
-            let is_core = name_size == 5 && self.bytes(at + 12) == Some(*b"CORE\0");
+            let is_core = name_size == 5 && self.bytes(at.saturating_add(12)) == Some(*b"CORE\0");
             if kind == NT_AUXV
                 && is_core
                 && let Some(address) = self.sysinfo_ehdr(start..desc_end)
@@ -261,10 +262,10 @@ impl<R: Fn(u64, &mut [u8]) -> bool> Core<R> {
         let pair = 2 * word as u64;
         // Linux's vectors have some 20 entries.
         for index in 0..256 {
-            let at = auxv.start + index * pair;
+            let at = auxv.start.saturating_add(index * pair);
             let mut bytes = [0; 16];
             let bytes = &mut bytes[..2 * word];
-            if at + pair > auxv.end || !(self.read)(at, bytes) {
+            if at.saturating_add(pair) > auxv.end || !(self.read)(at, bytes) {
                 return None;
             }
             let data = self.data(bytes);

@@ -138,6 +138,15 @@ fn a_core_dump_is_read_by_parts() {
     assert!(total.get() < 4096, "{} bytes were read", total.get());
 }
 
+/// Of a dump with very many mappings their number is in a section header: here beyond all files.
+#[test]
+fn a_core_dump_with_a_section_table_at_the_end_of_the_address_space_is_refused() {
+    let mut core = exercise::core_of(&Recipe::default().build());
+    core[0x28..0x30].fill(0xff); // e_shoff
+    core[0x38..0x3a].fill(0xff); // e_phnum
+    assert!(core_dump::vdso(&core).is_err());
+}
+
 #[test]
 fn a_truncated_core_dump_is_distinguished_from_one_without_a_vdso() {
     let core = exercise::core_of(&Recipe::default().build());
