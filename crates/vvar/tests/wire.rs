@@ -336,12 +336,14 @@ fn a_wrong_head_is_refused() {
 }
 
 #[test]
-fn a_chain_that_leaves_the_table_or_is_cyclic_is_refused() {
+fn a_chain_that_leaves_the_table_is_cyclic_or_lacks_a_variable_is_refused() {
     let bucket = weather()[BUCKETS..BUCKETS + 8].to_vec();
     let used = if bucket[0] != 0 { BUCKETS } else { BUCKETS + 4 };
     for words in [
         &[(used, 3)][..],
         &[(used, u32::MAX)],
+        // A variable that no chain has.
+        &[(used, 0)],
         // Each variable leads to itself, and to the other.
         &[(used, 1), (VARIABLES + NEXT, 1)],
         &[(used, 1), (VARIABLES + NEXT, 2), (WIND_AT + NEXT, 1)],

@@ -136,7 +136,7 @@ pub enum Malformed {
     /// layout hash is wrong. An index of the number of variables refers to the totals in
     /// the head.
     Layout(usize),
-    /// The chain of a bucket leaves the table or is cyclic.
+    /// The chain of a bucket leaves the table or is cyclic, or a variable is not in its bucket.
     Buckets,
 }
 
@@ -157,7 +157,7 @@ impl fmt::Display for Malformed {
                 f,
                 "variable {index} is not at the offset that the layout rules give"
             ),
-            Self::Buckets => f.write_str("the chain of a bucket does not end"),
+            Self::Buckets => f.write_str("a variable is not once in the chain of its bucket"),
         }
     }
 }
@@ -379,8 +379,8 @@ impl<'a> Directory<'a> {
         Ok(())
     }
 
-    /// Checks that every chain ends, and that all chains together have no more links than
-    /// there are variables.
+    /// Checks that every variable is once in the chain of its name's bucket, so that each chain
+    /// ends and each variable is found.
     fn check_buckets(&self) -> Result<(), Malformed> {
         let mut links = 0;
         for bucket in 0..self.buckets {
@@ -390,10 +390,18 @@ impl<'a> Directory<'a> {
                 if index as usize >= self.count || links > self.count {
                     return Err(Malformed::Buckets);
                 }
-                link = self.at(index as usize) + variable::NEXT;
+                let at = self.at(index as usize);
+                let name = self.string(at + variable::NAME);
+                if name.is_none_or(|name| Hash::of_name(name) as usize % self.buckets != bucket) {
+                    return Err(Malformed::Buckets);
+                }
+                link = at + variable::NEXT;
             }
         }
-        Ok(())
+        match links == self.count {
+            true => Ok(()),
+            false => Err(Malformed::Buckets),
+        }
     }
 }
 
