@@ -230,8 +230,7 @@ std::arch::global_asm!(
     "   add   rdx, {word}",
     "   dec   rcx",
     "   jnz   7b",
-    "   mov   rdi, [r15 + 24]",         // mprotect(base + distance, length, protection)
-    "   add   rdi, r12",
+    "   mov   rdi, r14",                // mprotect(what was mapped, length, protection)
     "   mov   rsi, [r15 + 32]",
     "   mov   rdx, [r15 + {becomes}]",
     "   mov   eax, 10",
