@@ -412,11 +412,11 @@ mod tests {
         object
     }
 
-    #[test]
-    fn a_launched_program_gets_the_object_without_its_tracer() {
+    /// The memory map of a program that is launched with `object` and let go at once.
+    fn launched(object: Object) -> String {
         let child = executed("cat - /proc/self/maps");
         let pid = child.id() as Pid;
-        let mut injector = Injector::new(object(Some("__vdso_time")));
+        let mut injector = Injector::new(object);
         let (start, memory) = injector.look(pid).expect("a program that can be served");
         let launched = injector.launch(pid, &start, &memory);
         assert!(launched.expect("a launch"), "the kernel's vDSO has room");
@@ -425,9 +425,30 @@ mod tests {
         let said = String::from_utf8_lossy(&output.stdout);
         let (input, maps) = said.split_at("as it was".len());
         assert!(output.status.success() && input == "as it was", "{said}");
+        assert!(maps.contains("[vdso]"), "{maps}");
+        maps.to_owned()
+    }
+
+    #[test]
+    fn a_launched_program_gets_the_object_without_its_tracer() {
+        let maps = launched(object(Some("__vdso_time")));
         let ours = |line: &&str| line.contains("/memfd:vdso") && line.contains(" r-xp ");
         assert_eq!(maps.lines().filter(ours).count(), 1, "{maps}");
-        assert!(maps.contains("[vdso]"), "{maps}");
+    }
+
+    #[test]
+    fn a_launched_program_gets_an_object_at_a_fixed_address_without_its_tracer() {
+        let object = object(Some("__vdso_time"));
+        let (object, gate) = object.with_gate().expect("an object with a gate");
+        let start = gate.start();
+        let maps = launched(object);
+        let mut lines = maps.lines();
+        let holds = |line: &str| proc::ranges(line).any(|range| range.contains(&start));
+        let line = lines.find(|line| holds(line)).expect("its gate");
+        assert!(
+            line.contains("/memfd:vdso") && line.contains(" r-xp "),
+            "{maps}"
+        );
     }
 
     #[test]
