@@ -5,6 +5,7 @@
 )]
 
 use crate::arch::export;
+#[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
 use crate::getcpu::getcpu;
 use crate::getrandom::getrandom;
 #[cfg(not(target_arch = "x86_64"))]
@@ -24,7 +25,7 @@ export!(fn getrandom(
     state: *mut c_void,
     state_length: usize
 ) -> isize);
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
 export!(fn getcpu(cpu: *mut u32, node: *mut u32, cache: *mut c_void) -> i64);
 
 /// Not a function of Linux's vDSO, so its name is the same on all architectures.

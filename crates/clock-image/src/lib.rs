@@ -17,7 +17,8 @@
 //!
 //! Names and versions are those of the architecture ([`arch`]): x86-64 has
 //! `__vdso_clock_gettime` and the weak name `clock_gettime`, version
-//! `LINUX_2.6`; AArch64 has `__kernel_clock_gettime`, version `LINUX_2.6.39`. They
+//! `LINUX_2.6`; AArch64 has `__kernel_clock_gettime`, version `LINUX_2.6.39`; RISC-V has
+//! `__vdso_clock_gettime` alone, version `LINUX_4.15`. They
 //! exist only in the image itself (`--cfg vdsokit_image`): in an ordinary
 //! program they would replace libc's.
 //!
@@ -31,7 +32,11 @@
 //! From what a clock is answered is decided by the page, not by the code: the
 //! publisher sets a [`Source`](vdsokit_clock::Source) for each clock, at any time.
 //! With a page of zeroes every function makes system calls.
-#![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#![cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
 #![no_std]
 
 pub mod arch;

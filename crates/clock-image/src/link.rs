@@ -19,7 +19,7 @@ pub(crate) type OfClock = extern "C" fn(u32, *mut Timespec) -> i32;
 /// The type of the kernel's own `gettimeofday`.
 pub(crate) type GetTimeOfDay = extern "C" fn(*mut Timeval, *mut Timezone) -> i32;
 /// The type of the kernel's own `getcpu`.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
 pub(crate) type GetCpu = extern "C" fn(*mut u32, *mut u32, *mut c_void) -> i64;
 /// The type of the kernel's own `getrandom`.
 pub(crate) type GetRandom = extern "C" fn(*mut c_void, usize, u32, *mut c_void, usize) -> isize;
@@ -54,7 +54,7 @@ macro_rules! link {
 
 link!(load_clock_gettime = crate::arch::kernel_name!(clock_gettime));
 link!(load_clock_getres = crate::arch::kernel_name!(clock_getres));
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
 link!(load_getcpu = crate::arch::kernel_name!(getcpu));
 link!(load_gettimeofday = crate::arch::kernel_name!(gettimeofday));
 link!(load_getrandom = crate::arch::kernel_name!(getrandom));
@@ -77,7 +77,7 @@ pub(crate) fn clock_getres() -> Option<OfClock> {
 }
 
 /// The kernel's own `getcpu`, if linked.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
 #[inline(always)]
 pub(crate) fn getcpu() -> Option<GetCpu> {
     // SAFETY: (1) the word is 0, which is `None`, or the address of the function that

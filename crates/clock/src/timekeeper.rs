@@ -101,7 +101,12 @@ impl Timekeeper {
         Self::with_rate(start, Rate::from_frequency(start.frequency)?)
     }
 
-    pub(crate) fn with_rate(start: Start, rate: Rate) -> Result<Self, Error> {
+    /// Starts keeping time with a counter of this rate: where a hypervisor says the rate and not
+    /// the frequency. [`Start::frequency`] is not used.
+    ///
+    /// # Errors
+    /// [`Error::Promise`] for a promise of no tick or of 2⁶² ticks or more.
+    pub fn with_rate(start: Start, rate: Rate) -> Result<Self, Error> {
         let promise = rate
             .ticks(start.promise)
             .filter(|ticks| (1..1 << 62).contains(ticks))
@@ -173,6 +178,12 @@ impl Timekeeper {
         self.boot = nanoseconds;
     }
 
+    /// The counter at the last [`update`](Self::update), or start.
+    #[inline]
+    pub const fn updated(&self) -> u64 {
+        self.updated
+    }
+
     /// Whether one of the two lines is valid at `ticks`.
     pub(crate) fn answers(&self, ticks: u64) -> bool {
         self.current.at(ticks).is_some() || self.former.at(ticks).is_some()
@@ -232,11 +243,42 @@ impl Timekeeper {
     /// Monotonic time continues from the latest time that was promised, at most one
     /// promise after the suspend.
     pub fn resumed(&mut self, suspended: u64, ticks: u64, nanoseconds: u64) {
-        let before = self.at(suspended);
-        let base = before.max(self.current.after(self.current.length));
-        let slept = i128::from(nanoseconds) - (base.as_nanoseconds() - before.as_nanoseconds());
+        let ahead = self.begin_again(suspended, ticks);
+        let slept = i128::from(nanoseconds) - ahead;
         self.wall += slept;
         self.boot += slept;
+    }
+
+    /// The counter is another one from now on, or has another rate: the machine was migrated, or
+    /// another device took over. The old one was at `before` when the new one is at `ticks`.
+    ///
+    /// Monotonic and boot time continue from the latest time that was promised, at most one promise
+    /// ahead; wall time continues where it was. A frequency correction has to be set again.
+    ///
+    /// # Errors
+    /// [`Error::Promise`] if the promise would be shorter than a tick or 2⁶² ticks or longer, and
+    /// nothing is changed.
+    pub fn change_counter(&mut self, before: u64, ticks: u64, rate: Rate) -> Result<(), Error> {
+        let promise = self.nominal.span(self.promise).unwrap_or(u128::MAX);
+        let promise = rate
+            .ticks((promise >> 64) as u64)
+            .filter(|ticks| (1..1 << 62).contains(ticks))
+            .ok_or(Error::Promise)?;
+        self.promise = promise;
+        self.wall -= self.begin_again(before, ticks);
+        self.nominal = rate;
+        self.wanted = rate;
+        self.unslewed = rate;
+        self.current.rate = rate;
+        self.raw.rate = rate;
+        Ok(())
+    }
+
+    /// Starts lines at `ticks` that continue from the latest time that was promised. Returns how
+    /// many nanoseconds that is ahead of the time at `before`.
+    fn begin_again(&mut self, before: u64, ticks: u64) -> i128 {
+        let time = self.at(before);
+        let base = time.max(self.current.after(self.current.length));
         self.slew -= self.slewed(&self.current);
         self.slew_asked = self.slew != 0;
         self.current.rate = self.unslewed;
@@ -250,6 +292,7 @@ impl Timekeeper {
         self.raw_former = Line::NONE;
         self.slew_end = None;
         self.updated = ticks;
+        base.as_nanoseconds() - time.as_nanoseconds()
     }
 
     /// Makes a new promise from `ticks`, the counter now. To be called at each timer

@@ -1,8 +1,12 @@
 //! The step `package`: every public crate is complete and can be packaged. With `--all`, each
 //! package is compiled as well, from its own files alone.
+//!
+//! The images of `vdsokit-guest` are made here: the package has their bytes, the repository has none.
 
-use crate::steps::{Outcome, all, cargo, root};
+use crate::steps::{Outcome, all, cargo, check, root};
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 /// The keys of a manifest by which crates.io and docs.rs describe a crate.
 const KEYS: [&str; 6] = [
@@ -16,6 +20,7 @@ const KEYS: [&str; 6] = [
 
 pub(crate) fn step() -> Outcome {
     let packages = public()?;
+    images()?;
     let mut arguments = vec!["package", "--quiet", "--allow-dirty"];
     if !all() {
         arguments.push("--no-verify");
@@ -24,6 +29,43 @@ pub(crate) fn step() -> Outcome {
         arguments.extend(["--package", package]);
     }
     cargo(&arguments, &[])
+}
+
+/// The images in the package of `vdsokit-guest`.
+const IMAGES: [(&str, &str); 3] = [
+    ("x86_64", "x86_64-unknown-linux-gnu"),
+    ("aarch64", "aarch64-unknown-linux-gnu"),
+    ("riscv64", "riscv64gc-unknown-linux-gnu"),
+];
+
+/// Makes the images where `vdsokit-guest` packages them.
+fn images() -> Result<(), String> {
+    for (_, target) in IMAGES {
+        check(Command::new("rustup").args(["target", "add", target]))?;
+    }
+    let made = root().join("target/images");
+    let at = made.to_string_lossy();
+    let mut arguments = vec![
+        "run",
+        "--quiet",
+        "--package",
+        "vdsokit-clock-build",
+        "--",
+        &at,
+    ];
+    arguments.extend(IMAGES.map(|(name, _)| name));
+    cargo(&arguments, &[])?;
+    let packaged = root().join("crates/guest/images");
+    let say = |path: &Path, error| format!("{}: {error}", path.display());
+    fs::create_dir_all(&packaged).map_err(|error| say(&packaged, error))?;
+    for (name, _) in IMAGES {
+        for kind in ["rs", "text"] {
+            let file = made.join(name).with_extension(kind);
+            let to = packaged.join(name).with_extension(kind);
+            fs::copy(&file, &to).map_err(|error| say(&file, error))?;
+        }
+    }
+    Ok(())
 }
 
 /// The names of the crates without `publish = false`, which have all [`KEYS`].

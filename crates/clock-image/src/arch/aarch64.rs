@@ -118,12 +118,12 @@ pub(crate) fn cpu_and_node() -> Option<(u32, u32)> {
     None
 }
 
-/// The return address of signal handlers for programs that set none (`SA_RESTORER`). On
-/// x86-64 there is none, since C libraries always set one.
-///
-/// Unwinders recognise a signal frame by the two instructions, where there is no unwind
-/// information; the no-op is for those that look up the address before a return address
-/// (arch/arm64/kernel/vdso/sigreturn.S).
+// The return address of signal handlers for programs that set none (`SA_RESTORER`). On
+// x86-64 there is none, since C libraries always set one.
+//
+// Unwinders recognise a signal frame by the two instructions, where there is no unwind
+// information; the no-op is for those that look up the address before a return address
+// (arch/arm64/kernel/vdso/sigreturn.S).
 #[cfg(vdsokit_image)]
 core::arch::global_asm!(
     ".pushsection .text.__kernel_rt_sigreturn, \"ax\", %progbits",

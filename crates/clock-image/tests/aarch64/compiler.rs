@@ -2,10 +2,10 @@
 //! the cache, and a `core` that is compiled from Debian's source of it, since nobody
 //! packages one for this architecture that can be had without adding it to the system.
 
-use super::link;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use vdsokit_clock_build::{AARCH64, Linker, image};
 use vdsokit_lab::{Workshop, debian};
 
 const TARGET: &str = "aarch64-unknown-none";
@@ -30,8 +30,8 @@ pub(crate) fn image_and_guest(directory: &Path) -> Result<(PathBuf, PathBuf), St
         )?;
     }
     let library = directory.join("libvdsokit_clock_image.a");
-    let image = directory.join("linux-vdso.so.1");
-    fs::write(&image, link::image(&link::AARCH64, &library, directory))
+    let path = directory.join("linux-vdso.so.1");
+    fs::write(&path, image(&AARCH64, Linker::Gnu, &library, directory))
         .map_err(|error| error.to_string())?;
     let guest = directory.join("guest");
     run(Command::new("aarch64-linux-gnu-gcc")
@@ -39,7 +39,7 @@ pub(crate) fn image_and_guest(directory: &Path) -> Result<(PathBuf, PathBuf), St
         .arg(here.join("tests/aarch64/guest.c"))
         .args(["-ldl", "-o"])
         .arg(&guest))?;
-    Ok((image, guest))
+    Ok((path, guest))
 }
 
 /// Debian's cross compiler and emulator, as for the other tests of AArch64.

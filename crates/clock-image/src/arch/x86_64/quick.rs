@@ -64,7 +64,7 @@ global_asm!(
 /// # Safety
 /// `time` is what `clock_gettime(2)` takes. A wrong pointer ends the program by a signal.
 #[unsafe(naked)]
-pub unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
+pub(crate) unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
     naked_asm!(
         ".hidden __vdsokit_vvar",
         ".cfi_startproc",

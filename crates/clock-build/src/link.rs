@@ -1,27 +1,38 @@
-//! Links the image with the system's linker and a linker script.
+//! Links the image with a linker script.
 
+use std::env;
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use vdsokit_clock::page::READS;
 use vdsokit_elf::Image;
+use vdsokit_elf::check::{Profile, check};
 use vdsokit_random::page::{SIZE, VARIABLES};
-use vdsokit_vvar::header::Header;
+use vdsokit_vvar::header::{self, Header};
 use vdsokit_vvar::layout::{Cursor, Hash};
 use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_LINKS, NOTE_NAME, directory};
 
 use crate::succeed;
 
 /// The properties of an architecture's image.
-pub(crate) struct Architecture {
+#[derive(Debug)]
+pub struct Architecture {
+    /// As in `target_arch`.
+    pub name: &'static str,
+    /// The compiler's target for the image's code.
+    pub target: &'static str,
+    /// The compiler's option for what the image's code may use of the processor.
+    pub(crate) features: &'static str,
+    /// The GNU linker.
     linker: &'static str,
     /// Its largest page.
-    page: u64,
+    pub page: u64,
     version: &'static str,
     /// The prefix of its functions' names.
-    prefix: &'static str,
+    pub prefix: &'static str,
     functions: &'static [&'static str],
     /// Whether the functions have names without the prefix too.
     plain: bool,
@@ -29,11 +40,11 @@ pub(crate) struct Architecture {
     links: &'static [&'static str],
 }
 
-#[allow(
-    dead_code,
-    reason = "each user of this file links for one architecture"
-)]
-pub(crate) const X86_64: Architecture = Architecture {
+/// x86-64.
+pub const X86_64: Architecture = Architecture {
+    name: "x86_64",
+    target: "x86_64-unknown-linux-gnu",
+    features: "-Ctarget-cpu=x86-64",
     linker: "ld",
     page: 0x1000,
     version: "LINUX_2.6",
@@ -56,11 +67,13 @@ pub(crate) const X86_64: Architecture = Architecture {
     ],
 };
 
-#[allow(
-    dead_code,
-    reason = "each user of this file links for one architecture"
-)]
-pub(crate) const AARCH64: Architecture = Architecture {
+/// AArch64.
+pub const AARCH64: Architecture = Architecture {
+    name: "aarch64",
+    target: "aarch64-unknown-linux-gnu",
+    // Atomic operations out of line are functions that need a C library to choose the instruction.
+    // The compiler warns that the option is unstable.
+    features: "-Ctarget-feature=-outline-atomics",
     linker: "aarch64-linux-gnu-ld",
     page: 0x10000,
     version: "LINUX_2.6.39",
@@ -76,6 +89,79 @@ pub(crate) const AARCH64: Architecture = Architecture {
     links: &["clock_gettime", "clock_getres", "gettimeofday", "getrandom"],
 };
 
+/// RISC-V, 64 bits.
+pub const RISCV64: Architecture = Architecture {
+    name: "riscv64",
+    target: "riscv64gc-unknown-linux-gnu",
+    features: "-Ctarget-cpu=generic-rv64",
+    linker: "riscv64-linux-gnu-ld",
+    page: 0x1000,
+    version: "LINUX_4.15",
+    prefix: "__vdso_",
+    functions: &[
+        "clock_gettime",
+        "clock_getres",
+        "gettimeofday",
+        "getcpu",
+        "getrandom",
+        "rt_sigreturn",
+    ],
+    plain: false,
+    links: &[
+        "clock_gettime",
+        "clock_getres",
+        "gettimeofday",
+        "getcpu",
+        "getrandom",
+    ],
+};
+
+/// A linker. Both take the same script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linker {
+    /// GNU's, of the architecture: what links programs here.
+    Gnu,
+    /// The compiler's own LLD: one for every architecture, and no other tool. It is part of the
+    /// toolchains that rustup installs.
+    Rust,
+}
+
+impl Linker {
+    fn command(self, of: &Architecture) -> Command {
+        match self {
+            Self::Gnu => {
+                let mut linker = Command::new(of.linker);
+                linker.arg("--spare-dynamic-tags=0");
+                linker
+            }
+            Self::Rust => {
+                let mut linker = Command::new(lld());
+                linker.args(["-flavor", "gnu"]);
+                linker
+            }
+        }
+    }
+}
+
+/// The compiler's own linker.
+fn lld() -> PathBuf {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
+    let line = |arguments: &[&str]| {
+        let output = Command::new(&rustc).args(arguments).output();
+        let output = output.unwrap_or_else(|error| panic!("{}: {error}", rustc.display()));
+        let text = String::from_utf8(output.stdout).expect("rustc prints text");
+        PathBuf::from(text.trim_end())
+    };
+    // `rust-lld` lies beside the libraries of the host.
+    let path = line(&["--print", "target-libdir"]).with_file_name("bin/rust-lld");
+    assert!(
+        path.is_file(),
+        "{} is missing: it is part of the toolchains that rustup installs",
+        path.display()
+    );
+    path
+}
+
 impl Architecture {
     /// The image's links, and the versions of what they name.
     fn links(&self) -> Vec<(String, &'static str)> {
@@ -85,16 +171,20 @@ impl Architecture {
     }
 }
 
-/// The bytes of the image with the code in `library`.
-pub(crate) fn image(of: &Architecture, library: &Path, out: &Path) -> Vec<u8> {
+/// The bytes of the image with the code in `library`, a vDSO by every rule of
+/// [`vdsokit_elf::check`]. Files of the linker are left in `out`.
+///
+/// # Panics
+/// When the linker fails or the image is not sound.
+#[must_use]
+pub fn image(of: &Architecture, linker: Linker, library: &Path, out: &Path) -> Vec<u8> {
     let (script, versions) = (out.join("image.lds"), out.join("image.map"));
     let linked = out.join("linked.so");
     fs::write(&script, linker_script(of)).expect("the script can be written");
     fs::write(&versions, version_script(of)).expect("the script can be written");
     let options = "--strip-all -shared -soname linux-vdso.so.1 --hash-style=both --gc-sections \
-                   --eh-frame-hdr --build-id -Bsymbolic --no-undefined -z noexecstack \
-                   --spare-dynamic-tags=0";
-    let mut linker = Command::new(of.linker);
+                   --eh-frame-hdr --build-id -Bsymbolic --no-undefined -z noexecstack";
+    let mut linker = linker.command(of);
     linker
         .args(options.split_whitespace())
         .args(["-z", &format!("max-page-size={}", of.page)])
@@ -111,7 +201,11 @@ pub(crate) fn image(of: &Architecture, library: &Path, out: &Path) -> Vec<u8> {
         .arg("-o")
         .arg(&linked);
     succeed(&mut linker);
-    with_sections(fs::read(&linked).expect("the linker has written it"))
+    let bytes = with_sections(fs::read(&linked).expect("the linker has written it"));
+    let image = Image::parse(&bytes).unwrap_or_else(|error| panic!("the clock image: {error}"));
+    let findings = check(&image, Profile::Own);
+    assert!(findings.is_empty(), "the clock image: {findings:#?}");
+    bytes
 }
 
 /// Moves the table of sections, with their names, from behind the vvar pages to the end of the
@@ -179,6 +273,7 @@ fn linker_script(of: &Architecture) -> String {
     let notes = notes(of);
     let pages = bytes(&header().to_bytes());
     let page = of.page;
+    let rest = page - header::SIZE as u64;
     format!(
         "PHDRS {{ text PT_LOAD FILEHDR PHDRS FLAGS(5); pages PT_LOAD FLAGS(4);
   dynamic PT_DYNAMIC FLAGS(4); note PT_NOTE FLAGS(4); frames PT_GNU_EH_FRAME FLAGS(4);
@@ -200,8 +295,8 @@ SECTIONS {{
   .text : ALIGN(64) {{ *(.text*) }} :text
   . = ALIGN({page});
   __vdsokit_vvar = .;
-  .vvar : {{ {pages} . = {page}; }} :pages
-  /DISCARD/ : {{ *(.comment) *(.note.*) *(.gcc_except_table*) }}
+  .vvar : {{ {pages} . += {rest}; }} :pages
+  /DISCARD/ : {{ *(.comment) *(.note.*) *(.gcc_except_table*) *(.riscv.attributes) }}
 }}
 "
     )

@@ -1,0 +1,76 @@
+//! Compiles and links the clock image, for the crates that embed its bytes.
+//!
+//! The code is that of `vdsokit-clock-image`, which another run of cargo compiles with its own flags
+//! and profile, independent of those of the build that embeds it. The linker and its script
+//! ([`image`]) give it the shape of a vDSO.
+//!
+//! The bytes depend on the compiler, the linker and these sources only: not on paths, time or the
+//! machine. So images that were made at packaging can be compared with a build of their source.
+
+mod link;
+
+pub use link::{AARCH64, Architecture, Linker, RISCV64, X86_64, image};
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The packages from which the image is built, beside this one.
+pub const SOURCES: [&str; 5] = ["clock-image", "clock", "random", "vvar", "clock-build"];
+
+/// The directory with the [`SOURCES`].
+#[must_use]
+pub fn crates() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Compiles the image's code for an architecture, as a static library in `out`.
+///
+/// # Panics
+/// When cargo fails: the messages are on standard error.
+#[must_use]
+pub fn library(of: &Architecture, out: &Path) -> PathBuf {
+    let directory = out.join("image");
+    let flags = [
+        "--cfg=vdsokit_image",
+        "--check-cfg=cfg(vdsokit_image)",
+        "-Crelocation-model=pic",
+        "-Cforce-unwind-tables=yes",
+        of.features,
+    ];
+    let profile = [
+        "panic=\"abort\"",
+        "lto=\"fat\"",
+        "codegen-units=1",
+        "opt-level=\"s\"",
+        "overflow-checks=false",
+        "debug=false",
+    ];
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    cargo
+        .args(["rustc", "--quiet", "--locked", "--release", "--lib"])
+        .args(["--crate-type", "staticlib", "--target", of.target])
+        .arg("--manifest-path")
+        .arg(crates().join("clock-image/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&directory)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        // A wrapper such as clippy's does not compile.
+        .env_remove("RUSTC_WORKSPACE_WRAPPER");
+    for setting in profile {
+        cargo.args(["--config", &format!("profile.release.{setting}")]);
+    }
+    succeed(&mut cargo);
+    directory
+        .join(of.target)
+        .join("release/libvdsokit_clock_image.a")
+}
+
+/// Runs a command to its end.
+fn succeed(command: &mut Command) {
+    let status = command
+        .status()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(status.success(), "{command:?}: {status}");
+}

@@ -1,0 +1,65 @@
+//! Writes what `vdsokit-guest` embeds of the image of each architecture named: `ARCH.text`, the
+//! bytes of its text segment, and `ARCH.rs`, an expression that describes them.
+//!
+//! usage: vdsokit-clock-build DIRECTORY ARCH...
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{env, fs};
+
+use vdsokit_clock_build::{AARCH64, Architecture, Linker, RISCV64, X86_64, image, library};
+use vdsokit_elf::Image;
+
+fn main() -> ExitCode {
+    let mut arguments = env::args_os().skip(1);
+    let Some(directory) = arguments.next().map(PathBuf::from) else {
+        eprintln!("usage: vdsokit-clock-build DIRECTORY ARCH...");
+        return ExitCode::from(2);
+    };
+    for name in arguments {
+        let architectures = [X86_64, AARCH64, RISCV64];
+        let Some(of) = architectures.iter().find(|of| *of.name == *name) else {
+            eprintln!("no clock image for {}", name.display());
+            return ExitCode::from(2);
+        };
+        write(of, &directory);
+    }
+    ExitCode::SUCCESS
+}
+
+fn write(of: &Architecture, directory: &Path) {
+    let out = directory.join(of.name);
+    fs::create_dir_all(&out).unwrap_or_else(|error| panic!("{}: {error}", out.display()));
+    let bytes = image(of, Linker::Rust, &library(of, &out), &out);
+    let image = Image::parse(&bytes).expect("a sound image");
+    let mut loads = image.segments().filter(|segment| segment.is_load());
+    let (text, pages) = (
+        loads.next().expect("a text segment"),
+        loads.next().expect("the vvar pages"),
+    );
+    let end = usize::try_from(text.filesz).expect("a small image");
+    let file = |extension: &str| directory.join(of.name).with_extension(extension);
+    let save = |path: PathBuf, bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    };
+    save(file("text"), &bytes[..end]);
+    let symbols = image.symbols().filter(|symbol| symbol.is_export());
+    let mut symbols: Vec<_> = symbols
+        .map(|symbol| (symbol.name().to_string(), symbol.value - text.vaddr))
+        .collect();
+    symbols.sort();
+    let mut description = format!(
+        "Image {{\n    architecture: \"{name}\",\n    text: include_bytes!(\"{name}.text\"),\n    \
+         vvar: {vvar:#x},\n    largest_page: {page:#x},\n    symbols: &[\n",
+        name = of.name,
+        vvar = pages.offset,
+        page = of.page
+    );
+    for (name, offset) in symbols {
+        writeln!(description, "        ({name:?}, {offset:#x}),")
+            .expect("a string takes everything");
+    }
+    description += "    ],\n}\n";
+    save(file("rs"), description.as_bytes());
+}

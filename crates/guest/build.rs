@@ -1,0 +1,81 @@
+//! Provides the images: those of the package, or in the repository, where nothing compiled is
+//! kept, those that `vdsokit-clock-build` makes of their source.
+
+use std::env;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const ARCHITECTURES: [&str; 3] = ["x86_64", "aarch64", "riscv64"];
+/// What is built from, beside this package in the repository.
+const SOURCES: [&str; 6] = [
+    "clock-build",
+    "clock-image",
+    "clock",
+    "elf",
+    "random",
+    "vvar",
+];
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=images");
+    let target = variable("CARGO_CFG_TARGET_ARCH");
+    let all = env::var_os("CARGO_FEATURE_IMAGES").is_some();
+    let wanted: Vec<_> = ARCHITECTURES
+        .into_iter()
+        .filter(|name| all || *name == target)
+        .collect();
+    let here = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
+    let out = PathBuf::from(variable("OUT_DIR"));
+    let builder = here.join("../clock-build");
+    let images = if builder.is_dir() {
+        build(&builder, &out, &wanted);
+        out.clone()
+    } else {
+        here.join("images")
+    };
+    let mut list = String::from("&[\n");
+    for name in wanted {
+        let path = images.join(name).with_extension("rs");
+        writeln!(list, "    include!({path:?}),").expect("a string takes everything");
+    }
+    list += "]\n";
+    fs::write(out.join("images.rs"), list).expect("the list can be written");
+}
+
+/// Makes the images in `out`.
+fn build(builder: &Path, out: &Path, names: &[&str]) {
+    for source in SOURCES {
+        let source = builder.join("..").join(source);
+        println!("cargo::rerun-if-changed={}", source.join("src").display());
+        println!(
+            "cargo::rerun-if-changed={}",
+            source.join("Cargo.toml").display()
+        );
+    }
+    if names.is_empty() {
+        return;
+    }
+    let mut cargo = Command::new(variable("CARGO"));
+    cargo
+        .args(["run", "--quiet", "--locked", "--manifest-path"])
+        .arg(builder.join("Cargo.toml"))
+        // The host's, whatever this build is for and with which flags.
+        .args(["--target", &variable("HOST"), "--target-dir"])
+        .arg(out.join("builder"))
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        .arg("--")
+        .arg(out)
+        .args(names);
+    let status = cargo
+        .status()
+        .unwrap_or_else(|error| panic!("{cargo:?}: {error}"));
+    assert!(status.success(), "{cargo:?}: {status}");
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| panic!("cargo sets {name} for build scripts"))
+}

@@ -1,0 +1,43 @@
+//! A vDSO for your kernel.
+//!
+//! Programs read clocks hundreds of thousands of times a second. With a vDSO they do so without
+//! entering the kernel: an *image*, a small ELF object that the kernel maps into every process, has
+//! functions that read a *page*, which the kernel writes at each timer interrupt. C libraries, Go
+//! and Rust programs made for Linux find it by themselves.
+//!
+//! This crate has all of it but the mapping, for kernels that run Linux programs, and for emulators
+//! and unikernels:
+//!
+//! | | |
+//! | --- | --- |
+//! | [`Image`] | the bytes: Linux's functions for x86-64, AArch64 and 64-bit RISC-V |
+//! | [`Plan`] | which pages to map where, with which rights |
+//! | [`Publisher`] | the page, from what a timekeeper has ([`vdsokit_clock::Timekeeper`]) |
+//! | [`Reseeds`] | random bytes without a system call |
+//! | [`hypervisor`] | the counter's rate from KVM's and Hyper-V's pages |
+//!
+//! `no_std`, no allocation, no unsafe code, and nothing that panics.
+//!
+//! The format of the page is frozen and documented byte by byte in `docs/page-format.md`; how to
+//! get from nothing to `clock_gettime` in a program in `docs/kernels.md`.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod hypervisor;
+mod image;
+mod page;
+mod plan;
+mod publisher;
+mod random;
+
+pub use image::Image;
+pub use page::{Page, WORDS};
+pub use plan::{AT_SYSINFO_EHDR, Contents, PageSizeError, Plan, PlannedPage, PlannedPages, Rights};
+pub use publisher::{LAYOUT, Publisher, VARIABLES};
+pub use random::Reseeds;
+pub use vdsokit_clock;
+
+/// Tests the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

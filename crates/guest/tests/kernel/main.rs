@@ -1,0 +1,145 @@
+//! A simulated kernel: it maps the plan into this process, and programs call the image's functions
+//! while it ticks.
+#![cfg(target_arch = "x86_64")]
+
+mod guest;
+
+use guest::{Guest, counter};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use vdsokit_clock::{Clock, Leap, Moment, Start, Timekeeper};
+use vdsokit_guest::{Image, Plan};
+
+/// Far from what the kernel of this machine says.
+const MONOTONIC: i64 = 77_000_000_000;
+const WALL: i64 = 99_000_000_000;
+/// Clocks with a record.
+const CLOCKS: [Clock; 7] = [
+    Clock::Realtime,
+    Clock::Monotonic,
+    Clock::MonotonicRaw,
+    Clock::RealtimeCoarse,
+    Clock::MonotonicCoarse,
+    Clock::Boottime,
+    Clock::Tai,
+];
+
+/// Of a counter that is said to have 1 GHz: no test needs the right frequency.
+fn keeper(promise: u64) -> Timekeeper {
+    Timekeeper::new(Start {
+        frequency: 1_000_000_000,
+        ticks: counter(),
+        monotonic: Moment::from_seconds(MONOTONIC),
+        wall: Moment::from_seconds(WALL),
+        promise,
+        tai: 37,
+    })
+    .unwrap()
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+#[test]
+fn programs_read_the_timekeeper_s_time_without_a_system_call() {
+    let mut guest = Guest::new();
+    let mut keeper = keeper(3600 * SECOND);
+    keeper.update(counter());
+    guest.publisher.publish(&keeper);
+    let offset = |clock: Clock| match clock {
+        Clock::Realtime | Clock::RealtimeCoarse => (WALL - MONOTONIC) as i128 * SECOND as i128,
+        Clock::Tai => (WALL - MONOTONIC + 37) as i128 * SECOND as i128,
+        _ => 0,
+    };
+    for clock in CLOCKS {
+        let earliest = if clock.is_coarse() {
+            keeper.updated()
+        } else {
+            counter()
+        };
+        let seen = guest.nanoseconds(clock) - offset(clock);
+        let latest = counter();
+        let at = |ticks| keeper.at(ticks).as_nanoseconds();
+        assert!(
+            at(earliest) <= seen && seen <= at(latest),
+            "{clock:?}: {} {seen} {}",
+            at(earliest),
+            at(latest)
+        );
+    }
+    assert_eq!(guest.time(), WALL);
+}
+
+#[test]
+fn a_page_that_was_not_published_is_the_system_call_s() {
+    let guest = Guest::new();
+    for clock in CLOCKS {
+        let here = guest::system_call(clock);
+        let there = guest.nanoseconds(clock);
+        assert!(
+            here <= there && there <= guest::system_call(clock),
+            "{clock:?}"
+        );
+    }
+}
+
+#[test]
+fn time_does_not_step_back_while_it_is_slewed_and_stepped() {
+    let mut guest = Guest::new();
+    let mut keeper = keeper(2 * SECOND);
+    guest.publisher.publish(&keeper);
+    let (calls, done) = (guest.calls, AtomicBool::new(false));
+    thread::scope(|scope| {
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let (mut last, mut reads) = ([0; 12], 0u64);
+                    while !done.load(Ordering::Relaxed) {
+                        for clock in [Clock::Monotonic, Clock::Boottime, Clock::MonotonicCoarse] {
+                            let seen = calls.nanoseconds(clock);
+                            let last = &mut last[clock.id() as usize];
+                            assert!(seen >= *last, "{clock:?}: {seen} after {last}");
+                            *last = seen;
+                            reads += 1;
+                        }
+                        let wall = calls.nanoseconds(Clock::Realtime) / i128::from(SECOND);
+                        assert!((wall - i128::from(WALL)).abs() < 1000, "{wall}");
+                    }
+                    reads
+                })
+            })
+            .collect();
+        for tick in 0..20_000u64 {
+            match tick % 16 {
+                3 => keeper.slew((tick % 7) as i64 * 1_000_000 - 3_000_000),
+                7 => keeper
+                    .correct((tick % 5) as i64 * (1 << 22) - (1 << 23))
+                    .unwrap(),
+                9 => {
+                    let now = keeper.updated();
+                    let away = (tick % 11) as i64 - 5;
+                    keeper.set_wall(now, Moment::from_seconds(WALL + away));
+                }
+                11 => keeper.set_leap(Some(Leap::Insert(WALL + 20))),
+                13 => keeper.set_tai(30 + (tick % 9) as i32),
+                _ => {}
+            }
+            keeper.update(counter());
+            guest.publisher.publish(&keeper);
+        }
+        done.store(true, Ordering::Relaxed);
+        for reader in readers {
+            assert!(reader.join().unwrap() > 0);
+        }
+    });
+}
+
+#[test]
+fn a_plan_is_refused_for_pages_that_the_image_was_not_linked_for() {
+    let image = Image::native().unwrap();
+    for size in [0, 1, 2048, 4097, 8192, 16384, 65536, usize::MAX] {
+        let error = Plan::new(image, size).unwrap_err();
+        assert_eq!((error.asked, error.largest), (size, 4096));
+        assert!(error.to_string().contains(&size.to_string()), "{error}");
+    }
+    assert!(Plan::new(image, 4096).is_ok());
+}
