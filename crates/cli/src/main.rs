@@ -6,6 +6,7 @@
 
 mod commands;
 mod image;
+mod metrics;
 mod output;
 mod published;
 mod signals;

@@ -51,6 +51,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ),
     ("chromium", "the page of the benchmark"),
     ("faketime", "the peer that virtual time is compared with"),
+    ("prometheus", "what scrapes `vdso export`"),
+    ("nats-server", "the store of `vdso feed`"),
+    ("etcd-server", "the store of `vdso feed`"),
+    ("etcd-client", "certificates and users of that store"),
 ];
 
 /// The step of `cargo xtask test`: all of them in one go, so that tests that run at the

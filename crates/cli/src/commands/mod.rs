@@ -11,11 +11,13 @@ mod completions;
 mod demo;
 mod doctor;
 mod dump;
+mod export;
 mod get;
 mod init;
 mod kernel;
 mod ls;
 mod man;
+mod now;
 mod retire;
 #[cfg(target_arch = "x86_64")]
 mod run;
@@ -49,11 +51,13 @@ pub(crate) enum Command {
     Detach(attach::DetachArguments),
     Doctor(doctor::Arguments),
     Dump(dump::Arguments),
+    Export(export::Arguments),
     Get(get::Arguments),
     Init(init::Arguments),
     Kernel(kernel::Arguments),
     Ls(ls::Arguments),
     Man(man::Arguments),
+    Now(now::Arguments),
     Retire(retire::Arguments),
     #[cfg(target_arch = "x86_64")]
     Run(run::Arguments),
@@ -94,11 +98,13 @@ impl Command {
             Self::Detach(arguments) => attach::detach(&arguments),
             Self::Doctor(arguments) => Ok(doctor::run(&arguments)),
             Self::Dump(arguments) => dump::run(&arguments),
+            Self::Export(arguments) => export::run(&arguments),
             Self::Get(arguments) => get::run(&arguments),
             Self::Init(arguments) => init::run(&arguments),
             Self::Kernel(arguments) => kernel::run(&arguments),
             Self::Ls(arguments) => ls::run(&arguments),
             Self::Man(arguments) => man::run(&arguments),
+            Self::Now(arguments) => now::run(&arguments),
             Self::Retire(arguments) => retire::run(&arguments),
             #[cfg(target_arch = "x86_64")]
             Self::Run(arguments) => Ok(run::run(&arguments)),

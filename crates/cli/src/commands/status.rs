@@ -1,15 +1,15 @@
 //! `vdso status`: the state of a publisher as an exit status and as metrics.
 
 use super::serve::duration;
+use crate::metrics::{Format, Metrics};
 use crate::{output, published, signals, values};
 use miette::{Result, miette};
 use serde_json::json;
-use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use vdsokit_inspect::inspect::ClockView;
-use vdsokit_publish::{Condition, Error, Status, Vdso};
+use vdsokit_publish::{Condition, Error, Status};
 use vdsokit_sources::clock::view;
 
 /// Check that a published vDSO is live, for scripts and monitoring
@@ -104,7 +104,9 @@ fn judge(arguments: &Arguments) -> Result<Verdict> {
     }
     let verdict = verdict(arguments, &status, &clocks);
     if arguments.prometheus {
-        output::show(&metrics(&vdso, &status, &clocks))?;
+        let mut metrics = Metrics::default();
+        metrics.add_state(&vdso.path().to_string_lossy(), Some(&status), &clocks);
+        output::show(&metrics.text(Format::Prometheus))?;
     } else if arguments.json {
         output::json(&json!({
             "file": vdso.path().to_string_lossy(),
@@ -133,11 +135,9 @@ fn is_missing(error: &miette::Report) -> bool {
 
 fn print_missing(arguments: &Arguments, file: &str) -> Result<bool> {
     if arguments.prometheus {
-        let label = label(file);
-        output::show(&format!(
-            "# HELP vdso_live Whether the vDSO is live.\n# TYPE vdso_live gauge\n\
-             vdso_live{{file=\"{label}\"}} 0\n"
-        ))
+        let mut metrics = Metrics::default();
+        metrics.add_state(file, None, &[]);
+        output::show(&metrics.text(Format::Prometheus))
     } else if arguments.json {
         output::json(&json!({"file": file, "verdict": Verdict::Never.name()}))
     } else {
@@ -165,78 +165,4 @@ fn verdict(arguments: &Arguments, status: &Status, clocks: &[ClockView]) -> Verd
         None if from_counter => Verdict::Wrong,
         _ => Verdict::Good,
     }
-}
-
-/// Escapes a label's value (Prometheus, "Text-based format").
-fn label(text: &str) -> String {
-    text.replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
-}
-
-/// The status in Prometheus's text format, version 0.0.4.
-fn metrics(vdso: &Vdso, status: &Status, clocks: &[ClockView]) -> String {
-    let file = label(&vdso.path().to_string_lossy());
-    let mut text = String::new();
-    let mut gauge = |name: &str, help: &str, samples: &[(String, f64)]| {
-        if samples.is_empty() {
-            return;
-        }
-        // Writing to a string does not fail.
-        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
-        for (labels, value) in samples {
-            let _ = writeln!(text, "{name}{{file=\"{file}\"{labels}}} {value}");
-        }
-    };
-    let one = |value: f64| vec![(String::new(), value)];
-    let seconds = |time: Option<Duration>| time.map_or_else(Vec::new, |t| one(t.as_secs_f64()));
-    let is = |condition| f64::from(status.condition == condition);
-    gauge(
-        "vdso_live",
-        "Whether the vDSO is live.",
-        &one(is(Condition::Live)),
-    );
-    let conditions = [
-        ("live", Condition::Live),
-        ("stale", Condition::Stale),
-        ("never_published", Condition::NeverPublished),
-        ("stopped", Condition::Stopped),
-        ("replaced", Condition::Replaced),
-    ]
-    .map(|(name, condition)| (format!(",condition=\"{name}\""), is(condition)));
-    gauge(
-        "vdso_condition",
-        "1 for the condition of the vDSO, 0 for the others.",
-        &conditions,
-    );
-    gauge(
-        "vdso_heartbeat_age_seconds",
-        "Time since the publisher's last heartbeat.",
-        &seconds(status.age),
-    );
-    gauge(
-        "vdso_stale_after_seconds",
-        "The age of the heartbeat at which the values are stale.",
-        &seconds(status.stale_after),
-    );
-    let clock = |clock: &ClockView| format!(",clock=\"{}\"", clock.clock);
-    let answers: Vec<_> = clocks
-        .iter()
-        .map(|one| (clock(one), f64::from(one.answers)))
-        .collect();
-    gauge(
-        "vdso_clock_answers",
-        "Whether the page answers; otherwise readers make a system call.",
-        &answers,
-    );
-    let errors: Vec<_> = clocks
-        .iter()
-        .filter_map(|one| Some((clock(one), one.error_ns? as f64 / 1e9)))
-        .collect();
-    gauge(
-        "vdso_clock_error_seconds",
-        "The bound of the clock's error.",
-        &errors,
-    );
-    text
 }

@@ -3,7 +3,7 @@
 #[cfg(target_arch = "x86_64")]
 mod clock;
 mod kernel;
-mod notify;
+pub(crate) mod notify;
 mod report;
 
 use crate::published::SYSTEM;

@@ -7,7 +7,7 @@ use std::{env, io};
 
 /// Sends a state such as `READY=1` to the service manager, if one started this process. A failure is
 /// ignored, as sd_notify(3) recommends: the service works without its manager.
-pub(super) fn notify(state: &str) {
+pub(crate) fn notify(state: &str) {
     let _ = send(state);
 }
 
