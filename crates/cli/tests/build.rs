@@ -105,7 +105,7 @@ fn a_published_image_is_not_replaced() {
     assert!(publisher.wait().unwrap().success());
 }
 
-/// Readers that have a crashed publisher's file open are told that a new one is there.
+/// Readers that have a crashed publisher's file open see the condition *replaced*.
 #[test]
 fn a_crashed_publishers_image_is_retired_and_replaced() {
     let directory = built();

@@ -75,9 +75,9 @@ fn inside() {
     );
 }
 
-/// How often a comparison is made before a read outside the bound is taken for the clock's fault: counter
-/// and clocksource are the emulator's, and one read of 20,000 was outside once, nobody knows why. Where the
-/// hardware is real (`serve_clock`) none may be.
+/// How often a comparison is made before a read outside the bound counts as a fault of the clock. Counter
+/// and clocksource are the emulator's, and once one read of 20,000 was outside, for a reason not found. On
+/// real hardware (`serve_clock`) none may be.
 const ROUNDS: u32 = 3;
 
 /// Compares a clock with the kernel: it never steps back, and in one of the rounds keeps its bound.
@@ -130,7 +130,7 @@ fn a_counter_that_is_not_invariant_is_refused() {
     let why = String::from_utf8(refused.stderr).unwrap();
     assert!(why.contains("not invariant"), "{why}");
 
-    // Whoever leaves the choice to it has a clock, and the reason.
+    // Without an explicit source there is a clock, and the reason for the source chosen.
     let publisher = Publisher::start(Command::new("vdso").args(["serve", "clock", "--json"]));
     let why = publisher.untrusted.as_deref().unwrap();
     assert!(why.contains("not invariant"), "{why}");

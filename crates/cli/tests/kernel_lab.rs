@@ -88,8 +88,8 @@ fn until(mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until there are as many BPF objects as before: the kernel frees what nobody uses
-/// after a grace period.
+/// Waits until there are as many BPF objects as before: the kernel frees unused
+/// ones after a grace period.
 fn until_freed(before: [usize; 3]) {
     until(|| sys::objects().unwrap() == before);
 }
@@ -196,14 +196,14 @@ fn served_by_file_and_at_exec() {
         assert!(all.iter().any(|one| one == hook), "{kernel}");
     }
 
-    // Nobody in particular reads both, and can't write.
-    let mut nobody = Command::new(std::env::current_exe().unwrap());
-    nobody
+    // An unprivileged user reads both, and can't write.
+    let mut unprivileged = Command::new(std::env::current_exe().unwrap());
+    unprivileged
         .args(["--ignored", "--exact", "--nocapture", "reads_as_nobody"])
         .env("FILE", &path)
         .uid(NOBODY)
         .gid(NOBODY);
-    good(&mut nobody);
+    good(&mut unprivileged);
 
     let pages = open_vdso(&path).unwrap().unwrap();
     assert_eq!(server.stop(Signal::TERM), Some(0));
@@ -212,7 +212,7 @@ fn served_by_file_and_at_exec() {
         assert_eq!(vdso.status().condition, Condition::Stopped);
     }
     assert!(open_vdso(&path).unwrap().is_none());
-    // Who reads keeps the last values.
+    // Readers keep the last values.
     assert!(at_exec.read() > 0);
     drop((at_exec, of_file, pages));
     until_freed(before);
@@ -265,7 +265,7 @@ fn detached_the_kernel_goes_on() {
         assert_eq!(status.condition, Condition::Live);
     };
     moves();
-    // Nobody has put a value into the file, and everybody is told where they are.
+    // The file holds no values, and each command says where they are.
     assert_eq!(file(&path).status().condition, Condition::NeverPublished);
     let shown = json(vdso().arg("ls").arg(&path).arg("--json"));
     let published = &shown["images"][0]["published"];
@@ -340,7 +340,7 @@ fn killed_the_publisher_leaves_the_kernel_publishing() {
     assert_eq!(server.stop(Signal::KILL), None);
     let first = map.header().updated();
     until(|| map.header().updated() > first);
-    // A new publisher takes over: who has the old pages is told.
+    // A new publisher takes over: readers of the old pages see that it stopped.
     let mut server = Server::start(&["--kernel", "forks"], &path);
     assert_eq!(map.status().condition, Condition::Stopped);
     let mut reader = Reader::at_exec(&path);

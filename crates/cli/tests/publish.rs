@@ -283,7 +283,7 @@ fn another_layout_replaces_the_file_and_watch_follows() {
     second.say("humidity=0.5");
     while look(&mut looks)["values"]["humidity"] != 0.5 {}
     drop(looks);
-    // Nobody reads any more: it ends by itself.
+    // Its standard output is closed, so it ends by itself.
     assert!(watch.wait().unwrap().success());
 }
 

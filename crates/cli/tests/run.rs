@@ -1,4 +1,4 @@
-//! Programs that no one here wrote, at another time.
+//! Programs of other projects, at another time.
 #![cfg(target_arch = "x86_64")]
 
 mod common;

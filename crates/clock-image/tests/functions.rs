@@ -286,7 +286,7 @@ fn reads_are_counted_in_this_process() {
         ..Record::SYSTEM_CALL
     };
     loaded.publish(1, &record);
-    // Nobody counts.
+    // No word counts the reads.
     assert_eq!(loaded.calls.nanoseconds(Clock::Monotonic), 7 * SECOND);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     loaded.link(READS, COUNT.as_ptr() as usize);
@@ -321,7 +321,7 @@ fn true_time_is_within_the_bound() {
     assert!(earliest <= after - 1000 && before + 1000 <= latest);
     let width = latest - earliest;
     assert!((2000..2000 + 20_000).contains(&width), "{width}");
-    // Nobody knows.
+    // The error is unknown.
     let error = ErrorBound {
         at_start: u32::MAX,
         growth: 0,

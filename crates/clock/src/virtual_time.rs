@@ -207,8 +207,8 @@ impl Clocks {
 ///
 /// As long as it is only stepped or set, wall time is the kernel's moved by an
 /// offset: it follows when the machine's clock is set. From the first [`Course`]
-/// on, the clocks that the course applies to run on kernel clocks that nobody can
-/// set. All other clocks are the kernel's own.
+/// on, the clocks that the course applies to run on kernel clocks that cannot
+/// be set. All other clocks are the kernel's own.
 ///
 /// # Order
 /// Clocks that were not stepped never run backwards. A change of course is

@@ -116,7 +116,7 @@ impl Drop for Lock {
             return;
         }
         let mut held = held();
-        // Removed while it is still locked. A file that cannot be removed excludes nobody.
+        // Removed while it is still locked. A file that cannot be removed excludes no later publisher.
         let named = self.dir.stat(&self.name);
         if named.is_ok_and(|named| key(&named) == self.key) {
             let _ = self.dir.remove(&self.name);

@@ -1,4 +1,4 @@
-//! What the tests of virtual time share: `vdso`, and programs that no one here wrote.
+//! What the tests of virtual time share: `vdso`, and programs of other projects.
 
 #![allow(
     dead_code,

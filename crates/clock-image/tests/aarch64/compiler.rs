@@ -1,6 +1,6 @@
 //! The image for AArch64, from the same source: with Debian's own Rust, unpacked into
-//! the cache, and a `core` that is compiled from Debian's source of it, since nobody
-//! packages one for this architecture that can be had without adding it to the system.
+//! the cache, and a `core` that is compiled from Debian's source of it, since no
+//! package has one for this architecture that can be had without adding the architecture to the system.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -107,7 +107,7 @@ impl Loaded {
         Self::of(file, &bytes)
     }
 
-    /// The image in a file, for everybody who has it.
+    /// The image in a file, shared by all that map it.
     pub(crate) fn open(path: &Path) -> Self {
         let file = File::options().read(true).write(true).open(path).unwrap();
         Self::of(file, &std::fs::read(path).unwrap())

@@ -18,7 +18,7 @@ struct Job {
 }
 
 extern "C" fn work(job: *mut c_void) -> *mut c_void {
-    // SAFETY: the job, which nobody else has until the thread has ended.
+    // SAFETY: `job` is the spawner's `Job`, which it does not touch before it has joined this thread.
     let job = unsafe { &mut *job.cast::<Job>() };
     for buffer in &mut job.buffers {
         let (at, length) = (buffer.as_mut_ptr().cast(), buffer.len());

@@ -74,7 +74,7 @@ impl User {
 
     /// What lies in the state.
     pub(crate) fn memory(&self) -> [u8; size_of::<State>()] {
-        // SAFETY: the state is mapped, and nobody else's.
+        // SAFETY: the state is mapped for as long as `self`, and no other thread writes it.
         unsafe {
             self.state
                 .cast::<[u8; size_of::<State>()]>()

@@ -43,7 +43,7 @@ impl VirtualTime {
     /// the words.
     pub fn to_words(&self) -> [u64; Self::WORDS] {
         let mut words = [0; Self::WORDS];
-        // Published time has no moment left in which the two are told apart.
+        // Published time is one offset: reset time and lag are not distinguished.
         let offset = self.offset + self.lag;
         words[OFFSET] = offset as u64;
         words[OFFSET + 1] = (offset >> 64) as u64;

@@ -16,7 +16,7 @@ impl Clock {
     ///
     /// If two machines take intervals of [`ClockId::Realtime`] for two events, and the first
     /// interval's latest moment is before the second one's earliest, the first event surely
-    /// happened first; if the intervals overlap, nobody can tell. `examples/order` does this.
+    /// happened first; if the intervals overlap, their order is unknown. `examples/order` does this.
     ///
     /// It is what `vdso_clock_bound` of the clock image does for other languages
     /// (`vdso_clock.h`).
