@@ -199,3 +199,53 @@ fn who_may_only_read_reads_and_does_not_publish() {
     let locks = locks.filter(|entry| entry.file_name().to_string_lossy().contains("lock"));
     assert_eq!(locks.count(), 0);
 }
+
+/// In a namespace with a `/run` of its own, which has `/run/vdso` as systemd makes it for a service with
+/// `RuntimeDirectory=vdso`, `owner` serves `system` without a path. Returns what `reader` then gets by name.
+fn served_in_run_vdso(owner: u32, reader: u32) -> Option<std::process::Output> {
+    if !rustix::process::geteuid().is_root() {
+        skip("only root can give a directory to another user");
+        return None;
+    }
+    let directory = place();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    // The build directory may be closed to others.
+    let program = directory.path().join("vdso");
+    fs::copy(env!("CARGO_BIN_EXE_vdso"), &program).unwrap();
+    let script = "set -e; mount -t tmpfs -o mode=755 run /run; mkdir /run/vdso; chown $OWNER /run/vdso; \
+                  mkfifo ready; export RUNTIME_DIRECTORY=/run/vdso; \
+                  setpriv --reuid $OWNER --regid $OWNER --clear-groups \
+                  ./vdso serve system --json >ready & \
+                  server=$!; trap 'kill $server' EXIT; read -r line <ready; \
+                  setpriv --reuid $READER --regid $READER --clear-groups ./vdso get system uptime";
+    let output = Command::new("unshare")
+        .args(["-m", "--propagation", "private", "sh", "-c", script])
+        .current_dir(directory.path())
+        .env("OWNER", owner.to_string())
+        .env("READER", reader.to_string())
+        .env_remove("XDG_RUNTIME_DIR")
+        .output()
+        .unwrap();
+    Some(output)
+}
+
+/// The ids of systemd's dynamic users are 61184 to 65519.
+#[test]
+fn a_services_dynamic_user_publishes_without_a_path_and_is_found_by_name() {
+    let Some(found) = served_in_run_vdso(61184, 1001) else {
+        return;
+    };
+    assert!(found.status.success(), "{found:?}");
+    assert!(found.stdout.starts_with(b"uptime="), "{found:?}");
+}
+
+#[test]
+fn root_and_other_users_directories_are_not_trusted_with_a_services_files() {
+    for (owner, reader) in [(61184, 0), (1001, 1002)] {
+        let Some(found) = served_in_run_vdso(owner, reader) else {
+            return;
+        };
+        assert!(!found.status.success(), "{owner} {reader} {found:?}");
+        assert!(found.stdout.is_empty(), "{found:?}");
+    }
+}

@@ -4,12 +4,11 @@
 //! them. And readers see new values only where a shared mapping and a private one that is
 //! never written have the same pages.
 
-use crate::dir::{Dir, is_regular};
+use crate::dir::Dir;
 use crate::error::Error;
-use crate::reader::Vdso;
 use rustix::fs::{Mode, OFlags, Stat, StatVfsMountFlags};
 use rustix::io::Errno;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::Write;
@@ -17,7 +16,9 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use vdsokit_vvar::header::Condition;
+
+mod by_name;
+pub use by_name::{Found, find, find_for_machine};
 
 /// Why a vDSO cannot be published in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,7 +171,7 @@ pub(crate) fn open(directory: &Path) -> Result<Arc<Dir>, Error> {
 /// image that programs load and that may be published elsewhere.
 pub(crate) fn open_for_install(directory: &Path) -> Result<Arc<Dir>, Error> {
     let directory = canonical(directory)?;
-    let dir = owned(&directory, Rule::Publish)
+    let dir = owned(&directory, Rule::Publish, is_trusted)
         .map_err(|error| Error::io("open", &directory, error))?
         .map_err(|reason| unfit(&directory, reason))?;
     Ok(Arc::new(dir))
@@ -270,9 +271,13 @@ pub(crate) fn not_writable(directory: &Path) -> Error {
     }
 }
 
-/// Opens the canonical path of a directory, if no other user can put another file in the
-/// place of one in it.
-fn owned(directory: &Path, rule: Rule) -> Result<Result<Dir, Unfit>, Errno> {
+/// Opens the canonical path of a directory, if only users that `is_trusted` can put another
+/// file in the place of one in it.
+fn owned(
+    directory: &Path,
+    rule: Rule,
+    is_trusted: impl Fn(u32) -> bool,
+) -> Result<Result<Dir, Unfit>, Errno> {
     let mut unfit = None;
     let mut check = |directory: &Path, stat: &Stat, is_last: bool| {
         let (uid, mode) = (stat.st_uid, stat.st_mode);
@@ -364,91 +369,9 @@ fn own(base: &Path, user: u32) -> PathBuf {
     }
 }
 
-/// A vDSO found by [`find`].
-///
-/// The file is open: it is the very file that was checked. The path leads to it as long as
-/// this user and root leave it there, because no other user can rename or replace one of its
-/// components.
-#[derive(Debug)]
-pub struct Found {
-    path: PathBuf,
-    file: File,
-}
-
-impl Found {
-    /// Its path without symbolic links.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The file, open for reading.
-    #[must_use]
-    pub fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// The vDSO in this file.
-    ///
-    /// # Errors
-    /// As [`Vdso::open`].
-    pub fn open(&self) -> Result<Vdso, Error> {
-        Vdso::from_file(&self.file, &self.path)
-    }
-}
-
-/// The published vDSO with this file name, in the places that [`propose`] gives this user
-/// and root. Files that another user could have put there are ignored.
-///
-/// A live one comes before one that is not; then root's own place comes first for root's
-/// readers, and this user's for others.
-#[must_use]
-pub fn find(name: &str) -> Option<Found> {
-    find_by(name, |_| 0)
-}
-
-/// [`find`] for what the whole machine has one of, such as its clock: of several that are
-/// live, or of several that are not, one that belongs to root comes first.
-#[must_use]
-pub fn find_for_machine(name: &str) -> Option<Found> {
-    find_by(name, |found| {
-        u32::from(!found.file.metadata().is_ok_and(|meta| meta.uid() == 0))
-    })
-}
-
-fn find_by(name: &str, rank: impl Fn(&Found) -> u32) -> Option<Found> {
-    let user = rustix::process::geteuid().as_raw();
-    let mut bases = bases();
-    bases.push("/run".into());
-    let places = bases
-        .iter()
-        .flat_map(|base| [own(base, user), own(base, 0)]);
-    places
-        .filter_map(|place| {
-            let dir = owned(&place, Rule::Publish).ok()?.ok()?;
-            let file = open_trusted(&dir, OsStr::new(name))?;
-            Some(Found {
-                path: place.join(name),
-                file,
-            })
-        })
-        .min_by_key(|found| {
-            let status = found.open().map(|vdso| vdso.status().condition);
-            (status.ok() != Some(Condition::Live), rank(found))
-        })
-}
-
-/// Opens a file that only this user or root may write.
-fn open_trusted(dir: &Dir, name: &OsStr) -> Option<File> {
-    let file = dir.open_with(name, OFlags::RDONLY, Mode::empty()).ok()?;
-    let stat = rustix::fs::fstat(&file).ok()?;
-    let trusted = is_regular(&stat) && is_trusted(stat.st_uid) && stat.st_mode & 0o022 == 0;
-    trusted.then_some(file)
-}
-
 /// Opens a base in which this user can make a directory that works.
 fn open_base(base: &Path) -> Option<Dir> {
-    let dir = owned(base, Rule::Below).ok()?.ok()?;
+    let dir = owned(base, Rule::Below, is_trusted).ok()?.ok()?;
     let writable = rustix::fs::access(base, rustix::fs::Access::WRITE_OK).is_ok();
     (writable && file_system(&dir) == Ok(None)).then_some(dir)
 }
@@ -461,22 +384,41 @@ pub fn base() -> Option<PathBuf> {
 }
 
 /// A directory where publishing works. It exists or can be made; this makes nothing.
+///
+/// In a service it is the first one of systemd's `RuntimeDirectory=` that works, which may be
+/// the only directory that the service can write to (`DynamicUser=`).
 #[must_use]
 pub fn propose() -> Option<PathBuf> {
     let user = rustix::process::geteuid().as_raw();
-    bases().into_iter().find_map(|base| {
-        let place = own(&base, user);
-        let works = match owned(&place, Rule::Publish) {
-            Ok(Ok(dir)) => {
-                file_system(&dir) == Ok(None)
-                    && rustix::fs::access(&place, rustix::fs::Access::WRITE_OK).is_ok()
-            }
-            Ok(Err(_)) => false,
-            Err(Errno::NOENT) => open_base(&base).is_some(),
-            Err(_) => false,
-        };
-        works.then_some(place)
+    let works = |place: &Path| match owned(place, Rule::Publish, is_trusted) {
+        Ok(Ok(dir)) => Ok(file_system(&dir) == Ok(None)
+            && rustix::fs::access(place, rustix::fs::Access::WRITE_OK).is_ok()),
+        Ok(Err(_)) => Ok(false),
+        Err(error) => Err(error),
+    };
+    let service = service_directories().find(|place| works(place) == Ok(true));
+    service.or_else(|| {
+        bases().into_iter().find_map(|base| {
+            let place = own(&base, user);
+            let works = match works(&place) {
+                Ok(works) => works,
+                Err(Errno::NOENT) => open_base(&base).is_some(),
+                Err(_) => false,
+            };
+            works.then_some(place)
+        })
     })
+}
+
+/// What systemd made for `RuntimeDirectory=` of the service that this process belongs to
+/// (systemd.exec(5), `$RUNTIME_DIRECTORY`).
+fn service_directories() -> impl Iterator<Item = PathBuf> {
+    let directories = std::env::var_os("RUNTIME_DIRECTORY").unwrap_or_default();
+    std::env::split_paths(&directories)
+        .filter(|directory| directory.is_absolute())
+        .filter_map(|directory| fs::canonicalize(directory).ok())
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 /// The directory that [`make`] returns.
