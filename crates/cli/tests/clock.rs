@@ -370,3 +370,57 @@ fn time_that_goes_on_at_each_read_is_stepped_and_not_run() {
     said(&["detach", &pid]);
     assert_eq!(plain.ask(""), before);
 }
+
+#[test]
+fn a_program_joins_the_time_of_another_and_follows_its_changes() {
+    if !installed("python3") {
+        return;
+    }
+    let name = name("joined");
+    let mut first = years(&name);
+    assert_eq!(first.ask(""), "2030");
+    let script = "import sys, time\n\
+         print('ready', flush=True)\n\
+         for line in sys.stdin:\n\
+         \x20   time.sleep(float(line)); print(time.gmtime().tm_year, flush=True)";
+    let options = ["run", "--join", &name, "--", "python3", "-c", script];
+    let mut joined = Talk::start(&mut vdso(&options));
+    assert_eq!(joined.hear(), "ready");
+    assert_eq!(joined.ask("0"), "2030");
+    said(&["clock", &name, "set", "2040-06-01"]);
+    assert_eq!(
+        (first.ask(""), joined.ask("0")),
+        ("2040".into(), "2040".into())
+    );
+    // A wait of the joined program that is under way.
+    joined.tell("100000");
+    while !fs::read_to_string(format!("/proc/{}/syscall", joined.pid()))
+        .is_ok_and(|call| call.starts_with("230 "))
+    {
+        std::thread::yield_now();
+    }
+    said(&["clock", &name, "rate", "100000"]);
+    assert_eq!(joined.hear(), "2040");
+    // The name lives as long as a program of either tree does.
+    drop(first);
+    said(&["clock", &name, "rate", "1"]);
+    said(&["clock", &name, "set", "2050-06-01"]);
+    assert_eq!(joined.ask("0"), "2050");
+}
+
+#[test]
+fn a_time_that_can_not_be_joined() {
+    let name = name("skips");
+    for (options, help) in [
+        (["run", "--join", "no-such-clock"], "no clock has the name"),
+        (["run", "--join", &name], "skipped"),
+    ] {
+        let own = env!("CARGO_BIN_EXE_vdso");
+        let inner = [&[own], &options[..], &["--", "true"]].concat();
+        let outer = [&["run", "--skip-idle", "--name", &name, "--"], &inner[..]].concat();
+        let refused = output(&outer);
+        assert_eq!(refused.status.code(), Some(125), "{refused:?}");
+        let text = String::from_utf8_lossy(&refused.stderr);
+        assert!(text.contains(help), "{text}");
+    }
+}

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Instant;
@@ -104,7 +104,8 @@ impl Waiter {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vdso"));
         command.args(["run", "--name", &name]).args(options);
         command.args(["--", "sh", "-c", &format!("echo ready; {script}")]);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("it runs");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("it runs");
         let output = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut waiter = Waiter {
             child,
@@ -119,6 +120,14 @@ impl Waiter {
         let mut line = String::new();
         self.output.read_line(&mut line).expect("text");
         line.trim_end().to_owned()
+    }
+
+    /// What its monotonic clock shows.
+    fn seconds(&self) -> i64 {
+        let json = said(&["clock", &self.name, "--json"]);
+        let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        let seconds = &json["clocks"]["CLOCK_MONOTONIC"]["seconds"];
+        seconds.as_i64().expect("a number")
     }
 
     fn change(&self, change: &[&str]) {
@@ -167,4 +176,51 @@ fn a_step_ends_waits_for_a_wall_time_only() {
     assert_eq!([waiter.line(), waiter.line()], ["waits", "waits"]);
     waiter.change(&["step", "+1h"]);
     assert_eq!(waiter.line(), "wall");
+}
+
+#[test]
+fn waits_follow_the_clocks_that_are_chosen() {
+    if !installed("python3") {
+        return;
+    }
+    let script = "import sys, time\n\
+        wall, monotonic = time.time(), time.monotonic()\n\
+        time.sleep(float(sys.argv[1]))\n\
+        wall, monotonic = time.time() - wall, time.monotonic() - monotonic\n\
+        print(wall / monotonic > 100 if sys.argv[2] == 'wall' else monotonic / wall > 100)";
+    for (clocks, span) in [("wall", "0.05"), ("monotonic", "50")] {
+        let program = ["--", "python3", "-c", script, span, clocks];
+        let options = ["run", "--clocks", clocks, "--rate", "1000"];
+        assert_eq!(
+            said(&[&options[..], &program].concat()),
+            "True\n",
+            "{clocks}"
+        );
+    }
+    // A deadline on a monotonic clock that is ahead.
+    let options = ["--clocks", "all", "--offset", "+1d"];
+    waits(&options, &kinds(&[]), 1, &[]);
+}
+
+#[test]
+fn time_that_is_held_is_not_skipped() {
+    let mut waiter = Waiter::start(
+        "held",
+        &["--skip-idle"],
+        "read go; sleep 1000000; echo done",
+    );
+    waiter.change(&["hold"]);
+    assert!(said(&["clock", &waiter.name]).contains("is held"));
+    let before = waiter.seconds();
+    writeln!(waiter.child.stdin.as_mut().expect("a pipe"), "go").expect("it listens");
+    // Many times the threshold: it would have been skipped.
+    let start = Instant::now();
+    while start.elapsed().as_millis() < 100 {
+        assert!(waiter.seconds() < before + 1000);
+    }
+    waiter.change(&["release"]);
+    assert_eq!(waiter.line(), "done");
+    let refused = Waiter::start("unheld", &[], "read go");
+    let output = output(&["clock", &refused.name, "hold"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
 }

@@ -84,6 +84,13 @@ pub enum Error {
     #[error("/proc is not mounted here")]
     #[diagnostic(help("in a chroot or container: `mount -t proc proc /proc`"))]
     NoProc,
+    /// A program that is required to see no real time can't be followed by a supervisor.
+    #[error("it can't be ensured that no part of the program sees real time")]
+    #[diagnostic(help(
+        "that takes CAP_SYS_PTRACE, or 0 in /proc/sys/kernel/yama/ptrace_scope, so that every \
+         program can be reached when it starts"
+    ))]
+    NoSupervisor,
     /// The image or its pages don't fit the limit on the size of files.
     #[error(
         "the limit on file sizes, {limit} bytes, is less than the {needed} bytes that are kept in \

@@ -14,6 +14,7 @@
 //! | a [`Supervisor`] | what the program starts is followed, and this process may trace later what is no descendant of the supervisor |
 //! | a [`Tracer`] | otherwise: it traces all from their start |
 
+use std::collections::HashSet;
 use std::ffi::{CString, OsStr, OsString, c_int};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -31,10 +32,10 @@ use vdsokit_waits::{CLOCK_SETTERS, Clocks, OTHER_EXECS, number};
 use crate::error::{Error, Event};
 use crate::inject::Injector;
 use crate::object::Object;
-use crate::seccomp;
+use crate::seccomp::{self, Inbox};
 use crate::strict::{self, Strict, Timestamp};
 use crate::supervisor::process::{self, Signals};
-use crate::supervisor::{CLOCK_CHANGED, Supervisor, Waits, keeper};
+use crate::supervisor::{CLOCK_CHANGED, Supervisor, Waits, ending, has_gate, keeper, setting};
 use crate::sys;
 use crate::tracer::{ALONE, FOLLOW, Tracer};
 
@@ -45,6 +46,7 @@ pub struct Delivery {
     follow: bool,
     ignores_sigpipe: bool,
     protects_clocks: bool,
+    is_required: bool,
     strict: Option<Strict>,
     waits: Option<Conversion>,
 }
@@ -81,6 +83,7 @@ impl Delivery {
             follow: true,
             ignores_sigpipe: false,
             protects_clocks: false,
+            is_required: false,
             strict: None,
             waits: None,
         }
@@ -100,11 +103,22 @@ impl Delivery {
         self
     }
 
-    /// Whether calls that set or adjust the machine's clocks fail with EPERM in the program and in
-    /// everything that it starts. The default is that they don't. A program whose time is another
-    /// would set the machine's clock by its own.
+    /// Whether calls that set or adjust the machine's clocks are kept from it, in the program and in
+    /// everything that it starts. The default is that they are not. A program whose time is another
+    /// would set the machine's clock by its own. Where a supervisor converts waits
+    /// ([`Delivery::waits`]) they set the clocks of the tree; elsewhere they fail with EPERM.
     pub fn protects_clocks(mut self, protects: bool) -> Delivery {
         self.protects_clocks = protects;
+        self
+    }
+
+    /// Whether the program and all that it starts end rather than that a part of them sees real
+    /// time: one that can't be served, or a wait that can't, or when the supervisor has died. The
+    /// program then exits with status 125, unless another process traces it, and all others are
+    /// killed. The default is that what can't be served goes on in real time. It is for what
+    /// [`Delivery::waits`] and [`Delivery::strict`] convert.
+    pub fn require(mut self, required: bool) -> Delivery {
+        self.is_required = required;
         self
     }
 
@@ -181,17 +195,10 @@ impl Delivery {
             }
         };
         let ignores_sigpipe = self.ignores_sigpipe;
-        let protects_clocks = self.protects_clocks;
         let server = match self.start(&mut report) {
-            Ok(server) => server,
+            Ok(started) => started,
             Err(error) => return error,
         };
-        // One filter is enough, and a program with one more looks like one with a sandbox.
-        if protects_clocks && !seccomp::refuses_clock_settime() {
-            // EACCES: a process without CAP_SYS_ADMIN, whose children may still gain rights by
-            // setuid programs. A supervised one has given these up, and gets the filter.
-            let _ = seccomp::restrict(&mut refusal(&CLOCK_SETTERS, libc::EPERM as u16));
-        }
         let source = sys::execute(&strings[0], &strings, ignores_sigpipe);
         // It serves this process and no other yet.
         let _ = rustix::process::kill_process(server, Signal::KILL);
@@ -206,13 +213,23 @@ impl Delivery {
         let end = near.as_raw_fd() as u32;
         let is_reaper = process::is_reaper();
         let supervises = self.follow && process::may_trace_later();
+        if self.is_required && !supervises {
+            return Err(Error::NoSupervisor);
+        }
         let mut gate = None;
         if supervises && self.waits.is_some() {
             let placed = self.object.with_gate().map_err(system())?;
             self.object = placed.0;
             gate = Some(placed.1);
         }
-        let (strict, rules) = (self.strict.is_some(), self.rules(supervises));
+        let needs_filter = self.strict.is_some() || self.is_required;
+        let (protects_clocks, sets_clocks) =
+            (self.protects_clocks, supervises && self.sets_clocks());
+        let rules = self.rules(supervises);
+        // Filters are installed before the server counts those of this process.
+        if protects_clocks && rules.is_empty() {
+            refuse_setters(false);
+        }
         let serve = || {
             // Each side has one end only, and so learns of the other's death.
             if sys::close_range(end, end).is_ok() {
@@ -245,9 +262,12 @@ impl Delivery {
             let listener = match seccomp::listen(&mut filter(&rules, others, exempt.as_ref())) {
                 Ok(listener) => Some(listener),
                 // The tracer's way needs no filter.
-                Err(_) if !strict => None,
+                Err(_) if !needs_filter => None,
                 Err(error) => return Err(failed()(error)),
             };
+            if protects_clocks {
+                refuse_setters(sets_clocks && listener.is_some());
+            }
             let number = listener.as_ref().map_or(-1, AsRawFd::as_raw_fd);
             send(&mut near, number).map_err(failed())?;
             // The server has its own descriptor now.
@@ -259,6 +279,11 @@ impl Delivery {
         Pid::from_raw(server).ok_or_else(|| system()(io::ErrorKind::InvalidData.into()))
     }
 
+    /// Whether a supervisor of this serves calls that set the clock.
+    fn sets_clocks(&self) -> bool {
+        self.protects_clocks && self.waits.is_some()
+    }
+
     /// The calls that a listener has to get.
     fn rules(&self, supervises: bool) -> Vec<Rule> {
         let mut rules = Vec::new();
@@ -266,6 +291,7 @@ impl Delivery {
             rules.extend([number::EXECVE, number::EXECVEAT].map(Rule::always));
             let scope = self.waits.as_ref().map(|waits| waits.scope);
             rules.extend(scope.into_iter().flat_map(call::rules));
+            rules.extend(setting::rules().filter(|_| self.sets_clocks()));
         }
         if let Some(strict) = &self.strict {
             rules.extend(strict::rules(&strict.clocks));
@@ -295,7 +321,12 @@ impl Delivery {
         injector.prepare(target);
         match server {
             Server::Supervisor(listener) => {
-                let Ok(lifeline) = keep(&listener, is_reaper) else {
+                let Ok(inbox) = Inbox::new() else {
+                    return;
+                };
+                let required = role.flatten().filter(|_| self.is_required);
+                let required = required.map(|gate| (target, gate));
+                let Ok(lifeline) = keep(&listener, &inbox, required, is_reaper) else {
                     return;
                 };
                 let read = self.strict.map(|strict| strict.read);
@@ -309,7 +340,11 @@ impl Delivery {
                     } = waits;
                     Waits::new(gate, clocks, is_changeable, threshold)
                 });
-                Supervisor::new(listener, signals, injector, read, waits, report).run(target);
+                let required = self.is_required;
+                Supervisor::new(
+                    listener, inbox, signals, injector, read, waits, required, report,
+                )
+                .run(target);
                 drop(lifeline);
             }
             Server::Tracer(listener) => {
@@ -378,6 +413,20 @@ impl Delivery {
     }
 }
 
+/// Has calls that set the machine's clocks fail with EPERM in this process and all that it starts,
+/// but for those that a supervisor serves, if it `serves` any.
+fn refuse_setters(serves: bool) {
+    // One filter is enough.
+    if !serves && seccomp::refuses_clock_settime() {
+        return;
+    }
+    let mut refused = CLOCK_SETTERS.to_vec();
+    refused.retain(|&(architecture, number)| !serves || !setting::serves(architecture, number));
+    // EACCES: a process without CAP_SYS_ADMIN, whose children may still gain rights by setuid
+    // programs. A supervised one has given these up, and gets the filter.
+    let _ = seccomp::restrict(&mut refusal(&refused, libc::EPERM as u16));
+}
+
 /// Becomes the target's tracer, once the target allows that.
 fn seize(target: sys::Pid, options: c_int, channel: &mut UnixStream) -> io::Result<()> {
     while let Err(refusal) = sys::seize(target, options) {
@@ -388,13 +437,25 @@ fn seize(target: sys::Pid, options: c_int, channel: &mut UnixStream) -> io::Resu
     Ok(())
 }
 
-/// Starts the keeper of `listener`, which takes over when what this returns is dropped.
-fn keep(listener: &OwnedFd, is_reaper: bool) -> io::Result<OwnedFd> {
+/// Starts the keeper of `listener`, which takes over when what this returns is dropped. `required`:
+/// the first process and the gate of a tree that is then to end.
+fn keep(
+    listener: &OwnedFd,
+    inbox: &Inbox,
+    required: Option<(sys::Pid, Gate)>,
+    is_reaper: bool,
+) -> io::Result<OwnedFd> {
     let (far, near) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     process::hidden_child(is_reaper, || {
         if close_all_but(&[listener.as_fd(), far.as_fd()]).is_ok() {
             forget_stderr();
-            keeper::keep(listener, &far);
+            let end = required.map(|(first, gate)| {
+                move || {
+                    let is_of_tree = |pid| has_gate(&gate, pid);
+                    ending::end(first, None, None, &HashSet::new(), is_of_tree);
+                }
+            });
+            keeper::keep(listener, &far, inbox, end);
         }
     })?;
     Ok(near)

@@ -7,6 +7,9 @@
 use std::ffi::c_ulong;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::ptr::NonNull;
+
+use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::sys::Pid;
 
@@ -117,23 +120,76 @@ fn install(filter: &mut [Instruction], flags: c_ulong) -> io::Result<OwnedFd> {
 
 /// The next system call that waits for an answer. An error: its thread was killed.
 pub(crate) fn receive(listener: &impl AsFd) -> io::Result<Notification> {
-    // SAFETY:
-    // 1. seccomp_notif is a C structure of integers; the kernel wants it zeroed.
-    // 2. It lives until the ioctl returns and is of the size that the request's number says.
-    unsafe {
-        let mut notification: libc::seccomp_notif = std::mem::zeroed();
-        let fd = listener.as_fd().as_raw_fd();
-        match libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut notification) {
-            -1 => Err(io::Error::last_os_error()),
-            _ => Ok(Notification {
-                id: notification.id,
-                pid: notification.pid as Pid,
-                number: i64::from(notification.data.nr),
-                architecture: notification.data.arch,
-                pointer: notification.data.instruction_pointer,
-                arguments: notification.data.args,
-            }),
+    // SAFETY: seccomp_notif is a C structure of integers, for which 0 is a value.
+    let mut notification: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    let fd = listener.as_fd().as_raw_fd();
+    // SAFETY: the structure is zeroed, as the kernel wants it, lives until the ioctl returns, and is
+    // of the size that the request's number says.
+    match unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut notification) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(Notification::new(&notification)),
+    }
+}
+
+impl Notification {
+    fn new(notification: &libc::seccomp_notif) -> Notification {
+        Notification {
+            id: notification.id,
+            pid: notification.pid as Pid,
+            number: i64::from(notification.data.nr),
+            architecture: notification.data.arch,
+            pointer: notification.data.instruction_pointer,
+            arguments: notification.data.args,
         }
+    }
+}
+
+/// Memory in which one process receives calls and another sees the last one, once the first has
+/// died. The kernel itself fills it, so there is no moment at which a call was received and is not
+/// there.
+#[derive(Debug)]
+pub(crate) struct Inbox(NonNull<libc::seccomp_notif>);
+
+impl Inbox {
+    /// An empty one, which children of this process share.
+    pub(crate) fn new() -> io::Result<Inbox> {
+        // SAFETY: a new mapping at an address that the kernel chooses changes no other mapping.
+        let memory = unsafe {
+            rustix::mm::mmap_anonymous(
+                std::ptr::null_mut(),
+                size_of::<libc::seccomp_notif>(),
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+            )?
+        };
+        let memory = NonNull::new(memory.cast());
+        memory
+            .map(Inbox)
+            .ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+    }
+
+    /// As [`receive`]. One process calls this, the first of the two.
+    pub(crate) fn receive(&self, listener: &impl AsFd) -> io::Result<Notification> {
+        let fd = listener.as_fd().as_raw_fd();
+        // SAFETY:
+        // 1. The mapping is never removed, is of this type, and begins at a page.
+        // 2. The other process reads it only when this one has died.
+        // 3. The structure is zeroed, as the kernel wants it, and of the size that the request's
+        //    number says.
+        unsafe {
+            self.0.write_volatile(std::mem::zeroed());
+            match libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_RECV, self.0.as_ptr()) {
+                -1 => Err(io::Error::last_os_error()),
+                _ => Ok(Notification::new(&self.0.read_volatile())),
+            }
+        }
+    }
+
+    /// The call that a process which has died received last, whether or not it answered.
+    pub(crate) fn last(&self) -> Option<Notification> {
+        // SAFETY: the mapping is never removed, and its only writer has died.
+        let last = Notification::new(&unsafe { self.0.read_volatile() });
+        (last.id != 0).then_some(last)
     }
 }
 

@@ -2,7 +2,7 @@
 //! time, as when a program under `vdso run` calls `vdso clock`.
 #![allow(
     unsafe_code,
-    reason = "a system call for which libc would call the vDSO"
+    reason = "system calls for which libc would call the vDSO, and adjtimex(2)"
 )]
 
 use std::io;
@@ -25,6 +25,20 @@ pub(crate) fn now() -> io::Result<KernelTime> {
         // A small whole number of seconds.
         tai: tai as i64,
     })
+}
+
+/// What adjtimex(2) returns and stores without modes, which needs no right and changes nothing.
+pub(crate) fn adjustment() -> io::Result<(i32, libc::timex)> {
+    // SAFETY:
+    // 1. The structure has numbers alone, for which 0 is a value.
+    // 2. The kernel writes to it while it lives; `modes` is 0, so nothing is set.
+    unsafe {
+        let mut adjustment: libc::timex = std::mem::zeroed();
+        match libc::adjtimex(&raw mut adjustment) {
+            -1 => Err(io::Error::last_os_error()),
+            state => Ok((state, adjustment)),
+        }
+    }
 }
 
 const SECOND: i128 = 1_000_000_000;

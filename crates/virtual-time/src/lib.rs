@@ -2,6 +2,7 @@
 //!
 //! | module | what it does |
 //! | --- | --- |
+//! | `board` | words that several processes write: servers, reports |
 //! | `pages` | the vvar pages in a memfd, and what the next publisher needs to know |
 //! | `name` | finding the pages of a name from another terminal |
 //! | `time` | creating, showing and changing a tree's time |
@@ -28,6 +29,7 @@
 //! converts them with a [`Reader`] and [`timex`].
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+mod board;
 mod error;
 mod kernel;
 mod mapping;
@@ -40,7 +42,7 @@ mod tree;
 
 pub use error::Error;
 pub use name::{Name, Named, list};
-pub use time::{Change, Reader, Reading, Time};
+pub use time::{Change, Reader, Reading, Reports, Time};
 pub use timex::timex;
 pub use vdsokit_clock::Clocks;
 

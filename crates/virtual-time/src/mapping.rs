@@ -4,6 +4,8 @@
 use std::fs::File;
 use std::io;
 use std::ptr::{self, NonNull};
+use std::slice;
+use std::sync::atomic::AtomicU64;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use vdsokit_vvar::pages::{Pages, PagesMut};
@@ -42,6 +44,19 @@ impl Mapping {
         // sealed against shrinking; (2) this crate alone writes these pages, with the latches
         // and scalars of `vdsokit_vvar`.
         unsafe { Pages::new(self.base, self.length).ok() }
+    }
+
+    /// `count` words from `offset` on, both of which lie behind the vvar pages.
+    ///
+    /// # Panics
+    /// When the mapping ends before.
+    pub(crate) fn words(&self, offset: usize, count: usize) -> &[AtomicU64] {
+        assert!(offset.is_multiple_of(8) && offset + count * 8 <= self.length);
+        // SAFETY:
+        // 1. The mapping begins at a page and is at least as long, by the assertion; it lives as
+        //    long as `self`, which is borrowed, and its file is sealed against shrinking.
+        // 2. Every process accesses these words by atomic operations alone.
+        unsafe { slice::from_raw_parts(self.base.as_ptr().add(offset).cast(), count) }
     }
 
     /// The vvar pages, for their one writer; `None` if they are not vvar pages.

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | 0 .. | the vvar pages of the image: header, and a record for each clock | read-only |
 //! | behind, a page | the state: a latch of [`State::WORDS`] words | no |
+//! | behind that, a page | the [`Board`] | no |
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -18,6 +19,7 @@ use vdsokit_vvar::header::{Publication, State as Condition};
 use vdsokit_vvar::pages::PagesMut;
 use vdsokit_vvar::scalar::Scalar;
 
+use crate::board::{self, Board};
 use crate::mapping::Mapping;
 use crate::{IMAGE, kernel};
 
@@ -55,7 +57,7 @@ impl State {
 }
 
 /// The first word of a state. It changes with the format of the state.
-const FORMAT: u64 = u64::from_ne_bytes(*b"vtstate2");
+const FORMAT: u64 = u64::from_ne_bytes(*b"vtstate3");
 
 /// The initial vvar pages of the image.
 fn initial() -> io::Result<&'static [u8]> {
@@ -69,6 +71,9 @@ fn initial() -> io::Result<&'static [u8]> {
     let (start, end) = (vvar.offset as usize, (vvar.offset + vvar.filesz) as usize);
     IMAGE.get(start..end).ok_or_else(broken)
 }
+
+/// Bytes behind the vvar pages.
+const BEHIND: usize = 2 * PAGE_SIZE;
 
 /// The file and its memory.
 #[derive(Debug)]
@@ -89,7 +94,7 @@ impl Store {
         fchmod(&file, Mode::RUSR | Mode::WUSR)?;
         file.lock()?;
         file.write_all(vvar)?;
-        file.set_len((vvar.len() + PAGE_SIZE) as u64)?;
+        file.set_len((vvar.len() + BEHIND) as u64)?;
         fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
         let store = Store::of(file)?;
         store.file.unlock()?;
@@ -99,7 +104,7 @@ impl Store {
     /// The pages in a file that [`Store::new`] made.
     pub(crate) fn of(file: File) -> io::Result<Store> {
         let behind = initial()?.len();
-        let mapping = Mapping::new(&file, behind + PAGE_SIZE)?;
+        let mapping = Mapping::new(&file, behind + BEHIND)?;
         Ok(Store {
             file,
             mapping,
@@ -125,7 +130,17 @@ impl Store {
 
     /// Another mapping of the pages, which needs no descriptor.
     pub(crate) fn map(&self) -> io::Result<Mapping> {
-        Mapping::new(&self.file, self.behind + PAGE_SIZE)
+        Mapping::new(&self.file, self.behind + BEHIND)
+    }
+
+    /// The board behind the state.
+    pub(crate) fn board(&self) -> Board<'_> {
+        board(&self.mapping, self.behind)
+    }
+
+    /// The offset of the state.
+    pub(crate) fn behind(&self) -> usize {
+        self.behind
     }
 
     /// Calls `work` while the pages are locked against other publishers; `None` if these are
@@ -141,6 +156,11 @@ impl Store {
         self.file.unlock()?;
         Ok(done)
     }
+}
+
+/// The board in `mapping`, whose state is at `behind`.
+pub(crate) fn board(mapping: &Mapping, behind: usize) -> Board<'_> {
+    Board(mapping.words(behind + PAGE_SIZE, board::WORDS))
 }
 
 /// The record of `clock` in `mapping`.

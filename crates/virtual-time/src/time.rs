@@ -23,8 +23,6 @@ const LEAD: u64 = 50_000_000;
 #[derive(Debug)]
 pub struct Time {
     pub(crate) store: Store,
-    /// The process that serves the tree, where it is known.
-    server: Option<u32>,
     /// For messages.
     name: String,
 }
@@ -58,6 +56,28 @@ impl Reader {
     /// The virtual time of a clock; `None` where it is the kernel's own.
     pub fn read(&self, clock: Clock) -> Option<Moment> {
         pages::read(&self.0, clock)
+    }
+}
+
+/// What could not be served at a tree's time, each kind and program once: `vdso clock NAME show`
+/// prints it. There is room for 14 reports of at most 248 bytes.
+///
+/// This holds no descriptor, and works in a child of fork(2) too.
+#[derive(Debug)]
+pub struct Reports {
+    mapping: Mapping,
+    behind: usize,
+}
+
+impl Reports {
+    /// Adds a report, unless there is one like it.
+    pub fn add(&self, text: &str) {
+        pages::board(&self.mapping, self.behind).report(text);
+    }
+
+    /// All reports.
+    pub fn list(&self) -> Vec<String> {
+        pages::board(&self.mapping, self.behind).reports().collect()
     }
 }
 
@@ -145,12 +165,7 @@ impl Time {
         let published = published.map_err(system())?.transpose().map_err(system())?;
         published.ok_or_else(|| system()(std::io::ErrorKind::InvalidData.into()))?;
         let name = name.map(Name::to_string).unwrap_or_default();
-        let server = None;
-        Ok(Time {
-            store,
-            server,
-            name,
-        })
+        Ok(Time { store, name })
     }
 
     /// The time of the tree called `name`.
@@ -163,6 +178,10 @@ impl Time {
             .open()
             .and_then(Store::of)
             .map_err(|error| match error.kind() {
+                // Those of an earlier version are shorter.
+                std::io::ErrorKind::UnexpectedEof => Error::Version {
+                    name: name.to_string(),
+                },
                 // Its tracer ended between the two.
                 std::io::ErrorKind::NotFound => Error::Unknown {
                     name: name.to_string(),
@@ -171,7 +190,6 @@ impl Time {
             })?;
         Ok(Time {
             store,
-            server: Some(found.tracer),
             name: name.to_string(),
         })
     }
@@ -249,7 +267,7 @@ impl Time {
             }
             Ok(Some(happens_at.is_none_or(|at| published_at < at)))
         });
-        self.tell_server();
+        self.signal_servers();
         match done.map_err(lock())? {
             Some(Ok(Some(in_time))) => Ok(in_time),
             Some(Err(error)) => Err(error),
@@ -257,11 +275,50 @@ impl Time {
         }
     }
 
-    /// Tells the process that serves the tree that time was changed, so that it makes waits end
-    /// when they are to. By default nothing happens to a process that gets this signal.
-    fn tell_server(&self) {
-        let server = self.server.and_then(|server| Pid::from_raw(server as i32));
-        if let Some(server) = server {
+    /// Whether time in which nothing runs is skipped ([`Time::set_skips_idle`]).
+    pub fn skips_idle(&self) -> bool {
+        self.store.board().skips_idle()
+    }
+
+    /// Notes that the server of the tree skips time in which nothing runs, which is all that this
+    /// does: [`Time::hold`] then stops it, and no other tree can join.
+    pub fn set_skips_idle(&self) {
+        self.store.board().set_skips_idle();
+    }
+
+    /// Keeps time in which nothing runs from being skipped until [`Time::release`], also when this
+    /// process ends.
+    pub fn hold(&self) {
+        self.store.board().hold(true);
+    }
+
+    /// Lets such time be skipped again.
+    pub fn release(&self) {
+        self.store.board().hold(false);
+    }
+
+    /// Whether such time is not to be skipped.
+    pub fn is_held(&self) -> bool {
+        self.store.board().is_held()
+    }
+
+    /// What could not be served at this time, for processes of the tree to add to.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn reports(&self) -> Result<Reports, Error> {
+        let mapping = self.store.map();
+        Ok(Reports {
+            mapping: mapping.map_err(Error::system("map the pages of the clock"))?,
+            behind: self.store.behind(),
+        })
+    }
+
+    /// Tells the processes that serve trees with this time that it was changed, so that they make
+    /// waits end when they are to. By default nothing happens to a process that gets this signal.
+    fn signal_servers(&self) {
+        let servers = self.store.board().servers();
+        for server in servers.filter_map(|pid| Pid::from_raw(pid as i32)) {
             // One that has ended has no waits.
             let _ = kill_process(server, Signal::URG);
         }

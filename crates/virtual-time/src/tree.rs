@@ -3,10 +3,11 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use vdsokit_clock::{Clock, KernelTime, Record};
-use vdsokit_waits::Clocks;
+use vdsokit_clock::{Clock, KernelTime, Moment, Record};
+use vdsokit_waits::{Clocks, WallTime};
 
-use crate::time::Time;
+use crate::time::{Change, Time};
+use crate::timex;
 use crate::{kernel, pages};
 
 impl Clocks for Time {
@@ -30,6 +31,32 @@ impl Clocks for Time {
             }))
         });
         done?.flatten().ok_or(io::ErrorKind::InvalidData)?
+    }
+
+    fn serve(&mut self) {
+        // Without room, waits end by the time that was when they began.
+        self.store.board().add_server(std::process::id());
+    }
+
+    fn set_wall(&mut self, to: WallTime) -> io::Result<()> {
+        let changed = self.change(|now| {
+            Ok(Change::Set(match to {
+                WallTime::At(nanoseconds) => Moment::from_nanoseconds(nanoseconds),
+                WallTime::MovedBy(nanoseconds) => now.at(Clock::Realtime).moved(nanoseconds),
+            }))
+        });
+        changed.map(drop).map_err(io::Error::other)
+    }
+
+    fn adjustment(&self) -> io::Result<(i32, libc::timex)> {
+        let (state, adjustment) = kernel::adjustment()?;
+        let wall = pages::read(self.store.mapping(), Clock::Realtime);
+        let wall = wall.map_or(adjustment, |wall| timex(adjustment, wall));
+        Ok((state, wall))
+    }
+
+    fn is_held(&self) -> bool {
+        self.store.board().is_held()
     }
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {

@@ -37,6 +37,15 @@ use vdsokit_clock::{Clock, KernelTime, Record};
 
 pub use arch::{AUDIT, CLOCK_SETTERS, OTHER_EXECS, number};
 
+/// What the wall clocks are to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WallTime {
+    /// Nanoseconds since 1970.
+    At(i128),
+    /// Nanoseconds more than they show.
+    MovedBy(i128),
+}
+
 /// The clocks of a tree.
 pub trait Clocks: Send {
     /// How a clock goes, as programs read it.
@@ -53,6 +62,24 @@ pub trait Clocks: Send {
     /// # Errors
     /// When the change can't be published.
     fn advance(&mut self, nanoseconds: u64) -> io::Result<()>;
+
+    /// Makes this process one that gets SIGURG after each change by another process.
+    fn serve(&mut self);
+
+    /// Sets the wall clocks, or moves them, and tells other processes that serve them.
+    ///
+    /// # Errors
+    /// When the wall clocks are not among those to move, or the change can't be published.
+    fn set_wall(&mut self, to: WallTime) -> io::Result<()>;
+
+    /// What adjtimex(2) returns and stores when it is called without modes.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    fn adjustment(&self) -> io::Result<(i32, libc::timex)>;
+
+    /// Whether time in which nothing runs is not to be skipped for now.
+    fn is_held(&self) -> bool;
 
     /// The descriptors that this needs.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>>;

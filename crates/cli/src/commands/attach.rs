@@ -1,6 +1,6 @@
 //! `vdso attach` and `vdso detach`: another time for a program that is running.
 
-use crate::virtual_time::{CLOCKS, Options, say};
+use crate::virtual_time::{CLOCKS, Options, Speaker};
 use miette::Result;
 use std::process::ExitCode;
 
@@ -26,10 +26,17 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let (_, object) = arguments.time.make(arguments.name.as_deref())?;
+    let name = arguments.name.as_deref();
+    let made = arguments.time.make(name, name.is_some())?;
+    let reports = made.time.as_ref().map(|time| time.reports()).transpose()?;
+    let speaker = Speaker {
+        reports,
+        is_required: false,
+    };
+    let say = move |event| speaker.say(&event);
     match arguments.follow {
-        true => vdsokit_deliver::attach_and_follow(arguments.pid, object, |event| say(&event))?,
-        false => vdsokit_deliver::attach(arguments.pid, &object)?,
+        true => vdsokit_deliver::attach_and_follow(arguments.pid, made.object, say)?,
+        false => vdsokit_deliver::attach(arguments.pid, &made.object)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -19,6 +19,7 @@ use crate::output;
 #[derive(clap::Args)]
 #[command(
     override_usage = "vdso clock [--json] <NAME> [show|step|set|rate|freeze|resume]\n       \
+                            vdso clock [--json] <NAME> hold|release\n       \
                             vdso clock [--json] list"
 )]
 pub(crate) struct Arguments {
@@ -57,6 +58,11 @@ enum Action {
     Freeze,
     /// They go on, at the rate from before the freeze
     Resume,
+    /// Skip no time, though nothing runs, until `release`: something outside of the tree is at
+    /// work (`vdso run --skip-idle`)
+    Hold,
+    /// Skip time again in which nothing runs
+    Release,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -75,7 +81,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let change = |change| move |_: &Reading| Ok(change);
     let in_time = match &arguments.action {
         None | Some(Action::Show) => {
-            show(&name, &time.read()?, json)?;
+            show(&name, &mut time, json)?;
+            true
+        }
+        Some(Action::Hold | Action::Release) if !time.skips_idle() => {
+            return Err(miette!(
+                help = "that is for the time of `vdso run --skip-idle --name NAME`",
+                "{name} skips no time"
+            ));
+        }
+        Some(Action::Hold) => {
+            time.hold();
+            true
+        }
+        Some(Action::Release) => {
+            time.release();
             true
         }
         Some(Action::Step { duration }) => time.change(|now| {
@@ -124,7 +144,8 @@ fn rate(course: Course) -> Value {
     }
 }
 
-fn show(name: &Name, reading: &Reading, json: bool) -> Result<()> {
+fn show(name: &Name, time: &mut Time, json: bool) -> Result<()> {
+    let (reading, unserved) = (time.read()?, time.reports()?.list());
     if json {
         let clocks: Map<String, Value> = Clock::ALL
             .iter()
@@ -144,6 +165,9 @@ fn show(name: &Name, reading: &Reading, json: bool) -> Result<()> {
             "time": text::show(reading.at(Clock::Realtime)),
             "rate": rate(reading.course()),
             "clocks": clocks,
+            "skips_idle": time.skips_idle(),
+            "is_held": time.is_held(),
+            "unserved": unserved,
         }))?;
         return Ok(());
     }
@@ -155,6 +179,16 @@ fn show(name: &Name, reading: &Reading, json: bool) -> Result<()> {
             false => format!("{}.{:09}", at.seconds, at.nanoseconds),
         };
         output::line(format_args!("{:24}{text}", clock.name()))?;
+    }
+    if time.skips_idle() {
+        let text = match time.is_held() {
+            true => "time in which nothing runs would be skipped, but is held",
+            false => "time in which nothing runs is skipped",
+        };
+        output::line(format_args!("{text}"))?;
+    }
+    for text in unserved {
+        output::line(format_args!("not served: {text}"))?;
     }
     Ok(())
 }

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use miette::Result;
+use miette::{Result, miette};
 use vdsokit_clock::Clock;
 use vdsokit_deliver::{Delivery, Object, Timestamp};
-use vdsokit_virtual_time::text;
+use vdsokit_virtual_time::{Reader, text};
+use vdsokit_waits::call::Scope;
 
 use crate::published::Located;
-use crate::virtual_time::{CLOCKS, Options, say};
+use crate::virtual_time::{self, CLOCKS, Made, Options, Speaker};
 
 /// Run a program, unchanged, at another time
 ///
@@ -24,7 +25,7 @@ use crate::virtual_time::{CLOCKS, Options, say};
 /// where the kernel's own needs one.
 ///
 /// Exit status: the program's; 127 when it is not found, 126 when it can't be executed, 125
-/// when it was not tried.
+/// when it was not tried, or was ended because of --require.
 #[derive(clap::Args)]
 #[command(after_long_help = CLOCKS)]
 pub(crate) struct Arguments {
@@ -33,6 +34,21 @@ pub(crate) struct Arguments {
     /// A name for `vdso clock`, which changes the time while the program runs
     #[arg(long, conflicts_with = "no_follow")]
     name: Option<String>,
+    /// Enter the time of the programs that run under this name of `vdso run --name` or
+    /// `vdso attach --name`, and follow its changes
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with_all = [
+            "time", "offset", "rate", "freeze", "seed_step", "clocks", "clock", "name", "no_follow",
+            "skip_idle"
+        ]
+    )]
+    join: Option<String>,
+    /// End rather than let any part of the program, and of what it starts, see real time. Its exit
+    /// status is 125 then. Includes --strict
+    #[arg(long, conflicts_with_all = ["no_follow", "seed_step", "clock"])]
+    require: bool,
     /// Skip time in which nothing runs: when no thread of the program, and of what it starts, has
     /// run for the threshold (5ms), all clocks step to the next time that one of them waits for
     #[arg(
@@ -67,9 +83,9 @@ pub(crate) const NOT_TRIED: u8 = 125;
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let (status, report) = match delivery(arguments) {
-        Ok(delivery) => {
+        Ok((delivery, speaker)) => {
             let error = match arguments.command.split_first() {
-                Some((program, rest)) => delivery.exec(program, rest, |event| say(&event)),
+                Some((program, rest)) => delivery.exec(program, rest, |event| speaker.say(&event)),
                 // clap requires one.
                 None => return ExitCode::from(NOT_TRIED),
             };
@@ -81,47 +97,94 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     ExitCode::from(status)
 }
 
-fn delivery(arguments: &Arguments) -> Result<Delivery> {
-    let (time, clock) = arguments.time.make(arguments.name.as_deref())?;
-    let object = match arguments.object.is_empty() {
-        true => clock,
-        false => {
-            let others = arguments.object.iter().map(|path| {
-                let why = || format!("{} can't be put into the program", output::path(path));
-                Located::at(path.clone())
-                    .object()
-                    .map_err(|error| error.wrap_err(why()))
-            });
-            let all: Result<Vec<Object>> = std::iter::once(Ok(clock)).chain(others).collect();
-            Object::join(all?)?
+fn delivery(arguments: &Arguments) -> Result<(Delivery, Speaker)> {
+    let skips = arguments.skip_idle.as_deref();
+    let is_changeable = arguments.name.is_some() || arguments.join.is_some() || skips.is_some();
+    let made = match &arguments.join {
+        Some(name) => virtual_time::join(name)?,
+        None => {
+            let name = arguments.name.as_deref();
+            arguments.time.make(name, is_changeable)?
         }
     };
+    check(arguments, &made)?;
+    let object = join(made.object, &arguments.object)?;
     let mut delivery = Delivery::new(object)
         .follow(!arguments.no_follow)
-        .ignores_sigpipe(sigpipe_was_ignored());
-    let Some(time) = time else {
-        return Ok(delivery);
+        .ignores_sigpipe(sigpipe_was_ignored())
+        .require(arguments.require)
+        .protects_clocks(made.is_virtual);
+    let mut speaker = Speaker {
+        reports: None,
+        is_required: arguments.require,
     };
-    let reader = time.reader()?;
-    let skips = arguments.skip_idle.as_deref();
-    let is_changeable = arguments.name.is_some() || skips.is_some();
-    delivery = delivery.protects_clocks(is_changeable || arguments.time.is_virtual());
-    if let Some((scope, is_changeable)) = arguments.time.waits(is_changeable) {
+    let Some(time) = made.time else {
+        return Ok((delivery, speaker));
+    };
+    speaker.reports = Some(time.reports()?);
+    if arguments.strict || arguments.require {
+        let ids = Clock::ALL.map(|clock| clock.id() as i32);
+        delivery = delivery.strict(&ids, read(time.reader()?));
+    }
+    if let Some(scope) = made.waits {
+        if skips.is_some() {
+            time.set_skips_idle();
+        }
         delivery = delivery.waits(Box::new(time), scope, is_changeable);
     }
     if let Some(threshold) = skips {
         delivery = delivery.skip_idle(Duration::from_nanos(text::step(threshold)?));
     }
-    if !arguments.strict {
-        return Ok(delivery);
+    Ok((delivery, speaker))
+}
+
+/// Refuses options that the time of this program can't have.
+fn check(arguments: &Arguments, made: &Made) -> Result<()> {
+    let is_strict = arguments.strict || arguments.require;
+    if made.counts_reads && (is_strict || arguments.skip_idle.is_some()) {
+        return Err(miette!(
+            help = "leave out --strict, --require and --skip-idle, or the step at each read",
+            "time that advances at each read is counted by each program itself"
+        ));
     }
-    let read = move |id: i32| {
+    if arguments.skip_idle.is_some() && made.waits != Some(Scope::All) {
+        return Err(miette!(
+            help = "leave out --clocks, or choose all",
+            "--skip-idle moves all clocks"
+        ));
+    }
+    if arguments.require && made.waits.is_none() {
+        return Err(miette!(
+            help = "add --offset, --rate or another option of time, or leave out --require",
+            "the program has real time"
+        ));
+    }
+    Ok(())
+}
+
+/// `clock` and the objects in `files` as one.
+fn join(clock: Object, files: &[PathBuf]) -> Result<Object> {
+    if files.is_empty() {
+        return Ok(clock);
+    }
+    let others = files.iter().map(|path| {
+        let why = || format!("{} can't be put into the program", output::path(path));
+        Located::at(path.clone())
+            .object()
+            .map_err(|error| error.wrap_err(why()))
+    });
+    let all: Result<Vec<Object>> = std::iter::once(Ok(clock)).chain(others).collect();
+    Ok(Object::join(all?)?)
+}
+
+/// What answers a read of a clock with some id.
+fn read(reader: Reader) -> impl FnMut(i32) -> Option<Timestamp> + Send {
+    move |id| {
         let clock = Clock::from_id(id.try_into().ok()?)?;
         let moment = reader.read(clock)?;
         Some(Timestamp {
             seconds: moment.seconds,
             nanoseconds: moment.nanoseconds,
         })
-    };
-    Ok(delivery.strict(&Clock::ALL.map(|clock| clock.id() as i32), read))
+    }
 }

@@ -60,8 +60,12 @@ impl Talk {
         line.trim_end().to_owned()
     }
 
-    pub(crate) fn ask(&mut self, line: &str) -> String {
+    pub(crate) fn tell(&mut self, line: &str) {
         writeln!(self.input, "{line}").expect("the program listens");
+    }
+
+    pub(crate) fn ask(&mut self, line: &str) -> String {
+        self.tell(line);
         self.hear()
     }
 

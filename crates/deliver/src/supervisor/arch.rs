@@ -69,3 +69,25 @@ pub(crate) fn resumption(registers: &Registers) -> Option<(u64, u64)> {
     };
     Some((registers.rip - CALL, number))
 }
+
+/// Sets the `registers` of a thread, of which the kernel gave `length` bytes, to go on at the start
+/// of the page that it executes. Returns that address, and the instructions for it: exit_group(2)
+/// with `status`. They set the registers themselves, as a thread in its exec stop gets the result
+/// of execve(2) later.
+pub(crate) fn exit(registers: &mut Registers, length: usize, status: u8) -> (u64, [u8; 12]) {
+    const PAGE: u64 = 4096;
+    if length == size_of::<Registers>() {
+        registers.orig_rax = u64::MAX;
+        registers.rip &= !(PAGE - 1);
+        // mov $231,%eax; mov $status,%edi; syscall
+        let code = [0xb8, 231, 0, 0, 0, 0xbf, status, 0, 0, 0, 0x0f, 0x05];
+        return (registers.rip, code);
+    }
+    // A 32-bit program's registers are 17 words of 4 bytes (struct user_regs_struct of i386,
+    // arch/x86/include/asm/user_32.h), of which orig_eax is the twelfth and eip the thirteenth.
+    registers.rbx |= 0xffff_ffff << 32;
+    registers.r11 &= !(PAGE - 1);
+    // mov $252,%eax; mov $status,%ebx; int $0x80
+    let code = [0xb8, 252, 0, 0, 0, 0xbb, status, 0, 0, 0, 0xcd, 0x80];
+    (registers.r11 & 0xffff_ffff, code)
+}

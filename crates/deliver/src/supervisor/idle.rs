@@ -44,6 +44,11 @@ impl Skip {
         self.idle.happened(now, false);
     }
 
+    /// Notes that time is held: the tree counts as one in which something runs.
+    pub(crate) fn happened(&mut self, now: u64) {
+        self.idle.happened(now, false);
+    }
+
     /// Notes a call that was handed over; `wait`: the span that it waits for.
     ///
     /// Returns whether time may step to the end of that wait at once.

@@ -6,15 +6,18 @@
 //!   stays seized and is known as such.
 //! - **reads of the clock** are answered ([`crate::strict`]).
 //! - **waits and timers** are converted ([`waits`], [`timers`]).
+//! - **calls that set the clock** set the tree's ([`setting`]).
 //!
 //! A thread that another process traces (strace(1), gdb(1)) can't be seized. Its calls are the
 //! kernel's, and that is reported once for each executable.
 
 mod arch;
+pub(crate) mod ending;
 mod frames;
 mod idle;
 pub(crate) mod keeper;
 pub(crate) mod process;
+pub(crate) mod setting;
 mod timers;
 mod waits;
 
@@ -32,14 +35,14 @@ use crate::error::{Event, Unserved, UnservedWait};
 use crate::exec::forget_stderr;
 use crate::inject::{Injector, Start};
 use crate::program::{self, Programs};
-use crate::seccomp::{self, Notification, Outcome};
+use crate::seccomp::{self, Inbox, Notification, Outcome};
 use crate::stop::Stop;
 use crate::strict::{self, Read};
 use crate::sys::{self, Pid, Resume};
 use crate::visit::Failure;
 use process::Signals;
 use waits::Handled;
-pub(crate) use waits::Waits;
+pub(crate) use waits::{Waits, has_gate};
 
 /// The signal that tells a supervisor that somebody changed the clock. Nothing happens to a
 /// process that gets it unawares.
@@ -52,6 +55,7 @@ const LAUNCHES: usize = 64;
 /// Serves one tree.
 pub(crate) struct Supervisor<'a> {
     listener: OwnedFd,
+    inbox: Inbox,
     signals: Signals,
     injector: Injector,
     programs: Programs,
@@ -63,21 +67,29 @@ pub(crate) struct Supervisor<'a> {
     said: HashSet<(String, Option<PathBuf>)>,
     read: Option<Read>,
     waits: Option<Waits>,
+    /// Whether the tree ends rather than that a part of it sees real time.
+    is_required: bool,
+    /// The first process that could not be served where it had to be.
+    unserved: Option<Pid>,
     report: &'a mut dyn FnMut(Event),
 }
 
 impl<'a> Supervisor<'a> {
+    #[allow(clippy::too_many_arguments, reason = "each is a part of it")]
     pub(crate) fn new(
         listener: OwnedFd,
+        inbox: Inbox,
         signals: Signals,
         injector: Injector,
         read: Option<Read>,
         waits: Option<Waits>,
+        is_required: bool,
         report: &'a mut dyn FnMut(Event),
     ) -> Self {
         process::wake_synchronously(&listener);
         Supervisor {
             listener,
+            inbox,
             signals,
             injector,
             programs: Programs::default(),
@@ -86,14 +98,16 @@ impl<'a> Supervisor<'a> {
             said: HashSet::new(),
             read,
             waits,
+            is_required,
+            unserved: None,
             report,
         }
     }
 
-    /// Serves until no process is left that uses the filter. Standard error is held until `first`
-    /// has ended.
-    pub(crate) fn run(&mut self, first: Pid) {
-        let mut first = rustix::process::Pid::from_raw(first)
+    /// Serves until no process is left that uses the filter. Standard error is held until
+    /// `target`, the first process, has ended.
+    pub(crate) fn run(&mut self, target: Pid) {
+        let mut first = rustix::process::Pid::from_raw(target)
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         loop {
             let mut ready = vec![
@@ -130,7 +144,7 @@ impl<'a> Supervisor<'a> {
             // Stops first: a thread may have ended, and its id be another's.
             if signals.contains(PollFlags::IN) {
                 let came = self.signals.take();
-                self.stops();
+                self.stops(target);
                 if came.contains(&CLOCK_CHANGED)
                     && let Some(waits) = &mut self.waits
                 {
@@ -139,8 +153,9 @@ impl<'a> Supervisor<'a> {
             }
             if calls.contains(PollFlags::IN) {
                 // Without one, it was killed between its call and this.
-                if let Ok(notification) = seccomp::receive(&self.listener) {
-                    self.notified(&notification);
+                if let Ok(notification) = self.inbox.receive(&self.listener) {
+                    self.notified(target, &notification);
+                    self.end(target, None);
                 }
             } else if !calls.is_empty() {
                 return;
@@ -148,16 +163,17 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn notified(&mut self, notification: &Notification) {
+    fn notified(&mut self, target: Pid, notification: &Notification) {
         let number = notification.number as u32;
         let outcome = match number {
+            _ if setting::serves(notification.architecture, number) => self.set(notification),
             _ if OTHER_EXECS.contains(&(notification.architecture, number)) => {
                 self.seize(notification.pid);
                 Outcome::Made
             }
             number::EXECVE | number::EXECVEAT => {
                 if let Some(start) = self.failed_launch(notification) {
-                    return self.deliver_again(notification, &start);
+                    return self.deliver_again(target, notification, &start);
                 }
                 if let Some(waits) = &mut self.waits {
                     waits.executes(notification.pid);
@@ -171,7 +187,37 @@ impl<'a> Supervisor<'a> {
                 None => return,
             },
         };
+        // It will be ended, and until then not wait or begin in real time.
+        let outcome = match self.unserved {
+            Some(_) => Outcome::Fails(libc::EINTR),
+            None => outcome,
+        };
         seccomp::answer(&self.listener, notification, outcome);
+    }
+
+    /// Ends the tree if a part of it is not served though it has to be. `stopped` is a thread that
+    /// this traces and that has stopped.
+    fn end(&mut self, first: Pid, stopped: Option<Pid>) {
+        if self.unserved.is_none() {
+            return;
+        }
+        let waits = &self.waits;
+        let is_of_tree = |pid| waits.as_ref().is_some_and(|waits| waits.is_of_tree(pid));
+        ending::end(first, self.unserved, stopped, &self.seized, is_of_tree);
+    }
+
+    /// Serves a call that sets the clock. It never reaches the kernel.
+    fn set(&mut self, notification: &Notification) -> Outcome {
+        let result = match &mut self.waits {
+            Some(waits) if seccomp::waits(&self.listener, notification) => {
+                setting::serve(waits, notification)
+            }
+            _ => Err(libc::EPERM),
+        };
+        match result {
+            Ok(value) => Outcome::Returns(value),
+            Err(error) => Outcome::Fails(error),
+        }
     }
 
     /// Answers a read of the clock.
@@ -201,6 +247,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn unserved_wait(&mut self, pid: Pid, reason: UnservedWait) {
+        self.require(pid);
         let process = pid as u32;
         self.say(pid, reason.to_string(), |program| Event::UnservedWait {
             pid: process,
@@ -224,7 +271,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Answers all stops that are there.
-    fn stops(&mut self) {
+    fn stops(&mut self, first: Pid) {
         while let Ok(Some((pid, status))) = sys::poll(-1) {
             let stop = Stop::decode(status);
             // One that was killed meanwhile reports its end next.
@@ -243,6 +290,10 @@ impl<'a> Supervisor<'a> {
                         waits.settings.executed(pid);
                     }
                     match self.executed(pid) {
+                        Some(_) if self.unserved.is_some() => {
+                            self.end(first, Some(pid));
+                            Ok(())
+                        }
                         Some(signal) => sys::resume(pid, Resume::Detach, signal),
                         None => Ok(()),
                     }
@@ -296,7 +347,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Delivers step by step to a program that could not put the object into itself.
-    fn deliver_again(&mut self, notification: &Notification, start: &Start) {
+    fn deliver_again(&mut self, first: Pid, notification: &Notification, start: &Start) {
         let pid = notification.pid;
         let stopped = sys::seize(pid, 0)
             .and_then(|()| sys::interrupt(pid))
@@ -310,7 +361,12 @@ impl<'a> Supervisor<'a> {
             .begin_again(pid)
             .and_then(|memory| self.injector.deliver(pid, start, memory, 0));
         if let Some(signal) = self.delivered(pid, outcome) {
-            let _ = sys::resume(pid, Resume::Detach, signal);
+            // One that is not served stays where it is until it is ended.
+            if self.unserved.is_none() {
+                let _ = sys::resume(pid, Resume::Detach, signal);
+            } else {
+                self.end(first, Some(pid));
+            }
         }
     }
 
@@ -330,12 +386,20 @@ impl<'a> Supervisor<'a> {
     }
 
     fn unserved(&mut self, pid: Pid, reason: Unserved) {
+        self.require(pid);
         let (text, process) = (reason.to_string(), pid as u32);
         self.say(pid, text, |program| Event::Unserved {
             pid: process,
             program,
             reason,
         });
+    }
+
+    /// Notes that `pid` is not served.
+    fn require(&mut self, pid: Pid) {
+        if self.is_required && self.unserved.is_none() {
+            self.unserved = Some(pid);
+        }
     }
 
     /// Reports `event`, unless the same `text` has been reported of the same executable.

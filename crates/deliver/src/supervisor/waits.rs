@@ -6,11 +6,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use vdsokit_clock::{Clock, KernelTime};
-use vdsokit_waits::Clocks;
 use vdsokit_waits::call::{Basis, Call, Form, Given, Kind, Remaining, Restart, Wait};
 use vdsokit_waits::course::{Course, Nanoseconds};
 use vdsokit_waits::gate::{Frame, Gate, NEW, OLD, RESULT, Then, USED};
 use vdsokit_waits::number::{CLOCK_NANOSLEEP, NANOSLEEP};
+use vdsokit_waits::{Clocks, WallTime};
 
 use super::arch;
 use super::frames::Frames;
@@ -96,10 +96,11 @@ impl Waits {
     /// `threshold`: time is skipped once nothing has run for so many nanoseconds.
     pub(crate) fn new(
         gate: Gate,
-        clocks: Box<dyn Clocks>,
+        mut clocks: Box<dyn Clocks>,
         is_changeable: bool,
         threshold: Option<u64>,
     ) -> Waits {
+        clocks.serve();
         let now = clocks.now().map_or(0, |now| now.monotonic);
         Waits {
             gate,
@@ -177,14 +178,13 @@ impl Waits {
             NANOSLEEP | CLOCK_NANOSLEEP => Outcome::Returns(0),
             _ => return None,
         };
-        (is_next && self.polls(due?, now)).then_some(outcome)
+        let may_step = is_next && !self.clocks.is_held();
+        (may_step && self.polls(due?, now)).then_some(outcome)
     }
 
     /// Whether the process of `thread` has the gate where it is to be.
     pub(super) fn has_gate(&self, thread: Pid) -> bool {
-        let mut bytes = [0; 16];
-        let code = &Gate::code()[..bytes.len()];
-        process::read(thread, self.gate.start(), &mut bytes).is_ok() && bytes == code
+        has_gate(&self.gate, thread)
     }
 
     /// How `clock` goes.
@@ -394,11 +394,27 @@ impl Waits {
         };
         self.end_due();
         let now = self.monotonic();
-        let is_time = self.has_deadline() && now >= skip.next_look();
+        let mut is_time = self.has_deadline() && now >= skip.next_look();
+        if is_time && self.clocks.is_held() {
+            skip.happened(now);
+            is_time = false;
+        }
         if is_time && skip.look(|process| self.is_of_tree(process), now) {
             self.step();
         }
         self.skip = Some(skip);
+    }
+
+    /// Sets the wall clocks of the tree.
+    pub(super) fn set_wall(&mut self, to: WallTime) -> io::Result<()> {
+        self.clocks.set_wall(to)?;
+        self.changed();
+        Ok(())
+    }
+
+    /// What adjtimex(2) returns and stores in the tree.
+    pub(super) fn adjustment(&self) -> io::Result<(i32, libc::timex)> {
+        self.clocks.adjustment()
     }
 
     /// Makes all that waits by the clock wait for its time again: the clock was changed.
@@ -490,6 +506,13 @@ impl Passage {
         let used = process::words::<1>(thread, gate.frame(index) + USED);
         used.is_ok_and(|[used]| used as u64 == self.used)
     }
+}
+
+/// Whether the process of `thread` has `gate` where it is to be.
+pub(crate) fn has_gate(gate: &Gate, thread: Pid) -> bool {
+    let mut bytes = [0; 16];
+    let code = &Gate::code()[..bytes.len()];
+    process::read(thread, gate.start(), &mut bytes).is_ok() && bytes == code
 }
 
 /// Stands in a call for the address of a frame's [`NEW`].

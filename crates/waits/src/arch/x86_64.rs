@@ -57,6 +57,8 @@ pub mod number {
     pub const EXECVE: u32 = 59;
     pub const GETTIMEOFDAY: u32 = 96;
     pub const RT_SIGTIMEDWAIT: u32 = 128;
+    pub const ADJTIMEX: u32 = 159;
+    pub const SETTIMEOFDAY: u32 = 164;
     pub const TIME: u32 = 201;
     pub const FUTEX: u32 = 202;
     pub const IO_GETEVENTS: u32 = 208;
@@ -64,6 +66,7 @@ pub mod number {
     pub const TIMER_SETTIME: u32 = 223;
     pub const TIMER_GETTIME: u32 = 224;
     pub const TIMER_DELETE: u32 = 226;
+    pub const CLOCK_SETTIME: u32 = 227;
     pub const CLOCK_GETTIME: u32 = 228;
     pub const CLOCK_NANOSLEEP: u32 = 230;
     pub const EPOLL_WAIT: u32 = 232;
@@ -75,6 +78,7 @@ pub mod number {
     pub const TIMERFD_SETTIME: u32 = 286;
     pub const TIMERFD_GETTIME: u32 = 287;
     pub const RECVMMSG: u32 = 299;
+    pub const CLOCK_ADJTIME: u32 = 305;
     pub const EXECVEAT: u32 = 322;
     pub const IO_PGETEVENTS: u32 = 333;
     pub const IO_URING_SETUP: u32 = 425;
