@@ -118,7 +118,7 @@ pub use line::{Line, reading, split};
 pub use moment::Moment;
 pub use rate::{MAX_NTP, NANOSECONDS, NTP_UNIT, Rate};
 pub use record::{Answer, ErrorBound, Record, Source};
-pub use timekeeper::{MAX_SLEW, Start, Timekeeper};
+pub use timekeeper::{MAX_SLEW, Shape, Start, Timekeeper};
 pub use virtual_time::{Clocks, Course, KernelTime, VirtualTime};
 
 /// Tests the examples of the README.

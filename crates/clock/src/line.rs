@@ -54,8 +54,7 @@ impl Line {
     /// itself, in parallel with the check that the line is valid.
     #[inline]
     pub const fn to_words(self) -> [u64; Self::WORDS] {
-        let base = (self.base.nanoseconds as u128) << 64 | self.base.fraction as u128;
-        let origin = base.wrapping_sub(reading(self.start, self.rate, 0));
+        let origin = self.origin();
         [
             self.start,
             self.length,
@@ -65,6 +64,13 @@ impl Line {
             (origin >> 64) as u64,
             origin as u64,
         ]
+    }
+
+    /// The value at tick 0 in 2⁻⁶⁴ ns, modulo 2¹²⁸, without the base's seconds.
+    #[inline]
+    pub(crate) const fn origin(&self) -> u128 {
+        let base = (self.base.nanoseconds as u128) << 64 | self.base.fraction as u128;
+        base.wrapping_sub(reading(self.start, self.rate, 0))
     }
 
     /// Decodes the words of a line. They may hold anything: a wrong page gives a

@@ -58,13 +58,10 @@ impl Moment {
     pub const fn after(self, span: u128) -> Self {
         let (fraction, carry) = self.fraction.overflowing_add(span as u64);
         // In 64 bits, where a division by a constant is a multiplication.
-        let whole = (span >> 64) as u64;
-        let nanoseconds = (whole % NANOSECONDS) + self.nanoseconds as u64 + carry as u64;
-        let (more, nanoseconds) = split(nanoseconds);
+        let (seconds, part) = split((span >> 64) as u64);
+        let (more, nanoseconds) = split(part as u64 + self.nanoseconds as u64 + carry as u64);
         Self {
-            seconds: self
-                .seconds
-                .wrapping_add((whole / NANOSECONDS + more) as i64),
+            seconds: self.seconds.wrapping_add((seconds + more) as i64),
             nanoseconds,
             fraction,
         }

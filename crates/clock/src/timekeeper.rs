@@ -2,6 +2,8 @@
 
 mod publish;
 
+pub use publish::Shape;
+
 use crate::Error;
 use crate::clocks::Clock;
 use crate::leap::Leap;
@@ -366,6 +368,9 @@ impl Timekeeper {
 
     /// The part of the slew that a part of the current line does.
     fn slewed(&self, line: &Line) -> i128 {
+        if line.rate == self.unslewed {
+            return 0;
+        }
         let span = |rate: Rate| {
             rate.span(line.length)
                 .map_or(i128::MAX, |span| span as i128)

@@ -1,7 +1,7 @@
 //! The publisher: the words that it stores, and their order.
 
 use vdsokit_clock::page::{RECORD_SIZE, record_offset, source_offset};
-use vdsokit_clock::{Clock, Record, Timekeeper};
+use vdsokit_clock::{Clock, Line, Record, Shape, Source, Timekeeper};
 use vdsokit_vvar::header::{FORMAT, MAGIC, State};
 use vdsokit_vvar::latch;
 
@@ -75,6 +75,8 @@ pub struct Publisher<P> {
     last: (u64, u8),
     /// Whether the records are those of a counter.
     is_counter: bool,
+    /// What is in each copy of the records: none if it can only be replaced as a whole.
+    copies: [Option<Shape>; 2],
 }
 
 impl<P: Page> Publisher<P> {
@@ -96,6 +98,7 @@ impl<P: Page> Publisher<P> {
             sequence: 0,
             last: (0, 0),
             is_counter: false,
+            copies: [None; 2],
         }
     }
 
@@ -120,6 +123,29 @@ impl<P: Page> Publisher<P> {
             return;
         }
         let copy = self.begin();
+        match &self.copies[copy] {
+            Some(stored) if keeper.has(stored) => {
+                keeper.extend(stored, |clock, index, word| {
+                    self.page.store(copy_of(clock, copy) + index, word);
+                });
+            }
+            _ => {
+                self.store(keeper, copy);
+                self.copies[copy] = keeper.shape();
+            }
+        }
+        self.end();
+        if !self.is_counter {
+            self.is_counter = true;
+            for clock in CLOCKS {
+                let source = keeper.record(clock).source.to_word();
+                self.page.store(source_offset(clock.id()) / 8, source);
+            }
+        }
+    }
+
+    /// Stores whole records.
+    fn store(&self, keeper: &Timekeeper, copy: usize) {
         keeper.publish(|clock, words| {
             let start = copy_of(clock, copy);
             match clock {
@@ -128,8 +154,8 @@ impl<P: Page> Publisher<P> {
                 Clock::RealtimeCoarse | Clock::MonotonicCoarse => {
                     for index in [
                         Record::SOURCE,
-                        Record::FIRST + vdsokit_clock::Line::SECONDS,
-                        Record::FIRST + vdsokit_clock::Line::ORIGIN,
+                        Record::FIRST + Line::SECONDS,
+                        Record::FIRST + Line::ORIGIN,
                         Record::ERROR,
                     ] {
                         self.page.store(start + index, words[index]);
@@ -142,14 +168,6 @@ impl<P: Page> Publisher<P> {
                 }
             }
         });
-        self.end();
-        if !self.is_counter {
-            self.is_counter = true;
-            for clock in CLOCKS {
-                let source = keeper.record(clock).source.to_word();
-                self.page.store(source_offset(clock.id()) / 8, source);
-            }
-        }
     }
 
     /// Makes every clock the system call's: where there is no counter that all CPUs agree on, or
@@ -163,6 +181,7 @@ impl<P: Page> Publisher<P> {
             self.page
                 .store(copy_of(clock, copy) + Record::SOURCE, SYSTEM_CALL);
         }
+        self.copies[copy] = None;
         self.end();
         self.is_counter = false;
         for clock in CLOCKS {
@@ -172,13 +191,13 @@ impl<P: Page> Publisher<P> {
 
     /// Begins to write every record: the copy to fill.
     #[inline(always)]
-    fn begin(&mut self) -> u64 {
+    fn begin(&mut self) -> usize {
         self.sequence = self.sequence.wrapping_add(1);
         // The numbers of the last publication become visible before a word of the copies that
         // they took out of use: a reader that meets such a word sees that the number has moved on
         // (`vdsokit_vvar::latch`, "A torn copy is never returned").
         self.page.fence();
-        self.sequence & 1
+        (self.sequence & 1) as usize
     }
 
     /// Puts the copies in use that were filled.
@@ -194,10 +213,10 @@ impl<P: Page> Publisher<P> {
 }
 
 /// The word of a record that is the system call's.
-const SYSTEM_CALL: u64 = vdsokit_clock::Source::SystemCall.to_word();
+const SYSTEM_CALL: u64 = Source::SystemCall.to_word();
 
 /// The index of the first word of a copy of a clock's record.
 #[inline(always)]
-const fn copy_of(clock: Clock, copy: u64) -> usize {
-    (record_offset(clock.id()) + latch::COPIES) / 8 + copy as usize * latch::stride(RECORD_SIZE) / 8
+const fn copy_of(clock: Clock, copy: usize) -> usize {
+    (record_offset(clock.id()) + latch::COPIES) / 8 + copy * latch::stride(RECORD_SIZE) / 8
 }

@@ -14,6 +14,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("gcc-12-multilib", "a 32-bit process"),
     ("gcc-aarch64-linux-gnu", "readers on AArch64"),
     ("libc6-dev-arm64-cross", "readers on AArch64"),
+    ("gcc-riscv64-linux-gnu", "readers on RISC-V"),
+    ("libc6-dev-riscv64-cross", "readers on RISC-V"),
     ("qemu-user-static", "readers on AArch64"),
     ("qemu-system-x86", "the lab"),
     ("binutils", "readelf, which the parser is compared with"),

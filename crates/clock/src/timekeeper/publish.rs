@@ -4,7 +4,8 @@ use super::Timekeeper;
 use crate::clocks::Clock;
 use crate::line::Line;
 use crate::moment::Moment;
-use crate::record::{Record, Source};
+use crate::rate::Rate;
+use crate::record::{ErrorBound, Record, Source};
 
 type Words = [u64; Record::WORDS];
 
@@ -55,4 +56,119 @@ impl Timekeeper {
         base(former, self.former.base);
         words
     }
+}
+
+/// What the records of a timekeeper have in common from one update to the next: the lines as
+/// functions of the counter, and the offsets of the clocks, but not where lines end.
+///
+/// While it stays the same, a writer need not store whole records again: the ends of the current
+/// lines suffice ([`Timekeeper::extend`]).
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    starts: Starts,
+    monotonic: Function,
+    raw: Function,
+    wall: i128,
+    boot: i128,
+    tai: i32,
+    error: ErrorBound,
+}
+
+/// A line without its start and end.
+#[derive(Clone, Copy, Debug)]
+struct Function {
+    rate: Rate,
+    seconds: i64,
+    /// The nanoseconds at tick 0, as in [`Line::to_words`].
+    origin: u128,
+}
+
+impl Function {
+    fn of(line: &Line) -> Self {
+        Self {
+            rate: line.rate,
+            seconds: line.base.seconds,
+            origin: line.origin(),
+        }
+    }
+
+    fn is(&self, line: &Line) -> bool {
+        self.rate == line.rate && self.seconds == line.base.seconds && self.origin == line.origin()
+    }
+}
+
+impl Timekeeper {
+    /// The shape of the records now. `None` where they have to be stored whole: while a change of
+    /// rate or a leap second is announced.
+    #[must_use]
+    pub fn shape(&self) -> Option<Shape> {
+        let shape = Shape {
+            starts: Starts {
+                monotonic: self.current.start,
+                raw: self.raw.start,
+            },
+            monotonic: Function::of(&self.current),
+            raw: Function::of(&self.raw),
+            wall: self.wall,
+            boot: self.boot,
+            tai: self.tai,
+            error: self.error,
+        };
+        self.has(&shape).then_some(shape)
+    }
+
+    /// Whether the records still have this shape.
+    #[must_use]
+    #[inline]
+    pub fn has(&self, shape: &Shape) -> bool {
+        self.leap.is_none()
+            && self.former.length <= self.current.length
+            && self.wall == shape.wall
+            && self.boot == shape.boot
+            && self.tai == shape.tai
+            && self.error == shape.error
+            && shape.monotonic.is(&self.current)
+            && shape.raw.is(&self.raw)
+    }
+
+    /// Passes to `set` the words that differ from records that were stored at `shape`, which the
+    /// timekeeper still [`has`](Self::has): the number of the word, and the word.
+    ///
+    /// The stored records' current lines are then longer than the timekeeper's, and the former ones
+    /// older. That makes no difference to a reader: they are the same function of the counter.
+    #[inline]
+    pub fn extend(&self, shape: &Shape, mut set: impl FnMut(Clock, usize, u64)) {
+        const LENGTH: usize = Record::FIRST + Line::LENGTH;
+        let length = self.current.end().wrapping_sub(shape.starts.monotonic);
+        for clock in [
+            Clock::Monotonic,
+            Clock::Realtime,
+            Clock::Boottime,
+            Clock::Tai,
+        ] {
+            set(clock, LENGTH, length);
+        }
+        let length = self.raw.end().wrapping_sub(shape.starts.raw);
+        set(Clock::MonotonicRaw, LENGTH, length);
+        let now = if self.updated == self.current.start {
+            self.current.base
+        } else {
+            self.at(self.updated)
+        };
+        for (clock, now) in [
+            (Clock::MonotonicCoarse, now),
+            (Clock::RealtimeCoarse, now.moved(self.wall)),
+        ] {
+            set(clock, Record::FIRST + Line::SECONDS, now.seconds as u64);
+            set(clock, Record::FIRST + Line::ORIGIN, now.nanoseconds.into());
+        }
+    }
+}
+
+/// Where the current lines start, in ticks.
+#[derive(Clone, Copy, Debug)]
+struct Starts {
+    /// That of monotonic time, and of all clocks that are monotonic time plus an offset.
+    monotonic: u64,
+    raw: u64,
 }
