@@ -403,6 +403,36 @@ impl Timekeeper {
         self.former.after(ticks.wrapping_sub(self.former.start))
     }
 
+    /// The time of a clock at a tick, for the kernel's own system calls: [`at`](Self::at), moved by
+    /// the clock's offset. Coarse clocks have the time of the last update.
+    pub fn time(&self, clock: Clock, ticks: u64) -> Moment {
+        match clock {
+            Clock::RealtimeCoarse | Clock::MonotonicCoarse => {
+                self.at(self.updated).moved(self.offset(clock))
+            }
+            Clock::MonotonicRaw => {
+                let is_former = before(ticks, self.raw.start) && self.raw_former.length != 0;
+                let line = if is_former {
+                    &self.raw_former
+                } else {
+                    &self.raw
+                };
+                match before(ticks, line.start) {
+                    true => line.base,
+                    false => line.after(ticks.wrapping_sub(line.start)),
+                }
+            }
+            Clock::Realtime | Clock::RealtimeAlarm => {
+                let step = match self.leap_tick() {
+                    Some((leap, at)) if !before(ticks, at) => leap.step(),
+                    _ => 0,
+                };
+                self.at(ticks).moved(self.wall + step)
+            }
+            _ => self.at(ticks).moved(self.offset(clock)),
+        }
+    }
+
     /// The record to publish for a clock.
     pub fn record(&self, clock: Clock) -> Record {
         let offset = self.offset(clock);

@@ -138,36 +138,38 @@ impl<P: Page> Publisher<P> {
         if !self.is_counter {
             self.is_counter = true;
             for clock in CLOCKS {
-                let source = keeper.record(clock).source.to_word();
-                self.page.store(source_offset(clock.id()) / 8, source);
+                self.page
+                    .store(source_offset(clock.id()) / 8, source(clock));
             }
         }
     }
 
-    /// Stores whole records.
+    /// Stores whole records: twice for each change of the timekeeper, and for each second that
+    /// begins. Its size matters more than its speed.
+    #[cold]
+    #[inline(never)]
     fn store(&self, keeper: &Timekeeper, copy: usize) {
-        keeper.publish(|clock, words| {
-            let start = copy_of(clock, copy);
-            match clock {
-                Clock::RealtimeAlarm | Clock::BoottimeAlarm => {}
-                // The words that a reader of a clock that stands loads.
-                Clock::RealtimeCoarse | Clock::MonotonicCoarse => {
-                    for index in [
-                        Record::SOURCE,
-                        Record::FIRST + Line::SECONDS,
-                        Record::FIRST + Line::ORIGIN,
-                        Record::ERROR,
-                    ] {
-                        self.page.store(start + index, words[index]);
-                    }
-                }
-                _ => {
-                    for (index, word) in words.iter().enumerate() {
-                        self.page.store(start + index, *word);
-                    }
-                }
+        keeper.publish(|clock, words| self.store_record(clock, copy, words));
+    }
+
+    #[inline(never)]
+    fn store_record(&self, clock: Clock, copy: usize, words: &[u64; Record::WORDS]) {
+        // The words that a reader of a clock that stands loads.
+        const STANDING: u64 = 1 << Record::SOURCE
+            | 1 << (Record::FIRST + Line::SECONDS)
+            | 1 << (Record::FIRST + Line::ORIGIN)
+            | 1 << Record::ERROR;
+        let stored = match clock {
+            Clock::RealtimeAlarm | Clock::BoottimeAlarm => 0,
+            Clock::RealtimeCoarse | Clock::MonotonicCoarse => STANDING,
+            _ => u64::MAX,
+        };
+        let start = copy_of(clock, copy);
+        for (index, word) in words.iter().enumerate() {
+            if stored >> index & 1 != 0 {
+                self.page.store(start + index, *word);
             }
-        });
+        }
     }
 
     /// Makes every clock the system call's: where there is no counter that all CPUs agree on, or
@@ -210,6 +212,17 @@ impl<P: Page> Publisher<P> {
                 .store(record_offset(clock.id()) / 8, self.sequence);
         }
     }
+}
+
+/// The source of a clock while there is a counter.
+fn source(clock: Clock) -> u64 {
+    match clock {
+        Clock::RealtimeCoarse | Clock::MonotonicCoarse => Source::Fixed,
+        _ => Source::Counter {
+            monotonic: !clock.is_wall(),
+        },
+    }
+    .to_word()
 }
 
 /// The word of a record that is the system call's.

@@ -3,7 +3,6 @@
 use super::Timekeeper;
 use crate::clocks::Clock;
 use crate::line::Line;
-use crate::moment::Moment;
 use crate::rate::Rate;
 use crate::record::{ErrorBound, Record, Source};
 
@@ -13,48 +12,55 @@ impl Timekeeper {
     /// Passes every clock's words to `set`: those of [`record`](Self::record), in a third of the
     /// time that a call for each clock takes, since most clocks are monotonic time plus an
     /// offset.
-    #[inline]
     pub fn publish(&self, mut set: impl FnMut(Clock, &Words)) {
-        let monotonic = self.record(Clock::Monotonic).to_words();
+        let monotonic = self.words(Clock::Monotonic);
         set(Clock::Monotonic, &monotonic);
-        let boot = self.moved(&monotonic, self.boot, true);
-        set(Clock::Boottime, &boot);
-        set(Clock::BoottimeAlarm, &boot);
-        let wall = match self.leap {
-            None => self.moved(&monotonic, self.wall, false),
-            Some(_) => self.record(Clock::Realtime).to_words(),
+        let mut offset = |clocks: &[Clock], nanoseconds, is_monotonic| {
+            let mut words = monotonic;
+            self.move_lines(&mut words, nanoseconds, is_monotonic);
+            for clock in clocks {
+                set(*clock, &words);
+            }
         };
-        set(Clock::Realtime, &wall);
-        set(Clock::RealtimeAlarm, &wall);
-        let tai = self.moved(&monotonic, self.offset(Clock::Tai), false);
-        set(Clock::Tai, &tai);
-        let raw = self.record(Clock::MonotonicRaw);
-        set(Clock::MonotonicRaw, &raw.to_words());
-        let now = self.at(self.updated);
-        set(Clock::MonotonicCoarse, &self.coarse(now).to_words());
-        let wall = self.coarse(now.moved(self.wall));
-        set(Clock::RealtimeCoarse, &wall.to_words());
+        offset(&[Clock::Boottime, Clock::BoottimeAlarm], self.boot, true);
+        offset(&[Clock::Tai], self.offset(Clock::Tai), false);
+        if self.leap.is_none() {
+            offset(&[Clock::Realtime, Clock::RealtimeAlarm], self.wall, false);
+        } else {
+            let wall = self.words(Clock::Realtime);
+            set(Clock::Realtime, &wall);
+            set(Clock::RealtimeAlarm, &wall);
+        }
+        for clock in [
+            Clock::MonotonicRaw,
+            Clock::MonotonicCoarse,
+            Clock::RealtimeCoarse,
+        ] {
+            set(clock, &self.words(clock));
+        }
     }
 
-    /// The words of a clock that is `nanoseconds` ahead of monotonic time, from the words of that.
-    #[inline(always)]
-    fn moved(&self, monotonic: &Words, nanoseconds: i128, is_monotonic: bool) -> Words {
-        let mut words = *monotonic;
+    // Functions of their own, since they are used several times and are large.
+    #[inline(never)]
+    fn words(&self, clock: Clock) -> Words {
+        self.record(clock).to_words()
+    }
+
+    /// Makes the words of monotonic time those of a clock that is `nanoseconds` ahead of it.
+    #[inline(never)]
+    fn move_lines(&self, words: &mut Words, nanoseconds: i128, is_monotonic: bool) {
         let (current, former) = Record::lines(words[Record::SOURCE]);
         if !is_monotonic {
             words[Record::SOURCE] &= !Source::ORDERED;
         }
-        let mut base = |line: usize, was: Moment| {
+        for (line, was) in [(current, self.current.base), (former, self.former.base)] {
             let is = was.moved(nanoseconds);
             words[line + Line::SECONDS] = is.seconds as u64;
             let origin = &mut words[line + Line::ORIGIN];
             *origin = origin
                 .wrapping_add(is.nanoseconds.into())
                 .wrapping_sub(was.nanoseconds.into());
-        };
-        base(current, self.current.base);
-        base(former, self.former.base);
-        words
+        }
     }
 }
 

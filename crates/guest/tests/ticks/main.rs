@@ -90,8 +90,16 @@ fn what_is_published_is_the_timekeeper_s_state_after_any_changes() {
                         _ => record.at(at).map(Moment::as_nanoseconds),
                     };
                     assert_eq!(frame.time(clock, at), expected, "{clock:?} {after}");
+                    let system_call = keeper.time(clock, at).as_nanoseconds();
+                    match expected {
+                        Some(expected) => assert_eq!(system_call, expected, "{clock:?} {after}"),
+                        // Where the page's lines have ended, the system call continues.
+                        None if clock.is_wall() => {}
+                        None => assert!(system_call >= record.ceiling().as_nanoseconds()),
+                    }
                 }
                 assert_eq!(frame.hint(clock), record.source, "{clock:?}");
+                assert_eq!(frame.error(clock), record.error, "{clock:?}");
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use vdsokit_clock::page::{RECORD_SIZE, record_offset, source_offset};
-use vdsokit_clock::{Answer, Clock, NANOSECONDS, Record, Source};
+use vdsokit_clock::{Answer, Clock, ErrorBound, NANOSECONDS, Record, Source};
 use vdsokit_guest::WORDS;
 use vdsokit_vvar::latch::{self, Latch};
 
@@ -31,13 +31,22 @@ impl Frame {
 
     /// What a reader of a clock does with the counter at `ticks`.
     pub(crate) fn read(&self, clock: Clock, ticks: u64) -> Answer {
+        self.latch(clock)
+            .read(|copy| match copy.word(Record::SOURCE) as u8 {
+                Source::SYSTEM_CALL => Answer::None,
+                _ => Record::read(|index| copy.word(index), ticks),
+            })
+    }
+
+    /// The error bound of a clock's record.
+    pub(crate) fn error(&self, clock: Clock) -> ErrorBound {
+        ErrorBound::from_word(self.latch(clock).read(|copy| copy.word(Record::ERROR)))
+    }
+
+    fn latch(&self, clock: Clock) -> Latch<'_> {
         let start = record_offset(clock.id()) / 8;
         let words = &self.0[start..start + latch::size_of(RECORD_SIZE) / 8];
-        let latch = Latch::new(words).expect("a record's latch");
-        latch.read(|copy| match copy.word(Record::SOURCE) as u8 {
-            Source::SYSTEM_CALL => Answer::None,
-            _ => Record::read(|index| copy.word(index), ticks),
-        })
+        Latch::new(words).expect("a record's latch")
     }
 
     /// The time of a clock in nanoseconds; `None` where it is the system call's.
