@@ -39,6 +39,8 @@ pub struct Header {
     pub machine: u16,
     /// `e_flags`; what they mean depends on the machine.
     pub flags: u32,
+    /// `e_entry`: the address of a program's first instruction, 0 in images.
+    pub entry: u64,
     /// Where the program headers are in the file.
     pub phoff: u64,
     /// Bytes from one program header to the next.
@@ -99,10 +101,11 @@ impl Header {
     pub(crate) fn fields(data: &Data<'_>) -> Option<Self> {
         let first = data.record::<24>(0)?;
         // After e_ident, e_type, e_machine and e_version come three words: entry, phoff, shoff.
-        let (phoff, shoff, rest) = match data.class {
+        let (entry, phoff, shoff, rest) = match data.class {
             Class::Elf32 => {
                 let words = data.record::<12>(24)?;
                 (
+                    words.u32(0).into(),
                     words.u32(4).into(),
                     words.u32(8).into(),
                     data.record::<16>(36)?,
@@ -110,7 +113,8 @@ impl Header {
             }
             Class::Elf64 => {
                 let words = data.record::<24>(24)?;
-                (words.u64(8), words.u64(16), data.record::<16>(48)?)
+                let [entry, phoff, shoff] = [0, 8, 16].map(|at| words.u64(at));
+                (entry, phoff, shoff, data.record::<16>(48)?)
             }
         };
         Some(Self {
@@ -118,6 +122,7 @@ impl Header {
             order: data.order,
             kind: first.u16(16),
             machine: first.u16(18),
+            entry,
             phoff,
             shoff,
             flags: rest.u32(0),

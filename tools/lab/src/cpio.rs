@@ -8,18 +8,22 @@ use crate::Error;
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
+const LINK: u32 = 0o120_777;
 const END: &str = "TRAILER!!!";
 
 /// An archive in the making. Every file belongs to root and may be executed.
 #[derive(Debug, Default)]
-pub(crate) struct Archive {
+pub struct Archive {
     bytes: Vec<u8>,
     directories: Vec<String>,
 }
 
 impl Archive {
     /// Adds a file at an absolute path, and the directories above it.
-    pub(crate) fn file(&mut self, path: &str, data: &[u8]) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// [`Error::Unpackable`] for a name that the format can't hold.
+    pub fn file(&mut self, path: &str, data: &[u8]) -> Result<(), Error> {
         let path = path.trim_start_matches('/');
         for (slash, _) in path.match_indices('/') {
             self.directory(&path[..slash])?;
@@ -28,7 +32,10 @@ impl Archive {
     }
 
     /// Adds a directory once.
-    pub(crate) fn directory(&mut self, path: &str) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// As [`file`](Self::file).
+    pub fn directory(&mut self, path: &str) -> Result<(), Error> {
         let path = path.trim_start_matches('/');
         if self.directories.iter().any(|known| known == path) {
             return Ok(());
@@ -37,8 +44,19 @@ impl Archive {
         self.entry(path, DIRECTORY, &[])
     }
 
+    /// Adds a symbolic link.
+    ///
+    /// # Errors
+    /// As [`file`](Self::file).
+    pub fn link(&mut self, path: &str, target: &str) -> Result<(), Error> {
+        self.entry(path.trim_start_matches('/'), LINK, target.as_bytes())
+    }
+
     /// The finished archive.
-    pub(crate) fn finish(mut self) -> Result<Vec<u8>, Error> {
+    ///
+    /// # Errors
+    /// None of the archive's own.
+    pub fn finish(mut self) -> Result<Vec<u8>, Error> {
         self.entry(END, 0, &[])?;
         Ok(self.bytes)
     }

@@ -35,7 +35,7 @@
 //! program or a test of this workspace, a file that a function makes) stands in the row.
 
 pub mod checks;
-mod cpio;
+pub mod cpio;
 pub mod debian;
 mod error;
 pub mod foreign;

@@ -7,6 +7,7 @@ mod html;
 mod kernel;
 mod mutants;
 mod package;
+mod reference;
 mod steps;
 mod targets;
 mod tools;
@@ -52,6 +53,11 @@ enum Chore {
         #[arg(long, default_value_t = 100_000_000)]
         runs: u64,
     },
+    /// The reference kernel, in `kernel/`
+    Kernel {
+        #[command(subcommand)]
+        chore: KernelChore,
+    },
     /// Boot stock kernels under emulation and run checks inside
     Vm {
         /// Checks to run; all when none is named
@@ -59,6 +65,25 @@ enum Chore {
         /// List the checks and what each shows
         #[arg(long)]
         list: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum KernelChore {
+    /// Boot it under emulation and run a command of busybox's, a shell when none is named
+    Run {
+        /// The architecture
+        #[arg(long, value_enum)]
+        arch: reference::Architecture,
+        /// How many CPUs the machine has
+        #[arg(long, default_value_t = 1)]
+        cpus: u32,
+        /// Options on the kernel's command line: `count`, `vdso=off`
+        #[arg(long, value_name = "WORD")]
+        option: Vec<String>,
+        /// The command and its arguments
+        #[arg(last = true)]
+        command: Vec<String>,
     },
 }
 
@@ -75,6 +100,15 @@ fn main() -> ExitCode {
         Chore::Figures { names, vdso, .. } => figures::run(&names, vdso),
         Chore::Fuzz { runs } => fuzz::run(runs),
         Chore::Test { steps, all, .. } => steps::run(&steps, all),
+        Chore::Kernel {
+            chore:
+                KernelChore::Run {
+                    arch,
+                    cpus,
+                    option,
+                    command,
+                },
+        } => reference::run(arch, cpus, &option, &command),
         Chore::Vm { list: true, .. } => {
             vm::list();
             ExitCode::SUCCESS

@@ -160,6 +160,12 @@ const STEPS: &[Step] = &[
         crate::vm::step,
     ),
     Step::new(
+        "reference",
+        "the reference kernel boots, and programs read its clock without a system call",
+        crate::reference::step,
+    )
+    .optional(),
+    Step::new(
         "kernel",
         "the page about adding functions to Linux, its kernel, and what that kernel does",
         crate::kernel::step,

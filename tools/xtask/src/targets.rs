@@ -48,7 +48,7 @@ pub(crate) fn step() -> Outcome {
 }
 
 /// Whether rustup has the target's std, or can add it.
-fn has_std(target: &str) -> bool {
+pub(crate) fn has_std(target: &str) -> bool {
     Command::new("rustup")
         .args(["target", "add", target])
         .stdout(Stdio::null())

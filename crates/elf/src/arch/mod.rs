@@ -154,6 +154,7 @@ pub const fn current() -> Option<&'static Abi> {
 }
 
 /// The function of [`current`] for a call.
+#[cfg(feature = "std")]
 pub(crate) const fn current_function(call: Call) -> Option<&'static Function> {
     let Some(abi) = current() else {
         return None;
@@ -258,6 +259,7 @@ mod tests {
                 } else {
                     0
                 },
+                entry: 0,
                 phoff: 0,
                 phentsize: 0,
                 phnum: 0,

@@ -1,0 +1,192 @@
+//! System calls: the table of those that this kernel has, with Linux's numbers.
+
+mod file;
+mod memory;
+mod process;
+mod signal;
+mod time;
+
+use crate::arch::Frame;
+use crate::errno::Errno;
+use crate::lock::Guarded;
+use crate::println;
+#[cfg(target_arch = "x86_64")]
+use crate::task::fork;
+use crate::task::schedule;
+use crate::task::signal::leave_handler;
+use linux_raw_sys::general as linux;
+
+/// What becomes of a call.
+pub enum Outcome {
+    /// It has a result.
+    Result(usize),
+    /// A signal ended it.
+    Interrupted,
+    /// The program goes on with other registers.
+    Replaced,
+}
+
+/// The arguments of a call.
+type Arguments = [usize; 6];
+
+/// Numbers of calls are below this.
+const NUMBERS: usize = 512;
+
+/// How often each call was made, when that is counted.
+static COUNTS: Guarded<Option<[u64; NUMBERS]>> = Guarded::new(None);
+
+/// Sets whether calls are counted.
+pub fn count(is_counted: bool) {
+    *COUNTS.get() = is_counted.then_some([0; NUMBERS]);
+}
+
+/// Prints how often each call was made, if that was counted.
+pub fn print_counts() {
+    if let Some(counts) = COUNTS.get().as_ref() {
+        for (number, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            println!("calls: {} ({number}) {count}", name(number));
+        }
+    }
+}
+
+/// Makes the call that the current task's registers describe.
+pub fn make(frame: &mut Frame) -> Outcome {
+    let (number, arguments) = frame.call();
+    if let Some(count) = COUNTS.get().as_mut().and_then(|all| all.get_mut(number)) {
+        *count += 1;
+    }
+    let result = match u32::try_from(number) {
+        Ok(linux::__NR_execve) => match process::execve(frame, arguments) {
+            Ok(()) => return Outcome::Replaced,
+            Err(error) => Err(error),
+        },
+        Ok(linux::__NR_rt_sigreturn) => {
+            if leave_handler(frame).is_err() {
+                crate::task::signal::raise(linux::SIGSEGV, frame.stack());
+            }
+            return Outcome::Replaced;
+        }
+        Ok(number) => dispatch(number, arguments, frame),
+        Err(_) => Err(Errno::NO_CALL),
+    };
+    match result {
+        Ok(result) => Outcome::Result(result),
+        Err(Errno::RESTART) => Outcome::Interrupted,
+        Err(error) => Outcome::Result(error.result()),
+    }
+}
+
+/// The calls: number, and what is done. A call that is not listed fails with ENOSYS.
+macro_rules! calls {
+    (|$a:ident, $frame:ident| $($(#[$condition:meta])? $number:ident => $call:expr;)*) => {
+        fn dispatch(number: u32, $a: Arguments, $frame: &mut Frame) -> Result<usize, Errno> {
+            match number {
+                $($(#[$condition])? linux::$number => $call,)*
+                _ => Err(Errno::NO_CALL),
+            }
+        }
+
+        /// The name of a call, with the prefix that Linux's headers have for its number.
+        fn name(number: usize) -> &'static str {
+            match number as u32 {
+                linux::__NR_execve => "__NR_execve",
+                linux::__NR_rt_sigreturn => "__NR_rt_sigreturn",
+                $($(#[$condition])? linux::$number => stringify!($number),)*
+                _ => "unknown",
+            }
+        }
+    };
+}
+
+calls! { |a, frame|
+    // Files.
+    __NR_read => file::read(a[0], a[1], a[2]);
+    __NR_write => file::write(a[0], a[1], a[2]);
+    __NR_readv => file::vectored(a, file::read);
+    __NR_writev => file::vectored(a, file::write);
+    __NR_pread64 => file::read_at(a[0], a[1], a[2], a[3]);
+    __NR_openat => file::open(a[0], a[1], a[2]);
+    __NR_close => file::close(a[0]);
+    __NR_close_range => file::close_range(a[0], a[1]);
+    __NR_lseek => file::seek(a[0], a[1] as isize, a[2]);
+    __NR_fstat => file::stat_of(a[0], a[1]);
+    __NR_newfstatat => file::stat_at(a[0], a[1], a[2], a[3]);
+    __NR_getdents64 => file::directory_entries(a[0], a[1], a[2]);
+    __NR_readlinkat => file::read_link(a[0], a[1], a[2], a[3]);
+    __NR_faccessat => file::access(a[0], a[1]);
+    __NR_faccessat2 => file::access(a[0], a[1]);
+    __NR_getcwd => file::current_directory(a[0], a[1]);
+    __NR_chdir => file::change_directory(a[0]);
+    __NR_dup => file::duplicate(a[0]);
+    __NR_dup3 => file::duplicate_to(a[0], a[1], a[2]);
+    __NR_pipe2 => file::pipe(a[0], a[1]);
+    __NR_fcntl => file::control(a[0], a[1], a[2]);
+    __NR_ioctl => file::device_control(a[0], a[1], a[2]);
+    __NR_ppoll => file::poll(a[0], a[1], time::duration(a[2])?);
+    __NR_umask => Ok(0o022);
+
+    // Memory.
+    __NR_brk => memory::set_heap_end(a[0]);
+    __NR_mmap => memory::map(a);
+    __NR_munmap => memory::unmap(a[0], a[1]);
+    __NR_mprotect => memory::protect(a[0], a[1], a[2]);
+    __NR_madvise => memory::advise(a[0], a[1], a[2]);
+
+    // Processes and threads.
+    __NR_clone => process::clone(frame, a);
+    __NR_exit => process::exit_thread(a[0]);
+    __NR_exit_group => process::exit(a[0]);
+    __NR_wait4 => process::wait(a[0], a[1], a[2]);
+    __NR_getpid => Ok(schedule::current().process.id);
+    __NR_getppid => Ok(schedule::current().process.parent_id());
+    __NR_gettid => Ok(schedule::current().id);
+    __NR_getpgid => process::group(a[0]);
+    __NR_setpgid => process::set_group(a[0], a[1]);
+    __NR_getsid => process::session(a[0]);
+    __NR_setsid => process::new_session();
+    __NR_getuid => Ok(0);
+    __NR_geteuid => Ok(0);
+    __NR_getgid => Ok(0);
+    __NR_getegid => Ok(0);
+    __NR_set_tid_address => process::set_clear_address(a[0]);
+    __NR_sched_yield => { schedule::give_up(); Ok(0) };
+    __NR_sched_getaffinity => process::affinity(a[1], a[2]);
+    __NR_getcpu => process::cpu(a[0], a[1]);
+    __NR_prlimit64 => process::limits(a[1], a[3]);
+    __NR_uname => process::system_name(a[0]);
+    __NR_getrandom => process::random(a[0], a[1]);
+    __NR_futex => process::futex(a);
+
+    // Signals.
+    __NR_kill => signal::kill(a[0], a[1]);
+    __NR_tkill => signal::kill_thread(None, a[0], a[1]);
+    __NR_tgkill => signal::kill_thread(Some(a[0]), a[1], a[2]);
+    __NR_rt_sigaction => signal::set_action(a[0], a[1], a[2], a[3]);
+    __NR_rt_sigprocmask => signal::set_mask(a[0], a[1], a[2], a[3]);
+    __NR_rt_sigsuspend => signal::suspend(a[0], a[1]);
+    __NR_rt_sigpending => signal::pending(a[0], a[1]);
+    __NR_sigaltstack => signal::set_stack(frame, a[0], a[1]);
+
+    // Time.
+    __NR_clock_gettime => time::read(a[0], a[1]);
+    __NR_clock_getres => time::resolution(a[0], a[1]);
+    __NR_gettimeofday => time::time_of_day(a[0], a[1]);
+    __NR_nanosleep => time::sleep(linux::CLOCK_MONOTONIC as usize, 0, a[0], a[1]);
+    __NR_clock_nanosleep => time::sleep(a[0], a[1], a[2], a[3]);
+
+    // Calls of x86-64 that the others have no number for.
+    #[cfg(target_arch = "x86_64")] __NR_open => file::open(file::HERE, a[0], a[1]);
+    #[cfg(target_arch = "x86_64")] __NR_stat => file::stat_at(file::HERE, a[0], a[1], 0);
+    #[cfg(target_arch = "x86_64")] __NR_lstat => file::stat_at(file::HERE, a[0], a[1], file::NO_FOLLOW);
+    #[cfg(target_arch = "x86_64")] __NR_access => file::access(file::HERE, a[0]);
+    #[cfg(target_arch = "x86_64")] __NR_readlink => file::read_link(file::HERE, a[0], a[1], a[2]);
+    #[cfg(target_arch = "x86_64")] __NR_dup2 => file::duplicate_over(a[0], a[1]);
+    #[cfg(target_arch = "x86_64")] __NR_pipe => file::pipe(a[0], 0);
+    #[cfg(target_arch = "x86_64")] __NR_poll => file::poll(a[0], a[1], time::milliseconds(a[2]));
+    #[cfg(target_arch = "x86_64")] __NR_fork => fork::clone(frame, &fork::Request::fork());
+    #[cfg(target_arch = "x86_64")] __NR_vfork => fork::clone(frame, &fork::Request::vfork());
+    #[cfg(target_arch = "x86_64")] __NR_getpgrp => process::group(0);
+    #[cfg(target_arch = "x86_64")] __NR_pause => signal::pause();
+    #[cfg(target_arch = "x86_64")] __NR_time => time::seconds(a[0]);
+    #[cfg(target_arch = "x86_64")] __NR_arch_prctl => process::architecture(a[0], a[1]);
+}

@@ -1,0 +1,64 @@
+//! The kernel's command line: options, `--`, and the first program with its arguments.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What the command line sets.
+#[derive(Debug)]
+pub struct Options {
+    /// `cpus=N`: how many CPUs to use at most.
+    pub cpus: Option<usize>,
+    /// `vdso=off`: processes get none, as on a kernel that is older than it.
+    pub vdso: bool,
+    /// `count`: how often each system call was made is printed at the end.
+    pub count: bool,
+    /// The first program and its arguments; a shell when there is none.
+    pub command: Vec<String>,
+}
+
+impl Options {
+    /// Reads a command line. Words with spaces stand in double quotes.
+    ///
+    /// # Panics
+    /// For an option that does not exist.
+    pub fn parse(line: &str) -> Self {
+        let mut options = Self {
+            cpus: None,
+            vdso: true,
+            count: false,
+            command: Vec::new(),
+        };
+        let mut words = words(line).into_iter();
+        for word in words.by_ref().take_while(|word| word != "--") {
+            match word.split_once('=').unwrap_or((&word, "")) {
+                ("cpus", number) => options.cpus = number.parse().ok(),
+                ("vdso", "off") => options.vdso = false,
+                ("count", "") => options.count = true,
+                _ => panic!("the command line has an unknown option: {word}"),
+            }
+        }
+        options.command = words.collect();
+        if options.command.is_empty() {
+            options.command.push("sh".into());
+        }
+        options
+    }
+}
+
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = None;
+    let mut quoted = false;
+    for letter in line.chars() {
+        match letter {
+            '"' => {
+                quoted = !quoted;
+                word.get_or_insert_with(String::new);
+            }
+            ' ' if !quoted => words.extend(word.take()),
+            letter => word.get_or_insert_with(String::new).push(letter),
+        }
+    }
+    words.extend(word);
+    words
+}

@@ -1,0 +1,266 @@
+//! Processes: what their threads share, and their ends.
+
+use super::signal::{Action, Info, SIGNALS};
+use super::{Key, Outcome, TASKS, Task, exec, schedule, signal};
+use crate::arch;
+use crate::errno::Errno;
+use crate::files::Descriptors;
+use crate::lock::Guarded;
+use crate::memory::Space;
+use crate::{call, println, user};
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+
+/// A process.
+pub struct Process {
+    /// Its number.
+    pub id: usize,
+    /// The process that made it, or the first one when that has ended.
+    pub parent: Guarded<Weak<Process>>,
+    /// Those that it made and has not waited for.
+    pub children: Guarded<Vec<Arc<Process>>>,
+    /// Its threads that have not ended.
+    pub threads: Guarded<Vec<Arc<Task>>>,
+    /// Its open files.
+    pub files: Arc<Guarded<Descriptors>>,
+    /// What it does at each signal.
+    pub actions: Arc<Guarded<[Action; SIGNALS]>>,
+    /// Signals for any of its threads.
+    pub pending: Guarded<Vec<Info>>,
+    /// Whether it was made by `vfork`, and its parent waits.
+    pub borrows: Guarded<bool>,
+    /// The path of its program.
+    pub program: Guarded<String>,
+    /// Its current directory.
+    pub directory: Guarded<String>,
+    /// Its group, and its session.
+    pub group: Guarded<(usize, usize)>,
+    /// How it ended, as `wait4` reports it, once its end has begun.
+    pub status: Guarded<Option<u32>>,
+    space: Guarded<Option<Arc<Guarded<Space>>>>,
+}
+
+/// All processes that nobody has waited for, by number.
+pub static PROCESSES: Guarded<BTreeMap<usize, Arc<Process>>> = Guarded::new(BTreeMap::new());
+
+impl Process {
+    /// A process without threads. With a parent, it has what that has.
+    pub fn new(
+        id: usize,
+        parent: Option<&Arc<Self>>,
+        space: Arc<Guarded<Space>>,
+        files: Arc<Guarded<Descriptors>>,
+        actions: Arc<Guarded<[Action; SIGNALS]>>,
+    ) -> Arc<Self> {
+        let process = Arc::new(Self {
+            id,
+            parent: Guarded::new(parent.map_or_else(Weak::new, Arc::downgrade)),
+            children: Guarded::new(Vec::new()),
+            threads: Guarded::new(Vec::new()),
+            files,
+            actions,
+            pending: Guarded::new(Vec::new()),
+            borrows: Guarded::new(false),
+            program: Guarded::new(parent.map_or(String::new(), |it| it.program.get().clone())),
+            directory: Guarded::new(parent.map_or("/".into(), |it| it.directory.get().clone())),
+            group: Guarded::new(parent.map_or((id, id), |it| *it.group.get())),
+            status: Guarded::new(None),
+            space: Guarded::new(Some(space)),
+        });
+        if let Some(parent) = parent {
+            parent.children.get().push(process.clone());
+        }
+        PROCESSES.get().insert(id, process.clone());
+        process
+    }
+
+    /// Its address space.
+    ///
+    /// # Panics
+    /// When its last thread has ended.
+    pub fn space(&self) -> Arc<Guarded<Space>> {
+        let space = self.space.get();
+        space
+            .clone()
+            .expect("a process that has ended has no space")
+    }
+
+    /// Replaces its address space, and uses that on this CPU.
+    pub fn set_space(&self, space: Space) {
+        let former = self.space.get().replace(Arc::new(Guarded::new(space)));
+        self.activate();
+        drop(former);
+    }
+
+    /// Uses its page tables on this CPU.
+    pub fn activate(&self) {
+        arch::activate(self.space().get().root());
+    }
+
+    /// The number of the process that made it; 0 when that has ended or there was none.
+    pub fn parent_id(&self) -> usize {
+        self.parent.get().upgrade().map_or(0, |parent| parent.id)
+    }
+
+    /// Ends it: every thread ends before it returns to the program.
+    pub fn end(&self, status: u32) {
+        self.status.get().get_or_insert(status);
+        self.end_threads(None);
+    }
+
+    /// Ends all threads but one.
+    pub fn end_threads(&self, but: Option<usize>) {
+        let threads = self.threads.get().clone();
+        for thread in threads.iter().filter(|thread| Some(thread.id) != but) {
+            *thread.ending.get() = true;
+            schedule::stop_waiting(thread, Outcome::Signal);
+        }
+    }
+
+    /// Has its own space from now on, or none: a parent in `vfork` goes on.
+    pub fn return_space(&self) {
+        if core::mem::take(&mut *self.borrows.get()) {
+            schedule::wake(Key::Borrowed(self.id), 1);
+        }
+    }
+}
+
+/// Makes the first process, which runs a program with arguments.
+pub fn first(command: &[String]) {
+    let id = super::new_id();
+    let space = Space::new().expect("the machine has no memory");
+    let process = Process::new(
+        id,
+        None,
+        Arc::new(Guarded::new(space)),
+        Arc::new(Guarded::new(Descriptors::console())),
+        Arc::new(Guarded::new([Action::default(); SIGNALS])),
+    );
+    let environment = ["PATH=/bin", "HOME=/", "TERM=dumb"].map(str::to_string);
+    let program = match command[0].contains('/') {
+        true => command[0].clone(),
+        false => alloc::format!("/bin/{}", command[0]),
+    };
+    match exec::load(&program, command, &environment) {
+        Ok(image) => {
+            *process.program.get() = image.path;
+            *process.space.get() = Some(Arc::new(Guarded::new(image.space)));
+            schedule::ready(Task::new(id, &process, &image.frame, Default::default()));
+        }
+        Err(error) => panic!("{program} can't be run: {error:?}"),
+    }
+}
+
+/// What remains to do for the current task, which ends.
+pub fn end_thread() {
+    let task = schedule::current();
+    let process = task.process.clone();
+    let clear = *task.clear_id_at.get();
+    if clear != 0 && user::write_u32(clear, 0).is_ok() {
+        // A program that unmapped the word has nobody waiting for it.
+        let _ = super::futex::wake(clear, 1, u32::MAX);
+    }
+    TASKS.get().remove(&task.id);
+    process.threads.get().retain(|thread| thread.id != task.id);
+    schedule::wake(Key::Thread(process.id), usize::MAX);
+    let is_last = process.threads.get().is_empty();
+    if is_last {
+        end_process(&process);
+    }
+}
+
+fn end_process(process: &Arc<Process>) {
+    let status = *process.status.get().get_or_insert(0);
+    if process.id == 1 {
+        call::print_counts();
+        println!("the first program ended: {}", shown(status));
+        arch::power_off();
+    }
+    schedule::use_kernel_tables();
+    let space = process.space.get().take();
+    drop(space);
+    if Arc::strong_count(&process.files) == 1 {
+        process.files.get().close_all();
+    }
+    process.return_space();
+    // Its children become the first process's.
+    let first = PROCESSES.get().get(&1).cloned();
+    let children = core::mem::take(&mut *process.children.get());
+    if let Some(first) = first {
+        for child in children {
+            *child.parent.get() = Arc::downgrade(&first);
+            first.children.get().push(child);
+        }
+        schedule::wake(Key::Child(1), usize::MAX);
+    }
+    let parent = process.parent.get().upgrade();
+    if let Some(parent) = parent {
+        signal::send(&parent, None, Info::child(process.id));
+        schedule::wake(Key::Child(parent.id), usize::MAX);
+    }
+}
+
+fn shown(status: u32) -> String {
+    match status & 0x7f {
+        0 => alloc::format!("exit status {}", status >> 8),
+        signal => alloc::format!("signal {signal}"),
+    }
+}
+
+/// The status of a process that a signal ended.
+pub fn killed(signal: u32) -> u32 {
+    signal
+}
+
+/// Waits for a child: the one with number `id`, those in group `-id`, or with -1 any. Returns its
+/// number and status; `None` when none has ended and `now` is set.
+pub fn wait_for_child(id: isize, now: bool) -> Result<Option<(usize, u32)>, Errno> {
+    let process = schedule::current().process.clone();
+    let group = process.group.get().0;
+    let is_meant = |child: &Process| match id {
+        -1 => true,
+        0 => child.group.get().0 == group,
+        id if id > 0 => child.id == id as usize,
+        id => child.group.get().0 == id.unsigned_abs(),
+    };
+    schedule::wait_until(Key::Child(process.id), None, || {
+        let mut children = process.children.get();
+        if !children.iter().any(|child| is_meant(child)) {
+            return Err(Errno::CHILD);
+        }
+        let has_ended = |child: &Process| child.threads.get().is_empty();
+        let Some(nth) = children
+            .iter()
+            .position(|child| is_meant(child) && has_ended(child))
+        else {
+            return Ok(now.then_some(None));
+        };
+        let child = children.remove(nth);
+        PROCESSES.get().remove(&child.id);
+        let status = child.status.get().unwrap_or(0);
+        Ok(Some(Some((child.id, status))))
+    })
+}
+
+/// Sends a signal to a process, a group (`-id`), or with -1 to all but the first.
+pub fn kill(id: isize, signal: u32) -> Result<usize, Errno> {
+    let own = schedule::current().process.clone();
+    let group = own.group.get().0;
+    let is_meant = |process: &Process| match id {
+        -1 => process.id != 1,
+        0 => process.group.get().0 == group,
+        id if id > 0 => process.id == id as usize,
+        id => process.group.get().0 == id.unsigned_abs(),
+    };
+    let processes: Vec<Arc<Process>> = PROCESSES.get().values().cloned().collect();
+    let mut any = false;
+    for process in processes.iter().filter(|process| is_meant(process)) {
+        any = true;
+        if signal != 0 {
+            signal::send(process, None, Info::sent(signal, own.id));
+        }
+    }
+    if any { Ok(0) } else { Err(Errno::NO_PROCESS) }
+}

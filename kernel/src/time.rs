@@ -1,0 +1,132 @@
+//! Time: the clocks, from the machine's counter, and the timer's interrupts.
+
+use crate::lock::Guarded;
+use crate::task::schedule;
+use crate::{arch, console, vdso};
+use linux_raw_sys::general::{
+    CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_MONOTONIC_RAW, CLOCK_REALTIME,
+    CLOCK_REALTIME_COARSE, CLOCK_TAI,
+};
+use vdsokit_clock::{Moment, Start, Timekeeper};
+
+/// Nanoseconds between two of the timer's interrupts.
+pub const TICK: u64 = 10_000_000;
+
+/// For how long a record is valid. An emulator on a busy machine may miss many ticks.
+const PROMISE: u64 = 1_000_000_000;
+
+/// Nanoseconds in a second.
+pub const SECOND: u64 = 1_000_000_000;
+
+struct Time {
+    keeper: Timekeeper,
+    frequency: u64,
+    /// The counter at the next tick.
+    next: u64,
+    /// The counter at the last tick, which coarse clocks are made of.
+    last: u64,
+    /// Wall time less monotonic time, in nanoseconds.
+    wall: u64,
+}
+
+static TIME: Guarded<Option<Time>> = Guarded::new(None);
+
+/// Starts the clocks: the counter's frequency, and wall time in nanoseconds.
+pub fn initialise(frequency: u64, wall: u64) {
+    let ticks = arch::counter();
+    let keeper = Timekeeper::new(Start {
+        frequency,
+        ticks,
+        monotonic: Moment::from_seconds(0),
+        wall: Moment::from_nanoseconds(wall.into()),
+        promise: PROMISE,
+        tai: 0,
+    });
+    *TIME.get() = Some(Time {
+        keeper: keeper.expect("the counter's frequency is none"),
+        frequency,
+        next: ticks,
+        last: ticks,
+        wall,
+    });
+}
+
+/// Runs with the clocks.
+fn with<T>(function: impl FnOnce(&mut Time) -> T) -> T {
+    let mut time = TIME.get();
+    function(time.as_mut().expect("time begins at boot"))
+}
+
+impl Time {
+    fn ticks(&self, nanoseconds: u64) -> u64 {
+        (u128::from(nanoseconds) * u128::from(self.frequency) / u128::from(SECOND)) as u64
+    }
+}
+
+/// Nanoseconds of monotonic time now.
+pub fn monotonic() -> u64 {
+    with(|time| nanoseconds(time.keeper.at(arch::counter())))
+}
+
+fn nanoseconds(moment: Moment) -> u64 {
+    u64::try_from(moment.as_nanoseconds()).unwrap_or(0)
+}
+
+/// Nanoseconds of a clock now, as the system call returns them; `None` for an unknown one.
+pub fn read(clock: u32) -> Option<u64> {
+    with(|time| {
+        let at = match clock {
+            CLOCK_MONOTONIC_COARSE | CLOCK_REALTIME_COARSE => time.last,
+            _ => arch::counter(),
+        };
+        let monotonic = nanoseconds(time.keeper.at(at));
+        match clock {
+            CLOCK_REALTIME | CLOCK_REALTIME_COARSE | CLOCK_TAI => Some(monotonic + time.wall),
+            CLOCK_MONOTONIC | CLOCK_MONOTONIC_COARSE | CLOCK_MONOTONIC_RAW | CLOCK_BOOTTIME => {
+                Some(monotonic)
+            }
+            _ => None,
+        }
+    })
+}
+
+/// The monotonic time at which a clock has a value; `None` for an unknown clock.
+pub fn on_monotonic(clock: u32, nanoseconds: u64) -> Option<u64> {
+    read(clock)?;
+    let is_wall = matches!(clock, CLOCK_REALTIME | CLOCK_REALTIME_COARSE | CLOCK_TAI);
+    let ahead = if is_wall { with(|time| time.wall) } else { 0 };
+    Some(nanoseconds.saturating_sub(ahead))
+}
+
+/// What an interrupt of the timer is for: clocks, deadlines, and the next interrupt.
+pub fn tick() {
+    let is_due = with(|time| {
+        let now = arch::counter();
+        let is_due = now >= time.next;
+        if is_due {
+            time.next = now + time.ticks(TICK);
+            time.last = now;
+            time.keeper.update(now);
+            vdso::publish(&time.keeper);
+        }
+        is_due
+    });
+    if is_due {
+        console::poll();
+    }
+    arm();
+}
+
+/// Sets this CPU's timer to the next tick, or to a deadline before it.
+pub fn arm() {
+    let nearest = schedule::expire(monotonic());
+    with(|time| {
+        let now = arch::counter();
+        let tick = now + time.ticks(TICK);
+        let deadline = nearest.map(|at| {
+            let left = at.saturating_sub(nanoseconds(time.keeper.at(now)));
+            now + time.ticks(left.min(TICK)) + 1
+        });
+        arch::set_timer(deadline.map_or(tick, |deadline| deadline.min(tick)));
+    });
+}

@@ -1,0 +1,91 @@
+//! Memory of the current program: its bytes, words, texts and structures.
+#![allow(unsafe_code, reason = "shows structures of C as their bytes")]
+
+use crate::errno::Errno;
+use crate::task::schedule;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// The size of a word.
+pub const WORD: usize = size_of::<usize>();
+
+/// Copies bytes of the program.
+pub fn read(address: usize, bytes: &mut [u8]) -> Result<(), Errno> {
+    let space = schedule::space();
+    space.get().read(address, bytes)
+}
+
+/// Copies bytes to the program.
+pub fn write(address: usize, bytes: &[u8]) -> Result<(), Errno> {
+    let space = schedule::space();
+    space.get().write(address, bytes)
+}
+
+/// Words of the program.
+pub fn words<const N: usize>(address: usize) -> Result<[usize; N], Errno> {
+    let mut words = [0; N];
+    for (index, word) in words.iter_mut().enumerate() {
+        let mut bytes = [0; WORD];
+        read(address.wrapping_add(index * WORD), &mut bytes)?;
+        *word = usize::from_ne_bytes(bytes);
+    }
+    Ok(words)
+}
+
+/// Stores words.
+pub fn write_words(address: usize, words: &[usize]) -> Result<(), Errno> {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    write(address, &bytes)
+}
+
+/// Stores a word of 4 bytes.
+pub fn write_u32(address: usize, word: u32) -> Result<(), Errno> {
+    write(address, &word.to_ne_bytes())
+}
+
+/// A text that ends with a zero, of less than `longest` bytes.
+pub fn text(address: usize, longest: usize) -> Result<String, Errno> {
+    let mut bytes = Vec::new();
+    loop {
+        let mut byte = [0];
+        read(address.wrapping_add(bytes.len()), &mut byte)?;
+        match byte {
+            [0] => return String::from_utf8(bytes).map_err(|_| Errno::INVALID),
+            _ if bytes.len() == longest => return Err(Errno::NAME_TOO_LONG),
+            [byte] => bytes.push(byte),
+        }
+    }
+}
+
+/// A path.
+pub fn path(address: usize) -> Result<String, Errno> {
+    text(address, 4096)
+}
+
+/// A structure of Linux's interface: integers only, without bytes between or behind them that
+/// belong to none.
+///
+/// # Safety
+/// All zeros, and every other pattern of bits, has to be valid, and no byte may be padding.
+pub unsafe trait Plain: Sized {
+    /// All fields 0.
+    fn zeroed() -> Self {
+        // SAFETY: by the contract of the trait.
+        unsafe { core::mem::zeroed() }
+    }
+
+    /// Its bytes.
+    fn bytes(&self) -> &[u8] {
+        let start = (&raw const *self).cast();
+        // SAFETY: `self` is as long, has no padding, and is borrowed for as long as the result.
+        unsafe { core::slice::from_raw_parts(start, size_of::<Self>()) }
+    }
+
+    /// Copies it to the program.
+    fn write_to(&self, address: usize) -> Result<(), Errno> {
+        write(address, self.bytes())
+    }
+}
+
+// SAFETY: integers, and padding that is named as fields (asm-generic/stat.h; x86's asm/stat.h).
+unsafe impl Plain for linux_raw_sys::general::stat {}

@@ -1,0 +1,367 @@
+//! The reference kernel of `kernel/`: `cargo xtask kernel run`, and the step `reference`.
+
+use crate::steps::{End, Outcome, check, root};
+use crate::targets;
+use clap::ValueEnum;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use vdsokit_lab::cpio::Archive;
+use vdsokit_lab::{Workshop, foreign};
+
+/// An architecture that the reference kernel runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Architecture {
+    #[value(name = "riscv64")]
+    Riscv64,
+}
+
+/// What differs between the emulated machines.
+struct Machine {
+    /// As rustc names the kernel's target.
+    target: &'static str,
+    /// As Debian names the architecture of the programs.
+    debian: &'static str,
+    /// The emulator and its machine.
+    emulator: &'static [&'static str],
+}
+
+impl Architecture {
+    fn machine(self) -> Machine {
+        match self {
+            Self::Riscv64 => Machine {
+                target: "riscv64imac-unknown-none-elf",
+                debian: "riscv64",
+                emulator: &["qemu-system-riscv64", "-machine", "virt"],
+            },
+        }
+    }
+}
+
+/// The release of Debian that has busybox for each architecture.
+const SUITE: &str = "trixie";
+
+/// The programs in the initrd: busybox under these names.
+const NAMES: &[&str] = &[
+    "cat", "date", "echo", "env", "false", "head", "kill", "ls", "seq", "sh", "sleep", "sort",
+    "true", "uname", "wc",
+];
+
+/// A machine that has printed nothing for so long hangs.
+const SILENCE: Duration = Duration::from_secs(120);
+
+/// What the kernel prints before the first program's exit status.
+const END: &str = "the first program ended: ";
+
+/// Runs a command in the emulated machine, as `cargo xtask kernel run` does.
+pub(crate) fn run(
+    architecture: Architecture,
+    cpus: u32,
+    options: &[String],
+    command: &[String],
+) -> ExitCode {
+    // Where there is no rustup, cargo says what is missing.
+    targets::has_std(architecture.machine().target);
+    let result = build(architecture).and_then(|kernel| {
+        let initrd = initrd(architecture, &[])?;
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let boot = Boot {
+            architecture,
+            kernel,
+            initrd,
+        };
+        boot.run(cpus, &options, &command, Stdio::inherit(), true)
+    });
+    match result.as_deref().map(exit_status) {
+        Ok(Some(status)) => ExitCode::from(status),
+        Ok(None) => {
+            eprintln!("xtask: the machine stopped before the program ended");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The first program's exit status; `None` when it did not exit.
+fn exit_status(output: &str) -> Option<u8> {
+    let (_, end) = output.rsplit_once(END)?;
+    end.strip_prefix("exit status ")?.trim().parse().ok()
+}
+
+/// Compiles the kernel.
+fn build(architecture: Architecture) -> Result<PathBuf, String> {
+    let target = architecture.machine().target;
+    let mut build = cargo("build");
+    build.args(["--locked", "--release", "--quiet", "--target", target]);
+    check(&mut build)?;
+    Ok(directory().join(format!("target/{target}/release/reference-kernel")))
+}
+
+fn directory() -> PathBuf {
+    root().join("kernel")
+}
+
+fn cargo(command: &str) -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .arg(command)
+        .current_dir(directory())
+        .env_remove("CARGO_TARGET_DIR");
+    cargo
+}
+
+/// Writes an archive with busybox and other programs.
+fn initrd(architecture: Architecture, programs: &[&Path]) -> Result<PathBuf, String> {
+    let machine = architecture.machine();
+    let workshop = Workshop::new(root()).map_err(|error| error.to_string())?;
+    let tree = foreign::package(&workshop, machine.debian, SUITE, "busybox-static")
+        .map_err(|error| error.to_string())?;
+    let mut archive = Archive::default();
+    let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+    let mut fill = || {
+        archive.file("/bin/busybox", &read(&tree.join("usr/bin/busybox"))?)?;
+        for name in NAMES {
+            archive.link(&format!("/bin/{name}"), "busybox")?;
+        }
+        for program in programs {
+            let name = program.file_name().unwrap_or_default().to_string_lossy();
+            archive.file(&format!("/bin/{name}"), &read(program)?)?;
+        }
+        Ok::<_, Failure>(())
+    };
+    fill().map_err(|Failure(error)| error)?;
+    let bytes = archive.finish().map_err(|error| error.to_string())?;
+    let path = directory().join(format!("target/{}.cpio", machine.debian));
+    fs::write(&path, bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(path)
+}
+
+/// An error's text, from either kind.
+struct Failure(String);
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<vdsokit_lab::Error> for Failure {
+    fn from(error: vdsokit_lab::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// A kernel and its files.
+struct Boot {
+    architecture: Architecture,
+    kernel: PathBuf,
+    initrd: PathBuf,
+}
+
+impl Boot {
+    /// Boots, and returns what the machine printed before it powered off.
+    fn run(
+        &self,
+        cpus: u32,
+        options: &[&str],
+        command: &[&str],
+        input: Stdio,
+        is_shown: bool,
+    ) -> Result<String, String> {
+        let machine = self.architecture.machine();
+        let quoted = command.iter().map(|word| format!("\"{word}\""));
+        let line: Vec<String> = options.iter().map(ToString::to_string).collect();
+        let line = [line, vec!["--".into()], quoted.collect()]
+            .concat()
+            .join(" ");
+        if command.iter().any(|word| word.contains('"')) {
+            return Err("a word of the command has a double quote, which can't be passed".into());
+        }
+        // The emulator ends with this process even when that is killed.
+        let mut emulator = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .args(machine.emulator)
+            .args(["-m", "256", "-smp", &cpus.to_string()])
+            .args([
+                "-nodefaults",
+                "-no-reboot",
+                "-display",
+                "none",
+                "-serial",
+                "stdio",
+            ])
+            .arg("-kernel")
+            .arg(&self.kernel)
+            .arg("-initrd")
+            .arg(&self.initrd)
+            .args(["-append", &line])
+            .stdin(input)
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("setpriv: {error}"))?;
+        let mut output = emulator.stdout.take().ok_or("the emulator has no output")?;
+        let (sender, pieces) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(length @ 1..) = output.read(&mut piece) {
+                if sender.send(piece[..length].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut all = Vec::new();
+        let result = loop {
+            match pieces.recv_timeout(SILENCE) {
+                Ok(piece) => {
+                    if is_shown {
+                        // Who reads it no more may still want the exit status.
+                        let mut terminal = std::io::stdout().lock();
+                        let _ = terminal.write_all(&piece).and_then(|()| terminal.flush());
+                    }
+                    all.extend(piece);
+                }
+                Err(RecvTimeoutError::Disconnected) => break Ok(()),
+                Err(RecvTimeoutError::Timeout) if is_shown => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    break Err(format!(
+                        "the machine hangs: {}",
+                        String::from_utf8_lossy(&all)
+                    ));
+                }
+            }
+        };
+        // It may have ended by itself.
+        let _ = emulator.kill();
+        emulator.wait().map_err(|error| error.to_string())?;
+        result.map(|()| String::from_utf8_lossy(&all).replace('\r', ""))
+    }
+
+    /// Boots with a command, which has to succeed, and returns what the machine printed after the
+    /// kernel's first line.
+    fn output(&self, cpus: u32, options: &[&str], command: &[&str]) -> Result<String, String> {
+        let output = self.run(cpus, options, command, Stdio::null(), false)?;
+        if exit_status(&output) != Some(0) {
+            return Err(format!("{command:?} failed: {output}"));
+        }
+        let from = output.find("reference kernel: ").unwrap_or(0);
+        Ok(output[from..].to_owned())
+    }
+}
+
+/// The step of `cargo xtask test`.
+pub(crate) fn step() -> Outcome {
+    check(cargo("fmt").args(["--", "--check"]))?;
+    for architecture in Architecture::value_variants() {
+        let target = architecture.machine().target;
+        if !targets::has_std(target) {
+            return Ok(End::Skipped(format!(
+                "rustup can't add the target {target}"
+            )));
+        }
+        let kernel = build(*architecture)?;
+        let mut clippy = cargo("clippy");
+        clippy.args([
+            "--release",
+            "--quiet",
+            "--target",
+            target,
+            "--",
+            "-D",
+            "warnings",
+        ]);
+        check(&mut clippy)?;
+        let initrd = initrd(*architecture, &[])?;
+        let boot = Boot {
+            architecture: *architecture,
+            kernel,
+            initrd,
+        };
+        for (name, test) in TESTS {
+            test(&boot).map_err(|error| format!("{target}: {name}: {error}"))?;
+            println!("{target}: {name} ... ok");
+        }
+    }
+    Ok(End::Passed)
+}
+
+type Test = fn(&Boot) -> Result<(), String>;
+
+/// What is checked on each architecture.
+const TESTS: &[(&str, Test)] = &[
+    (
+        "a program reads the clock without a system call",
+        clock_by_vdso,
+    ),
+    (
+        "without a vDSO the same program makes the call",
+        clock_by_call,
+    ),
+    ("a shell runs pipelines, waits and gets signals", shell),
+];
+
+/// The wall time that `date +%s` printed is between this machine's before and after.
+fn is_now(output: &str, before: u64) -> Result<(), String> {
+    let after = seconds();
+    let mut numbers = output.lines().filter_map(|line| line.parse::<u64>().ok());
+    match numbers.next() {
+        Some(printed) if (before..=after).contains(&printed) => Ok(()),
+        _ => Err(format!("no time from {before} to {after}: {output}")),
+    }
+}
+
+fn seconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+fn has_call(output: &str, name: &str) -> bool {
+    output.contains(&format!("calls: __NR_{name} "))
+}
+
+fn clock_by_vdso(boot: &Boot) -> Result<(), String> {
+    let before = seconds();
+    let output = boot.output(1, &["count"], &["date", "+%s"])?;
+    is_now(&output, before)?;
+    if !has_call(&output, "write") || has_call(&output, "clock_gettime") {
+        return Err(format!("the clock was read by system call: {output}"));
+    }
+    Ok(())
+}
+
+fn clock_by_call(boot: &Boot) -> Result<(), String> {
+    let before = seconds();
+    let output = boot.output(1, &["count", "vdso=off"], &["date", "+%s"])?;
+    is_now(&output, before)?;
+    if !has_call(&output, "clock_gettime") {
+        return Err(format!("the clock was not read by system call: {output}"));
+    }
+    Ok(())
+}
+
+fn expect(output: &str, lines: &[&str]) -> Result<(), String> {
+    let mut all = output.lines();
+    for line in lines {
+        if !all.any(|printed| printed == *line) {
+            return Err(format!("`{line}` is missing or too early: {output}"));
+        }
+    }
+    Ok(())
+}
+
+fn shell(boot: &Boot) -> Result<(), String> {
+    let script = "trap 'echo caught' USR1; kill -USR1 $$; \
+                  seq 3 | sort -r | cat; \
+                  (sleep 0.2; echo slept) & wait; \
+                  sh -c 'kill -KILL $$'; echo killed $?; \
+                  sleep 100 & kill $!; wait $!; echo ended $?";
+    let output = boot.output(1, &[], &["sh", "-c", script])?;
+    let lines = ["caught", "3", "2", "1", "slept", "killed 137", "ended 143"];
+    expect(&output, &lines)
+}
