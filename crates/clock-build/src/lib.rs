@@ -25,12 +25,22 @@ pub fn crates() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// Whom an image is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    /// Processes of Linux, beside its own vDSO.
+    Linux,
+    /// Processes of a kernel that publishes itself: with the functions that read the page of a
+    /// process.
+    Guest,
+}
+
 /// Compiles the image's code for an architecture, as a static library in `out`.
 ///
 /// # Panics
 /// When cargo fails: the messages are on standard error.
 #[must_use]
-pub fn library(of: &Architecture, out: &Path) -> PathBuf {
+pub fn library(of: &Architecture, system: System, out: &Path) -> PathBuf {
     let directory = out.join("image");
     let flags = [
         "--cfg=vdsokit_image",
@@ -38,7 +48,12 @@ pub fn library(of: &Architecture, out: &Path) -> PathBuf {
         "-Crelocation-model=pic",
         "-Cforce-unwind-tables=yes",
         of.features,
+        "--check-cfg=cfg(vdsokit_guest)",
     ];
+    let mut flags = flags.to_vec();
+    if system == System::Guest {
+        flags.push("--cfg=vdsokit_guest");
+    }
     let profile = [
         "panic=\"abort\"",
         "lto=\"fat\"",

@@ -15,7 +15,7 @@ use vdsokit_vvar::header::{self, Header};
 use vdsokit_vvar::layout::{Cursor, Hash};
 use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_LINKS, NOTE_NAME, directory};
 
-use crate::succeed;
+use crate::{System, succeed};
 
 /// The properties of an architecture's image.
 #[derive(Debug)]
@@ -162,6 +162,15 @@ fn lld() -> PathBuf {
     path
 }
 
+impl System {
+    /// The functions that are not Linux's.
+    fn exports(self) -> impl Iterator<Item = &'static str> {
+        let (every, guest) = (["vdso_clock_bound"], ["vdso_getpid", "vdso_getppid"]);
+        let guest = (self == Self::Guest).then_some(guest);
+        every.into_iter().chain(guest.into_iter().flatten())
+    }
+}
+
 impl Architecture {
     /// The image's links, and the versions of what they name.
     fn links(&self) -> Vec<(String, &'static str)> {
@@ -177,11 +186,17 @@ impl Architecture {
 /// # Panics
 /// When the linker fails or the image is not sound.
 #[must_use]
-pub fn image(of: &Architecture, linker: Linker, library: &Path, out: &Path) -> Vec<u8> {
+pub fn image(
+    of: &Architecture,
+    system: System,
+    linker: Linker,
+    library: &Path,
+    out: &Path,
+) -> Vec<u8> {
     let (script, versions) = (out.join("image.lds"), out.join("image.map"));
     let linked = out.join("linked.so");
     fs::write(&script, linker_script(of)).expect("the script can be written");
-    fs::write(&versions, version_script(of)).expect("the script can be written");
+    fs::write(&versions, version_script(of, system)).expect("the script can be written");
     let options = "--strip-all -shared -soname linux-vdso.so.1 --hash-style=both --gc-sections \
                    --eh-frame-hdr --build-id -Bsymbolic --no-undefined -z noexecstack";
     let mut linker = linker.command(of);
@@ -194,6 +209,7 @@ pub fn image(of: &Architecture, linker: Linker, library: &Path, out: &Path) -> V
                 .iter()
                 .map(|name| format!("--undefined={}{name}", of.prefix)),
         )
+        .args(system.exports().map(|name| format!("--undefined={name}")))
         .arg("--script")
         .arg(&script)
         .arg(format!("--version-script={}", versions.display()))
@@ -259,8 +275,11 @@ fn with_sections(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-fn version_script(of: &Architecture) -> String {
-    let mut names = format!("{}*; vdso_clock_bound;", of.prefix);
+fn version_script(of: &Architecture, system: System) -> String {
+    let mut names = format!("{}*;", of.prefix);
+    for name in system.exports() {
+        write!(names, " {name};").expect("a string takes everything");
+    }
     if of.plain {
         names += &format!(" {};", of.functions.join("; "));
     }

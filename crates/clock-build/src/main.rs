@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs};
 
-use vdsokit_clock_build::{AARCH64, Architecture, Linker, RISCV64, X86_64, image, library};
+use vdsokit_clock_build::{AARCH64, Architecture, Linker, RISCV64, System, X86_64, image, library};
 use vdsokit_elf::Image;
 
 fn main() -> ExitCode {
@@ -31,7 +31,8 @@ fn main() -> ExitCode {
 fn write(of: &Architecture, directory: &Path) {
     let out = directory.join(of.name);
     fs::create_dir_all(&out).unwrap_or_else(|error| panic!("{}: {error}", out.display()));
-    let bytes = image(of, Linker::Rust, &library(of, &out), &out);
+    let library = library(of, System::Guest, &out);
+    let bytes = image(of, System::Guest, Linker::Rust, &library, &out);
     let image = Image::parse(&bytes).expect("a sound image");
     let mut loads = image.segments().filter(|segment| segment.is_load());
     let (text, pages) = (

@@ -52,6 +52,8 @@ pub mod wall;
 mod exports;
 #[cfg(vdsokit_image)]
 mod panic;
+#[cfg(vdsokit_guest)]
+mod process;
 
 /// Tests the examples of the README.
 #[cfg(doctest)]

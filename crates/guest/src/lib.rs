@@ -13,6 +13,7 @@
 //! | [`Image`] | the bytes: Linux's functions for x86-64, AArch64 and 64-bit RISC-V |
 //! | [`Plan`] | which pages to map where, with which rights |
 //! | [`Publisher`] | the page, from what a timekeeper has ([`vdsokit_clock::Timekeeper`]) |
+//! | [`Process`] | a page for each process: getpid and getppid without a system call |
 //! | [`Reseeds`] | random bytes without a system call |
 //! | [`hypervisor`] | the counter's rate from KVM's and Hyper-V's pages |
 //!
@@ -27,12 +28,14 @@ pub mod hypervisor;
 mod image;
 mod page;
 mod plan;
+mod process;
 mod publisher;
 mod random;
 
 pub use image::Image;
 pub use page::{Page, WORDS};
 pub use plan::{AT_SYSINFO_EHDR, Contents, PageSizeError, Plan, PlannedPage, PlannedPages, Rights};
+pub use process::{Facts, Process};
 pub use publisher::{LAYOUT, Publisher, VARIABLES};
 pub use random::Reseeds;
 pub use vdsokit_clock;

@@ -78,12 +78,20 @@ impl Plan {
         self.page_size
     }
 
-    /// The address space to reserve, in bytes: up to the end of the last page. Where a page is
-    /// smaller than the image's largest there may be a hole before the vvar page, which stays
-    /// reserved and unmapped.
+    /// The address space to reserve, in bytes: up to the end of the last page, that of the process
+    /// included. The holes before that page, and on AArch64 before the vvar page, stay reserved and
+    /// unmapped.
     #[must_use]
     pub const fn size(&self) -> usize {
-        self.image.vvar() + self.page_size
+        self.process() + self.page_size
+    }
+
+    /// Where the page of a [`Process`](crate::Process) is mapped, read-only: its distance from the
+    /// base in bytes. It is not among the [`pages`](Self::pages), since each address space has one
+    /// of its own, and a kernel may do without.
+    #[must_use]
+    pub const fn process(&self) -> usize {
+        self.image.vvar() + vdsokit_vvar::process::DISTANCE
     }
 
     /// The pages in ascending order.

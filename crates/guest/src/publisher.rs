@@ -4,6 +4,7 @@ use vdsokit_clock::page::{RECORD_SIZE, record_offset, source_offset};
 use vdsokit_clock::{Clock, Line, Record, Shape, Source, Timekeeper};
 use vdsokit_vvar::header::{FORMAT, MAGIC, State};
 use vdsokit_vvar::latch;
+use vdsokit_vvar::process::FLAG;
 
 use crate::page::{Page, WORDS};
 
@@ -27,6 +28,9 @@ const CLOCKS: [Clock; 7] = [
 
 /// How many publications in a row may have the same counter before it counts as stopped.
 const STOPPED: u8 = 8;
+
+// Behind all that the clocks and random bytes have.
+const _: () = assert!(FLAG == vdsokit_random::page::SIZE);
 
 /// Keeps the page of all processes: publishes the records of a [`Timekeeper`].
 ///
@@ -105,6 +109,12 @@ impl<P: Page> Publisher<P> {
     /// The page.
     pub fn page(&self) -> &P {
         &self.page
+    }
+
+    /// Says that every process has a page of its own ([`Process`](crate::Process)): to be called
+    /// before the first program starts, by a kernel that maps one into each.
+    pub fn process_pages(&mut self) {
+        self.page.store(FLAG / 8, 1);
     }
 
     /// Publishes the timekeeper's records: at each timer interrupt after

@@ -4,7 +4,7 @@
 use std::env;
 use std::path::PathBuf;
 
-use vdsokit_clock_build::{Linker, SOURCES, X86_64, crates, image, library};
+use vdsokit_clock_build::{Linker, SOURCES, System, X86_64, crates, image, library};
 
 fn main() {
     println!("cargo::rerun-if-changed=build");
@@ -20,7 +20,8 @@ fn main() {
         return;
     }
     let out = PathBuf::from(variable("OUT_DIR"));
-    let bytes = image(&X86_64, Linker::Gnu, &library(&X86_64, &out), &out);
+    let library = library(&X86_64, System::Linux, &out);
+    let bytes = image(&X86_64, System::Linux, Linker::Gnu, &library, &out);
     std::fs::write(out.join("clock.so"), bytes).expect("the image can be written");
 }
 

@@ -12,6 +12,7 @@
 //! | [`layout`] | the offset of each variable, and the layout hash |
 //! | [`directory`] | the ELF note that names every variable |
 //! | [`pages`] | typed access to mapped memory: the only unsafe code here |
+//! | [`process`] | the page that a kernel publishes to one process |
 //! | [`value`] | typed values: records, arrays, texts |
 //!
 //! # The rules of this shared memory
@@ -42,6 +43,7 @@ pub mod latch;
 pub mod layout;
 #[cfg(not(loom))]
 pub mod pages;
+pub mod process;
 pub mod scalar;
 pub mod value;
 

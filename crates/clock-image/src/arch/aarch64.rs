@@ -16,6 +16,10 @@ pub(crate) mod number {
     pub(crate) const GETTIMEOFDAY: usize = 169;
     pub(crate) const ADJTIMEX: usize = 171;
     pub(crate) const GETRANDOM: usize = 278;
+    #[cfg(vdsokit_guest)]
+    pub(crate) const GETPID: usize = 172;
+    #[cfg(vdsokit_guest)]
+    pub(crate) const GETPPID: usize = 173;
 }
 
 /// Linux's vDSO function of this name.

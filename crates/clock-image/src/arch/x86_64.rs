@@ -20,6 +20,10 @@ pub(crate) mod number {
     pub(crate) const CLOCK_GETRES: usize = 229;
     pub(crate) const GETCPU: usize = 309;
     pub(crate) const GETRANDOM: usize = 318;
+    #[cfg(vdsokit_guest)]
+    pub(crate) const GETPID: usize = 39;
+    #[cfg(vdsokit_guest)]
+    pub(crate) const GETPPID: usize = 110;
 }
 
 /// Linux's vDSO function of this name.

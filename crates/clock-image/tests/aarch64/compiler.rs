@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use vdsokit_clock_build::{AARCH64, Linker, image};
+use vdsokit_clock_build::{AARCH64, Linker, System, image};
 use vdsokit_lab::{Workshop, debian};
 
 const TARGET: &str = "aarch64-unknown-none";
@@ -31,8 +31,11 @@ pub(crate) fn image_and_guest(directory: &Path) -> Result<(PathBuf, PathBuf), St
     }
     let library = directory.join("libvdsokit_clock_image.a");
     let path = directory.join("linux-vdso.so.1");
-    fs::write(&path, image(&AARCH64, Linker::Gnu, &library, directory))
-        .map_err(|error| error.to_string())?;
+    fs::write(
+        &path,
+        image(&AARCH64, System::Linux, Linker::Gnu, &library, directory),
+    )
+    .map_err(|error| error.to_string())?;
     let guest = directory.join("guest");
     run(Command::new("aarch64-linux-gnu-gcc")
         .args(["-O2", "-Wall", "-Werror"])

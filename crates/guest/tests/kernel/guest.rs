@@ -16,12 +16,15 @@ pub(crate) type Frame = &'static [AtomicU64; WORDS];
 
 type ClockCall = unsafe extern "C" fn(u32, *mut libc::timespec) -> i32;
 type TimeCall = unsafe extern "C" fn(*mut i64) -> i64;
+type IdCall = extern "C" fn() -> i32;
 
 /// The functions that programs find in the image.
 #[derive(Clone, Copy)]
 pub(crate) struct Calls {
     clock_gettime: ClockCall,
     time: TimeCall,
+    getpid: IdCall,
+    getppid: IdCall,
 }
 
 impl Calls {
@@ -63,10 +66,22 @@ pub(crate) fn counter() -> u64 {
     high << 32 | low
 }
 
+/// A page of memory that can be mapped several times.
+fn memory() -> i32 {
+    // SAFETY: a C string, and a new descriptor.
+    unsafe {
+        let memory = libc::memfd_create(c"frame".as_ptr(), 0);
+        assert_eq!(libc::ftruncate(memory, 4096), 0);
+        memory
+    }
+}
+
 /// A program's vDSO and the kernel's publisher.
 pub(crate) struct Guest {
     pub(crate) calls: Calls,
     pub(crate) publisher: Publisher<Frame>,
+    /// The frame of the page of the process.
+    pub(crate) process: Frame,
 }
 
 impl Guest {
@@ -76,8 +91,8 @@ impl Guest {
         // (2) the bytes that are copied fit into their page; (3) the frame is memory of atomics
         // that is never unmapped.
         unsafe {
-            let memory = libc::memfd_create(c"frame".as_ptr(), 0);
-            assert_eq!(libc::ftruncate(memory, 4096), 0);
+            let memory = memory();
+            let of_process = self::memory();
             let shared = |at, rights, flags, file, length| {
                 let mapped = libc::mmap(at, length, rights, flags, file, 0);
                 assert_ne!(mapped, libc::MAP_FAILED);
@@ -87,6 +102,8 @@ impl Guest {
             let private = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
             let frame = shared(ptr::null_mut(), write, libc::MAP_SHARED, memory, 4096);
             let frame: Frame = &*frame.cast();
+            let process = shared(ptr::null_mut(), write, libc::MAP_SHARED, of_process, 4096);
+            let process: Frame = &*process.cast();
             let publisher = Publisher::new(frame);
             let base = shared(ptr::null_mut(), libc::PROT_NONE, private, -1, plan.size());
             for page in plan.pages() {
@@ -104,19 +121,34 @@ impl Guest {
                     }
                 }
             }
+            let at = base.cast::<u8>().add(plan.process()).cast::<c_void>();
+            let fixed = libc::MAP_SHARED | libc::MAP_FIXED;
+            shared(at, read, fixed, of_process, 4096);
             let function = |name| base.addr() + plan.image().symbol(name).unwrap();
             let calls = Calls {
                 clock_gettime: std::mem::transmute::<usize, ClockCall>(function(
                     "__vdso_clock_gettime",
                 )),
                 time: std::mem::transmute::<usize, TimeCall>(function("__vdso_time")),
+                getpid: std::mem::transmute::<usize, IdCall>(function("vdso_getpid")),
+                getppid: std::mem::transmute::<usize, IdCall>(function("vdso_getppid")),
             };
-            Self { calls, publisher }
+            Self {
+                calls,
+                publisher,
+                process,
+            }
         }
     }
 
     pub(crate) fn nanoseconds(&self, clock: Clock) -> i128 {
         self.calls.nanoseconds(clock)
+    }
+
+    /// The results of `vdso_getpid` and `vdso_getppid`.
+    pub(crate) fn ids(&self) -> (u32, u32) {
+        let id = |call: IdCall| call() as u32;
+        (id(self.calls.getpid), id(self.calls.getppid))
     }
 
     /// The result of `time`.

@@ -8,7 +8,7 @@ use guest::{Guest, counter};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use vdsokit_clock::{Clock, Leap, Moment, Start, Timekeeper};
-use vdsokit_guest::{Image, Plan};
+use vdsokit_guest::{Facts, Image, Plan, Process};
 
 /// Far from what the kernel of this machine says.
 const MONOTONIC: i64 = 77_000_000_000;
@@ -131,6 +131,122 @@ fn time_does_not_step_back_while_it_is_slewed_and_stepped() {
             assert!(reader.join().unwrap() > 0);
         }
     });
+}
+
+/// A child of vfork runs in the address space of its parent, and has another id.
+#[test]
+fn ids_of_a_process_are_those_of_its_page_unless_its_address_space_is_shared() {
+    let mut guest = Guest::new();
+    let real = (std::process::id(), std::os::unix::process::parent_id());
+    let facts = Facts {
+        pid: 1_000_001,
+        ppid: 1_000_000,
+    };
+    let mut process = Process::new(guest.process, facts);
+    // The kernel has not said that there are such pages.
+    assert_eq!(guest.ids(), real);
+    guest.publisher.process_pages();
+    assert_eq!(guest.ids(), (1_000_001, 1_000_000));
+    process.set_parent(1);
+    assert_eq!(guest.ids(), (1_000_001, 1));
+    process.share();
+    assert_eq!(guest.ids(), real);
+    process.share();
+    process.unshare();
+    process.set_parent(2);
+    assert_eq!(guest.ids(), real);
+    process.unshare();
+    assert_eq!(guest.ids(), (1_000_001, 2));
+    // The process ends before a child that runs in its address space.
+    process.share();
+    process.pass_to(Facts { pid: 7, ppid: 1 });
+    assert_eq!(guest.ids(), (7, 1));
+    // Publishing time leaves it as it is.
+    let mut keeper = keeper(SECOND);
+    keeper.update(counter());
+    guest.publisher.publish(&keeper);
+    assert_eq!(guest.ids(), (7, 1));
+}
+
+/// A reader on another CPU never has the ids of one process while another one's thread runs.
+#[test]
+fn ids_are_never_those_of_the_other_process() {
+    let mut guest = Guest::new();
+    let real = std::process::id();
+    let facts = Facts { pid: 77, ppid: 1 };
+    let mut process = Process::new(guest.process, facts);
+    guest.publisher.process_pages();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut seen = [0u64; 2];
+            while !done.load(Ordering::Relaxed) || seen.contains(&0) {
+                match guest.ids().0 {
+                    77 => seen[0] += 1,
+                    id if id == real => seen[1] += 1,
+                    id => panic!("{id}"),
+                }
+            }
+            seen
+        });
+        for _ in 0..20_000 {
+            process.share();
+            // This thread is the child.
+            assert_eq!(guest.ids().0, real);
+            process.unshare();
+            assert_eq!(guest.ids().0, 77);
+        }
+        done.store(true, Ordering::Relaxed);
+        // The reader ends once it has seen both.
+        for turn in 0u32.. {
+            if reader.is_finished() {
+                break;
+            }
+            if turn % 2 == 0 {
+                process.share();
+            } else {
+                process.unshare();
+            }
+            thread::yield_now();
+        }
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn every_image_has_what_a_kernel_and_its_programs_look_for() {
+    for (architecture, prefix) in [
+        ("x86_64", "__vdso_"),
+        ("aarch64", "__kernel_"),
+        ("riscv64", "__vdso_"),
+    ] {
+        let image = Image::of(architecture).unwrap();
+        for name in ["clock_gettime", "clock_getres", "gettimeofday", "getrandom"] {
+            let name = format!("{prefix}{name}");
+            assert!(image.symbol(&name).is_some(), "{architecture}: {name}");
+        }
+        assert!(image.symbol("vdso_getppid").is_some(), "{architecture}");
+        assert_eq!(
+            image.rt_sigreturn().is_some(),
+            architecture != "x86_64",
+            "{architecture}"
+        );
+        let bytes = image.text();
+        if let Some(offset) = image.rt_sigreturn() {
+            // What unwinders compare with, and the instruction before it.
+            let expected: [u32; 3] = match architecture {
+                "aarch64" => [0xd503_201f, 0xd280_1168, 0xd400_0001],
+                _ => [0x0000_0013, 0x08b0_0893, 0x0000_0073],
+            };
+            let words = bytes[offset - 4..].as_chunks::<4>().0;
+            let words: Vec<u32> = words[..3]
+                .iter()
+                .map(|word| u32::from_le_bytes(*word))
+                .collect();
+            assert_eq!(words, expected, "{architecture}");
+        }
+    }
+    assert!(Image::of("sparc").is_none());
 }
 
 #[test]

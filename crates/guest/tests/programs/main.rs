@@ -152,7 +152,7 @@ fn start(of: &Architecture, program: &Path, plan: &Plan, text: &Path, frame: &Pa
             Contents::Vvar => vvar = page.offset,
         }
     }
-    assert_eq!(vvar + plan.page_size(), plan.size());
+    assert_eq!(vvar + 65_536 + plan.page_size(), plan.size());
     fs::write(text, &bytes).unwrap();
     let image = plan.image();
     let function = image
