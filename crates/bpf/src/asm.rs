@@ -62,9 +62,12 @@ pub(crate) enum Operation {
 /// A helper of the kernel's (enum bpf_func_id in include/uapi/linux/bpf.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Helper {
+    MapLookupElem = 1,
+    GetSmpProcessorId = 8,
     ProbeReadKernel = 113,
     KtimeGetBootNs = 125,
     PerCpuPtr = 153,
+    ThisCpuPtr = 154,
 }
 
 /// A place in the program that jumps lead to.
@@ -86,6 +89,7 @@ mod class {
 /// What the "source register" of a 64-bit immediate makes of it.
 mod pseudo {
     pub(super) const PLAIN: u8 = 0;
+    pub(super) const MAP: u8 = 1;
     pub(super) const MAP_VALUE: u8 = 2;
     pub(super) const BTF_ID: u8 = 3;
 }
@@ -163,7 +167,12 @@ impl Assembler {
         self.wide(to, pseudo::MAP_VALUE, map, offset.cast_signed());
     }
 
-    /// A per-CPU variable of the kernel's, for [`Helper::PerCpuPtr`].
+    /// A map, for [`Helper::MapLookupElem`].
+    pub(crate) fn map(&mut self, to: Register, map: i32) {
+        self.wide(to, pseudo::MAP, map, 0);
+    }
+
+    /// A per-CPU variable of the kernel's, for [`Helper::PerCpuPtr`] and [`Helper::ThisCpuPtr`].
     pub(crate) fn variable(&mut self, to: Register, variable: TypeId) {
         self.wide(to, pseudo::BTF_ID, variable.cast_signed(), 0);
     }

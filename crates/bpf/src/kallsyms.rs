@@ -15,7 +15,7 @@ pub const KALLSYMS: &str = "/proc/kallsyms";
 #[derive(Debug)]
 pub struct Symbols {
     variables: BTreeMap<String, Place>,
-    functions: BTreeSet<String>,
+    functions: BTreeMap<String, u64>,
     /// Variables of every CPU, where their addresses count from the start of their section.
     absolute: BTreeSet<String>,
     /// Whether the kernel shows zeros in place of all addresses.
@@ -44,7 +44,7 @@ impl Symbols {
     pub fn parse(text: &str) -> Self {
         let mut symbols = Self {
             variables: BTreeMap::new(),
-            functions: BTreeSet::new(),
+            functions: BTreeMap::new(),
             absolute: BTreeSet::new(),
             hidden: true,
         };
@@ -71,7 +71,7 @@ impl Symbols {
                     symbols.absolute.insert(name.to_owned());
                 }
                 "t" | "T" | "w" | "W" => {
-                    symbols.functions.insert(name.to_owned());
+                    symbols.functions.insert(name.to_owned(), address);
                 }
                 _ => {}
             }
@@ -114,10 +114,17 @@ impl Symbols {
         match self.variables.get(name) {
             Some(Place::At(address)) => Ok(*address),
             Some(Place::Ambiguous) => Err(Error::Ambiguous { symbol: symbol() }),
-            None if self.functions.contains(name) => Err(Error::IsFunction { symbol: symbol() }),
+            None if self.functions.contains_key(name) => {
+                Err(Error::IsFunction { symbol: symbol() })
+            }
             None if !self.has_variables() => Err(Error::NoVariables { symbol: symbol() }),
             None => Err(Error::NoSymbol { symbol: symbol() }),
         }
+    }
+
+    /// Where a function lies; `None` when there is none of this name, or it is not shown.
+    pub(crate) fn function(&self, name: &str) -> Option<u64> {
+        self.functions.get(name).copied().filter(|&at| at != 0)
     }
 
     /// The names of all variables whose addresses are shown and can be told apart.

@@ -1,5 +1,6 @@
 //! The running kernel: its types, its symbols, and what an expression means in it.
 
+mod members;
 mod reached;
 mod shortcut;
 

@@ -35,6 +35,7 @@
 //! | [`mapping`] | the pages in a reader's memory |
 //! | [`privileges`] | what is missing when the kernel refuses |
 //! | [`sys`] | bpf(2) |
+//! | `current` | facts about the running task, for `vdsokit-current` (x86-64) |
 //!
 //! # How old a value is
 //! Values are copied at each tick (`CONFIG_HZ`: 4 ms at 250 Hz), right after the kernel has
@@ -67,6 +68,8 @@
 
 mod asm;
 pub mod btf;
+#[cfg(target_arch = "x86_64")]
+pub mod current;
 mod error;
 pub mod expression;
 pub mod hook;

@@ -329,7 +329,7 @@ pub fn hooks(directory: &Path) -> Result<Vec<String>, Error> {
 /// Removes what is pinned in `directory`, and the directory. In a BPF file system that everybody may
 /// write, its path can lead elsewhere a moment later, so it is opened once, without following a
 /// symbolic link, its owner is checked, and names are removed beneath it.
-fn unpin(directory: &Path) -> Result<(), Error> {
+pub(crate) fn unpin(directory: &Path) -> Result<(), Error> {
     let failed = |error: io::Error| Error::file(directory)(error);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let dir = rustix::fs::open(directory, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
@@ -388,13 +388,13 @@ fn groups(variables: &[Variable]) -> Vec<Group<'_>> {
     groups
 }
 
-fn create(size: usize) -> Result<OwnedFd, Error> {
+pub(crate) fn create(size: usize) -> Result<OwnedFd, Error> {
     let size = u32::try_from(size).map_err(|_| Error::TooMuch)?;
     sys::map_create(size).map_err(refused("to make a map"))
 }
 
 /// Loads a program; one that the verifier refuses is loaded again for its reasons.
-fn load(code: &[[u8; 8]], attach: Attach) -> Result<OwnedFd, Error> {
+pub(crate) fn load(code: &[[u8; 8]], attach: Attach) -> Result<OwnedFd, Error> {
     let error = match sys::program_load(code, attach, None) {
         Ok(program) => return Ok(program),
         Err(error) => error,
@@ -466,7 +466,7 @@ fn lacking(log: &str, errno: Option<i32>) -> Option<String> {
 
 /// Makes an error of the kernel's answer: with all that is missing, when it says that
 /// something is.
-fn refused(what: &'static str) -> impl FnOnce(io::Error) -> Error {
+pub(crate) fn refused(what: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |source| match source.kind() {
         io::ErrorKind::PermissionDenied => Error::Denied {
             what,
@@ -478,7 +478,7 @@ fn refused(what: &'static str) -> impl FnOnce(io::Error) -> Error {
 }
 
 /// A bound of the CPUs' numbers: the end of the last range in `0-3,8-11`.
-fn possible_cpus() -> Result<i32, Error> {
+pub(crate) fn possible_cpus() -> Result<i32, Error> {
     const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
     let text = fs::read_to_string(POSSIBLE).map_err(Error::file(POSSIBLE))?;
     let last = text.trim().rsplit(['-', ',']).next().unwrap_or_default();

@@ -30,8 +30,10 @@ enum Command {
     Info = 15,
     RawTracepointOpen = 17,
     MapFreeze = 22,
+    LinkById = 30,
     LinkNextId = 31,
     EnableStats = 32,
+    LinkDetach = 34,
 }
 
 /// enum bpf_prog_type and enum bpf_attach_type, as far as they go together.
@@ -53,6 +55,7 @@ const TRACE_RAW_TP: u32 = 23;
 const TRACE_FENTRY: u32 = 24;
 const TRACE_FEXIT: u32 = 25;
 const MAP_ARRAY: u32 = 2;
+const MAP_HASH_OF_MAPS: u32 = 13;
 const MMAPABLE: u32 = 1 << 10;
 
 /// Helpers that read kernel memory are for programs under a licence compatible with
@@ -151,6 +154,14 @@ struct MapInfo {
     value_size: u32,
 }
 
+/// struct bpf_link_info, up to the part that is used.
+#[repr(C)]
+#[derive(Default)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+}
+
 /// struct bpf_prog_info, up to the part that is used.
 #[repr(C)]
 #[derive(Default)]
@@ -229,6 +240,36 @@ pub(crate) fn map_create(size: u32) -> io::Result<OwnedFd> {
     unsafe { bpf_fd(Command::MapCreate, &mut attribute) }
 }
 
+/// A hash map of so many array maps such as `inner`, by numbers of 4 bytes.
+pub(crate) fn map_create_of_maps(entries: u32, inner: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attribute = MapCreate {
+        kind: MAP_HASH_OF_MAPS,
+        key_size: 4,
+        value_size: 4,
+        entries,
+        inner: raw(inner),
+        name: NAME,
+        ..MapCreate::default()
+    };
+    // SAFETY: the structure is the command's and holds no address.
+    unsafe { bpf_fd(Command::MapCreate, &mut attribute) }
+}
+
+/// Stores a map in a map of maps.
+pub(crate) fn map_insert(maps: BorrowedFd<'_>, key: u32, inner: BorrowedFd<'_>) -> io::Result<()> {
+    let value = raw(inner);
+    let mut attribute = Element {
+        map: raw(maps),
+        pad: 0,
+        key: address(&key),
+        value: address(&value),
+        flags: 0,
+    };
+    // SAFETY: a map of maps has a key and a value of 4 bytes each, which live until the call returns.
+    // A map of another kind is never given here.
+    unsafe { bpf(Command::MapUpdate, &mut attribute) }.map(drop)
+}
+
 /// Stores the only element of an array map, whose size `value` has.
 pub(crate) fn map_update(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()> {
     if value.len() != map_size(map)? as usize {
@@ -290,6 +331,12 @@ pub(crate) fn map_id(map: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(info.id)
 }
 
+/// The number by which the kernel knows a link.
+pub(crate) fn link_id(link: BorrowedFd<'_>) -> io::Result<u32> {
+    let info: LinkInfo = info(link)?;
+    Ok(info.id)
+}
+
 /// How often a program ran.
 pub(crate) fn runs(program: BorrowedFd<'_>) -> io::Result<Runs> {
     let info: ProgramInfo = info(program)?;
@@ -307,6 +354,8 @@ pub(crate) fn runs(program: BorrowedFd<'_>) -> io::Result<Runs> {
 unsafe trait Plain: Default {}
 // SAFETY: four integers.
 unsafe impl Plain for MapInfo {}
+// SAFETY: two integers.
+unsafe impl Plain for LinkInfo {}
 // SAFETY: integers and an array of them.
 unsafe impl Plain for ProgramInfo {}
 
@@ -443,4 +492,28 @@ pub fn objects() -> io::Result<[usize; 3]> {
         count(Command::MapNextId)?,
         count(Command::LinkNextId)?,
     ])
+}
+
+/// Tries to detach every link of this kernel, as `bpftool link detach` does, and returns how many
+/// could not be. For tests.
+///
+/// # Errors
+/// The kernel's: it takes CAP_SYS_ADMIN.
+#[doc(hidden)]
+pub fn detach_links() -> io::Result<usize> {
+    let (mut refused, mut ids) = (0, [0_u32; 3]);
+    loop {
+        // SAFETY: the command takes an id and returns the next one behind it.
+        match unsafe { bpf(Command::LinkNextId, &mut ids) } {
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(refused),
+            Err(error) => return Err(error),
+        }
+        ids[0] = ids[1];
+        // SAFETY: the command takes an id.
+        let link = unsafe { bpf_fd(Command::LinkById, &mut [ids[0], 0, 0]) }?;
+        // SAFETY: the command takes a link.
+        let detached = unsafe { bpf(Command::LinkDetach, &mut [raw(&link)]) };
+        refused += usize::from(detached.is_err());
+    }
 }

@@ -86,12 +86,21 @@ pub struct Processor {
     /// several would take turns, and 6.1 never starts a second one so. Checks have the
     /// nanoseconds in [`PACE`](crate::plan::PACE).
     pub pace: Option<u32>,
+    /// How many CPUs it has.
+    pub cpus: u32,
 }
 
 /// The processor that the emulator has when it has all that it can do.
 pub const PROCESSOR: Processor = Processor {
     model: "max",
     pace: None,
+    cpus: 2,
+};
+
+/// The same with four CPUs.
+const FOUR_CPUS: Processor = Processor {
+    cpus: 4,
+    ..PROCESSOR
 };
 
 /// The same, and it says that its TSC is invariant: it is the host's, so that is true, but
@@ -99,12 +108,13 @@ pub const PROCESSOR: Processor = Processor {
 /// `x-force-features`).
 const INVARIANT_TSC: Processor = Processor {
     model: "max,+invtsc,x-force-features=on",
-    pace: None,
+    ..PROCESSOR
 };
 
 /// One whose time is the number of instructions, some 8 ns each: about what the emulator needs.
 const COUNTING: Processor = Processor {
     pace: Some(3),
+    cpus: 1,
     ..PROCESSOR
 };
 
@@ -154,6 +164,32 @@ const fn kernel(name: &'static str, why: &'static str, command: &'static [&'stat
 macro_rules! kernel_test {
     ($test:literal) => {
         &["kernel", "--ignored", "--exact", "--nocapture", $test]
+    };
+}
+
+/// A row for one test of the facts about the running task, in a machine of four CPUs whose kernel
+/// trusts the counter and has these words on its command line.
+const fn current(
+    name: &'static str,
+    why: &'static str,
+    command: &'static [&'static str],
+    command_line: &'static str,
+) -> Check {
+    Check {
+        needs: &[Need::Test {
+            package: "vdsokit-bpf",
+            name: "current",
+        }],
+        command_line,
+        processor: FOUR_CPUS,
+        ..kernel(name, why, command)
+    }
+}
+
+/// The command that runs one of those tests.
+macro_rules! current_test {
+    ($test:literal) => {
+        &["current", "--ignored", "--exact", "--nocapture", $test]
     };
 }
 
@@ -380,6 +416,129 @@ pub const CHECKS: &[Check] = &[
         "what the hook and a read cost",
         kernel_test!("figures::figures"),
     ),
+    current(
+        "current-facts",
+        "the slot of a CPU has the facts of the task that runs there",
+        current_test!("the_facts_are_those_of_system_calls"),
+        "tsc=reliable",
+    ),
+    current(
+        "current-torture",
+        "under torture by tasks of every kind no read of the running task's facts is wrong",
+        current_test!("torture::no_read_is_wrong_under_torture"),
+        "tsc=reliable",
+    ),
+    current(
+        "current-torture-preempt",
+        "the same in a kernel that preempts itself",
+        current_test!("torture::no_read_is_wrong_under_torture"),
+        "tsc=reliable preempt=full",
+    ),
+    Check {
+        processor: Processor {
+            model: "max,-rdpid",
+            ..FOUR_CPUS
+        },
+        ..current(
+            "current-torture-lsl",
+            "the same on a CPU that lacks rdpid",
+            current_test!("torture::no_read_is_wrong_without_rdpid"),
+            "tsc=reliable",
+        )
+    },
+    current(
+        "current-hotplug",
+        "the same while CPUs are unplugged and plugged",
+        current_test!("torture::no_read_is_wrong_while_cpus_come_and_go"),
+        "tsc=reliable preempt=full",
+    ),
+    current(
+        "current-orders",
+        "a thread that is moved between any two steps refutes every order of a read but one",
+        current_test!("orders::every_other_order_is_refuted_and_the_right_one_is_not"),
+        "tsc=reliable",
+    ),
+    current(
+        "current-rseq",
+        "the CPU's number of rseq(2) is refuted by a child of vfork(2)",
+        current_test!("orders::the_number_of_rseq_is_refuted_by_vfork"),
+        "tsc=reliable",
+    ),
+    current(
+        "current-retire",
+        "retired pages have no answer before anything is detached",
+        current_test!("detach::retiring_ends_reads_before_anything_is_detached"),
+        "tsc=reliable",
+    ),
+    current(
+        "current-unmount",
+        "unmounting the BPF file system retires the pages",
+        current_test!("detach::unmounting_the_bpf_file_system_retires_the_pages"),
+        "tsc=reliable preempt=full",
+    ),
+    current(
+        "current-unpin",
+        "removing any one link retires the pages",
+        current_test!("detach::removing_any_one_link_retires_the_pages"),
+        "tsc=reliable",
+    ),
+    current(
+        "current-killed",
+        "killing a publisher that holds the only links retires the pages",
+        current_test!("detach::killing_a_publisher_that_has_pinned_nothing_retires_the_pages"),
+        "tsc=reliable preempt=full",
+    ),
+    current(
+        "current-goes-on",
+        "killed, a publisher leaves the kernel publishing",
+        current_test!("detach::the_kernel_goes_on_without_the_publisher"),
+        "tsc=reliable",
+    ),
+    current(
+        "current-link-detach",
+        "the links can't be detached by a stranger",
+        current_test!("detach::a_stranger_can_t_detach_a_link"),
+        "tsc=reliable",
+    ),
+    current(
+        "current-users",
+        "a user sees its own tasks only",
+        current_test!("users::a_user_sees_its_own_tasks_only"),
+        "tsc=reliable",
+    ),
+    current(
+        "current-cpu-time",
+        "CPU time is never behind the kernel's and never goes back",
+        current_test!("time::cpu_time_is_never_behind_the_kernels_and_never_goes_back"),
+        "tsc=reliable",
+    ),
+    current(
+        "current-cpu-time-preempt",
+        "the same in a kernel that preempts itself",
+        current_test!("time::cpu_time_is_never_behind_the_kernels_and_never_goes_back"),
+        "tsc=reliable preempt=full",
+    ),
+    current(
+        "current-process-time",
+        "the CPU time of a process is known while it has one thread",
+        current_test!("time::the_time_of_a_process_is_known_while_it_has_one_thread"),
+        "tsc=reliable",
+    ),
+    current(
+        "current-no-clock",
+        "CPU times are left to a kernel whose clock is not the counter",
+        current_test!("time::without_a_stable_counter_the_kernel_alone_knows_cpu_times"),
+        "clocksource=hpet",
+    ),
+    Check {
+        processor: COUNTING,
+        ..current(
+            "current-instructions",
+            "what a switch and a read cost, in instructions",
+            current_test!("figures::what_a_switch_and_a_read_cost"),
+            "tsc=reliable",
+        )
+    },
     served(
         "kernel-served",
         "values reach C programs by file and at exec, exact after events, and no process can write them",

@@ -106,6 +106,8 @@ fn label(boot: &Boot<'_>) -> String {
     }
     if boot.processor.pace.is_some() {
         label.push_str(" counting instructions");
+    } else if boot.processor.cpus != PROCESSOR.cpus {
+        let _ = write!(label, " {} CPUs", boot.processor.cpus);
     }
     label
 }
@@ -185,11 +187,11 @@ impl Guest {
             .arg(format!("console=ttyS0 panic=-1 no_timer_check {words}"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
-        match boot.processor.pace {
-            None => command.args(["-smp", "2"]),
+        command.args(["-smp", &boot.processor.cpus.to_string()]);
+        if let Some(pace) = boot.processor.pace {
             // A guest that is idle until its next timer is not waited for.
-            Some(pace) => command.args(["-icount", &format!("shift={pace},sleep=off")]),
-        };
+            command.args(["-icount", &format!("shift={pace},sleep=off")]);
+        }
         let mut emulator = command.spawn().map_err(Error::file("setpriv"))?;
         let (sender, messages) = mpsc::channel();
         if let Some(port) = emulator.stdout.take() {

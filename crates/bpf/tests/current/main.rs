@@ -1,0 +1,78 @@
+//! Facts about the running task beside what system calls say: runs in the lab.
+//! The table of checks in tools/lab/src/checks.rs names each of these tests.
+#![cfg(target_arch = "x86_64")]
+#![allow(
+    unsafe_code,
+    reason = "the tests make tasks in every way that there is, most of which have no safe wrapper"
+)]
+
+mod detach;
+mod figures;
+mod orders;
+mod tasks;
+mod time;
+mod torture;
+mod users;
+
+use std::path::Path;
+use std::sync::OnceLock;
+use vdsokit_bpf::Kernel;
+use vdsokit_bpf::current::{Audience, Current, retire};
+use vdsokit_current::{DIRECTORY, Reader};
+
+/// The running kernel, looked at once: under emulation it takes seconds.
+fn kernel() -> &'static Kernel {
+    static KERNEL: OnceLock<Kernel> = OnceLock::new();
+    KERNEL.get_or_init(|| Kernel::running().unwrap())
+}
+
+/// Publishes, and retires at the end.
+struct Published;
+
+impl Published {
+    fn for_everybody() -> Self {
+        Self::start(&Audience::World)
+    }
+
+    fn start(audience: &Audience) -> Self {
+        let mut current =
+            Current::start(kernel(), audience).unwrap_or_else(|error| panic!("{error}"));
+        current.pin(Path::new(DIRECTORY)).unwrap();
+        // The pins keep it.
+        drop(current);
+        Self
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        // A test may have ended it.
+        let _ = retire(Path::new(DIRECTORY));
+    }
+}
+
+fn reader() -> Reader {
+    Reader::open().expect("pages are published")
+}
+
+/// Waits until this thread was switched in once, so that its slot is filled.
+fn until_known(reader: Reader) {
+    while reader.tid().is_none() {
+        std::thread::yield_now();
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm current-facts"]
+fn the_facts_are_those_of_system_calls() {
+    let published = Published::for_everybody();
+    let reader = reader();
+    until_known(reader);
+    assert_eq!(reader.tid(), Some(tasks::tid()));
+    assert_eq!(reader.pid(), Some(tasks::pid()));
+    tasks::until(|| reader.parent() == Some(tasks::parent()));
+    drop(published);
+    assert_eq!(reader.tid(), None);
+    assert!(Reader::open().is_none());
+}
