@@ -62,7 +62,11 @@ extern crate std;
 #[cfg(target_arch = "x86_64")]
 mod arch;
 mod clock;
+#[cfg(target_arch = "x86_64")]
+mod current;
 mod layout;
+#[cfg(all(vdsokit_image, target_arch = "x86_64"))]
+mod library;
 #[cfg(target_arch = "x86_64")]
 mod open;
 #[cfg(target_arch = "x86_64")]
@@ -71,12 +75,12 @@ mod reader;
 #[cfg(target_arch = "x86_64")]
 pub use arch::{cpu, has_rdpid};
 pub use clock::{Clamp, Coefficients};
+#[cfg(target_arch = "x86_64")]
+pub use current::Current;
 pub use layout::{
     DIRECTORY, FLAG_RDPID, HEAD_NAME, Head, LAYOUT, LINE, LIVE, PATIENCE, RETIRED, SEVERAL,
     STARTING, Slot, WORLD_NAME, slots_size,
 };
-#[cfg(target_arch = "x86_64")]
-pub use open::system_call;
 #[cfg(target_arch = "x86_64")]
 pub use reader::{Facts, Reader, Switches};
 

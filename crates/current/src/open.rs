@@ -19,16 +19,6 @@ mod number {
     pub(super) const BPF: usize = 321;
 }
 
-/// Makes a system call that takes no pointer: getpid(2), gettid(2), getppid(2).
-///
-/// # Safety
-/// The call takes no arguments, and the process may have its effects.
-#[must_use]
-pub unsafe fn system_call(number: usize) -> isize {
-    // SAFETY: the caller vouches for the call.
-    unsafe { arch::system_call(number, [0; 6]) }
-}
-
 impl Reader {
     /// Maps the pages of this process's real user, or those for everybody; `None` when there are
     /// none, or this process may not open them. The mapping lasts until the process ends or executes another
@@ -42,7 +32,7 @@ impl Reader {
         owned_by_root()?;
         let head = Map::open(HEAD_NAME)?;
         // SAFETY: getuid(2) takes no arguments and has no effects.
-        let user = unsafe { system_call(number::GETUID) } as u32;
+        let user = unsafe { arch::system_call(number::GETUID, [0; 6]) } as u32;
         let mut digits = [0; 10];
         let slots = Map::open(decimal(user, &mut digits)).or_else(|| Map::open(WORLD_NAME))?;
         let first = head.map(0, SLOTS)?;

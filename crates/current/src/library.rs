@@ -1,0 +1,232 @@
+//! `libcurrent.so.1`: the C library's names, and functions of its own.
+//!
+//! Preloaded, it takes the place of `getpid`, `gettid`, `getppid` and `clock_gettime` of an unchanged program.
+//! Its names have no version, so glibc's loader binds references of any version to them (glibc 2.36
+//! `elf/dl-lookup.c`, `check_match`), and musl's loader compares names only. It needs no other
+//! library, so that it can be loaded into programs of either.
+//!
+//! It is no image as `vdso build` makes one: the pages are a BPF map, which ld.so can't map, so an
+//! initialiser does.
+#![allow(
+    unsafe_code,
+    reason = "symbols get the names of C functions, which take pointers"
+)]
+
+use crate::arch;
+use crate::clock::Clamp;
+use crate::current::Current;
+use crate::layout::Head;
+use crate::reader::Reader;
+use core::arch::{asm, global_asm};
+use core::ffi::{c_char, c_int, c_void};
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+/// The pages, once the initialiser has found them. Set once, and never unmapped.
+static HEAD: AtomicPtr<Head> = AtomicPtr::new(null_mut());
+
+/// The next `clock_gettime` in the program's search order, for all other clocks.
+static NEXT: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+
+type ClockGettime = unsafe extern "C" fn(c_int, *mut Timespec) -> c_int;
+
+/// C's `struct timespec`.
+#[repr(C)]
+pub struct Timespec {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+/// The loader calls it before any initialiser of the program (System V gABI, "Initialization and Termination
+/// Functions").
+#[unsafe(link_section = ".init_array")]
+#[used]
+static INITIALISE: extern "C" fn() = initialise;
+
+extern "C" fn initialise() {
+    const RTLD_NEXT: *mut c_void = core::ptr::without_provenance_mut(usize::MAX);
+    if let Some(dlsym) = foreign::dlsym() {
+        // SAFETY: dlsym(3) of the process's own C library, with a name that ends in a zero.
+        let next = unsafe { dlsym(RTLD_NEXT, c"clock_gettime".as_ptr()) };
+        NEXT.store(next, Ordering::Relaxed);
+    }
+    if let Some(reader) = Reader::open() {
+        HEAD.store(reader.address().as_ptr(), Ordering::Relaxed);
+    }
+}
+
+#[inline(always)]
+fn current() -> Current {
+    let head = NonNull::new(HEAD.load(Ordering::Relaxed));
+    // SAFETY: it is the address of a reader that was opened, whose pages are never unmapped.
+    Current::new(head.map(|head| unsafe { Reader::new(head) }))
+}
+
+// The times that a thread was given last: two words in thread-local storage, by the initial-exec model.
+global_asm!(
+    ".section .tbss, \"awT\", @nobits",
+    ".balign 8",
+    ".local vdsokit_current_clamps",
+    "vdsokit_current_clamps: .zero 16",
+    ".size vdsokit_current_clamps, 16",
+    ".type vdsokit_current_clamps, @object",
+    ".text",
+);
+
+/// This thread's clamps: of its own time, and of its process's.
+#[inline(always)]
+fn clamps() -> &'static [Clamp; 2] {
+    let address: *const [Clamp; 2];
+    // SAFETY: (1) the word at fs:0 is the thread pointer's own address (System V ABI, x86-64 TLS); (2) the two words behind the
+    // symbol are this thread's, zeros at first, which is a value of `Clamp`; (3) they are atomics, so tasks that
+    // share the thread pointer, as after vfork(2), may use them.
+    unsafe {
+        asm!("mov {address}, fs:[0]",
+            "add {address}, qword ptr [rip + vdsokit_current_clamps@GOTTPOFF]",
+            address = out(reg) address, options(pure, readonly, nostack));
+        &*address
+    }
+}
+
+/// Functions of the C library that there may be.
+mod foreign {
+    use super::{asm, c_char, c_int, c_void, global_asm};
+
+    global_asm!(".weak dlsym", ".weak __errno_location");
+
+    macro_rules! weak {
+        ($name:ident: $of:ty) => {
+            pub(super) fn $name() -> Option<$of> {
+                let address: usize;
+                // SAFETY: it loads a word of the library that the loader has filled: 0 or the
+                // function's address.
+                unsafe {
+                    asm!(concat!("mov {}, qword ptr [rip + ", stringify!($name), "@GOTPCREL]"),
+                        out(reg) address, options(pure, readonly, nostack));
+                    core::mem::transmute::<usize, Option<$of>>(address)
+                }
+            }
+        };
+    }
+
+    weak!(dlsym: unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void);
+    weak!(__errno_location: unsafe extern "C" fn() -> *mut c_int);
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn getpid() -> c_int {
+    current().pid().cast_signed()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn gettid() -> c_int {
+    current().tid().cast_signed()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn getppid() -> c_int {
+    current().parent().cast_signed()
+}
+
+/// # Safety
+/// As clock_gettime(2) wants it.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
+    const PROCESS: c_int = 2;
+    const THREAD: c_int = 3;
+    let current = current();
+    if (clock == THREAD || clock == PROCESS) && current.reader().is_some() && !time.is_null() {
+        let [thread, process] = clamps();
+        let nanoseconds = match clock {
+            THREAD => current.thread_cpu_time(thread),
+            _ => current.process_cpu_time(process),
+        };
+        let seconds = nanoseconds / 1_000_000_000;
+        // SAFETY: the caller vouches for the pointer.
+        unsafe {
+            time.write(Timespec {
+                seconds: seconds.cast_signed(),
+                nanoseconds: (nanoseconds - seconds * 1_000_000_000).cast_signed(),
+            });
+        }
+        return 0;
+    }
+    // SAFETY: the caller vouches for the pointer.
+    unsafe { next_clock_gettime(clock, time) }
+}
+
+/// # Safety
+/// As clock_gettime(2) wants it.
+#[inline(never)]
+unsafe fn next_clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
+    const CLOCK_GETTIME: usize = 228;
+    let next = NEXT.load(Ordering::Relaxed);
+    if !next.is_null() {
+        // SAFETY: dlsym(3) has found it by the name of a function of this type, and the caller vouches for
+        // the pointer.
+        return unsafe { core::mem::transmute::<*mut c_void, ClockGettime>(next)(clock, time) };
+    }
+    let arguments = [clock as usize, time.expose_provenance(), 0, 0, 0, 0];
+    // SAFETY: the kernel checks the pointer.
+    let result = unsafe { arch::system_call(CLOCK_GETTIME, arguments) };
+    if result == 0 {
+        return 0;
+    }
+    if let Some(errno) = foreign::__errno_location() {
+        // SAFETY: the C library's function returns the address of this thread's errno.
+        unsafe { *errno() = -(result as c_int) };
+    }
+    -1
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn current_pid() -> u32 {
+    current().pid()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn current_tid() -> u32 {
+    current().tid()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn current_parent() -> u32 {
+    current().parent()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn current_thread_cpu_time() -> u64 {
+    current().thread_cpu_time(&clamps()[0])
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn current_process_cpu_time() -> u64 {
+    current().process_cpu_time(&clamps()[1])
+}
+
+/// # Safety
+/// Both pointers may be written through.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn current_switches(voluntary: *mut u64, involuntary: *mut u64) {
+    let switches = current().switches();
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        voluntary.write(switches.voluntary);
+        involuntary.write(switches.involuntary);
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn current_run_delay() -> i64 {
+    current().run_delay().map_or(-1, u64::cast_signed)
+}
+
+unsafe extern "C" {
+    /// Undefined: if a panic path is left, linking the library fails with this name.
+    safe fn vdsokit_a_panic_is_left_in_the_library() -> !;
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    vdsokit_a_panic_is_left_in_the_library()
+}
