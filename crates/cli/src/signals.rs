@@ -1,5 +1,5 @@
-//! Signals: the request to stop, a vDSO that was truncated, and the dispositions that this process
-//! inherited.
+//! Signals: the request to stop, a vDSO that was truncated, and what this process inherited and
+//! leaves to the program that it becomes.
 #![allow(
     unsafe_code,
     reason = "an initialiser that runs before Rust's runtime, and sigaction(2)"
@@ -45,6 +45,13 @@ fn is_ignored(signal: c_int) -> bool {
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn sigpipe_was_ignored() -> bool {
     SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed)
+}
+
+/// Sets a variable of the environment for the program that this process becomes.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn set_environment(name: &str, value: &std::ffi::OsStr) {
+    // SAFETY: `vdso run` has no other thread at that time, so nothing reads the environment meanwhile.
+    unsafe { std::env::set_var(name, value) };
 }
 
 /// Returns a stream that becomes readable at SIGTERM, SIGINT or SIGHUP. An ignored SIGHUP stays

@@ -43,7 +43,8 @@ pub fn has_rdpid() -> bool {
 
 /// The time-stamp counter, unordered: some instructions earlier or later.
 #[inline(always)]
-pub(crate) fn counter() -> u64 {
+#[must_use]
+pub fn counter() -> u64 {
     let (low, high): (u64, u64);
     // SAFETY: it writes the two registers named and touches no memory. A program for which the
     // instruction is forbidden (PR_SET_TSC) is ended by a signal, as by Linux's own vDSO.

@@ -73,7 +73,7 @@ mod open;
 mod reader;
 
 #[cfg(target_arch = "x86_64")]
-pub use arch::{cpu, has_rdpid};
+pub use arch::{counter, cpu, has_rdpid};
 pub use clock::{Clamp, Coefficients};
 #[cfg(target_arch = "x86_64")]
 pub use current::Current;

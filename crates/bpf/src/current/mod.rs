@@ -22,6 +22,7 @@ use fields::Fields;
 use program::{LINKS, Maps, Slots};
 use rustix::process::{Gid, Uid};
 use std::fs::{self, DirBuilder, Permissions};
+use std::io;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -251,7 +252,13 @@ impl Current {
 /// When there is nothing, or privileges are missing.
 pub fn retire(directory: &Path) -> Result<(), Error> {
     let path = directory.join(HEAD_NAME);
-    let head = sys::get(&path).map_err(Error::file(&path))?;
+    let head = match sys::get(&path) {
+        // Readers open nothing without a head, and the release of a link retires those that have.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && directory.exists() => {
+            return unpin(directory);
+        }
+        head => head.map_err(Error::file(&path))?,
+    };
     let ending = load(&program::retire(head.as_raw_fd())?, Attach::ByHand)?;
     sys::run(ending.as_fd()).map_err(refused("to run a program"))?;
     unpin(directory)

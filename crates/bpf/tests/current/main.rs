@@ -35,6 +35,10 @@ impl Published {
     }
 
     fn start(audience: &Audience) -> Self {
+        // A test that was killed has left its own behind.
+        if Path::new(DIRECTORY).exists() {
+            retire(Path::new(DIRECTORY)).unwrap();
+        }
         let mut current =
             Current::start(kernel(), audience).unwrap_or_else(|error| panic!("{error}"));
         current.pin(Path::new(DIRECTORY)).unwrap();

@@ -1,5 +1,6 @@
 //! Tasks of every kind, and what the kernel says of them.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use vdsokit_current::Reader;
 
@@ -27,8 +28,14 @@ pub(crate) fn until(mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// How many CPUs there are, whatever the calling thread may run on.
 pub(crate) fn cpus() -> usize {
-    std::thread::available_parallelism().unwrap().get()
+    static CPUS: OnceLock<usize> = OnceLock::new();
+    *CPUS.get_or_init(|| {
+        // SAFETY: it returns a number.
+        let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+        usize::try_from(online).unwrap()
+    })
 }
 
 /// Lets the calling thread run on one CPU only.

@@ -1,5 +1,7 @@
 //! `vdso retire`: ends a publication whose publisher can't do it.
 
+#[cfg(target_arch = "x86_64")]
+use crate::commands::serve::current::{end, is_current};
 use crate::{published, signals};
 use miette::Result;
 use std::path::PathBuf;
@@ -13,11 +15,15 @@ use vdsokit_sources::kernel;
 /// publisher: end that with SIGTERM. A publishing kernel is stopped in any case.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The vDSO, `system`, `clock` or `kernel`
+    /// The vDSO, `system`, `clock`, `kernel` or `current`
     file: PathBuf,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    #[cfg(target_arch = "x86_64")]
+    if is_current(&arguments.file) {
+        return end();
+    }
     let path = published::path(&arguments.file)?;
     signals::exit_on_truncation(&path);
     let was_kernel = kernel::retire(&path)?;

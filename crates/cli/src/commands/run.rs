@@ -1,7 +1,7 @@
 //! `vdso run`: runs an unchanged program with a vDSO of this project.
 
 use crate::output;
-use crate::signals::sigpipe_was_ignored;
+use crate::signals::{set_environment, sigpipe_was_ignored};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use miette::{Result, miette};
 use vdsokit_clock::Clock;
 use vdsokit_deliver::{Delivery, Object, Timestamp};
+use vdsokit_publish::place;
 use vdsokit_virtual_time::{Reader, text};
 use vdsokit_waits::call::Scope;
 
@@ -72,6 +73,10 @@ pub(crate) struct Arguments {
     /// kernel publishes in it, the program has the kernel's own pages
     #[arg(long, value_name = "FILE")]
     object: Vec<PathBuf>,
+    /// Answer for getpid, gettid, getppid and the CPU-time clocks from the page that `vdso serve current`
+    /// publishes: preloads its library, which static programs don't load
+    #[arg(long)]
+    current: bool,
     /// The program, looked for in PATH, and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
     command: Vec<OsString>,
@@ -82,6 +87,12 @@ pub(crate) struct Arguments {
 pub(crate) const NOT_TRIED: u8 = 125;
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    if arguments.current
+        && let Err(report) = preload()
+    {
+        output::report(&report);
+        return ExitCode::from(NOT_TRIED);
+    }
     let (status, report) = match delivery(arguments) {
         Ok((delivery, speaker)) => {
             let error = match arguments.command.split_first() {
@@ -95,6 +106,24 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     };
     output::report(&report);
     ExitCode::from(status)
+}
+
+/// Puts the library of `vdso serve current` before what the program preloads (ld.so(8)).
+fn preload() -> Result<()> {
+    const NAME: &str = "LD_PRELOAD";
+    let found = place::find_for_machine(vdsokit_current_library::SONAME).ok_or_else(|| {
+        miette!(
+            help = "`vdso serve current --group NAME` publishes it",
+            "the running task is not published"
+        )
+    })?;
+    let mut list = found.path().as_os_str().to_owned();
+    if let Some(others) = std::env::var_os(NAME).filter(|others| !others.is_empty()) {
+        list.push(":");
+        list.push(others);
+    }
+    set_environment(NAME, &list);
+    Ok(())
 }
 
 fn delivery(arguments: &Arguments) -> Result<(Delivery, Speaker)> {

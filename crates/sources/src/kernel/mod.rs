@@ -208,8 +208,7 @@ impl Started {
     fn name(&mut self, path: &Path) -> Result<(), Error> {
         let beside = Beside::open(path)?;
         let directory = directory_for(path);
-        let magic = rustix::fs::statfs(BPF_FS).map(|fs| fs.f_type as u64);
-        if magic != Ok(BPF_FS_MAGIC) {
+        if !has_bpf_fs() {
             return Err(Error::NoBpfFs);
         }
         match vdsokit_bpf::retire(&directory) {
@@ -220,6 +219,13 @@ impl Started {
         self.publisher.pin(&directory)?;
         Ok(beside.link(SUFFIX, &directory)?)
     }
+}
+
+/// Whether a BPF file system is mounted at `/sys/fs/bpf`.
+#[must_use]
+pub fn has_bpf_fs() -> bool {
+    let magic = rustix::fs::statfs(BPF_FS).map(|fs| fs.f_type as u64);
+    magic == Ok(BPF_FS_MAGIC)
 }
 
 /// The suffix of a link's name.

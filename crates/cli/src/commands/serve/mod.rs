@@ -2,6 +2,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod clock;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod current;
 mod kernel;
 pub(crate) mod notify;
 mod report;
@@ -38,7 +40,8 @@ use vdsokit_sources::system::System;
 #[command(after_long_help = QUOTING)]
 pub(crate) struct Arguments {
     /// An image, published in place; a declaration (*.toml), whose image is written beside it;
-    /// `system`, this machine's own numbers; or `clock`, its time, for `vdso run --clock`
+    /// `system`, this machine's own numbers; `clock`, its time, for `vdso run --clock`; or `current`,
+    /// the running task's ids and CPU times, for `vdso run --current` (x86-64)
     #[arg(required_unless_present = "kernel")]
     file: Option<PathBuf>,
     /// Publish a variable of the running kernel: `nr_threads:i32`, `load_averages`,
@@ -82,6 +85,16 @@ pub(crate) struct Arguments {
     #[cfg(target_arch = "x86_64")]
     #[arg(long, value_enum, default_value = "auto")]
     source: Source,
+    /// Let this user read about the user's own tasks in `current`: a user's name or number, or a
+    /// group's name for each of its members; may be repeated
+    #[cfg(target_arch = "x86_64")]
+    #[arg(long, value_name = "NAME", conflicts_with = "kernel")]
+    group: Vec<String>,
+    /// Let everybody read about all tasks in `current`: which task runs on which CPU, when, and for
+    /// how long
+    #[cfg(target_arch = "x86_64")]
+    #[arg(long, conflicts_with_all = ["group", "kernel"])]
+    world: bool,
     /// Print events as JSON, a line each
     #[arg(long)]
     json: bool,
@@ -121,6 +134,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     #[cfg(target_arch = "x86_64")]
     if arguments.file.as_deref().is_some_and(clock::is_clock) {
         return clock::run(arguments, &reporter);
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        if arguments.file.as_deref().is_some_and(current::is_current) {
+            return current::run(arguments, &reporter);
+        }
+        if arguments.world || !arguments.group.is_empty() {
+            return Err(miette!(
+                help = "`vdso serve current --group NAME`",
+                "`--group` and `--world` say who may read `current`"
+            ));
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
     if arguments.file.as_deref() == Some(Path::new(crate::published::CLOCK)) {

@@ -1,5 +1,8 @@
 //! `vdso bench`: the time that every function takes by every route.
 
+#[cfg(target_arch = "x86_64")]
+mod current;
+
 use crate::output::{self, BOLD, Cell, DIM, Side, styled};
 use miette::{IntoDiagnostic, Result, WrapErr};
 use std::path::PathBuf;
@@ -15,6 +18,10 @@ use vdsokit_inspect::report;
 /// A sample is the mean of a batch of calls; the table shows the median of the samples.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
+    /// `current`: the running task's ids and CPU times, by their page and by system call
+    #[cfg(target_arch = "x86_64")]
+    #[arg(value_parser = ["current"], conflicts_with_all = ["image", "html"])]
+    what: Option<String>,
     /// Also measure an image, loaded as a shared library
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
@@ -31,6 +38,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    #[cfg(target_arch = "x86_64")]
+    if arguments.what.is_some() {
+        return current::run(arguments.samples, arguments.json);
+    }
     let library = match &arguments.image {
         None => None,
         Some(path) => {
