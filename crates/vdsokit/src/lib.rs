@@ -46,6 +46,11 @@
 //! the whole machine (`vdso serve clock`): a read is no system call on machines where the
 //! kernel's is one, and the kernel's clock where no such page is published.
 //!
+//! # The running task
+//!
+//! On x86-64 `current()` returns the running task's ids, CPU times and context switches, by a page that the
+//! kernel fills (`vdso serve current`), and by system calls where there is none.
+//!
 //! # What it does not do
 //!
 //! * It notifies no one. A reader sees the current values and misses values between two
@@ -71,6 +76,8 @@
 
 #[cfg(feature = "read")]
 mod clock;
+#[cfg(all(feature = "read", target_arch = "x86_64"))]
+mod current;
 #[cfg(feature = "derive")]
 pub mod declare;
 #[cfg(feature = "read")]
@@ -78,6 +85,8 @@ mod instant;
 
 #[cfg(feature = "read")]
 pub use clock::Clock;
+#[cfg(all(feature = "read", target_arch = "x86_64"))]
+pub use current::{Current, Switches, current};
 #[cfg(feature = "derive")]
 pub use declare::Vvars;
 #[cfg(feature = "read")]

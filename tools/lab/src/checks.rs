@@ -193,6 +193,35 @@ macro_rules! current_test {
     };
 }
 
+/// A file of the host's, at the same place in the guest or at another.
+macro_rules! host_file {
+    ($path:literal) => {
+        host_file!($path, $path)
+    };
+    ($at:literal, $path:literal) => {
+        Need::File {
+            at: $at,
+            make: |_| Ok(PathBuf::from($path)),
+        }
+    };
+}
+
+/// What checks of `vdso serve current` need: perl and bash, with their libraries.
+const UNCHANGED_PROGRAMS: &[Need] = &[
+    VDSO,
+    Need::Test {
+        package: "vdsokit-cli",
+        name: "current_lab",
+    },
+    host_file!("/bin/perl", "/usr/bin/perl"),
+    host_file!("/bin/bash", "/usr/bin/bash"),
+    host_file!("/lib64/ld-linux-x86-64.so.2"),
+    host_file!("/lib/x86_64-linux-gnu/libc.so.6"),
+    host_file!("/lib/x86_64-linux-gnu/libm.so.6"),
+    host_file!("/lib/x86_64-linux-gnu/libcrypt.so.1"),
+    host_file!("/lib/x86_64-linux-gnu/libtinfo.so.6"),
+];
+
 /// The program itself.
 const VDSO: Need = Need::Program {
     package: "vdsokit-cli",
@@ -530,6 +559,21 @@ pub const CHECKS: &[Check] = &[
         current_test!("time::without_a_stable_counter_the_kernel_alone_knows_cpu_times"),
         "clocksource=hpet",
     ),
+    Check {
+        needs: UNCHANGED_PROGRAMS,
+        ..current(
+            "current-served",
+            "perl and bash know their ids where the system calls for ids fail",
+            &[
+                "current_lab",
+                "--ignored",
+                "--exact",
+                "--nocapture",
+                "unchanged_programs_know_their_ids_without_a_system_call",
+            ],
+            "tsc=reliable",
+        )
+    },
     Check {
         processor: COUNTING,
         ..current(

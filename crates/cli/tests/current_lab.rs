@@ -1,0 +1,167 @@
+//! `vdso serve current` and unchanged programs, on kernels that allow it. The lab's table names the
+//! test.
+#![cfg(target_arch = "x86_64")]
+#![allow(
+    unsafe_code,
+    reason = "children of fork get a filter of system calls, which has no safe wrapper"
+)]
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// The user whose tasks are published.
+const USER: u32 = 1000;
+
+/// From here on getpid, gettid and getppid fail as system calls in this process, and in what it executes.
+fn without_ids() -> std::io::Result<()> {
+    let numbers = [libc::SYS_getpid, libc::SYS_gettid, libc::SYS_getppid];
+    let instruction = |code: u32, jt, jf, k| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    // seccomp(2): load the call's number; each number that matches skips the next return.
+    let mut filter = vec![instruction(
+        libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
+        0,
+        0,
+        0,
+    )];
+    for number in numbers {
+        let fail = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+        filter.push(instruction(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            0,
+            1,
+            number as u32,
+        ));
+        filter.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, fail));
+    }
+    filter.push(instruction(
+        libc::BPF_RET | libc::BPF_K,
+        0,
+        0,
+        libc::SECCOMP_RET_ALLOW,
+    ));
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: the filter has the length that is given, and the kernel copies it.
+    let results = unsafe {
+        [
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
+            libc::prctl(
+                libc::PR_SET_SECCOMP,
+                libc::SECCOMP_MODE_FILTER,
+                &raw const program,
+            ),
+        ]
+    };
+    match results {
+        [0, 0] => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+/// Starts a program as the user, without the system calls for ids if `filtered`.
+fn start(program: &str, arguments: &[&str], preload: Option<&Path>, filtered: bool) -> Child {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .uid(USER)
+        .gid(USER)
+        .stdout(Stdio::piped());
+    if let Some(library) = preload {
+        command.env("LD_PRELOAD", library);
+    }
+    if filtered {
+        // SAFETY: the closure makes system calls and allocates, in a child of a process whose other threads
+        // hold no lock of the allocator: they wait for this one.
+        unsafe { command.pre_exec(without_ids) };
+    }
+    command.spawn().unwrap()
+}
+
+/// What a program printed, with its id in place of `PID`.
+fn printed(child: Child) -> (String, String) {
+    let pid = child.id().to_string();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    (
+        pid,
+        String::from_utf8(output.stdout).unwrap().trim().to_owned(),
+    )
+}
+
+/// Prints its id, the parent's, and what the system call returns; compares its id often.
+const PERL: &str =
+    "my $p = $$; for (1..20000) { die \"wrong\" if $$ != $p } print \"$$ \", syscall(39)";
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm current-served"]
+fn unchanged_programs_know_their_ids_without_a_system_call() {
+    let mut server = Command::new("vdso")
+        .args(["serve", "current", "--group", "1000", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let live: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    println!("{live}");
+    assert_eq!(live["event"], "live");
+    assert_eq!(live["readers"], serde_json::json!([USER]));
+    assert_eq!(live["cpu_time"], true);
+    let library = Path::new(live["file"].as_str().unwrap());
+
+    let (pid, perl) = printed(start("/bin/perl", &["-e", PERL], Some(library), true));
+    assert_eq!(perl, format!("{pid} -1"), "perl");
+    let (pid, bash) = printed(start("/bin/bash", &["-c", "echo $$"], Some(library), true));
+    assert_eq!(bash, pid, "bash");
+    // Without the library there is no id.
+    let (pid, without) = printed(start("/bin/bash", &["-c", "echo $$"], None, true));
+    assert_ne!(without, pid);
+
+    let run = ["run", "--current", "--", "/bin/perl", "-e", PERL];
+    let (pid, perl) = printed(start("/bin/vdso", &run, None, false));
+    assert_eq!(perl, format!("{pid} {pid}"), "vdso run");
+
+    kill_process(Pid::from_child(&server), Signal::TERM).unwrap();
+    assert!(server.wait().unwrap().success());
+    let retired = lines.next().unwrap().unwrap();
+    assert!(retired.contains("retired"), "{retired}");
+    // The library stays, and makes system calls.
+    let (pid, perl) = printed(start("/bin/perl", &["-e", PERL], Some(library), false));
+    assert_eq!(perl, format!("{pid} {pid}"), "retired");
+    let ended = Command::new("vdso")
+        .args(["retire", "current"])
+        .output()
+        .unwrap();
+    assert!(!ended.status.success());
+
+    // Detached, the kernel goes on; the next publisher takes over.
+    for arguments in [["serve", "current", "--world", "--detach"]; 2] {
+        let output = Command::new("vdso").args(arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).replace(char::is_whitespace, "");
+        assert!(output.status.success(), "{text}");
+        assert!(text.contains("everyprocessonthismachine"), "{text}");
+    }
+    let (pid, perl) = printed(start("/bin/perl", &["-e", PERL], Some(library), true));
+    assert_eq!(perl, format!("{pid} -1"), "detached");
+    let bench = Command::new("vdso")
+        .args(["bench", "current", "--samples", "3", "--json"])
+        .output();
+    let bench: Value = serde_json::from_slice(&bench.unwrap().stdout).unwrap();
+    assert_eq!(bench["published"], true, "{bench}");
+    let ended = Command::new("vdso")
+        .args(["retire", "current"])
+        .status()
+        .unwrap();
+    assert!(ended.success());
+    assert!(!Path::new("/sys/fs/bpf/current").exists());
+}
