@@ -101,7 +101,7 @@ fn every_other_order_is_refuted_and_the_right_one_is_not() {
         println!("{order:?}: wrong after {reads} reads");
         assert_ne!(wrong, 0);
     }
-    let (reads, wrong) = compete(20_000, |adversary| {
+    let (reads, wrong) = compete(4_000, |adversary| {
         Some(reader.read_stepwise(|| adversary.act(), |_| ())?.tid)
     });
     println!("the right order: {reads} reads, {wrong} wrong");
