@@ -60,7 +60,7 @@ pub fn attach_and_follow(
         put(pid as Pid, &mut threads, &object)?;
         let system = || Error::system("follow the process");
         threads.follow(FOLLOW).map_err(system())?;
-        Tracer::new(Injector::new(object), FOLLOW, &mut report)
+        Tracer::new(Injector::new(object).with_filters(0), FOLLOW, &mut report)
             .run(|_| {})
             .map_err(system())
     })

@@ -14,28 +14,29 @@
 //! | a [`Supervisor`] | what the program starts is followed, and this process may trace later what is no descendant of the supervisor |
 //! | a [`Tracer`] | otherwise: it traces all from their start |
 
-use std::collections::HashSet;
 use std::ffi::{CString, OsStr, OsString, c_int};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use vdsokit_waits::call::{self, Scope};
-use vdsokit_waits::filter::{Rule, filter, refusal};
+use vdsokit_waits::filter::{Refused, Rule, filter};
 use vdsokit_waits::gate::Gate;
 use vdsokit_waits::{CLOCK_SETTERS, Clocks, OTHER_EXECS, number};
 
+use crate::channel::Channel;
 use crate::error::{Error, Event};
 use crate::inject::Injector;
 use crate::object::Object;
+use crate::proc;
+use crate::program;
 use crate::seccomp::{self, Inbox};
 use crate::strict::{self, Strict, Timestamp};
 use crate::supervisor::process::{self, Signals};
-use crate::supervisor::{CLOCK_CHANGED, Supervisor, Waits, ending, has_gate, keeper, setting};
+use crate::supervisor::{CLOCK_CHANGED, Supervisor, Waits, setting};
 use crate::sys;
 use crate::tracer::{ALONE, FOLLOW, Tracer};
 
@@ -70,7 +71,8 @@ impl std::fmt::Debug for Conversion {
 
 /// What serves the program.
 enum Server {
-    Supervisor(OwnedFd),
+    /// With the listener, and whether the target is seized.
+    Supervisor(OwnedFd, bool),
     /// With the listener of reads of the clock.
     Tracer(Option<OwnedFd>),
 }
@@ -195,21 +197,37 @@ impl Delivery {
             }
         };
         let ignores_sigpipe = self.ignores_sigpipe;
-        let server = match self.start(&mut report) {
+        // A name is looked for before the program is served: each execve(2) is handed over.
+        let found = program::find(program);
+        let found = found.and_then(|found| CString::new(found.into_os_string().into_vec()).ok());
+        let (server, mut channel) = match self.start(&mut report) {
             Ok(started) => started,
             Err(error) => return error,
         };
-        let source = sys::execute(&strings[0], &strings, ignores_sigpipe);
+        let file = found.as_ref().unwrap_or(&strings[0]);
+        let mut source = sys::execute(file, &strings, ignores_sigpipe);
+        if found.is_some() && source.raw_os_error() != Some(libc::ENOSYS) {
+            // The error is that of all that execvp(3) tries.
+            source = sys::execute(&strings[0], &strings, ignores_sigpipe);
+        }
+        // The listener is closed: the server may not serve this process, or has died.
+        if source.raw_os_error() == Some(libc::ENOSYS) {
+            return match channel.receive() {
+                Ok(error) => refused(error),
+                Err(_) => Error::system("serve the program")(source),
+            };
+        }
         // It serves this process and no other yet.
         let _ = rustix::process::kill_process(server, Signal::KILL);
         Error::of_exec(program, source)
     }
 
-    /// Starts the process that serves this one, and returns once it does.
-    fn start(mut self, report: &mut dyn FnMut(Event)) -> Result<Pid, Error> {
+    /// Starts the process that serves this one, and has all calls handed over to it that it has
+    /// to serve. A supervisor is not waited for: the first call that it gets, an execve, is.
+    fn start(mut self, report: &mut dyn FnMut(Event)) -> Result<(Pid, Channel), Error> {
         let system = || Error::system("start the tracer");
         let this = std::process::id();
-        let (mut near, mut far) = UnixStream::pair().map_err(system())?;
+        let (mut near, mut far) = Channel::pair().map_err(system())?;
         let end = near.as_raw_fd() as u32;
         let is_reaper = process::is_reaper();
         let supervises = self.follow && process::may_trace_later();
@@ -218,23 +236,22 @@ impl Delivery {
         }
         let mut gate = None;
         if supervises && self.waits.is_some() {
-            let placed = self.object.with_gate().map_err(system())?;
+            let placed = self.object.with_gate()?;
             self.object = placed.0;
             gate = Some(placed.1);
         }
+        let filters = proc::own_filters().map_err(system())?;
         let needs_filter = self.strict.is_some() || self.is_required;
-        let (protects_clocks, sets_clocks) =
-            (self.protects_clocks, supervises && self.sets_clocks());
+        let protects = self.protects_clocks;
         let rules = self.rules(supervises);
-        // Filters are installed before the server counts those of this process.
-        if protects_clocks && rules.is_empty() {
-            refuse_setters(false);
-        }
+        let role = supervises.then_some(Supervision {
+            gate,
+            is_reaper,
+            filters,
+        });
         let serve = || {
-            // Each side has one end only, and so learns of the other's death.
             if sys::close_range(end, end).is_ok() {
-                let role = supervises.then_some(gate);
-                self.serve(this as sys::Pid, role, is_reaper, &mut far, report);
+                self.serve(this as sys::Pid, role, &mut far, report);
             }
         };
         let server = match is_reaper {
@@ -243,40 +260,39 @@ impl Delivery {
         };
         let server = server.map_err(system())?;
         drop(far);
-        let mut outcome = receive(&mut near).map_err(system())?;
-        if outcome != 0 && sys::allow_tracer(server) {
-            send(&mut near, 0).map_err(system())?;
-            outcome = receive(&mut near).map_err(system())?;
+        if !supervises {
+            await_seizure(server, &mut near)?;
         }
-        let refused = |error| {
-            let source = io::Error::from_raw_os_error(error);
-            Err(Error::Trace { pid: this, source })
+        let refused = Refused {
+            calls: if protects { &CLOCK_SETTERS } else { &[] },
+            error: libc::EPERM as u16,
         };
-        if outcome != 0 {
-            return refused(outcome);
-        }
+        let mut listener = None;
         if !rules.is_empty() {
+            let failed = || Error::system("catch system calls of the program");
             let exempt = gate.map(|gate| gate.exempt());
             let others: &[(u32, u32)] = if supervises { &OTHER_EXECS } else { &[] };
-            let failed = || Error::system("catch system calls of the program");
-            let listener = match seccomp::listen(&mut filter(&rules, others, exempt.as_ref())) {
-                Ok(listener) => Some(listener),
+            let mut filter = filter(&rules, others, refused, exempt.as_ref());
+            match seccomp::listen(&mut filter) {
+                Ok(made) => listener = Some(made),
                 // The tracer's way needs no filter.
-                Err(_) if !needs_filter => None,
+                Err(_) if !needs_filter => {}
                 Err(error) => return Err(failed()(error)),
-            };
-            if protects_clocks {
-                refuse_setters(sets_clocks && listener.is_some());
             }
-            let number = listener.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-            send(&mut near, number).map_err(failed())?;
-            // The server has its own descriptor now.
-            let outcome = receive(&mut near).map_err(failed())?;
-            if outcome != 0 {
-                return refused(outcome);
+            near.send_descriptor(listener.as_ref()).map_err(failed())?;
+            if supervises && listener.is_none() {
+                await_seizure(server, &mut near)?;
             }
         }
-        Pid::from_raw(server).ok_or_else(|| system()(io::ErrorKind::InvalidData.into()))
+        // One filter is enough, and a program with one more looks like one with a sandbox.
+        if protects && listener.is_none() && !seccomp::refuses_clock_settime() {
+            // EACCES: a process without CAP_SYS_ADMIN, whose children may still gain rights by
+            // setuid programs. A supervised one has given these up, and gets the filter.
+            let _ = seccomp::restrict(&mut filter(&[], &[], refused, None));
+        }
+        let server = Pid::from_raw(server);
+        let server = server.ok_or_else(|| system()(io::ErrorKind::InvalidData.into()))?;
+        Ok((server, near))
     }
 
     /// Whether a supervisor of this serves calls that set the clock.
@@ -299,14 +315,12 @@ impl Delivery {
         rules
     }
 
-    /// What the server does, from its birth to its end. `role`: as a supervisor, with a gate if
-    /// waits are converted.
+    /// What the server does, from its birth to its end. `role`: as a supervisor.
     fn serve(
         self,
         target: sys::Pid,
-        role: Option<Option<Gate>>,
-        is_reaper: bool,
-        channel: &mut UnixStream,
+        role: Option<Supervision>,
+        channel: &mut Channel,
         report: &mut dyn FnMut(Event),
     ) {
         // Whatever is sent to it: it ends when no process is left to serve.
@@ -314,23 +328,32 @@ impl Delivery {
             return;
         };
         let options = if self.follow { FOLLOW } else { ALONE };
-        let Ok(server) = self.set_up(target, options, role.is_some(), channel, &signals) else {
+        let is_filtered = role.is_some() || self.strict.is_some();
+        let mut injector = Injector::new(self.object);
+        if role.is_some() {
+            // The target installs its filter meanwhile.
+            injector.prepare();
+        }
+        let Ok(server) = meet(target, options, role.is_some(), is_filtered, channel) else {
             return;
         };
-        let mut injector = Injector::new(self.object);
-        injector.prepare(target);
-        match server {
-            Server::Supervisor(listener) => {
-                let Ok(inbox) = Inbox::new() else {
-                    return;
-                };
-                let required = role.flatten().filter(|_| self.is_required);
-                let required = required.map(|gate| (target, gate));
-                let Ok(lifeline) = keep(&listener, &inbox, required, is_reaper) else {
-                    return;
-                };
+        // The target waits in its execve, or for a tracer at its end.
+        let mut kept: Vec<_> = injector.files().map(AsFd::as_fd).collect();
+        kept.push(signals.as_fd());
+        let clocks = self.waits.as_ref().map(|waits| waits.clocks.descriptors());
+        kept.extend(clocks.into_iter().flatten());
+        match &server {
+            Server::Supervisor(listener, _) => kept.push(listener.as_fd()),
+            Server::Tracer(listener) => kept.extend(listener.as_ref().map(AsFd::as_fd)),
+        }
+        if leave(&kept).is_err() {
+            return;
+        }
+        match (server, role) {
+            (Server::Supervisor(listener, is_seized), Some(role)) => {
+                let injector = injector.with_filters(role.filters + 1);
                 let read = self.strict.map(|strict| strict.read);
-                let waits = self.waits.zip(role.flatten());
+                let waits = self.waits.zip(role.gate);
                 let waits = waits.map(|(waits, gate)| {
                     let Conversion {
                         clocks,
@@ -340,17 +363,21 @@ impl Delivery {
                     } = waits;
                     Waits::new(gate, clocks, is_changeable, threshold)
                 });
+                let Ok(inbox) = Inbox::new() else {
+                    return;
+                };
                 let required = self.is_required;
-                Supervisor::new(
+                let mut supervisor = Supervisor::new(
                     listener, inbox, signals, injector, read, waits, required, report,
-                )
-                .run(target);
-                drop(lifeline);
+                );
+                supervisor.run(target, is_seized, role.is_reaper);
             }
-            Server::Tracer(listener) => {
+            (Server::Supervisor(..), None) => {}
+            (Server::Tracer(listener), _) => {
                 let answers = listener.zip(self.strict).map(|(listener, strict)| {
                     std::thread::spawn(move || strict::serve(&listener, strict.read))
                 });
+                injector.prepare();
                 let _ = Tracer::new(injector, options, report).run(|ended| {
                     if ended == target {
                         forget_stderr();
@@ -361,122 +388,117 @@ impl Delivery {
             }
         }
     }
+}
 
-    /// Gets hold of the target, and lets go of all that its parent or terminal could miss.
-    fn set_up(
-        &self,
-        target: sys::Pid,
-        options: c_int,
-        supervises: bool,
-        channel: &mut UnixStream,
-        signals: &Signals,
-    ) -> io::Result<Server> {
-        let is_filtered = supervises || self.strict.is_some();
-        if !supervises {
-            seize(target, options, channel)?;
-        } else if let Err(error) = process::descriptor(target, channel.as_raw_fd())
-            // Permission is checked first.
-            && error.raw_os_error() != Some(libc::EBADF)
-        {
-            send(channel, error.raw_os_error().unwrap_or(libc::EPERM))?;
-            receive(channel)?;
+/// Gets hold of the target and of its filter's listener.
+fn meet(
+    target: sys::Pid,
+    options: c_int,
+    supervises: bool,
+    is_filtered: bool,
+    channel: &mut Channel,
+) -> io::Result<Server> {
+    if !supervises {
+        seize(target, options, channel)?;
+    }
+    let listener = match is_filtered {
+        true => channel.receive_descriptor()?,
+        false => None,
+    };
+    match listener {
+        Some(listener) if supervises => {
+            let is_seized = seize_for_exec(target, channel)?;
+            Ok(Server::Supervisor(listener, is_seized))
         }
-        send(channel, 0)?;
-        let mut server = Server::Tracer(None);
-        if is_filtered {
-            match receive(channel)? {
-                // There is no filter.
-                ..0 => seize(target, options, channel)?,
-                fd => match process::descriptor(target, fd) {
-                    Ok(listener) if supervises => server = Server::Supervisor(listener),
-                    Ok(listener) => server = Server::Tracer(Some(listener)),
-                    Err(error) => {
-                        send(channel, error.raw_os_error().unwrap_or(libc::EPERM))?;
-                        return Err(error);
-                    }
-                },
+        listener => {
+            if supervises {
+                seize(target, options, channel)?;
             }
-            send(channel, 0)?;
+            Ok(Server::Tracer(listener))
         }
-        // From here on the target is on its way into the program.
-        rustix::process::setsid()?;
-        let mut kept: Vec<_> = self.object.files().map(AsFd::as_fd).collect();
-        kept.push(signals.as_fd());
-        let clocks = self.waits.as_ref().map(|waits| waits.clocks.descriptors());
-        kept.extend(clocks.into_iter().flatten());
-        match &server {
-            Server::Supervisor(listener) => kept.push(listener.as_fd()),
-            Server::Tracer(listener) => kept.extend(listener.as_ref().map(AsFd::as_fd)),
-        }
-        close_all_but(&kept)?;
-        Ok(server)
     }
 }
 
-/// Has calls that set the machine's clocks fail with EPERM in this process and all that it starts,
-/// but for those that a supervisor serves, if it `serves` any.
-fn refuse_setters(serves: bool) {
-    // One filter is enough.
-    if !serves && seccomp::refuses_clock_settime() {
-        return;
+/// Lets go of all that the target's parent or terminal could miss. Of the descriptors `kept` stay,
+/// and standard error.
+fn leave(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    rustix::process::setsid()?;
+    forget_stdio()?;
+    close_all_but(kept)
+}
+
+/// What a supervisor has to know from its start.
+#[derive(Debug, Clone, Copy)]
+struct Supervision {
+    /// Where waits are converted.
+    gate: Option<Gate>,
+    /// Whether orphans of the target's descendants become the target's children.
+    is_reaper: bool,
+    /// How many filters the target had before that of the listener.
+    filters: u32,
+}
+
+/// Waits until `server` traces this process, and permits that if the kernel asks for it.
+fn await_seizure(server: sys::Pid, channel: &mut Channel) -> Result<(), Error> {
+    let failed = || Error::system("start the tracer");
+    let mut outcome = channel.receive().map_err(failed())?;
+    if outcome != 0 && sys::allow_tracer(server) {
+        channel.send(0).map_err(failed())?;
+        outcome = channel.receive().map_err(failed())?;
     }
-    let mut refused = CLOCK_SETTERS.to_vec();
-    refused.retain(|&(architecture, number)| !serves || !setting::serves(architecture, number));
-    // EACCES: a process without CAP_SYS_ADMIN, whose children may still gain rights by setuid
-    // programs. A supervised one has given these up, and gets the filter.
-    let _ = seccomp::restrict(&mut refusal(&refused, libc::EPERM as u16));
+    match outcome {
+        0 => Ok(()),
+        error => Err(refused(error)),
+    }
+}
+
+/// The error of a process that may not be traced.
+fn refused(error: i32) -> Error {
+    Error::Trace {
+        pid: std::process::id(),
+        source: io::Error::from_raw_os_error(error),
+    }
 }
 
 /// Becomes the target's tracer, once the target allows that.
-fn seize(target: sys::Pid, options: c_int, channel: &mut UnixStream) -> io::Result<()> {
+fn seize(target: sys::Pid, options: c_int, channel: &mut Channel) -> io::Result<()> {
     while let Err(refusal) = sys::seize(target, options) {
-        send(channel, refusal.raw_os_error().unwrap_or(libc::EPERM))?;
+        channel.send(refusal.raw_os_error().unwrap_or(libc::EPERM))?;
         // It allows what it can, or ends.
-        receive(channel)?;
+        channel.receive()?;
     }
+    channel.send(0)
+}
+
+/// Has the target stop when its program is there, or tells it that it may not be traced.
+/// `false`: another process traces it.
+fn seize_for_exec(target: sys::Pid, channel: &mut Channel) -> io::Result<bool> {
+    match sys::seize(target, libc::PTRACE_O_TRACEEXEC) {
+        Ok(()) => Ok(true),
+        Err(refusal) if proc::tracer(target).is_none() => {
+            channel.send(refusal.raw_os_error().unwrap_or(libc::EPERM))?;
+            Err(refusal)
+        }
+        Err(_) => Ok(false),
+    }
+}
+
+/// Makes standard input and output /dev/null.
+fn forget_stdio() -> io::Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
     Ok(())
 }
 
-/// Starts the keeper of `listener`, which takes over when what this returns is dropped. `required`:
-/// the first process and the gate of a tree that is then to end.
-fn keep(
-    listener: &OwnedFd,
-    inbox: &Inbox,
-    required: Option<(sys::Pid, Gate)>,
-    is_reaper: bool,
-) -> io::Result<OwnedFd> {
-    let (far, near) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    process::hidden_child(is_reaper, || {
-        if close_all_but(&[listener.as_fd(), far.as_fd()]).is_ok() {
-            forget_stderr();
-            let end = required.map(|(first, gate)| {
-                move || {
-                    let is_of_tree = |pid| has_gate(&gate, pid);
-                    ending::end(first, None, None, &HashSet::new(), is_of_tree);
-                }
-            });
-            keeper::keep(listener, &far, inbox, end);
-        }
-    })?;
-    Ok(near)
-}
-
-/// Lets go of standard error, for whatever waits to see it closed.
+/// Lets go of standard error, for whatever waits to see it closed, after [`forget_stdio`].
 pub(crate) fn forget_stderr() {
-    let _ = null().map(rustix::stdio::dup2_stderr);
+    let _ = rustix::stdio::dup2_stderr(rustix::stdio::stdin());
 }
 
-fn null() -> io::Result<File> {
-    File::options().read(true).write(true).open("/dev/null")
-}
-
-/// Closes every descriptor but standard error and `kept`: a pipe that stays open here would keep
-/// its reader waiting for the end.
-fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let null = null()?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    drop(null);
+/// Closes every descriptor but the standard ones and `kept`: a pipe that stays open here would
+/// keep its reader waiting for the end.
+pub(crate) fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut kept: Vec<u32> = kept.iter().map(|kept| kept.as_raw_fd() as u32).collect();
     kept.sort_unstable();
     let mut from = 3;
@@ -485,14 +507,4 @@ fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
         from = from.max(kept + 1);
     }
     sys::close_range(from, u32::MAX)
-}
-
-fn send(channel: &mut UnixStream, value: i32) -> io::Result<()> {
-    channel.write_all(&value.to_ne_bytes())
-}
-
-fn receive(channel: &mut UnixStream) -> io::Result<i32> {
-    let mut bytes = [0; 4];
-    channel.read_exact(&mut bytes)?;
-    Ok(i32::from_ne_bytes(bytes))
 }

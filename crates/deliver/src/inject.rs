@@ -1,6 +1,7 @@
 //! Puts an object into a process that stands at the first instruction of a new program.
 
 use std::ffi::c_int;
+use std::fs::File;
 use std::io;
 
 use vdsokit_elf::own;
@@ -10,9 +11,9 @@ use crate::error::Unserved;
 use crate::kernel::KernelVdso;
 use crate::memory::Memory;
 use crate::object::{Object, PAGE};
-use crate::proc::{self, Filters};
+use crate::proc;
 use crate::stack::{self, Auxiliary, StackError};
-use crate::sys::{self, Pid, Registers, SignalInfo, SignalSet};
+use crate::sys::{self, Pid, Registers, SignalInfo};
 use crate::visit::{self, Failure, Handle, StubError, Visit};
 
 /// The longest stack that is searched for the auxiliary vector: the kernel's own limit on
@@ -20,12 +21,14 @@ use crate::visit::{self, Failure, Handle, StubError, Visit};
 /// `bprm_stack_limits`).
 const STACK_LIMIT: usize = 8 << 20;
 
+/// Where valgrind's tools are linked to, below all that other programs use
+/// (`valt_load_address_pri_norml` of its configure.ac). Their program headers are in the first page.
+const VALGRIND_ADDRESS: u64 = 0x5800_0000;
+
 /// A program at its first instruction, and what is known of it.
 #[derive(Debug)]
 pub(crate) struct Start {
     registers: Registers,
-    /// The signals that it blocks.
-    blocked: SignalSet,
     /// The address of AT_SYSINFO_EHDR's value in its auxiliary vector.
     slot: u64,
     /// That value: the address of the kernel's vDSO.
@@ -34,15 +37,16 @@ pub(crate) struct Start {
     saved: MemoryMap,
     /// Whether it has seccomp filters that the first program of the tree did not have.
     is_filtered: bool,
+    /// Whether it is a tool of valgrind, which runs programs in its own process and without a vDSO.
+    pub(crate) is_valgrind: bool,
 }
 
 impl Start {
-    /// Restores registers and signal mask of `pid`, and opens its memory.
+    /// Restores the registers of `pid`, and opens its memory.
     pub(crate) fn begin_again(&self, pid: Pid) -> Result<Memory, Failure> {
         let mut registers = self.registers;
         arch::leave_syscall(&mut registers);
         sys::set_registers(pid, &registers)?;
-        sys::set_blocked(pid, self.blocked)?;
         Ok(Memory::open(pid)?)
     }
 }
@@ -54,23 +58,33 @@ pub(crate) struct Injector {
     kernel: Option<KernelVdso>,
     /// How many seccomp filters a program may have that is changed with them in force: those of
     /// the process that started the delivery, which is subject to them itself.
-    filters: u32,
+    filters: Option<u32>,
 }
 
 impl Injector {
+    /// Without [`Injector::with_filters`] those of the program are counted that is looked at first.
     pub(crate) fn new(object: Object) -> Injector {
         Injector {
             object,
             kernel: None,
-            filters: 0,
+            filters: None,
         }
     }
 
-    /// Reads the kernel's vDSO before it is needed, from this process, and how many filters
-    /// `first` has, the process that becomes the first program. Where the vDSO of this process is
-    /// not the kernel's, it is read from the first program.
-    pub(crate) fn prepare(&mut self, first: Pid) {
-        self.filters = proc::filters(first).map_or(0, Filters::count);
+    /// `filters`: how many seccomp filters the first program has.
+    pub(crate) fn with_filters(mut self, filters: u32) -> Injector {
+        self.filters = Some(filters);
+        self
+    }
+
+    /// The files that programs map.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &File> {
+        self.object.files()
+    }
+
+    /// Reads the kernel's vDSO before it is needed, from this process. Where the vDSO of this
+    /// process is not the kernel's, it is read from the first program.
+    pub(crate) fn prepare(&mut self) {
         let this = std::process::id() as Pid;
         let own = own::address().map(|address| address.addr() as u64);
         let memory = own.zip(Memory::open(this).ok());
@@ -94,6 +108,7 @@ impl Injector {
 
     /// Reads the state of `pid`, which is in its exec stop. Fails if it can't be served.
     pub(crate) fn look(&mut self, pid: Pid) -> Result<(Start, Memory), Failure> {
+        let is_filtered = self.is_filtered(pid)?;
         let (mut registers, length) = sys::registers(pid)?;
         if !arch::is_native(&registers, length) {
             return Err(Unserved::NotNative.into());
@@ -114,21 +129,25 @@ impl Injector {
         }
         let start = Start {
             registers,
-            blocked: sys::blocked(pid)?,
             slot: stack + slot as u64,
             vdso,
             saved: proc::memory_map(pid, vector).unwrap_or_default(),
-            is_filtered: self.is_filtered(pid)?,
+            is_filtered,
+            is_valgrind: found.headers & !(PAGE - 1) == VALGRIND_ADDRESS,
         };
         Ok((start, memory))
     }
 
     /// Whether `pid` has more filters than the first program had. A child inherits its parent's
     /// filters and can only add to them (seccomp(2)), so equal numbers mean the same filters.
-    fn is_filtered(&self, pid: Pid) -> io::Result<bool> {
-        match sys::has_more_filters(pid, self.filters) {
+    fn is_filtered(&mut self, pid: Pid) -> io::Result<bool> {
+        let known = match self.filters {
+            Some(known) => known,
+            None => *self.filters.insert(proc::filters(pid)?.count()),
+        };
+        match sys::has_more_filters(pid, known) {
             Some(more) => Ok(more),
-            None => Ok(proc::filters(pid)?.count() > self.filters),
+            None => Ok(proc::filters(pid)?.count() > known),
         }
     }
 
@@ -212,7 +231,6 @@ impl Injector {
     ) -> Result<c_int, Failure> {
         let &Start {
             registers,
-            blocked,
             slot,
             vdso,
             saved,
@@ -228,6 +246,7 @@ impl Injector {
         } else {
             sys::set_options(pid, during)?;
         }
+        let blocked = sys::blocked(pid)?;
         // All of them: the trap that ends the stub is forced on the thread all the same, and
         // no signal has a handler yet that the kernel could reset (kernel/signal.c,
         // `force_sig_info_to_task`).

@@ -73,6 +73,7 @@
 
 mod arch;
 mod attach;
+mod channel;
 mod error;
 mod exec;
 mod front;

@@ -77,17 +77,24 @@ impl Head {
     }
 }
 
-/// A range of a file and its place in the object.
+/// A range of the object, and the bytes that it begins with in every program.
 #[derive(Debug)]
 pub(crate) struct Source {
-    file: File,
-    device: u64,
-    inode: u64,
+    /// `None`: zeros.
+    backing: Option<Backing>,
     offset: u64,
     /// Bytes from the object's start.
     distance: u64,
     length: u64,
     role: Role,
+}
+
+/// A file, and its identity in all mount namespaces (inode(7)).
+#[derive(Debug)]
+pub(crate) struct Backing {
+    pub(crate) file: File,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
 }
 
 /// How a range of an object is mapped.
@@ -97,7 +104,7 @@ pub(crate) enum Role {
     Text,
     /// Vvar pages: shared and read-only.
     Vvar,
-    /// Memory of the process's own: private and writable.
+    /// Memory of the process's own: anonymous and writable.
     Own,
     /// What is only read, and by tools alone: private and read-only.
     Record,
@@ -124,14 +131,27 @@ impl Source {
         let metadata = file.metadata()?;
         let (device, inode) = (metadata.dev(), metadata.ino());
         Ok(Source {
-            file,
-            device,
-            inode,
+            backing: Some(Backing {
+                file,
+                device,
+                inode,
+            }),
             offset,
             distance,
             length,
             role,
         })
+    }
+
+    /// Zeros that each process has for itself.
+    fn own(distance: u64, length: u64) -> Source {
+        Source {
+            backing: None,
+            offset: 0,
+            distance,
+            length,
+            role: Role::Own,
+        }
     }
 
     /// Its PT_LOAD in the image in front of the object.
@@ -147,9 +167,7 @@ impl Source {
     /// How it is mapped, with `flags` in addition to those of its role.
     pub(crate) fn place(&self, flags: c_int) -> Place<'_> {
         let &Source {
-            ref file,
-            device,
-            inode,
+            ref backing,
             offset,
             distance,
             length,
@@ -159,13 +177,14 @@ impl Source {
             Role::Text => (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE),
             Role::Vvar => (libc::PROT_READ, libc::MAP_SHARED),
             Role::Record => (libc::PROT_READ, libc::MAP_PRIVATE),
-            Role::Own => (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE),
+            Role::Own => (
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            ),
         };
         let flags = flags | sharing;
         Place {
-            file,
-            device,
-            inode,
+            backing: backing.as_ref(),
             offset,
             length,
             distance,
@@ -452,38 +471,43 @@ impl Object {
     /// image's link called `link`. A child of fork(2) has a copy of its parent's word.
     ///
     /// # Errors
-    /// [`Error::Image`] when the image has no such link, [`Error::System`] when the kernel
-    /// refuses a memfd.
+    /// [`Error::Image`] when the image has no such link.
     pub fn with_word(mut self, link: &str) -> Result<Object, Error> {
-        let system = || Error::system("make a word for each program");
         let own = self.length;
         let link = self.links.iter_mut().find(|known| known.name == link);
         link.ok_or(ImageError::NoLink)?.own = Some(own);
-        let file = memfd("vdso-word", &[0; PAGE as usize]).map_err(system())?;
-        let source = Source::new(file, 0, own, PAGE, Role::Own).map_err(system())?;
-        self.sources.push(source);
+        self.sources.push(Source::own(own, PAGE));
         self.length += PAGE;
         Ok(self)
     }
 
-    /// Puts a gate behind the object, and the object at an address that is the same in every
-    /// process: a filter compares with it.
-    pub(crate) fn with_gate(mut self) -> io::Result<(Object, Gate)> {
+    /// Puts a gate in front of the object and its frames behind it, and the object at an address
+    /// that is the same in every process: a filter compares with it.
+    ///
+    /// The gate is in the file of the first text, and the frames are anonymous: each file that is
+    /// mapped costs every program some ten microseconds.
+    pub(crate) fn with_gate(mut self) -> Result<(Object, Gate), Error> {
         let mut code = Gate::code().to_vec();
         code.resize(PAGE as usize, 0);
-        let code = memfd("vdso-gate", &code)?;
-        let frames = blank("vdso-frames", Gate::LENGTH - PAGE)?;
-        let start = self.length;
-        self.sources
-            .push(Source::new(code, 0, start, PAGE, Role::Text)?);
-        let length = Gate::LENGTH - PAGE;
-        self.sources
-            .push(Source::new(frames, 0, start + PAGE, length, Role::Own)?);
-        self.length += Gate::LENGTH;
+        code.append(&mut self.text.bytes);
+        self.shift(PAGE);
+        self.length += PAGE;
+        let text = Source::new(image_file(&code)?, 0, 0, code.len() as u64, Role::Text);
+        self.sources[0] = text.map_err(Error::system("look at the image"))?;
+        self.text.bytes = code;
+        // An image that was in front lies behind the gate now.
+        self.is_complete = false;
+        self.text.frames = self
+            .text
+            .frames
+            .map(|(start, length)| (start + PAGE, length));
+        let frames = self.length;
+        self.sources.push(Source::own(frames, Gate::FRAMES_LENGTH));
+        self.length += Gate::FRAMES_LENGTH;
         self.address = address();
-        let gate = Gate::at(self.address + start);
         // A filter compares the upper half of an address with one number.
         debug_assert_eq!(self.address >> 32, (self.address + self.length) >> 32);
+        let gate = Gate::at(self.address, self.address + frames);
         Ok((self, gate))
     }
 
@@ -552,7 +576,11 @@ impl Object {
 
     /// The files that the object consists of.
     pub(crate) fn files(&self) -> impl Iterator<Item = &File> {
-        self.sources.iter().map(|source| &source.file)
+        let backings = self
+            .sources
+            .iter()
+            .filter_map(|source| source.backing.as_ref());
+        backings.map(|backing| &backing.file)
     }
 
     /// The address space that the object takes in a process, in bytes.
@@ -587,16 +615,6 @@ fn address() -> u64 {
     let random = RandomState::new().build_hasher().finish();
     let block = START + random % ((END - START) / STEP) * STEP;
     block + (random >> 32) % (STEP / 2 / PAGE) * PAGE
-}
-
-/// A read-only memfd of `length` zeros that nobody can change.
-fn blank(name: &str, length: u64) -> io::Result<File> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let file = File::from(rustix::fs::memfd_create(name, flags)?);
-    file.set_len(length)?;
-    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&file, seals)?;
-    read_only(file.into())
 }
 
 /// A read-only memfd of `bytes` that nobody can change.

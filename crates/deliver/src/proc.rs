@@ -1,9 +1,11 @@
 //! What `/proc` tells about processes and their threads.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
+
+use rustix::thread::SecureComputingMode;
 
 use crate::arch::MemoryMap;
 use crate::error::Error;
@@ -99,6 +101,14 @@ pub(crate) fn filters(thread: Pid) -> io::Result<Filters> {
     })
 }
 
+/// How many seccomp filters are in force for this process.
+pub(crate) fn own_filters() -> io::Result<u32> {
+    match rustix::thread::secure_computing_mode()? {
+        SecureComputingMode::Disabled => Ok(0),
+        _ => Ok(filters(std::process::id() as Pid)?.count()),
+    }
+}
+
 /// How seccomp(2) restricts a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Filters {
@@ -125,9 +135,14 @@ impl Filters {
 /// prctl(PR_SET_MM_MAP) to change nothing of it but the kernel's copy of the auxiliary vector,
 /// which is to become the bytes in `vector`. `None`: the kernel does not tell its memory.
 pub(crate) fn memory_map(pid: Pid, vector: Range<u64>) -> Option<MemoryMap> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Numbered as in proc_pid_stat(5); the third follows the name.
-    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+    // One read gives all of it (fs/proc/base.c, `proc_single_show`); a program waits meanwhile.
+    let mut bytes = [0; 4096];
+    let mut file = File::open(format!("/proc/{pid}/stat")).ok()?;
+    let length = file.read(&mut bytes).ok()?;
+    // Numbered as in proc_pid_stat(5); the third follows the name, which may be any bytes.
+    let name_end = bytes[..length].iter().rposition(|&byte| byte == b')')?;
+    let fields = std::str::from_utf8(bytes[..length].get(name_end + 2..)?).ok()?;
+    let fields: Vec<&str> = fields.split(' ').collect();
     let field = |number: usize| fields.get(number - 3)?.trim().parse::<u64>().ok();
     let (code, end_code, stack) = (field(26)?, field(27)?, field(28)?);
     let (data, end_data, heap) = (field(45)?, field(46)?, field(47)?);

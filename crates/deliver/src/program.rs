@@ -14,34 +14,23 @@ use object::{Endianness, ReadCache, ReadRef};
 
 use crate::sys::Pid;
 
-/// What the tracer has to know about a program.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Program {
-    /// It imports ptrace(2), or has the note of a program with ptrace(2) linked in, and so may
-    /// trace others. A thread has one tracer: PTRACE_TRACEME of a debugger's child fails while
-    /// this crate traces it.
-    pub(crate) has_ptrace: bool,
-    /// It is a tool of valgrind, which runs programs in its own process and without a vDSO.
-    pub(crate) is_valgrind: bool,
-    /// The user that it runs as, if its file is setuid.
-    pub(crate) user: Option<u32>,
-    /// The group that it runs as, if its file is setgid.
-    pub(crate) group: Option<u32>,
-}
-
 /// Programs that were seen, each read once.
 #[derive(Debug, Default)]
 pub(crate) struct Programs {
-    /// By device, inode and time of change.
-    known: HashMap<(u64, u64, i64, i64), Program>,
+    /// Whether it may trace others, by device, inode and time of change.
+    known: HashMap<(u64, u64, i64, i64), bool>,
 }
 
 impl Programs {
-    /// The program that `pid` runs. One that can't be read counts as a plain one.
-    pub(crate) fn of(&mut self, pid: Pid) -> Program {
+    /// Whether the program that `pid` runs may trace others: it imports ptrace(2), or has the note
+    /// of a program with ptrace(2) linked in. A thread has one tracer: PTRACE_TRACEME of a
+    /// debugger's child fails while this crate traces it.
+    ///
+    /// One that can't be read counts as a plain one.
+    pub(crate) fn has_ptrace(&mut self, pid: Pid) -> bool {
         let path = format!("/proc/{pid}/exe");
         let Ok(metadata) = fs::metadata(&path) else {
-            return Program::default();
+            return false;
         };
         let key = (
             metadata.dev(),
@@ -51,15 +40,23 @@ impl Programs {
         );
         *self.known.entry(key).or_insert_with(|| {
             let facts = Facts::read(Path::new(&path)).unwrap_or_default();
-            let (user, group) = identity(&metadata);
-            Program {
-                has_ptrace: facts.has_ptrace,
-                is_valgrind: facts.is_valgrind,
-                user,
-                group,
-            }
+            facts.has_ptrace
         })
     }
+}
+
+/// The file that execvp(3) executes for `name`, if it is one that is looked for in `PATH` and found
+/// there. What the kernel refuses to execute may be found too.
+pub(crate) fn find(name: &OsStr) -> Option<PathBuf> {
+    if name.is_empty() || name.as_bytes().contains(&b'/') {
+        return None;
+    }
+    let path = std::env::var_os("PATH")?;
+    let mut files = std::env::split_paths(&path).map(|directory| directory.join(name));
+    files.find(|file| {
+        let metadata = fs::metadata(file);
+        metadata.is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0)
+    })
 }
 
 /// The executable of `pid`.
@@ -67,9 +64,13 @@ pub(crate) fn path(pid: Pid) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
 
-/// Whether `pid` runs as the user and group of a setuid or setgid `program`.
-pub(crate) fn has_its_rights(pid: Pid, program: Program) -> bool {
-    if program.user.is_none() && program.group.is_none() {
+/// Whether `pid` runs as the user and group that its file selects, where that is setuid or setgid.
+pub(crate) fn has_its_rights(pid: Pid) -> bool {
+    let Ok(metadata) = fs::metadata(format!("/proc/{pid}/exe")) else {
+        return true;
+    };
+    let (user, group) = identity(&metadata);
+    if user.is_none() && group.is_none() {
         return true;
     }
     let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
@@ -80,12 +81,8 @@ pub(crate) fn has_its_rights(pid: Pid, program: Program) -> bool {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         line.split_whitespace().nth(1)?.parse::<u32>().ok()
     };
-    program
-        .user
-        .is_none_or(|user| effective("Uid:") == Some(user))
-        && program
-            .group
-            .is_none_or(|group| effective("Gid:") == Some(group))
+    user.is_none_or(|user| effective("Uid:") == Some(user))
+        && group.is_none_or(|group| effective("Gid:") == Some(group))
 }
 
 /// The user and group that the bits setuid and setgid of a file select.
@@ -107,13 +104,8 @@ const TABLE_LIMIT: u64 = 1 << 20;
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Facts {
     has_ptrace: bool,
-    is_valgrind: bool,
     interpreter: Option<PathBuf>,
 }
-
-/// Where valgrind's tools are linked to, below all that other programs use
-/// (`valt_load_address_pri_norml` of its configure.ac).
-const VALGRIND_ADDRESS: u64 = 0x5800_0000;
 
 impl Facts {
     /// Reads headers and tables of a 64-bit ELF file, within [`TABLE_LIMIT`]. `None`: it is no such
@@ -128,11 +120,6 @@ impl Facts {
         let endian = header.endian().ok()?;
         let segments = header.program_headers(endian, &data).ok()?;
         let mut facts = Facts::default();
-        let loads = segments
-            .iter()
-            .filter(|segment| segment.p_type(endian) == elf::PT_LOAD);
-        facts.is_valgrind = header.e_type(endian) == elf::ET_EXEC
-            && loads.map(|load| load.p_vaddr(endian)).min() == Some(VALGRIND_ADDRESS);
         let mut budget = TABLE_LIMIT;
         for segment in segments {
             let is_table = matches!(
@@ -278,7 +265,7 @@ mod tests {
     fn this_program_traces_and_a_shell_does_not() {
         std::hint::black_box(crate::sys::seize as fn(Pid, i32) -> std::io::Result<()>);
         let own = Facts::read(Path::new("/proc/self/exe")).expect("an executable");
-        assert!(own.has_ptrace && !own.is_valgrind, "{own:?}");
+        assert!(own.has_ptrace, "{own:?}");
         let shell = Facts::read(Path::new("/bin/sh")).expect("an executable");
         assert!(!shell.has_ptrace, "{shell:?}");
         assert_eq!(interpreter(Path::new("/bin/sh")), shell.interpreter);
@@ -290,14 +277,20 @@ mod tests {
     fn a_program_is_read_once() {
         let mut programs = Programs::default();
         let this = std::process::id() as Pid;
-        let plain = Program {
-            has_ptrace: true,
-            is_valgrind: false,
-            user: None,
-            group: None,
-        };
-        assert_eq!([programs.of(this), programs.of(this)], [plain; 2]);
+        assert_eq!(
+            [programs.has_ptrace(this), programs.has_ptrace(this)],
+            [true; 2]
+        );
         assert_eq!(programs.known.len(), 1);
-        assert!(has_its_rights(this, plain));
+        assert!(has_its_rights(this));
+    }
+
+    #[test]
+    fn only_a_name_is_looked_for() {
+        let found = find(OsStr::new("sh")).expect("a shell");
+        assert!(found.is_absolute() && found.ends_with("sh"), "{found:?}");
+        for name in ["", "/bin/sh", "./sh", "no-such-program"] {
+            assert_eq!(find(OsStr::new(name)), None);
+        }
     }
 }

@@ -21,9 +21,12 @@ pub(crate) struct Auxiliary {
     pub(crate) vdso: Option<(usize, u64)>,
     /// AT_SECURE: the program runs with more rights than its caller.
     pub(crate) secure: bool,
+    /// AT_PHDR: the address of its program headers.
+    pub(crate) headers: u64,
 }
 
 const AT_NULL: u64 = 0;
+const AT_PHDR: u64 = 3;
 const AT_PHENT: u64 = 4;
 const AT_SECURE: u64 = 23;
 const AT_SYSINFO_EHDR: u64 = 33;
@@ -55,12 +58,14 @@ pub(crate) fn auxiliary(stack: &[u8]) -> Result<Auxiliary, StackError> {
         vector: at * 8..at * 8,
         vdso: None,
         secure: false,
+        headers: 0,
     };
     let mut is_64_bit = false;
     loop {
         let (key, value) = (word(at)?, word(at + 1)?);
         match key {
             AT_NULL => break,
+            AT_PHDR => found.headers = value,
             AT_PHENT => is_64_bit = value == PROGRAM_HEADER,
             AT_SECURE => found.secure = value != 0,
             AT_SYSINFO_EHDR => found.vdso = Some(((at + 1) * 8, value)),
@@ -84,7 +89,7 @@ mod tests {
         words.iter().flat_map(|word| word.to_ne_bytes()).collect()
     }
 
-    const PLAIN: [u64; 14] = [
+    const PLAIN: [u64; 16] = [
         2,
         0x1000,
         0x1008,
@@ -93,6 +98,8 @@ mod tests {
         0, // argc, argv, envp
         AT_SYSINFO_EHDR,
         0x7000,
+        AT_PHDR,
+        0x40_0040,
         AT_PHENT,
         56,
         AT_SECURE,
@@ -107,9 +114,10 @@ mod tests {
         assert_eq!(
             found,
             Ok(Auxiliary {
-                vector: 6 * 8..14 * 8,
+                vector: 6 * 8..16 * 8,
                 vdso: Some((7 * 8, 0x7000)),
-                secure: true
+                secure: true,
+                headers: 0x40_0040,
             })
         );
     }
@@ -129,7 +137,7 @@ mod tests {
     #[test]
     fn a_stack_of_another_width_is_foreign() {
         let mut x32 = PLAIN;
-        x32[9] = 32;
+        x32[11] = 32;
         assert_eq!(auxiliary(&stack(&x32)), Err(StackError::Foreign));
         assert_eq!(
             auxiliary(&stack(&[u64::MAX, 0, 0, 0])),
@@ -149,7 +157,8 @@ mod tests {
             Ok(Auxiliary {
                 vector: 3 * 8..7 * 8,
                 vdso: None,
-                secure: false
+                secure: false,
+                headers: 0,
             })
         );
     }

@@ -188,15 +188,15 @@ impl<'a> Tracer<'a> {
 
     /// Delivers to `pid` in its exec stop and says how it goes on, unless it ended.
     fn deliver(&mut self, pid: Pid) -> Option<(Resume, c_int)> {
-        let program = match self.options {
+        let traces = match self.options {
             ALONE => None,
-            _ => Some(self.programs.of(pid)),
+            _ => Some(self.programs.has_ptrace(pid)),
         };
-        let traces = program.is_some_and(|program| program.has_ptrace);
-        // Who is let go needs nobody's descriptors from then on.
-        let goes_on = program.is_some() && !traces;
+        let mut emulates = false;
         let outcome = self.injector.look(pid).and_then(|(start, memory)| {
-            if goes_on && self.injector.launch(pid, &start, &memory)? {
+            emulates = start.is_valgrind;
+            // A program that is detached needs no descriptors of others from then on.
+            if traces == Some(false) && self.injector.launch(pid, &start, &memory)? {
                 self.launched.insert(pid, start);
                 return Ok(None);
             }
@@ -207,15 +207,15 @@ impl<'a> Tracer<'a> {
             None => 0,
             Some(outcome) => self.delivered(pid, outcome)?,
         };
-        let Some(program) = program else {
+        let Some(traces) = traces else {
             return Some((Resume::Detach, signal));
         };
-        if !program::has_its_rights(pid, program) {
+        if !program::has_its_rights(pid) {
             let pid = pid as u32;
             let event = |program| Event::RightsWithheld { pid, program };
             self.say(pid as Pid, "rights withheld".to_owned(), event);
         }
-        if program.is_valgrind {
+        if emulates {
             let event = |program| Event::Emulates {
                 pid: pid as u32,
                 program,

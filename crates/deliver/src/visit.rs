@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use crate::arch::{self, Block, Entry, Word};
 use crate::error::Unserved;
 use crate::memory::Memory;
+use crate::object::Backing;
 use crate::pass;
 use crate::proc;
 use crate::stop::Stop;
@@ -68,12 +69,11 @@ impl From<StubError> for Failure {
     }
 }
 
-/// A range of a file, and where and how it is to be mapped.
+/// A range of a file or of zeros, and where and how it is to be mapped.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
-    pub(crate) file: &'a File,
-    pub(crate) device: u64,
-    pub(crate) inode: u64,
+    /// `None`: zeros, as `flags` say too.
+    pub(crate) backing: Option<&'a Backing>,
     pub(crate) offset: u64,
     pub(crate) length: u64,
     /// In bytes from the address of the first place; for the first, an address or 0.
@@ -97,6 +97,7 @@ pub(crate) fn plan(
     let mut word = at + head as u64;
     let mut string = word + size_of_val(words) as u64;
     let (mut entries, mut sorted) = (Vec::new(), Vec::new());
+    let mut files = 0;
     let lies_in = |word: &Word| {
         // That of the first is an address.
         let distance = |index: usize| {
@@ -110,14 +111,16 @@ pub(crate) fn plan(
         before.max_by_key(|&index| distance(index))
     };
     for (index, place) in places.iter().enumerate() {
-        let source = match handle {
-            Handle::Paths(paths) => {
+        let source = match (place.backing, handle) {
+            (None, _) => arch::ANONYMOUS,
+            (Some(_), Handle::Paths(paths)) => {
                 let here = string;
-                string += paths[index].len() as u64;
+                string += paths[files].len() as u64;
                 here
             }
-            Handle::Descriptors(descriptors) => descriptors[index],
+            (Some(_), Handle::Descriptors(descriptors)) => descriptors[files],
         };
+        files += usize::from(place.backing.is_some());
         let before = sorted.len();
         sorted.extend(words.iter().filter(|word| lies_in(word) == Some(index)));
         let count = (sorted.len() - before) as u64;
@@ -125,8 +128,8 @@ pub(crate) fn plan(
         let (text, writable) = (becomes & !(libc::PROT_EXEC as u64), libc::PROT_WRITE as u64);
         entries.push(Entry {
             source,
-            device: place.device,
-            inode: place.inode,
+            device: place.backing.map_or(0, |backing| backing.device),
+            inode: place.backing.map_or(0, |backing| backing.inode),
             distance: place.distance,
             length: place.length,
             protection: if count == 0 { becomes } else { text | writable },
@@ -158,10 +161,14 @@ pub(crate) fn plan_length(places: &[Place<'_>], handle: Handle<'_>, words: usize
 /// The paths by which a process finds the files of `places`, each ended by a NUL.
 pub(crate) fn paths(places: &[Place<'_>]) -> Vec<Vec<u8>> {
     let this = std::process::id();
-    places
-        .iter()
-        .map(|place| format!("/proc/{this}/fd/{}\0", place.file.as_raw_fd()).into_bytes())
+    files(places)
+        .map(|file| format!("/proc/{this}/fd/{}\0", file.as_raw_fd()).into_bytes())
         .collect()
+}
+
+fn files<'a>(places: &[Place<'a>]) -> impl Iterator<Item = &'a File> {
+    let backings = places.iter().filter_map(|place| place.backing);
+    backings.map(|backing| &backing.file)
 }
 
 /// One stopped thread, and what is needed to run the stub in it.
@@ -195,7 +202,7 @@ impl Visit {
             // It has no /proc, that of another pid namespace, or no permission to open the
             // tracer's descriptors.
             Err(StubError::Refused(error)) if error != libc::ENOMEM => {
-                let files: Vec<&File> = places.iter().map(|place| place.file).collect();
+                let files: Vec<&File> = files(places).collect();
                 let descriptors = pass::descriptors(self, &files)?;
                 self.map_by(places, Handle::Descriptors(&descriptors))
             }
@@ -274,7 +281,7 @@ impl Visit {
     }
 }
 
-/// How the process finds the files.
+/// How the process finds the files of places, in their order.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Handle<'a> {
     /// It opens these paths, each ended by a NUL.

@@ -441,7 +441,7 @@ pub fn rules(scope: Scope) -> Vec<Rule> {
 mod tests {
     use super::*;
     use crate::AUDIT;
-    use crate::filter::{Exempt, filter, verdict};
+    use crate::filter::{Exempt, Refused, filter, verdict};
 
     fn call(number: u32, arguments: [u64; 6]) -> Call {
         Call { number, arguments }
@@ -499,7 +499,7 @@ mod tests {
 
     #[test]
     fn the_filter_hands_over_what_the_table_decodes() {
-        let code = filter(&rules(Scope::All), &[], None);
+        let code = filter(&rules(Scope::All), &[], Refused::default(), None);
         let is_caught = |number, arguments| {
             verdict(&code, AUDIT, number, 0, arguments) == libc::SECCOMP_RET_USER_NOTIF
         };
@@ -527,7 +527,12 @@ mod tests {
             gate: 0x1000..0x2000,
             report: 0x1010,
         };
-        let code = filter(&rules(Scope::WallDeadlines), &[], Some(&exempt));
+        let code = filter(
+            &rules(Scope::WallDeadlines),
+            &[],
+            Refused::default(),
+            Some(&exempt),
+        );
         let is_caught = |number, arguments| {
             verdict(&code, AUDIT, number, 0, arguments) == libc::SECCOMP_RET_USER_NOTIF
         };

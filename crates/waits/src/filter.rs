@@ -4,7 +4,7 @@
 //! that are always allowed (kernel/seccomp.c, `seccomp_cache_prepare`) serves the calls that no
 //! rule names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::arch::AUDIT;
@@ -60,29 +60,57 @@ pub struct Exempt {
     pub report: u64,
 }
 
+/// Calls that fail without being made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Refused<'a> {
+    /// Each is an architecture and a number.
+    pub calls: &'a [(u32, u32)],
+    /// What they fail with.
+    pub error: u16,
+}
+
 /// A filter of `rules`, at most one for a number, and of `others`: calls, each of an architecture
-/// by its number, that are handed over always.
+/// by its number, that are handed over always. `refused` fail.
 ///
 /// All other calls by another architecture's numbers are let through.
-pub fn filter(rules: &[Rule], others: &[(u32, u32)], exempt: Option<&Exempt>) -> Vec<Instruction> {
+///
+/// When a filter is installed, the kernel runs it for each number until it decides or reads
+/// something else (kernel/seccomp.c, `seccomp_cache_prepare_bitmap`): so the architecture is
+/// compared once, and not for each call.
+pub fn filter(
+    rules: &[Rule],
+    others: &[(u32, u32)],
+    refused: Refused<'_>,
+    exempt: Option<&Exempt>,
+) -> Vec<Instruction> {
     let mut code = Assembler::default();
-    let (notify, inspect, native) = (code.label(), code.label(), code.label());
+    let (notify, refuse, inspect, native) =
+        (code.label(), code.label(), code.label(), code.label());
+    let always = |architecture: u32| {
+        let of = move |calls: &[(u32, u32)], target| {
+            let calls = calls
+                .iter()
+                .filter(move |(other, _)| *other == architecture);
+            let targets: Vec<_> = calls.map(|&(_, number)| (number, target)).collect();
+            targets
+        };
+        [of(others, notify), of(refused.calls, refuse)].concat()
+    };
     code.load(ARCHITECTURE);
     code.jump(libc::BPF_JEQ, AUDIT, Some(native), None);
-    for &(architecture, number) in others.iter().filter(|(other, _)| *other != AUDIT) {
+    let architectures = others.iter().chain(refused.calls).map(|(of, _)| *of);
+    let foreign: BTreeSet<u32> = architectures.filter(|&of| of != AUDIT).collect();
+    for architecture in foreign {
         let next = code.label();
-        code.load(ARCHITECTURE);
         code.jump(libc::BPF_JEQ, architecture, None, Some(next));
         code.load(NUMBER);
-        code.jump(libc::BPF_JEQ, number, Some(notify), None);
+        code.choose(&always(architecture));
+        code.end(libc::SECCOMP_RET_ALLOW);
         code.mark(next);
     }
     code.end(libc::SECCOMP_RET_ALLOW);
     code.mark(native);
     code.load(NUMBER);
-    for &(_, number) in others.iter().filter(|(other, _)| *other == AUDIT) {
-        code.jump(libc::BPF_JEQ, number, Some(notify), None);
-    }
     for rule in rules {
         let target = match rule.alternatives.is_empty() {
             true => notify,
@@ -90,6 +118,7 @@ pub fn filter(rules: &[Rule], others: &[(u32, u32)], exempt: Option<&Exempt>) ->
         };
         code.jump(libc::BPF_JEQ, rule.number, Some(target), None);
     }
+    code.choose(&always(AUDIT));
     code.end(libc::SECCOMP_RET_ALLOW);
     let allow = code.label();
     code.mark(inspect);
@@ -118,6 +147,8 @@ pub fn filter(rules: &[Rule], others: &[(u32, u32)], exempt: Option<&Exempt>) ->
     code.end(libc::SECCOMP_RET_ALLOW);
     code.mark(notify);
     code.end(libc::SECCOMP_RET_USER_NOTIF);
+    code.mark(refuse);
+    code.end(libc::SECCOMP_RET_ERRNO | u32::from(refused.error));
     for (alternatives, label) in bodies {
         code.mark(label);
         for conditions in alternatives {
@@ -130,25 +161,6 @@ pub fn filter(rules: &[Rule], others: &[(u32, u32)], exempt: Option<&Exempt>) ->
         }
         code.end(libc::SECCOMP_RET_ALLOW);
     }
-    code.finish()
-}
-
-/// A filter by which `calls`, each of an architecture by its number, fail with `error`. All others
-/// are let through.
-pub fn refusal(calls: &[(u32, u32)], error: u16) -> Vec<Instruction> {
-    let mut code = Assembler::default();
-    let refused = code.label();
-    for &(architecture, number) in calls {
-        let next = code.label();
-        code.load(ARCHITECTURE);
-        code.jump(libc::BPF_JEQ, architecture, None, Some(next));
-        code.load(NUMBER);
-        code.jump(libc::BPF_JEQ, number, Some(refused), None);
-        code.mark(next);
-    }
-    code.end(libc::SECCOMP_RET_ALLOW);
-    code.mark(refused);
-    code.end(libc::SECCOMP_RET_ERRNO | u32::from(error));
     code.finish()
 }
 
@@ -202,6 +214,13 @@ impl Assembler {
     fn jump(&mut self, comparison: u32, k: u32, yes: Option<Label>, no: Option<Label>) {
         let code = libc::BPF_JMP | comparison | libc::BPF_K;
         self.steps.push(Step::Jump { code, k, yes, no });
+    }
+
+    /// Goes to the target of the number that was loaded, or on if it has none.
+    fn choose(&mut self, targets: &[(u32, Label)]) {
+        for &(number, target) in targets {
+            self.jump(libc::BPF_JEQ, number, Some(target), None);
+        }
     }
 
     /// Goes on if `condition` holds, else to `other`.
@@ -295,6 +314,7 @@ pub(crate) fn verdict(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::{Scope, rules};
     use crate::{CLOCK_SETTERS, OTHER_EXECS, number};
 
     const NOTIFY: u32 = libc::SECCOMP_RET_USER_NOTIF;
@@ -314,7 +334,7 @@ mod tests {
                 number: 7,
                 alternatives: vec![vec![condition]],
             };
-            let code = filter(&[rule], &[], None);
+            let code = filter(&[rule], &[], Refused::default(), None);
             move |argument: u64| {
                 let arguments = [0, 0, argument, 0, 0, 0];
                 verdict(&code, AUDIT, 7, 0x1000, arguments) == NOTIFY
@@ -340,7 +360,8 @@ mod tests {
                 vec![Condition::Bits(1, 0x7f, 6)],
             ],
         };
-        let code = filter(&[rule, Rule::always(59)], &OTHER_EXECS, None);
+        let rules = [rule, Rule::always(59)];
+        let code = filter(&rules, &OTHER_EXECS, Refused::default(), None);
         let of = |operation, timeout| {
             verdict(&code, AUDIT, 202, 0, [0, operation, 0, timeout, 0, 0]) == NOTIFY
         };
@@ -359,13 +380,21 @@ mod tests {
 
     #[test]
     fn calls_that_set_a_clock_are_refused_on_every_architecture_and_no_others() {
-        let code = refusal(&CLOCK_SETTERS, 1);
-        for (architecture, number) in CLOCK_SETTERS {
-            let verdict = verdict(&code, architecture, number, 0, [0; 6]);
-            assert_eq!(verdict, libc::SECCOMP_RET_ERRNO | 1);
-        }
-        for number in [0, number::CLOCK_GETTIME, number::GETTIMEOFDAY, 79] {
-            assert_eq!(verdict(&code, AUDIT, number, 0, [0; 6]), ALLOW);
+        let refused = Refused {
+            calls: &CLOCK_SETTERS,
+            error: 1,
+        };
+        let rules = rules(Scope::All);
+        let alone = filter(&[], &[], refused, None);
+        let beside = filter(&rules, &OTHER_EXECS, refused, Some(&exempt()));
+        for code in [alone, beside] {
+            for (architecture, number) in CLOCK_SETTERS {
+                let verdict = verdict(&code, architecture, number, 0, [0; 6]);
+                assert_eq!(verdict, libc::SECCOMP_RET_ERRNO | 1);
+            }
+            for number in [0, number::CLOCK_GETTIME, number::GETTIMEOFDAY, 79] {
+                assert_eq!(verdict(&code, AUDIT, number, 0, [0; 6]), ALLOW);
+            }
         }
     }
 
@@ -376,7 +405,7 @@ mod tests {
             alternatives: vec![vec![Condition::NotZero(0)]],
         };
         let exempt = exempt();
-        let code = filter(&[rule], &[], Some(&exempt));
+        let code = filter(&[rule], &[], Refused::default(), Some(&exempt));
         let at = |pointer| verdict(&code, AUDIT, 35, pointer, [1, 0, 0, 0, 0, 0]);
         assert_eq!(at(exempt.gate.start), ALLOW);
         assert_eq!(at(exempt.gate.end - 1), ALLOW);

@@ -1,10 +1,8 @@
 //! The gate and the frames: code and data in each program, through which a converted call is
 //! made.
 //!
-//! ```text
-//! base + offset       the gate: a page of code, the same in every process
-//! base + offset + P   the frames: FRAMES of FRAME bytes, private to each memory
-//! ```
+//! - The gate is a page of code, the same in every process.
+//! - The frames, [`FRAMES`] of [`FRAME`] bytes, are private to each memory.
 //!
 //! A converted call is entered at the entry for the argument register that holds its frame. The
 //! frame's first bytes are the converted time, so the register serves the kernel as an argument
@@ -42,6 +40,7 @@ pub const REPORT_NUMBER: u64 = 136;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gate {
     start: u64,
+    frames: u64,
 }
 
 /// What the gate does behind a call.
@@ -89,12 +88,12 @@ impl Frame {
 }
 
 impl Gate {
-    /// Bytes of gate and frames together.
-    pub const LENGTH: u64 = PAGE + FRAME * FRAMES;
+    /// Bytes of all frames.
+    pub const FRAMES_LENGTH: u64 = FRAME * FRAMES;
 
-    /// The gate at `start`, an address of a page.
-    pub fn at(start: u64) -> Gate {
-        Gate { start }
+    /// The gate at `start` with its frames at `frames`, both addresses of pages.
+    pub fn at(start: u64, frames: u64) -> Gate {
+        Gate { start, frames }
     }
 
     /// The gate's code; what follows in its page is 0.
@@ -127,12 +126,12 @@ impl Gate {
 
     /// The address of frame `index`.
     pub fn frame(&self, index: usize) -> u64 {
-        self.start + PAGE + FRAME * index as u64
+        self.frames + FRAME * index as u64
     }
 
     /// The frame that `address` is the start of.
     pub fn index(&self, address: u64) -> Option<usize> {
-        let offset = address.checked_sub(self.start + PAGE)?;
+        let offset = address.checked_sub(self.frames)?;
         let is_one = offset % FRAME == 0 && offset / FRAME < FRAMES;
         is_one.then_some((offset / FRAME) as usize)
     }
@@ -144,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_found_by_its_address() {
-        let gate = Gate::at(0x7e80_0000_0000);
+        let gate = Gate::at(0x7e80_0000_0000, 0x7e80_0001_0000);
         for index in [0, 1, FRAMES as usize - 1] {
             assert_eq!(gate.index(gate.frame(index)), Some(index));
         }

@@ -60,7 +60,8 @@ pub(crate) enum Command {
     Now(now::Arguments),
     Retire(retire::Arguments),
     #[cfg(target_arch = "x86_64")]
-    Run(run::Arguments),
+    #[command(flatten)]
+    Start(Start),
     Serve(serve::Arguments),
     Set(set::Arguments),
     Status(status::Arguments),
@@ -77,6 +78,13 @@ pub(crate) enum Command {
     /// Run a program, unchanged, at another time (x86-64 only)
     #[cfg(not(target_arch = "x86_64"))]
     Run(unsupported::Arguments),
+}
+
+/// The command that becomes another program.
+#[cfg(target_arch = "x86_64")]
+#[derive(Subcommand)]
+pub(crate) enum Start {
+    Run(run::Arguments),
 }
 
 impl Command {
@@ -107,7 +115,7 @@ impl Command {
             Self::Now(arguments) => now::run(&arguments),
             Self::Retire(arguments) => retire::run(&arguments),
             #[cfg(target_arch = "x86_64")]
-            Self::Run(arguments) => Ok(run::run(&arguments)),
+            Self::Start(Start::Run(arguments)) => Ok(run::run(&arguments)),
             Self::Serve(arguments) => serve::run(&arguments),
             Self::Set(arguments) => set::run(&arguments),
             Self::Status(arguments) => Ok(status::run(&arguments)),

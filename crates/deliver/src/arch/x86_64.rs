@@ -38,11 +38,14 @@ pub(crate) const KERNEL_VDSO_IS_OPTIONAL: bool = true;
 /// Bytes below the stack pointer that the running function may use (System V ABI, 3.2.2).
 pub(crate) const RED_ZONE: u64 = 128;
 
-/// One file to map. An array of them follows a [`Block`].
+/// The [`Entry::source`] of anonymous memory: as a descriptor, what mmap(2) takes for it.
+pub(crate) const ANONYMOUS: u64 = u64::MAX;
+
+/// One range to map. An array of them follows a [`Block`].
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Entry {
-    /// A descriptor (below 4096) or the address of a path to open.
+    /// A descriptor (below 4096), the address of a path to open, or [`ANONYMOUS`].
     pub(crate) source: u64,
     /// `st_dev` that the opened file must have: in another pid namespace a path into /proc names
     /// a file of another process.
@@ -176,6 +179,8 @@ std::arch::global_asm!(
     "   mov   rbp, [rbx]",              // rbp: entries left
     "   lea   r15, [rbx + {head}]",     // r15: this entry
     "2: mov   r13, [r15]",              // r13: path, then descriptor
+    "   cmp   r13, {anonymous}",
+    "   je    20f",
     "   cmp   r13, 4096",
     "   jb    3f",
     "   mov   edi, {at_fdcwd}",         // openat(AT_FDCWD, path, flags)
@@ -201,7 +206,7 @@ std::arch::global_asm!(
     "   mov   rax, [rbx + {stat} + 8]",
     "   cmp   rax, [r15 + 16]",
     "   jne   5f",
-    "   mov   rdi, [r15 + 24]",         // mmap(base + distance, …, descriptor, offset)
+    "20: mov  rdi, [r15 + 24]",         // mmap(base + distance, …, descriptor, offset)
     "   add   rdi, r12",
     "   mov   rsi, [r15 + 32]",
     "   mov   rdx, [r15 + 40]",
@@ -215,10 +220,12 @@ std::arch::global_asm!(
     "   jae   5f",
     "   test  r12, r12",
     "   cmovz r12, r14",
+    "   cmp   r13, {anonymous}",
+    "   je    21f",
     "   mov   rdi, r13",                // close(descriptor)
     "   mov   eax, 3",
     "   syscall",
-    "   mov   rcx, [r15 + {words}]",
+    "21: mov  rcx, [r15 + {words}]",
     "   test  rcx, rcx",
     "   jz    8f",
     "   mov   rdx, [r15 + {first_word}]",
@@ -318,6 +325,7 @@ std::arch::global_asm!(
     ".hidden vdsokit_deliver_stub_end",
     "vdsokit_deliver_stub_end:",
     ".popsection",
+    anonymous = const ANONYMOUS as i32,
     head = const BLOCK_HEAD,
     stat = const BLOCK_STAT,
     saved = const offset_of!(Block, saved),

@@ -9,22 +9,48 @@
 //! call over no second time, and its thread would wait for ever. So the supervisor receives calls
 //! in memory that it shares with the keeper ([`Inbox`]), which answers the last one.
 
-use std::os::fd::OwnedFd;
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use vdsokit_waits::gate::Gate;
 
-use super::setting;
+use super::{ending, has_gate, process, setting};
+use crate::exec::{close_all_but, forget_stderr};
 use crate::seccomp::{self, Inbox, Notification, Outcome};
+use crate::sys::Pid;
+
+/// Starts the keeper of `listener`, which takes over when what this returns is dropped. It is a
+/// child of this process, or of its parent if that adopts orphans. `required`: the first process
+/// and the gate of a tree that is then to end.
+pub(crate) fn start(
+    listener: &OwnedFd,
+    inbox: &Inbox,
+    required: Option<(Pid, Gate)>,
+    is_reaper: bool,
+) -> io::Result<OwnedFd> {
+    let (far, near) = pipe_with(PipeFlags::CLOEXEC)?;
+    process::hidden_child(is_reaper, || {
+        if close_all_but(&[listener.as_fd(), far.as_fd()]).is_ok() {
+            forget_stderr();
+            let end = required.map(|(first, gate)| {
+                move || {
+                    let is_of_tree = |pid| has_gate(&gate, pid);
+                    ending::end(first, None, None, &HashSet::new(), is_of_tree);
+                }
+            });
+            keep(listener, &far, inbox, end);
+        }
+    })?;
+    Ok(near)
+}
 
 /// Runs until no process is left that uses the filter. `lifeline` hangs up when the supervisor
 /// dies; `inbox` has the call that it received last. `end`, if any, ends the tree.
-pub(crate) fn keep(
-    listener: &OwnedFd,
-    lifeline: &OwnedFd,
-    inbox: &Inbox,
-    mut end: Option<impl FnMut()>,
-) {
+fn keep(listener: &OwnedFd, lifeline: &OwnedFd, inbox: &Inbox, mut end: Option<impl FnMut()>) {
     loop {
         let mut ready = [
             PollFd::new(listener, PollFlags::empty()),

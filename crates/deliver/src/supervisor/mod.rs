@@ -15,7 +15,7 @@ mod arch;
 pub(crate) mod ending;
 mod frames;
 mod idle;
-pub(crate) mod keeper;
+mod keeper;
 pub(crate) mod process;
 pub(crate) mod setting;
 mod timers;
@@ -34,7 +34,8 @@ use vdsokit_waits::{OTHER_EXECS, number};
 use crate::error::{Event, Unserved, UnservedWait};
 use crate::exec::forget_stderr;
 use crate::inject::{Injector, Start};
-use crate::program::{self, Programs};
+use crate::memory::Memory;
+use crate::program;
 use crate::seccomp::{self, Inbox, Notification, Outcome};
 use crate::stop::Stop;
 use crate::strict::{self, Read};
@@ -58,7 +59,8 @@ pub(crate) struct Supervisor<'a> {
     inbox: Inbox,
     signals: Signals,
     injector: Injector,
-    programs: Programs,
+    /// Whether setuid programs gain their rights.
+    leaves_rights: bool,
     /// Threads that are seized and have not stopped for an exec since.
     seized: HashSet<Pid>,
     /// Programs that were set to put the object into themselves.
@@ -92,7 +94,7 @@ impl<'a> Supervisor<'a> {
             inbox,
             signals,
             injector,
-            programs: Programs::default(),
+            leaves_rights: process::leaves_rights(),
             seized: HashSet::new(),
             launched: VecDeque::new(),
             said: HashSet::new(),
@@ -105,8 +107,11 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Serves until no process is left that uses the filter. Standard error is held until
-    /// `target`, the first process, has ended.
-    pub(crate) fn run(&mut self, target: Pid) {
+    /// `target`, the first process, has ended. `is_seized`: that is seized, and has not called
+    /// execve yet. `is_reaper`: as for [`keeper::start`].
+    pub(crate) fn run(&mut self, target: Pid, is_seized: bool, is_reaper: bool) {
+        self.seized.extend(is_seized.then_some(target));
+        let mut lifeline = None;
         let mut first = rustix::process::Pid::from_raw(target)
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         loop {
@@ -156,6 +161,17 @@ impl<'a> Supervisor<'a> {
                 if let Ok(notification) = self.inbox.receive(&self.listener) {
                     self.notified(target, &notification);
                     self.end(target, None);
+                }
+                // The first program is on its way meanwhile.
+                if lifeline.is_none() {
+                    let gate = self.waits.as_ref().map(|waits| waits.gate);
+                    let required = gate.filter(|_| self.is_required);
+                    let required = required.map(|gate| (target, gate));
+                    let started = keeper::start(&self.listener, &self.inbox, required, is_reaper);
+                    let Ok(started) = started else {
+                        return;
+                    };
+                    lifeline = Some(started);
                 }
             } else if !calls.is_empty() {
                 return;
@@ -309,32 +325,34 @@ impl<'a> Supervisor<'a> {
 
     /// Delivers to `pid` in its exec stop, and returns the signal to go on with, unless it ended.
     fn executed(&mut self, pid: Pid) -> Option<c_int> {
-        let program = self.programs.of(pid);
-        if !program::has_its_rights(pid, program) {
+        if !self.leaves_rights && !program::has_its_rights(pid) {
             let event = |program| Event::RightsWithheld {
                 pid: pid as u32,
                 program,
             };
             self.say(pid, "rights withheld".to_owned(), event);
         }
-        if program.is_valgrind {
+        let looked = self.injector.look(pid);
+        let outcome = looked.and_then(|(start, memory)| self.deliver(pid, start, memory));
+        self.delivered(pid, outcome)
+    }
+
+    fn deliver(&mut self, pid: Pid, start: Start, memory: Memory) -> Result<c_int, Failure> {
+        if start.is_valgrind {
             let event = |program| Event::Emulates {
                 pid: pid as u32,
                 program,
             };
             self.say(pid, "emulates".to_owned(), event);
         }
-        let outcome = self.injector.look(pid).and_then(|(start, memory)| {
-            if self.injector.launch(pid, &start, &memory)? {
-                self.launched.retain(|(launched, _)| *launched != pid);
-                self.launched.truncate(LAUNCHES - 1);
-                self.launched.push_front((pid, start));
-                return Ok(0);
-            }
-            let options = libc::PTRACE_O_TRACEEXEC;
-            self.injector.deliver(pid, &start, memory, options)
-        });
-        self.delivered(pid, outcome)
+        if self.injector.launch(pid, &start, &memory)? {
+            self.launched.retain(|(launched, _)| *launched != pid);
+            self.launched.truncate(LAUNCHES - 1);
+            self.launched.push_front((pid, start));
+            return Ok(0);
+        }
+        let options = libc::PTRACE_O_TRACEEXEC;
+        self.injector.deliver(pid, &start, memory, options)
     }
 
     /// The start of a program that reports by this call that it could not put the object into

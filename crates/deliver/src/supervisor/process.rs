@@ -9,6 +9,9 @@ use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use rustix::process::DumpableBehavior;
+use rustix::thread::CapabilitySet;
+
 use crate::sys::{self, Pid};
 
 /// Runs `main` in a child that no wait(2) shows but those with `__WALL` or `__WCLONE`: it sends
@@ -44,20 +47,32 @@ pub(crate) fn is_reaper() -> bool {
 }
 
 /// Whether this process may trace any process of its user at any time: it has the right to, or
-/// Yama doesn't restrict it (Documentation/admin-guide/LSM/Yama.rst).
+/// Yama doesn't restrict it (Documentation/admin-guide/LSM/Yama.rst) and its memory is not kept
+/// from others (prctl(2), PR_SET_DUMPABLE).
 pub(crate) fn may_trace_later() -> bool {
-    /// include/uapi/linux/capability.h
-    const CAP_SYS_PTRACE: u32 = 19;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
-    if effective.is_some_and(|set| set >> CAP_SYS_PTRACE & 1 == 1) {
+    if has(CapabilitySet::SYS_PTRACE) {
         return true;
+    }
+    let is_dumpable = rustix::process::dumpable_behavior();
+    if !is_dumpable.is_ok_and(|behavior| behavior == DumpableBehavior::Dumpable) {
+        return false;
     }
     match std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope") {
         Ok(scope) => scope.trim() == "0",
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
+}
+
+/// Whether setuid programs gain their rights under this process as their tracer
+/// (security/commoncap.c, `cap_bprm_creds_from_file`) and with its filter: that was installed with
+/// CAP_SYS_ADMIN, and so without PR_SET_NO_NEW_PRIVS.
+pub(crate) fn leaves_rights() -> bool {
+    has(CapabilitySet::SYS_PTRACE | CapabilitySet::SYS_ADMIN)
+}
+
+fn has(capabilities: CapabilitySet) -> bool {
+    let sets = rustix::thread::capabilities(None);
+    sets.is_ok_and(|sets| sets.effective.contains(capabilities))
 }
 
 /// The signals that this process has to hear of, as a descriptor.

@@ -372,9 +372,9 @@ impl Waits {
 
     /// Notes that a process is about to execute a program.
     pub(crate) fn executes(&mut self, process: Pid) {
-        let now = self.monotonic();
-        if let Some(skip) = &mut self.skip {
-            skip.executes(process, now);
+        if let Some(mut skip) = self.skip.take() {
+            skip.executes(process, self.monotonic());
+            self.skip = Some(skip);
         }
     }
 
