@@ -57,8 +57,17 @@ pub(crate) fn set_environment(name: &str, value: &std::ffi::OsStr) {
 /// Returns a stream that becomes readable at SIGTERM, SIGINT or SIGHUP. An ignored SIGHUP stays
 /// ignored, as nohup(1) requires.
 pub(crate) fn stop() -> Result<UnixStream> {
+    readable_at(&[SIGTERM, SIGINT, SIGHUP])
+}
+
+/// As [`stop`], with a second stream for SIGHUP, which does not end the program.
+pub(crate) fn stop_and_reload() -> Result<(UnixStream, UnixStream)> {
+    Ok((readable_at(&[SIGTERM, SIGINT])?, readable_at(&[SIGHUP])?))
+}
+
+fn readable_at(signals: &[c_int]) -> Result<UnixStream> {
     let (read, write) = UnixStream::pair().into_diagnostic()?;
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
+    for &signal in signals {
         if signal == SIGHUP && is_ignored(signal) {
             continue;
         }

@@ -96,6 +96,20 @@ impl Number {
 }
 
 impl Dynamic {
+    /// Checks that `text` is a value of type `ty`, as an assignment has it.
+    ///
+    /// # Errors
+    /// A clause that says why it is not.
+    pub fn check(ty: Type, text: &str) -> Result<(), String> {
+        encode(ty, text).map(drop)
+    }
+
+    /// Decodes a value of type `ty` from its bytes in the pages; `None` if their number is wrong.
+    #[must_use]
+    pub fn from_bytes(ty: Type, bytes: &[u8]) -> Option<Self> {
+        (bytes.len() == ty.size()).then(|| decode(ty, bytes))
+    }
+
     /// Decodes the bytes of a variable's whole value.
     pub(crate) fn decode(entry: &Entry<'_>, bytes: &[u8]) -> Self {
         match &entry.kind {

@@ -105,7 +105,7 @@ pub use install::install;
 #[cfg(feature = "write")]
 pub use open::{Options, set};
 #[cfg(feature = "write")]
-pub use publisher::{LatchedWriter, Publisher, VarWriter};
+pub use publisher::{Assigner, LatchedWriter, Publisher, VarWriter};
 pub use reader::{Latched, Status, Var, Vdso};
 pub use vdsokit_vvar::header::Condition;
 

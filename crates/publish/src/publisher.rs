@@ -212,8 +212,13 @@ impl Publisher {
     /// # Errors
     /// [`Error::Unknown`], [`Error::Value`], or [`Error::Taken`]; then nothing was written.
     pub fn assign(&self, assignments: &[Assignment]) -> Result<(), Error> {
-        let changes = change::plan(&self.inner.mapping, &self.inner.path, assignments)?;
-        self.apply(&changes)
+        self.inner.assign(assignments)
+    }
+
+    /// A handle that makes assignments in another thread.
+    #[must_use]
+    pub fn assigner(&self) -> Assigner {
+        Assigner(self.inner.clone())
     }
 
     /// Writes planned changes.
@@ -221,22 +226,7 @@ impl Publisher {
     /// # Errors
     /// [`Error::Taken`]; then nothing was written.
     pub(crate) fn apply(&self, changes: &[Change]) -> Result<(), Error> {
-        let directory = self.directory();
-        let entries: Vec<Entry<'_>> = changes
-            .iter()
-            .filter_map(|change| directory.get(change.index))
-            .collect();
-        let _claims = entries
-            .iter()
-            .filter(|entry| entry.is_latched())
-            .map(|entry| self.inner.take(entry))
-            .collect::<Result<Vec<_>, _>>()?;
-        let writer = self.inner.mapping.writer();
-        for (entry, change) in entries.iter().zip(changes) {
-            raw::write(&writer, entry, &change.bytes)
-                .ok_or_else(|| find::outside(&self.inner.path, entry.name))?;
-        }
-        Ok(())
+        self.inner.apply(changes)
     }
 
     /// Copies every value that differs from `pages`, which have the layout of these. Each
@@ -287,6 +277,30 @@ impl Publisher {
 }
 
 impl Inner {
+    fn assign(self: &Arc<Self>, assignments: &[Assignment]) -> Result<(), Error> {
+        let changes = change::plan(&self.mapping, &self.path, assignments)?;
+        self.apply(&changes)
+    }
+
+    fn apply(self: &Arc<Self>, changes: &[Change]) -> Result<(), Error> {
+        let directory = self.mapping.directory();
+        let entries: Vec<Entry<'_>> = changes
+            .iter()
+            .filter_map(|change| directory.get(change.index))
+            .collect();
+        let _claims = entries
+            .iter()
+            .filter(|entry| entry.is_latched())
+            .map(|entry| self.take(entry))
+            .collect::<Result<Vec<_>, _>>()?;
+        let writer = self.mapping.writer();
+        for (entry, change) in entries.iter().zip(changes) {
+            raw::write(&writer, entry, &change.bytes)
+                .ok_or_else(|| find::outside(&self.path, entry.name))?;
+        }
+        Ok(())
+    }
+
     fn heartbeat(&self) -> std::sync::MutexGuard<'_, Option<Heartbeat>> {
         self.heartbeat
             .lock()
@@ -347,6 +361,35 @@ impl Drop for Claim {
         if let Some(taken) = self.inner.taken.get(self.index) {
             taken.store(false, Ordering::Release);
         }
+    }
+}
+
+/// A handle that makes assignments, as [`Publisher::assign`] does.
+///
+/// May be cloned and sent to other threads. While one of them makes an assignment to a record, an
+/// array or a text, another one's to the same variable fails with [`Error::Taken`].
+#[derive(Clone)]
+pub struct Assigner(Arc<Inner>);
+
+impl Assigner {
+    /// Makes all of these assignments, or none. Fields of one record are written together.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], [`Error::Value`], or [`Error::Taken`]; then nothing was written.
+    pub fn assign(&self, assignments: &[Assignment]) -> Result<(), Error> {
+        self.0.assign(assignments)
+    }
+
+    /// `CLOCK_BOOTTIME` in nanoseconds, in the initial time namespace: the clock of heartbeats.
+    #[must_use]
+    pub fn boottime(&self) -> u64 {
+        self.0.clock.now()
+    }
+}
+
+impl fmt::Debug for Assigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Assigner").field(&self.0.path).finish()
     }
 }
 
@@ -413,6 +456,7 @@ impl<T: Value + fmt::Debug> fmt::Debug for LatchedWriter<T> {
 const _: () = {
     const fn crosses_threads<T: Send + Sync + 'static>() {}
     crosses_threads::<Publisher>();
+    crosses_threads::<Assigner>();
     crosses_threads::<VarWriter<f64>>();
     crosses_threads::<LatchedWriter<[u64; 4]>>();
 };

@@ -22,6 +22,12 @@ pub trait Source {
     /// Time from one update to the next. The loop calls this again after each update.
     fn period(&self) -> Duration;
 
+    /// The time without a heartbeat after which readers consider the values stale: by default
+    /// [`Serve::patience`] of the period. The loop calls this again after each update.
+    fn stale_after(&self) -> Duration {
+        Serve::patience(self.period())
+    }
+
     /// Writes the values as they are now, through handles that the source has made of the
     /// publisher or through `publisher` itself.
     ///
@@ -144,8 +150,8 @@ impl Serve<'_> {
         source: &mut S,
         mut refused: impl FnMut(u64, Error),
     ) -> Result<End, S::Error> {
-        let mut period = source.period();
-        publisher.stale_after(Self::patience(period));
+        let mut stale_after = source.stale_after();
+        publisher.stale_after(stale_after);
         let mut input = Lines::default();
         let mut next = Instant::now();
         let mut check = next;
@@ -157,12 +163,12 @@ impl Serve<'_> {
                     Update::AsOf(boottime) => publisher.header().beat(boottime),
                     Update::Retired => return Ok(End::Retired),
                 }
-                if source.period() != period {
-                    period = source.period();
-                    publisher.stale_after(Self::patience(period));
+                if source.stale_after() != stale_after {
+                    stale_after = source.stale_after();
+                    publisher.stale_after(stale_after);
                 }
                 // A period that was missed is skipped.
-                next = (next + period).max(now);
+                next = (next + source.period()).max(now);
             }
             if now >= check {
                 if publisher.is_displaced() {

@@ -98,6 +98,7 @@ fn check_variable(variable: &Variable, prefix: &str) -> Result<(), Problem> {
         ("doc", &variable.doc),
         ("kernel", &variable.kernel),
         ("version", &variable.version),
+        ("key", &variable.key),
     ];
     for (key, text) in texts {
         check::string(key, text)?;
@@ -139,6 +140,7 @@ impl Variable {
             kernel: String::new(),
             after: Vec::new(),
             interpose: false,
+            key: String::new(),
             init,
         }
     }

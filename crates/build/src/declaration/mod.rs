@@ -108,6 +108,8 @@ pub struct Variable {
     pub after: Vec<String>,
     /// Whether its function takes the place of the C library's of that name.
     pub interpose: bool,
+    /// Its key in a store that feeds it, or nothing where that is its name.
+    pub key: String,
     /// The value before the first publication: its bytes in the pages, little-endian.
     pub init: Vec<u8>,
 }

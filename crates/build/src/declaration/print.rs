@@ -43,6 +43,7 @@ fn write_variable(text: &mut String, variable: &Variable, version: &str) -> fmt:
         let after: Vec<String> = variable.after.iter().map(|event| quoted(event)).collect();
         writeln!(text, "after = [{}]", after.join(", "))?;
     }
+    put(text, "key", &variable.key)?;
     if variable.interpose {
         writeln!(text, "interpose = true")?;
     }

@@ -12,12 +12,14 @@ mod demo;
 mod doctor;
 mod dump;
 mod export;
+mod feed;
 mod get;
 mod init;
 mod kernel;
 mod ls;
 mod man;
 mod now;
+mod put;
 mod retire;
 #[cfg(target_arch = "x86_64")]
 mod run;
@@ -52,12 +54,14 @@ pub(crate) enum Command {
     Doctor(doctor::Arguments),
     Dump(dump::Arguments),
     Export(export::Arguments),
+    Feed(feed::Arguments),
     Get(get::Arguments),
     Init(init::Arguments),
     Kernel(kernel::Arguments),
     Ls(ls::Arguments),
     Man(man::Arguments),
     Now(now::Arguments),
+    Put(put::Arguments),
     Retire(retire::Arguments),
     #[cfg(target_arch = "x86_64")]
     #[command(flatten)]
@@ -107,12 +111,14 @@ impl Command {
             Self::Doctor(arguments) => Ok(doctor::run(&arguments)),
             Self::Dump(arguments) => dump::run(&arguments),
             Self::Export(arguments) => export::run(&arguments),
+            Self::Feed(arguments) => feed::run(&arguments),
             Self::Get(arguments) => get::run(&arguments),
             Self::Init(arguments) => init::run(&arguments),
             Self::Kernel(arguments) => kernel::run(&arguments),
             Self::Ls(arguments) => ls::run(&arguments),
             Self::Man(arguments) => man::run(&arguments),
             Self::Now(arguments) => now::run(&arguments),
+            Self::Put(arguments) => put::run(&arguments),
             Self::Retire(arguments) => retire::run(&arguments),
             #[cfg(target_arch = "x86_64")]
             Self::Start(Start::Run(arguments)) => Ok(run::run(&arguments)),

@@ -21,8 +21,17 @@ const VARIABLE: &[&str] = &[
     "kernel",
     "after",
     "interpose",
+    "key",
 ];
-const RECORD: &[&str] = &["unit", "doc", "version", "fields", "after", "interpose"];
+const RECORD: &[&str] = &[
+    "unit",
+    "doc",
+    "version",
+    "fields",
+    "after",
+    "interpose",
+    "key",
+];
 const FIELD: &[&str] = &["type", "unit", "init", "doc", "kernel"];
 
 impl Reader {
@@ -43,6 +52,7 @@ impl Reader {
         let doc = self.text(&table, "doc");
         let kernel = self.text(&table, "kernel");
         let after = self.strings(&table, "after");
+        let key = self.text(&table, "key");
         let interpose = self.flag(&table, "interpose", defaults.interpose);
         let version = match self.string(&table, "version") {
             Some(own) => self.checked(Some(own), check::version)?,
@@ -76,6 +86,7 @@ impl Reader {
             kernel,
             after,
             interpose,
+            key,
             init,
         };
         if let (Some(after), false) = (table.get("after"), variable.has_source()) {

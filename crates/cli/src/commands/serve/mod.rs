@@ -6,7 +6,7 @@ mod clock;
 pub(crate) mod current;
 mod kernel;
 pub(crate) mod notify;
-mod report;
+pub(crate) mod report;
 
 use crate::published::SYSTEM;
 use crate::values::QUOTING;

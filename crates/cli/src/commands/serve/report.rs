@@ -13,14 +13,14 @@ use vdsokit_publish::Publisher;
 use vdsokit_publish::serve::{End, Serve, Source};
 
 /// Prints the events of a publisher, a line each.
-pub(super) struct Reporter {
+pub(crate) struct Reporter {
     json: bool,
     /// Whether a line of the input was refused, or an event could not be written.
     has_failed: Cell<bool>,
 }
 
 impl Reporter {
-    pub(super) fn new(json: bool) -> Self {
+    pub(crate) fn new(json: bool) -> Self {
         Self {
             json,
             has_failed: Cell::new(false),
@@ -28,7 +28,7 @@ impl Reporter {
     }
 
     /// Prints an event: in JSON with `details`, a JSON object; as text with `text` behind the file.
-    pub(super) fn event(&self, name: &str, file: &Path, details: Value, text: &str) {
+    pub(crate) fn event(&self, name: &str, file: &Path, details: Value, text: &str) {
         let written = if self.json {
             let mut event = Map::new();
             event.insert("event".into(), name.into());
@@ -45,7 +45,7 @@ impl Reporter {
 
     /// Reports that readers of a clock have the kernel's clock in place of the counter.
     #[cfg(target_arch = "x86_64")]
-    pub(super) fn untrusted(&self, why: &impl ToString) {
+    pub(crate) fn untrusted(&self, why: &impl ToString) {
         let why = why.to_string();
         if self.json {
             self.check(output::json(&json!({"event": "untrusted", "why": why})));
@@ -77,7 +77,7 @@ impl Reporter {
     }
 
     /// Publishes the values of a source, and of lines where there are any, until the end.
-    pub(super) fn serve<S: Source>(
+    pub(crate) fn serve<S: Source>(
         &self,
         publisher: Publisher,
         source: S,

@@ -1,0 +1,164 @@
+//! One connection to a store, of whichever kind.
+
+use crate::credentials::Credentials;
+use crate::declaration::Variable;
+use crate::error::Error;
+use crate::etcd::Etcd;
+use crate::location::{Kind, Location};
+use crate::nats::Nats;
+use crate::table::{Batch, Head};
+use rustix::time::{ClockId, clock_gettime};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// A store that was read once and can be followed from there on.
+pub struct Link {
+    pub(crate) runtime: Runtime,
+    pub(crate) location: Location,
+    pub(crate) credentials: Credentials,
+    pub(crate) session: Session,
+    pub(crate) first: Batch,
+    pub(crate) head: Head,
+}
+
+/// The time between two questions for the store's last revision.
+pub(crate) const PROBE_PERIOD: Duration = Duration::from_secs(1);
+
+/// How long a server may take to answer before the connection counts as lost.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+
+impl Link {
+    /// Connects and reads all keys. `published` is the revision that was published before, or 0.
+    ///
+    /// With `declaration`, a bucket that does not exist is created, and the declaration is stored
+    /// for [`put`](crate::put()) unless one is.
+    ///
+    /// # Errors
+    /// Any of [`Error`] but [`Error::Compacted`].
+    pub fn open(
+        location: &Location,
+        credentials: &Credentials,
+        published: u64,
+        declaration: Option<&str>,
+    ) -> Result<Self, Error> {
+        let runtime = runtime()?;
+        let opened = runtime.block_on(async {
+            if let Some(declaration) = declaration {
+                create(location, credentials, declaration).await?;
+            }
+            Session::open(location, credentials, published).await
+        });
+        let (session, first) = opened?;
+        let Some((first, head)) = first else {
+            return Err(lost(location, "nothing was read"));
+        };
+        Ok(Self {
+            runtime,
+            location: location.clone(),
+            credentials: credentials.clone(),
+            session,
+            first,
+            head,
+        })
+    }
+
+    /// The keys of these variables that do not exist.
+    #[must_use]
+    pub fn missing<'v>(&self, variables: &'v [Variable]) -> Vec<&'v str> {
+        let existing = self.first.writes.iter().filter(|one| one.value.is_some());
+        let existing: BTreeSet<&str> = existing.map(|one| one.key.as_str()).collect();
+        let keys = variables.iter().map(|variable| variable.key.as_str());
+        keys.filter(|key| !existing.contains(key)).collect()
+    }
+}
+
+async fn create(
+    location: &Location,
+    credentials: &Credentials,
+    declaration: &str,
+) -> Result<(), Error> {
+    match location.kind {
+        Kind::Nats => Nats::create(location, credentials, declaration).await,
+        Kind::Etcd => Etcd::create(location, credentials, declaration).await,
+    }
+}
+
+pub(crate) fn runtime() -> Result<Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Start)
+}
+
+/// What a session has to tell.
+pub(crate) enum Event {
+    Writes(Batch),
+    Head(Head),
+}
+
+/// A connection from which writes come.
+pub(crate) enum Session {
+    Nats(Box<Nats>),
+    Etcd(Box<Etcd>),
+}
+
+impl Session {
+    /// Connects and reads all keys. Fails with [`Error::Older`] where the store's last revision is
+    /// older than `published`.
+    pub(crate) async fn open(
+        location: &Location,
+        credentials: &Credentials,
+        published: u64,
+    ) -> Result<(Self, Option<(Batch, Head)>), Error> {
+        Ok(match location.kind {
+            Kind::Nats => {
+                let (session, first) = Nats::open(location, credentials, published).await?;
+                (Self::Nats(Box::new(session)), Some(first))
+            }
+            Kind::Etcd => {
+                let (session, first) = Etcd::open(location, credentials, published).await?;
+                (Self::Etcd(Box::new(session)), Some(first))
+            }
+        })
+    }
+
+    /// Connects, and goes on behind `revision`.
+    pub(crate) async fn resume(
+        location: &Location,
+        credentials: &Credentials,
+        revision: u64,
+    ) -> Result<Self, Error> {
+        Ok(match location.kind {
+            Kind::Nats => {
+                let session = Nats::resume(location, credentials, revision).await?;
+                Self::Nats(Box::new(session))
+            }
+            Kind::Etcd => {
+                let session = Etcd::resume(location, credentials, revision).await?;
+                Self::Etcd(Box::new(session))
+            }
+        })
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Event, Error> {
+        match self {
+            Self::Nats(session) => session.next().await,
+            Self::Etcd(session) => session.next().await,
+        }
+    }
+}
+
+pub(crate) fn lost(location: &Location, why: impl ToString) -> Error {
+    Error::Lost {
+        location: location.to_string(),
+        why: why.to_string(),
+    }
+}
+
+/// Nanoseconds of `CLOCK_BOOTTIME`, which counts the time that the machine sleeps.
+pub(crate) fn boottime() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    // Neither is negative (clock_gettime(2)).
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
