@@ -510,6 +510,7 @@ fn systemd_accepts_the_units() {
     for unit in [
         "vdso-clock.service",
         "vdso-system.service",
+        "vdso-feed@.service",
         "run-vdso.mount",
     ] {
         // With a program that is there.

@@ -37,6 +37,6 @@ pub use credentials::Credentials;
 pub use declaration::{Variable, with_feed_variables};
 pub use error::Error;
 pub use feed::{Feed, Notice};
-pub use link::Link;
+pub use link::{Create, Link};
 pub use location::Location;
 pub use put::put;

@@ -31,8 +31,8 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 impl Link {
     /// Connects and reads all keys. `published` is the revision that was published before, or 0.
     ///
-    /// With `declaration`, a bucket that does not exist is created, and the declaration is stored
-    /// for [`put`](crate::put()) unless one is.
+    /// With `create`, a bucket that does not exist is created, and the declaration is stored for
+    /// [`put`](crate::put()) unless one is.
     ///
     /// # Errors
     /// Any of [`Error`] but [`Error::Compacted`].
@@ -40,12 +40,15 @@ impl Link {
         location: &Location,
         credentials: &Credentials,
         published: u64,
-        declaration: Option<&str>,
+        create: Option<&Create>,
     ) -> Result<Self, Error> {
         let runtime = runtime()?;
         let opened = runtime.block_on(async {
-            if let Some(declaration) = declaration {
-                create(location, credentials, declaration).await?;
+            if let Some(new) = create {
+                match location.kind {
+                    Kind::Nats => Nats::create(location, credentials, new).await?,
+                    Kind::Etcd => Etcd::create(location, credentials, &new.declaration).await?,
+                }
             }
             Session::open(location, credentials, published).await
         });
@@ -73,15 +76,14 @@ impl Link {
     }
 }
 
-async fn create(
-    location: &Location,
-    credentials: &Credentials,
-    declaration: &str,
-) -> Result<(), Error> {
-    match location.kind {
-        Kind::Nats => Nats::create(location, credentials, declaration).await,
-        Kind::Etcd => Etcd::create(location, credentials, declaration).await,
-    }
+/// What a store gets that has none of it.
+#[derive(Clone, Debug)]
+pub struct Create {
+    /// The declaration in TOML.
+    pub declaration: String,
+    /// The number of servers that keep a bucket (NATS); one that is killed is missed by none if there
+    /// are three. etcd keeps everything on all members.
+    pub replicas: usize,
 }
 
 pub(crate) fn runtime() -> Result<Runtime, Error> {

@@ -6,7 +6,7 @@
 use crate::credentials::{Credentials, secret};
 use crate::declaration::DECLARATION_KEY;
 use crate::error::Error;
-use crate::link::{ANSWER_TIMEOUT, Event, PROBE_PERIOD, boottime, lost};
+use crate::link::{ANSWER_TIMEOUT, Create, Event, PROBE_PERIOD, boottime, lost};
 use crate::location::Location;
 use crate::table::{Batch, Content, Head, Write};
 use crate::tls;
@@ -50,7 +50,7 @@ impl Nats {
     pub(crate) async fn create(
         location: &Location,
         credentials: &Credentials,
-        declaration: &str,
+        new: &Create,
     ) -> Result<(), Error> {
         let (client, _) = connect(location, credentials).await?;
         let context = jetstream(client);
@@ -58,13 +58,15 @@ impl Nats {
             Err(Error::NoBucket { .. }) => {
                 // `create_key_value` first reads the account's limits, in a form that nats-server
                 // 2.9 does not have.
-                let created = context.create_stream(bucket(&location.part)).await;
+                let created = context
+                    .create_stream(bucket(&location.part, new.replicas))
+                    .await;
                 created.map_err(|error| refused(location, &error))?;
                 open_store(&context, location).await?
             }
             store => store?,
         };
-        let value = declaration.to_owned().into();
+        let value = new.declaration.clone().into();
         match store.create(DECLARATION_KEY, value).await {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == CreateErrorKind::AlreadyExists => Ok(()),
@@ -218,7 +220,7 @@ async fn answer(question: &mut Option<Question>, location: &Location) -> Result<
 }
 
 /// The stream of a bucket of this name (ADR-8, "Bucket"), with the last value of each key alone.
-fn bucket(name: &str) -> Config {
+fn bucket(name: &str, replicas: usize) -> Config {
     Config {
         name: format!("KV_{name}"),
         description: Some("Values for vDSOs".into()),
@@ -228,7 +230,7 @@ fn bucket(name: &str) -> Config {
         allow_rollup: true,
         deny_delete: true,
         allow_direct: true,
-        num_replicas: 1,
+        num_replicas: replicas,
         ..Config::default()
     }
 }
@@ -307,6 +309,8 @@ pub(crate) async fn connect(
                 Error::Denied { location, why }
             }
             ConnectErrorKind::Tls => Error::Tls { location, why },
+            // What rustls refuses comes as an error of the connection.
+            ConnectErrorKind::Io if is_of_tls(&error) => Error::Tls { location, why },
             _ => Error::Unreachable { location, why },
         }
     })?;
@@ -341,7 +345,16 @@ pub(crate) async fn open_store(context: &Context, location: &Location) -> Result
 
 /// Whether nothing listens at the subjects of JetStream's interface.
 fn is_without_responders(error: &(dyn std::error::Error + 'static)) -> bool {
-    with_causes(error).contains("no responders")
+    // The client has one sentence for it on requests, and another on those of JetStream.
+    let text = with_causes(error);
+    text.contains("no responders") || text.contains("JetStream resource does not exist")
+}
+
+/// Whether rustls is among the causes.
+fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut inner = causes.filter_map(|error| error.downcast_ref::<std::io::Error>()?.get_ref());
+    inner.any(|error| error.is::<tokio_rustls::rustls::Error>())
 }
 
 fn no_jetstream(location: &Location) -> Error {

@@ -70,6 +70,11 @@ const STEPS: &[Step] = &[
         )
     }),
     Step::new(
+        "tools",
+        "the programs that tests run are installed",
+        crate::tools::step,
+    ),
+    Step::new(
         "targets",
         "the workspace compiles for AArch64 and RISC-V without a warning",
         crate::targets::step,
@@ -91,11 +96,6 @@ const STEPS: &[Step] = &[
         "package",
         "every public crate can be packaged",
         crate::package::step,
-    ),
-    Step::new(
-        "tools",
-        "the programs that tests run are installed",
-        crate::tools::step,
     ),
     Step::new(
         "unit",

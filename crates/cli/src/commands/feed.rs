@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use vdsokit_feed::{Credentials, Feed, Link, Location, Notice, Variable, with_feed_variables};
+use vdsokit_feed::{
+    Create, Credentials, Feed, Link, Location, Notice, Variable, with_feed_variables,
+};
 use vdsokit_publish::{Dynamic, Number, Publisher, Vdso};
 
 /// Publish the values of a distributed store: a NATS JetStream bucket, or a prefix of etcd
@@ -44,6 +46,9 @@ pub(crate) struct Arguments {
     /// Create the bucket if it does not exist, and store the declaration there for `vdso put`
     #[arg(long)]
     create: bool,
+    /// The number of servers that keep the created bucket (NATS)
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "create")]
+    replicas: usize,
     /// Accept a store whose last revision is older than what was published: one that was restored
     /// or made anew
     #[arg(long)]
@@ -119,9 +124,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         true => 0,
         false => published(&path),
     };
-    let stored = arguments.create.then(|| own.to_toml());
+    let create = arguments.create.then(|| Create {
+        declaration: own.to_toml(),
+        replicas: arguments.replicas,
+    });
     let credentials = arguments.login.credentials();
-    let link = Link::open(&location, &credentials, published, stored.as_deref())?;
+    let link = Link::open(&location, &credentials, published, create.as_ref())?;
     let missing = link.missing(&variables);
     if !missing.is_empty() && !arguments.json {
         output::warn(format_args!(

@@ -1,0 +1,162 @@
+//! One sentence each, the remedy, status 1, and nothing written.
+
+use crate::stores::{etcd, etcdctl, free_ports, nats};
+use crate::{Machine, refused, vdso};
+use std::fs;
+use std::process::Command;
+
+#[test]
+fn locations_and_servers_that_do_not_exist_are_refused() {
+    let machine = Machine::new();
+    let image = machine.path("libflags.so.1");
+    let port = free_ports(1)[0];
+    for (store, words) in [
+        (
+            "redis://a/flags".to_owned(),
+            &["`redis` is not a known scheme", "nats://"][..],
+        ),
+        ("nats://localhost".into(), &["bucket"]),
+        (
+            "nats://me:secret@localhost/flags".into(),
+            &["command line", "--password-file"],
+        ),
+        (
+            format!("nats://localhost:{port}/flags"),
+            &["can be reached", "refused", "route"],
+        ),
+        (
+            format!("etcd://localhost:{port}/flags/"),
+            &["can be reached", "refused", "route"],
+        ),
+        (
+            "nats://does-not-exist.invalid/flags".into(),
+            &["can be reached"],
+        ),
+    ] {
+        refused(&mut machine.command(&store, &[]), words, &image);
+        let mut put = vdso(&["put", &store, "limit=1"]);
+        refused(&mut put, words, &image);
+    }
+}
+
+#[test]
+fn a_missing_bucket_and_a_server_without_jetstream_are_refused() {
+    let Some(mut store) = nats(1, "") else { return };
+    store.server().start();
+    let (url, machine) = (store.url(), Machine::new());
+    let image = machine.path("libflags.so.1");
+    refused(
+        &mut machine.command(&url, &[]),
+        &["no bucket `flags`", "--create"],
+        &image,
+    );
+    refused(&mut vdso(&["put", &url, "limit=1"]), &["no bucket"], &image);
+    store.server().kill();
+    let port = store.server().port;
+    let config = store.directory.path().join(format!("{port}.conf"));
+    fs::write(&config, format!("listen: \"127.0.0.1:{port}\"\n")).unwrap();
+    store.server().start();
+    let words = &["no JetStream", "--jetstream"];
+    refused(&mut machine.command(&url, &[]), words, &image);
+}
+
+#[test]
+fn a_wrong_password_is_refused() {
+    let machine = Machine::new();
+    let image = machine.path("libflags.so.1");
+    let file = machine.path("password");
+    fs::write(&file, "wrong\n").unwrap();
+    let login = ["--user", "root", "--password-file", file.to_str().unwrap()];
+    let words = &["refused the credentials", "--password-file"];
+    if let Some(mut store) = nats(1, "authorization { user: root, password: right }\n") {
+        store.server().start();
+        refused(&mut machine.command(&store.url(), &login), words, &image);
+        refused(&mut machine.command(&store.url(), &[]), words, &image);
+    }
+    if let Some(mut store) = etcd(1, "http", &[]) {
+        store.server().start();
+        let port = store.server().port;
+        etcdctl(port, &["user", "add", "root:right"]);
+        etcdctl(port, &["user", "grant-role", "root", "root"]);
+        etcdctl(port, &["auth", "enable"]);
+        refused(&mut machine.command(&store.url(), &login), words, &image);
+        refused(&mut machine.command(&store.url(), &[]), words, &image);
+        fs::write(&file, "right\n").unwrap();
+        machine.feed(&store.url(), &login).stop();
+    }
+}
+
+#[test]
+fn a_store_without_a_declaration_is_refused_by_put() {
+    let Some(mut store) = etcd(1, "http", &[]) else {
+        return;
+    };
+    store.server().start();
+    let machine = Machine::new();
+    let image = machine.path("libflags.so.1");
+    let mut put = vdso(&["put", &store.url(), "limit=1"]);
+    refused(&mut put, &["holds no declaration", "--declaration"], &image);
+}
+
+/// Makes a certificate authority, and a certificate of it for localhost, server's and client's.
+fn certificates(machine: &Machine) -> bool {
+    let script = "set -e
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+            -keyout ca.key -out ca.pem -subj /CN=authority -addext basicConstraints=critical,CA:TRUE
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
+            -keyout key.pem -out request.pem -subj /CN=localhost
+        printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\\nextendedKeyUsage=serverAuth,clientAuth\\n' >ext
+        openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
+            -extfile ext -out cert.pem";
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", script])
+        .current_dir(machine.directory.path());
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{}", crate::errors(&output));
+    true
+}
+
+#[test]
+fn tls_wants_the_authority_and_the_clients_certificate() {
+    let machine = Machine::new();
+    let image = machine.path("libflags.so.1");
+    assert!(certificates(&machine));
+    let path = |name: &str| machine.path(name).to_str().unwrap().to_owned();
+    let (ca, cert, key) = (path("ca.pem"), path("cert.pem"), path("key.pem"));
+    let all = ["--ca", &ca, "--cert", &cert, "--key", &key];
+    let tls = format!(
+        "tls {{ cert_file: \"{cert}\", key_file: \"{key}\", ca_file: \"{ca}\", verify: true }}\n"
+    );
+    let options = [
+        "--client-cert-auth",
+        "--trusted-ca-file",
+        &ca,
+        "--cert-file",
+        &cert,
+        "--key-file",
+        &key,
+    ];
+    let stores = [nats(1, &tls), etcd(1, "https", &options)];
+    for mut store in stores.into_iter().flatten().map(|store| store.with_tls()) {
+        store.server().start();
+        let url = store.url();
+        refused(&mut machine.command(&url, &[]), &["TLS", "--ca"], &image);
+        let mut create = all.to_vec();
+        create.push("--create");
+        let feed = machine.feed(&url, &create);
+        let mut put = all.to_vec();
+        put.push("limit=12");
+        crate::put(&url, &put);
+        machine.wait("limit", "12");
+        feed.stop();
+        fs::remove_file(&image).unwrap();
+        let mut wrong = all.to_vec();
+        wrong[1] = "/dev/null/ca.pem";
+        refused(
+            &mut machine.command(&url, &wrong),
+            &["/dev/null/ca.pem could not be read"],
+            &image,
+        );
+    }
+}
