@@ -87,7 +87,7 @@ fn the_writes_of_one_transaction_appear_together() {
 fn together(vdso: &Vdso) -> Option<(u64, u64)> {
     let before = number(vdso, "feed_writes");
     let values = (number(vdso, "limit"), number(vdso, "other"));
-    (before % 2 == 0 && number(vdso, "feed_writes") == before).then_some(values)
+    (before.is_multiple_of(2) && number(vdso, "feed_writes") == before).then_some(values)
 }
 
 #[test]

@@ -188,7 +188,7 @@ fn eventually<T, E: std::fmt::Debug>(mut answer: impl FnMut() -> Result<T, E>) -
             Ok(answer) => return answer,
             Err(other) => {
                 polls += 1;
-                if polls % 3000 == 0 {
+                if polls.is_multiple_of(3000) {
                     eprintln!("{caller}: still waiting, with {other:?}");
                 }
             }
