@@ -224,9 +224,11 @@ impl Record {
         let (current_at, former_at) = Self::lines(words[Self::SOURCE]);
         let (current, former) = (self.current.to_words(), self.former.to_words());
         let mut at = 0;
+        // Masked, so that the compiler sees that no index is out of bounds: kernels have no panic path.
+        const MASK: usize = Record::WORDS - 1;
         while at < Line::WORDS {
-            words[current_at + at] = current[at];
-            words[former_at + at] = former[at];
+            words[(current_at + at) & MASK] = current[at];
+            words[(former_at + at) & MASK] = former[at];
             at += 1;
         }
         words[Self::ERROR] = self.error.at_start as u64 | (self.error.growth as u64) << 32;

@@ -159,7 +159,7 @@ impl Timekeeper {
     /// earlier slew.
     pub fn slew(&mut self, nanoseconds: i64) {
         // The current line's part is promised, and stays.
-        self.slew = ((nanoseconds as i128) << 64) + self.slewed(&self.current);
+        self.slew = ((nanoseconds as i128) << 64).saturating_add(self.slewed(&self.current));
         self.slew_end = None;
         self.slew_asked = true;
     }
@@ -281,7 +281,7 @@ impl Timekeeper {
     fn begin_again(&mut self, before: u64, ticks: u64) -> i128 {
         let time = self.at(before);
         let base = time.max(self.current.after(self.current.length));
-        self.slew -= self.slewed(&self.current);
+        self.slew = self.slew.saturating_sub(self.slewed(&self.current));
         self.slew_asked = self.slew != 0;
         self.current.rate = self.unslewed;
         self.current.base = base;
@@ -326,7 +326,7 @@ impl Timekeeper {
             None => {
                 self.former = self.current.until(ticks);
                 self.current = self.current.restarted(ticks).until(end);
-                self.slew -= self.slewed(&self.former);
+                self.slew = self.slew.saturating_sub(self.slewed(&self.former));
             }
         }
     }
@@ -334,7 +334,7 @@ impl Timekeeper {
     /// Starts a line of another rate at tick `at`.
     fn turn(&mut self, at: u64, end: u64) {
         self.former = self.current.until(at);
-        self.slew -= self.slewed(&self.former);
+        self.slew = self.slew.saturating_sub(self.slewed(&self.former));
         self.slew_asked = false;
         let rest = self.current.restarted(at);
         self.unslewed = self.wanted;
@@ -359,9 +359,9 @@ impl Timekeeper {
             .wanted
             .ticks((over / MAX_SLEW as i128).unsigned_abs().min(1 << 62) as u64)
             .map_or(least, i128::from);
-        let length = fastest.clamp(least, 1 << 62) as u64;
+        let length = fastest.min(1 << 62).max(least) as u64;
         // The slew per tick, in 2⁻⁶⁴ ns, rounded towards 0: never more than requested.
-        let each = self.slew / length as i128;
+        let each = self.slew.checked_div(length.into()).unwrap_or(0);
         let rate = self.wanted.plus(each);
         (rate, Some(length))
     }
@@ -401,6 +401,22 @@ impl Timekeeper {
             };
         }
         self.former.after(ticks.wrapping_sub(self.former.start))
+    }
+
+    /// The timekeeper of a time namespace (time_namespaces(7)): monotonic, raw and boot time are so
+    /// many nanoseconds ahead, and wall time is the same. A namespace's page has its records.
+    #[must_use]
+    pub fn in_namespace(&self, monotonic: i64, boottime: i64) -> Self {
+        let (monotonic, boottime) = (i128::from(monotonic), i128::from(boottime));
+        Self {
+            former: self.former.moved(monotonic),
+            current: self.current.moved(monotonic),
+            raw_former: self.raw_former.moved(monotonic),
+            raw: self.raw.moved(monotonic),
+            wall: self.wall - monotonic,
+            boot: self.boot + boottime - monotonic,
+            ..self.clone()
+        }
     }
 
     /// The time of a clock at a tick, for the kernel's own system calls: [`at`](Self::at), moved by
@@ -525,7 +541,9 @@ impl Timekeeper {
             && !before(ticks, at)
         {
             self.wall += leap.step();
-            self.tai -= (leap.step() / NANOSECONDS as i128) as i32;
+            self.tai = self
+                .tai
+                .wrapping_sub((leap.step() / NANOSECONDS as i128) as i32);
             self.leap = None;
         }
     }

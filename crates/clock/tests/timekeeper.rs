@@ -301,3 +301,21 @@ fn a_leap_second_between_two_updates_happens_at_its_tick() {
         }
     }
 }
+
+/// `slewed_rate` clamped the length of a slew between twice the promise and 2⁶² ticks, which panics
+/// where the former is more.
+#[test]
+fn a_slew_with_the_longest_promise_does_not_panic() {
+    let mut keeper = Timekeeper::new(Start {
+        frequency: 1_000_000_000,
+        ticks: 0,
+        monotonic: Moment::from_seconds(0),
+        wall: Moment::from_seconds(0),
+        promise: (1 << 62) - 1,
+        tai: 0,
+    })
+    .unwrap();
+    keeper.slew(1_000_000);
+    keeper.update(1000);
+    assert!(keeper.record(Clock::Monotonic).at(1000).is_some());
+}

@@ -44,3 +44,8 @@ pub use vdsokit_clock;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Tests the code on the page for those who write a kernel.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/kernels.md")]
+struct Kernels;

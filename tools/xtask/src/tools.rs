@@ -25,6 +25,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("binutils", "readelf, which the parser is compared with"),
     ("gdb", "a program that traces others"),
     ("strace", "a program that traces others"),
+    ("valgrind", "counting instructions"),
     ("make", "many short processes"),
     ("python3", "a reader by ctypes"),
     ("default-jdk-headless", "a reader in Java"),

@@ -55,8 +55,10 @@ impl Timekeeper {
         }
         for (line, was) in [(current, self.current.base), (former, self.former.base)] {
             let is = was.moved(nanoseconds);
-            words[line + Line::SECONDS] = is.seconds as u64;
-            let origin = &mut words[line + Line::ORIGIN];
+            // Masked, as in `Record::to_words`.
+            const MASK: usize = Record::WORDS - 1;
+            words[(line + Line::SECONDS) & MASK] = is.seconds as u64;
+            let origin = &mut words[(line + Line::ORIGIN) & MASK];
             *origin = origin
                 .wrapping_add(is.nanoseconds.into())
                 .wrapping_sub(was.nanoseconds.into());

@@ -135,6 +135,100 @@ fn after_a_month_of_ticks_no_nanosecond_is_lost() {
     assert_eq!(wall - seen, i128::from(WALL) * i128::from(SECOND));
 }
 
+/// Every call with the numbers at the ends of its arguments' types, in any order: in a build with
+/// overflow checks, as tests are.
+#[test]
+fn no_call_panics_however_extreme_its_arguments_are() {
+    const ENDS: [i64; 9] = [
+        0,
+        1,
+        -1,
+        i64::MIN,
+        i64::MAX,
+        1 << 62,
+        i32::MAX as i64,
+        i32::MIN as i64,
+        1_000_000_000,
+    ];
+    let mut random = Random(5);
+    for _ in 0..300 {
+        let frame = Frame::new();
+        let mut publisher = Publisher::new(frame.words());
+        let mut end = || ENDS[random.below(ENDS.len() as u64) as usize];
+        let start = Start {
+            frequency: end() as u64,
+            ticks: end() as u64,
+            monotonic: Moment::from_seconds(end()),
+            wall: Moment::from_seconds(end()),
+            promise: end() as u64,
+            tai: end() as i32,
+        };
+        let Ok(mut keeper) = Timekeeper::new(start) else {
+            continue;
+        };
+        for _ in 0..40 {
+            match end().rem_euclid(11) {
+                0 => keeper.update(end() as u64),
+                // Some corrections are refused.
+                1 => _ = keeper.correct(end()),
+                2 => keeper.slew(end()),
+                3 => keeper.set_wall(end() as u64, Moment::from_seconds(end())),
+                4 => keeper.set_tai(end() as i32),
+                5 => keeper.set_leap(Some(Leap::Insert(end()))),
+                6 => keeper.set_leap(Some(Leap::Delete(end()))),
+                7 => keeper.resumed(end() as u64, end() as u64, end() as u64),
+                8 => keeper = keeper.in_namespace(end(), end()),
+                9 => {
+                    let rate = vdsokit_clock::Rate::from_frequency(end() as u64);
+                    if let Ok(rate) = rate {
+                        _ = keeper.change_counter(end() as u64, end() as u64, rate);
+                    }
+                }
+                _ => keeper.set_error(vdsokit_clock::ErrorBound {
+                    at_start: end() as u32,
+                    growth: end() as u32,
+                }),
+            }
+            publisher.publish(&keeper);
+            for clock in CLOCKS {
+                frame.read(clock, end() as u64);
+                keeper.time(clock, end() as u64);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_time_namespace_has_its_own_monotonic_and_boot_time() {
+    let (frame, inner) = (Frame::new(), Frame::new());
+    let mut publisher = Publisher::new(frame.words());
+    let mut namespace = Publisher::new(inner.words());
+    let mut keeper = keeper(25_000_000);
+    let mut random = Random(4);
+    let (monotonic, boottime) = (-5_300_000_000, 86_400_000_000_123);
+    let mut ticks = BOOT;
+    for turn in 0..300 {
+        if turn % 9 == 0 {
+            change(&mut keeper, &mut random, ticks);
+            ticks = ticks.max(keeper.updated());
+        }
+        ticks += TICK;
+        keeper.update(ticks);
+        publisher.publish(&keeper);
+        namespace.publish(&keeper.in_namespace(monotonic, boottime));
+        for clock in CLOCKS {
+            let offset = match clock {
+                Clock::Boottime => boottime,
+                clock if clock.is_wall() => 0,
+                _ => monotonic,
+            };
+            let at = ticks + random.below(TICK);
+            let outside = frame.time(clock, at).map(|time| time + i128::from(offset));
+            assert_eq!(inner.time(clock, at), outside, "{clock:?}");
+        }
+    }
+}
+
 /// A page whose publisher stops at each store, while a reader runs.
 struct Stopping<'a> {
     frame: &'a Frame,
