@@ -108,6 +108,8 @@ impl Feed {
                         () = stopped.notified() => {}
                     }
                 });
+                // Without waiting for a name that is being resolved.
+                runtime.shutdown_background();
             })
             .map_err(Error::Start)?;
         Ok(Self {
@@ -191,7 +193,8 @@ impl Follower {
             let end = self.follow(&mut session).await;
             drop(session);
             lock(&self.table).disconnect();
-            let is_whole = matches!(end, Some(Error::Compacted { .. }));
+            // A store that went back says so again at each reading, and never at a resumption.
+            let is_whole = matches!(end, Some(Error::Compacted { .. } | Error::Older { .. }));
             if let Some(error) = end {
                 (self.report)(Notice::Disconnected(error));
             }

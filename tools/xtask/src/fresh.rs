@@ -55,7 +55,8 @@ pub(crate) fn step() -> Outcome {
     result
 }
 
-fn in_a_fresh_root(fresh: &Path) -> Outcome {
+/// Makes a root with Debian 12 and what apt has sources for on this machine.
+pub(crate) fn debootstrap(fresh: &Path) -> Result<(), String> {
     if fresh.exists() {
         fs::remove_dir_all(fresh).map_err(|error| error.to_string())?;
     }
@@ -88,6 +89,22 @@ fn in_a_fresh_root(fresh: &Path) -> Outcome {
         // Where a machine has none, names resolve in another way.
         let _ = fs::copy(file, fresh.join(file.trim_start_matches('/')));
     }
+    Ok(())
+}
+
+/// A command that enters the root, with mounts of its own, and runs what is added to it. The second
+/// directory is mounted at `/opt/rustup`.
+pub(crate) fn inside(fresh: &Path, toolchains: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--propagation", "private", "--"])
+        .args(["sh", "-c", INSIDE, "sh"])
+        .args([fresh, toolchains]);
+    command
+}
+
+fn in_a_fresh_root(fresh: &Path) -> Outcome {
+    debootstrap(fresh)?;
     let (cargo, toolchains) = (
         home("CARGO_HOME", ".cargo")?,
         home("RUSTUP_HOME", ".rustup")?,
@@ -113,19 +130,8 @@ fn in_a_fresh_root(fresh: &Path) -> Outcome {
             .current_dir(root()),
     )?;
     let steps = std::env::var(STEPS).unwrap_or_default();
-    let mut command = Command::new("unshare");
+    let mut command = inside(fresh, &toolchains);
     command
-        .args([
-            "--mount",
-            "--propagation",
-            "private",
-            "--",
-            "sh",
-            "-c",
-            INSIDE,
-            "sh",
-        ])
-        .args([fresh, &toolchains])
         .args(["env", "--chdir=/src", "cargo", "xtask", "test"])
         .args(steps.split_whitespace())
         .env_clear()

@@ -1,5 +1,6 @@
 //! The project's tasks: `cargo xtask test` is all that CI runs.
 
+mod dist;
 mod figures;
 mod fresh;
 mod fuzz;
@@ -46,6 +47,12 @@ enum Chore {
         /// Measure this `vdso` instead of building one
         #[arg(long, value_name = "FILE")]
         vdso: Option<std::path::PathBuf>,
+    },
+    /// Make a Debian package, a tarball and checksums in target/dist-files
+    Dist {
+        /// The profile that is built; `dist` optimises the whole program
+        #[arg(long, default_value = "dist")]
+        profile: String,
     },
     /// Run the fuzzers; needs nightly Rust and cargo-fuzz
     Fuzz {
@@ -98,6 +105,13 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Chore::Figures { names, vdso, .. } => figures::run(&names, vdso),
+        Chore::Dist { profile } => match dist::run(&profile) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("dist: {error}");
+                ExitCode::FAILURE
+            }
+        },
         Chore::Fuzz { runs } => fuzz::run(runs),
         Chore::Test { steps, all, .. } => steps::run(&steps, all),
         Chore::Kernel {

@@ -184,6 +184,12 @@ const STEPS: &[Step] = &[
     )
     .optional(),
     Step::new(
+        "dist",
+        "the Debian package is clean, and is installed, used and purged; with `--all` only",
+        crate::dist::step,
+    )
+    .optional(),
+    Step::new(
         "fresh",
         "all of this from an empty cache, in a root that debootstrap makes; with `--all` only",
         crate::fresh::step,

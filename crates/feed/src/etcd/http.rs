@@ -49,7 +49,7 @@ impl Member {
             false => None,
         };
         let count = location.servers.len();
-        let start = boot_spread() % count;
+        let start = spread() % count;
         let mut failure = None;
         for at in 0..count {
             let mut member = Self {
@@ -133,7 +133,7 @@ impl Member {
 }
 
 /// A number that differs from process to process.
-fn boot_spread() -> usize {
+fn spread() -> usize {
     std::process::id() as usize
 }
 

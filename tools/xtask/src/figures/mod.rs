@@ -36,7 +36,7 @@ const fn bench(
     }
 }
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
     bench(
         "variables",
         "reading and publishing variables, beside an atomic, a shared library and iceoryx2",
@@ -60,6 +60,12 @@ const GROUPS: [Group; 7] = [
         "reading the clock from Rust, beside std, quanta and minstant",
         "vdsokit-bench",
         "clock",
+    ),
+    bench(
+        "feed",
+        "from a write in a store to a load, beside a client's callback",
+        "vdsokit-bench",
+        "feed",
     ),
     bench(
         "calls",
