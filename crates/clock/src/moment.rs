@@ -41,9 +41,10 @@ impl Moment {
 
     /// `nanoseconds` after the clock's zero.
     pub const fn from_nanoseconds(nanoseconds: i128) -> Self {
+        let (seconds, part) = parts(nanoseconds);
         Self {
-            seconds: nanoseconds.div_euclid(NANOSECONDS as i128) as i64,
-            nanoseconds: nanoseconds.rem_euclid(NANOSECONDS as i128) as u32,
+            seconds,
+            nanoseconds: part as u32,
             fraction: 0,
         }
     }
@@ -79,10 +80,7 @@ impl Moment {
                 nanoseconds.rem_euclid(NANOSECONDS as i64) as u64,
             )
         } else {
-            (
-                nanoseconds.div_euclid(NANOSECONDS as i128) as i64,
-                nanoseconds.rem_euclid(NANOSECONDS as i128) as u64,
-            )
+            parts(nanoseconds)
         };
         let (more, nanoseconds) = split(part + self.nanoseconds as u64);
         Self {
@@ -91,4 +89,15 @@ impl Moment {
             fraction: self.fraction,
         }
     }
+}
+
+/// Whole seconds, and the nanoseconds from there. A function of its own, since it is large and
+/// rarely needed.
+#[cold]
+#[inline(never)]
+const fn parts(nanoseconds: i128) -> (i64, u64) {
+    // One division: that of 128 bits is a function of the compiler's. Seconds wrap beyond 2⁶³.
+    let seconds = nanoseconds.div_euclid(NANOSECONDS as i128);
+    let part = nanoseconds.wrapping_sub(seconds.wrapping_mul(NANOSECONDS as i128));
+    (seconds as i64, part as u64)
 }
