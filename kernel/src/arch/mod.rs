@@ -21,11 +21,19 @@
 #[cfg(any(target_arch = "riscv64", target_arch = "aarch64"))]
 mod device_tree;
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 #[cfg(target_arch = "riscv64")]
 mod riscv64;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
+#[cfg(target_arch = "aarch64")]
+pub use aarch64::*;
 #[cfg(target_arch = "riscv64")]
 pub use riscv64::*;
+#[cfg(target_arch = "x86_64")]
+pub use x86_64::*;
 
 /// Why a program's code was left.
 #[derive(Clone, Copy, Debug)]

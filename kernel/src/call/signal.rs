@@ -1,6 +1,6 @@
 //! Calls about signals.
 
-use crate::arch::{Frame, signal::HAS_RESTORER};
+use crate::arch::{Frame, signal::RESTORER};
 use crate::errno::Errno;
 use crate::task::signal::{Action, Info, SIGNALS, send};
 use crate::task::{Key, TASKS, process, schedule};
@@ -40,6 +40,7 @@ pub fn set_action(signal: usize, new: usize, old: usize, size: usize) -> Result<
     if signal == 0 || size != 8 {
         return Err(Errno::INVALID);
     }
+    const HAS_RESTORER: bool = RESTORER != 0;
     let mask_at = if HAS_RESTORER { 3 * WORD } else { 2 * WORD };
     let task = schedule::current();
     let before = task.process.actions.get()[signal as usize];

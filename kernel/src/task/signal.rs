@@ -269,9 +269,9 @@ fn enter_handler(task: &Task, frame: &mut Frame, info: Info, action: Action) -> 
     };
     // The ABIs align a frame to 16, x86-64's to 8 behind a multiple of 16, as a call does.
     let stack = (top.wrapping_sub(LAYOUT.size) & !15).wrapping_sub(arch_signal::RETURN_ADDRESS);
-    let restorer = match arch_signal::HAS_RESTORER {
-        true => action.restorer,
-        false => vdso::sigreturn(&task.process).ok_or(Errno::FAULT)?,
+    let restorer = match action.flags & arch_signal::RESTORER {
+        0 => vdso::sigreturn(&task.process).ok_or(Errno::FAULT)?,
+        _ => action.restorer,
     };
     let mut bytes = [0; LAYOUT.size];
     let set_u32 = |bytes: &mut [u8], at: usize, value: u32| {

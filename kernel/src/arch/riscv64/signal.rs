@@ -18,8 +18,9 @@ const INFORMATION: usize = 128;
 const SIGNAL_CONTEXT: usize = INFORMATION + 176;
 const FLOATS: usize = SIGNAL_CONTEXT + 32 * 8;
 
-/// Whether a handler returns through an address that the program gave (`sa_restorer`).
-pub const HAS_RESTORER: bool = false;
+/// The flag of `rt_sigaction` by which a program says where handlers return to; 0 where its structure
+/// has no place for that (`sa_restorer`).
+pub const RESTORER: usize = 0;
 
 /// The bytes of a return address on the stack, at the start of the frame.
 pub const RETURN_ADDRESS: usize = 0;

@@ -1,0 +1,85 @@
+//! The frame of a signal: `struct rt_sigframe` of Linux's arch/arm64/kernel/signal.c.
+
+use super::{Frame, UserState};
+use crate::task::signal::{Layout, get, set};
+
+/// The size of the whole frame, and the place of what both sides share in it.
+pub const LAYOUT: Layout = Layout {
+    size: RECORD + 16,
+    information: 0,
+    user_context: INFORMATION,
+    mask: INFORMATION + 40,
+    red_zone: 0,
+};
+
+/// The flag of `rt_sigaction` by which a program says where handlers return to; 0 where its structure
+/// has no place for that (`sa_restorer`).
+pub const RESTORER: usize = 0x0400_0000;
+
+/// The bytes of a return address on the stack, at the start of the frame.
+pub const RETURN_ADDRESS: usize = 0;
+
+const INFORMATION: usize = 128;
+
+/// `uc_mcontext`: behind flags, link, stack and 128 bytes for the mask, aligned to 16.
+const SIGNAL_CONTEXT: usize = INFORMATION + 176;
+const REGISTERS: usize = SIGNAL_CONTEXT + 8;
+const STACK: usize = REGISTERS + 31 * 8;
+/// `__reserved`, aligned to 16: records of a magic number, a size and data. Two zeros end them.
+const RECORDS: usize = SIGNAL_CONTEXT + 288;
+const RECORDS_SIZE: usize = 4096;
+/// The record of `fpsr`, `fpcr` and vectors: FPSIMD_MAGIC, 528 bytes.
+const VECTORS_HEADER: usize = 528 << 32 | 0x4650_8001;
+/// `struct frame_record`: the handler's caller, for unwinders.
+const RECORD: usize = RECORDS + RECORDS_SIZE;
+
+/// Writes registers into a frame.
+pub fn store(bytes: &mut [u8], _address: usize, frame: &Frame, state: &UserState) {
+    for (number, register) in frame.x.iter().enumerate() {
+        set(bytes, REGISTERS + 8 * number, *register);
+    }
+    for (index, word) in [frame.stack, frame.pc, frame.conditions()]
+        .into_iter()
+        .enumerate()
+    {
+        set(bytes, STACK + 8 * index, word);
+    }
+    set(bytes, RECORDS, VECTORS_HEADER);
+    set(
+        bytes,
+        RECORDS + 8,
+        (state.control << 32 | state.status) as usize,
+    );
+    for (index, word) in state.vectors.as_flattened().iter().enumerate() {
+        set(bytes, RECORDS + 16 + 8 * index, *word as usize);
+    }
+    set(bytes, RECORD, frame.x[29]);
+    set(bytes, RECORD + 8, frame.x[30]);
+}
+
+/// Reads registers back, as a handler may have changed them.
+pub fn load(bytes: &[u8], frame: &mut Frame, state: &mut UserState) {
+    for (number, register) in frame.x.iter_mut().enumerate() {
+        *register = get(bytes, REGISTERS + 8 * number);
+    }
+    frame.stack = get(bytes, STACK);
+    frame.pc = get(bytes, STACK + 8);
+    frame.set_conditions(get(bytes, STACK + 16));
+    let control = get(bytes, RECORDS + 8) as u64;
+    state.status = control & 0xffff_ffff;
+    state.control = control >> 32;
+    for (index, word) in state.vectors.as_flattened_mut().iter_mut().enumerate() {
+        *word = get(bytes, RECORDS + 16 + 8 * index) as u64;
+    }
+}
+
+/// Has the program begin a handler whose frame is at `stack`.
+pub fn enter(frame: &mut Frame, handler: usize, stack: usize, restorer: usize, signal: u32) {
+    frame.pc = handler;
+    frame.stack = stack;
+    frame.x[0] = signal as usize;
+    frame.x[1] = stack + LAYOUT.information;
+    frame.x[2] = stack + LAYOUT.user_context;
+    frame.x[29] = stack + RECORD;
+    frame.x[30] = restorer;
+}

@@ -1,0 +1,180 @@
+//! Segments, the table of interrupts, and what each CPU needs to enter the kernel.
+
+use super::registers::{Frame, entry_of, system_call_entry};
+use super::{boot, devices, flush_own};
+use crate::cpu::{self as cpus, MOST_CPUS};
+use core::arch::asm;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, Ordering};
+use x86_64::instructions::segmentation::{CS, DS, ES, SS, Segment};
+use x86_64::instructions::tables::load_tss;
+use x86_64::registers::model_specific::{GsBase, KernelGsBase, LStar, SFMask, Star};
+use x86_64::registers::rflags::RFlags;
+use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
+use x86_64::structures::idt::InterruptDescriptorTable;
+use x86_64::structures::tss::TaskStateSegment;
+use x86_64::{PrivilegeLevel, VirtAddr};
+
+/// What `gs` leads to in the kernel. The assembly knows the first two words.
+#[repr(C)]
+struct Local {
+    /// The stack for the next entry.
+    stack: usize,
+    /// Where an entry keeps the program's stack pointer for two instructions.
+    scratch: usize,
+    number: usize,
+    descriptors: GlobalDescriptorTable,
+    task: TaskStateSegment,
+    interrupts: InterruptDescriptorTable,
+}
+
+/// One for each CPU.
+struct Locals([UnsafeCell<Local>; MOST_CPUS]);
+
+// SAFETY: each CPU uses its own element only.
+unsafe impl Sync for Locals {}
+
+static LOCALS: Locals = Locals(
+    [const {
+        UnsafeCell::new(Local {
+            stack: 0,
+            scratch: 0,
+            number: 0,
+            descriptors: GlobalDescriptorTable::new(),
+            task: TaskStateSegment::new(),
+            interrupts: InterruptDescriptorTable::new(),
+        })
+    }; MOST_CPUS],
+);
+
+/// The selectors of programs, which a frame has.
+pub const USER_DATA: SegmentSelector = SegmentSelector::new(3, PrivilegeLevel::Ring3);
+/// Behind the data, as `sysret` wants it.
+pub const USER_CODE: SegmentSelector = SegmentSelector::new(4, PrivilegeLevel::Ring3);
+
+/// Prepares this CPU, whose number is `cpu`, for traps.
+pub fn initialise(cpu: usize) {
+    // SAFETY: only this CPU uses the element, and it does so for the first time here; `gs` leads to
+    // it from now on.
+    let local: &'static mut Local = unsafe { &mut *LOCALS.0[cpu].get() };
+    local.number = cpu;
+    let base = VirtAddr::from_ptr(&raw const *local);
+    for vector in 0..=255 {
+        let Some(entry) = entry_of(vector) else {
+            continue;
+        };
+        let interrupts = &mut local.interrupts;
+        // SAFETY: the entry is the assembly for this vector. The handler of exceptions with an
+        // error code differs only in type.
+        unsafe {
+            match vector {
+                3 => {
+                    let entry = interrupts.breakpoint.set_handler_addr(entry);
+                    entry.set_privilege_level(PrivilegeLevel::Ring3);
+                }
+                8 => drop_reference(interrupts.double_fault.set_handler_addr(entry)),
+                10 => drop_reference(interrupts.invalid_tss.set_handler_addr(entry)),
+                11 => drop_reference(interrupts.segment_not_present.set_handler_addr(entry)),
+                12 => drop_reference(interrupts.stack_segment_fault.set_handler_addr(entry)),
+                13 => drop_reference(interrupts.general_protection_fault.set_handler_addr(entry)),
+                14 => drop_reference(interrupts.page_fault.set_handler_addr(entry)),
+                17 => drop_reference(interrupts.alignment_check.set_handler_addr(entry)),
+                18 => drop_reference(interrupts.machine_check.set_handler_addr(entry)),
+                vector => drop_reference(interrupts[vector].set_handler_addr(entry)),
+            }
+        }
+    }
+    let descriptors = &mut local.descriptors;
+    let code = descriptors.append(Descriptor::kernel_code_segment());
+    let data = descriptors.append(Descriptor::kernel_data_segment());
+    let user_data = descriptors.append(Descriptor::user_data_segment());
+    let user_code = descriptors.append(Descriptor::user_code_segment());
+    let task = descriptors.append(Descriptor::tss_segment(&local.task));
+    assert!(user_data == USER_DATA && user_code == USER_CODE);
+    local.interrupts.load();
+    local.descriptors.load();
+    // SAFETY: the selectors are those of the table that was just loaded, and never change. `gs` is
+    // this CPU's element, in the kernel and, after `swapgs`, for the next entry.
+    unsafe {
+        CS::set_reg(code);
+        for set in [SS::set_reg, DS::set_reg, ES::set_reg] {
+            set(data);
+        }
+        load_tss(task);
+        GsBase::write(base);
+        KernelGsBase::write(VirtAddr::zero());
+        LStar::write(VirtAddr::from_ptr(system_call_entry as *const u8));
+    }
+    Star::write(user_code, user_data, code, data).expect("the selectors are in sysret's order");
+    SFMask::write(
+        RFlags::INTERRUPT_FLAG
+            | RFlags::DIRECTION_FLAG
+            | RFlags::TRAP_FLAG
+            | RFlags::NESTED_TASK
+            | RFlags::ALIGNMENT_CHECK,
+    );
+}
+
+fn drop_reference<T>(_: &mut T) {}
+
+/// The number of this CPU.
+pub fn cpu() -> usize {
+    let cpu;
+    // SAFETY: in the kernel `gs` leads to this CPU's `Local`.
+    unsafe {
+        asm!("mov {}, gs:[{offset}]", out(reg) cpu, offset = const core::mem::offset_of!(Local, number),
+            options(nostack, readonly, preserves_flags));
+    }
+    cpu
+}
+
+/// The stack of the next trap ends behind this frame.
+pub fn set_stack(frame: *mut Frame) {
+    let end = frame as usize + size_of::<Frame>();
+    let local = LOCALS.0[cpu()].get();
+    // SAFETY: only this CPU uses its element, and no reference to it exists: the processor and the
+    // assembly read these words.
+    unsafe {
+        (&raw mut (*local).stack).write(end);
+        (&raw mut (*local).task.privilege_stack_table[0])
+            .write_unaligned(VirtAddr::new(end as u64));
+    }
+}
+
+/// Which CPUs have to forget what they remember of page tables.
+static FLUSH: [AtomicBool; MOST_CPUS] = [const { AtomicBool::new(false) }; MOST_CPUS];
+
+/// Forgets what this CPU remembers of page tables, if another CPU waits for that.
+pub fn answer_flush() {
+    if FLUSH[cpu()].load(Ordering::Acquire) {
+        flush_own();
+        FLUSH[cpu()].store(false, Ordering::Release);
+    }
+}
+
+/// Has the other CPUs forget what they remember of page tables, and waits until they have. Those in
+/// the kernel wait for its lock, which this CPU holds, and answer there.
+pub fn flush_others() {
+    let others = || (0..cpus::count()).filter(|other| *other != cpu());
+    for other in others() {
+        FLUSH[other].store(true, Ordering::Release);
+        devices::interrupt(boot::apic_of(other), devices::FLUSH_VECTOR);
+    }
+    for other in others() {
+        while FLUSH[other].load(Ordering::Acquire) {
+            core::hint::spin_loop();
+        }
+    }
+}
+
+/// Spins a little.
+pub fn relax() {
+    answer_flush();
+    core::hint::spin_loop();
+}
+
+/// Waits for an interrupt.
+pub fn wait() {
+    // SAFETY: interrupts are on for this one instruction only; their handler returns here.
+    unsafe { asm!("sti", "hlt", "cli", options(nostack)) }
+}

@@ -1,0 +1,104 @@
+//! The frame of a signal: `struct rt_sigframe` of Linux's arch/x86/include/asm/sigframe.h.
+
+use super::{Frame, UserState};
+use crate::task::signal::{Layout, get, set};
+
+/// The size of the whole frame, and the place of what both sides share in it.
+///
+/// From the start: the handler's return address; `ucontext` (flags, link, stack, registers, mask);
+/// `siginfo`; and here too, aligned to 16, the state of the floating-point unit.
+pub const LAYOUT: Layout = Layout {
+    size: FLOATS + 512,
+    information: INFORMATION,
+    user_context: 8,
+    mask: MASK,
+    red_zone: 128,
+};
+
+/// The flag of `rt_sigaction` by which a program says where handlers return to; 0 where its structure
+/// has no place for that (`sa_restorer`).
+pub const RESTORER: usize = 0x0400_0000;
+
+/// The bytes of a return address on the stack, at the start of the frame.
+pub const RETURN_ADDRESS: usize = 8;
+
+/// `uc_mcontext`: `struct sigcontext_64`.
+const REGISTERS: usize = 8 + 40;
+const MASK: usize = REGISTERS + 256;
+const INFORMATION: usize = MASK + 8;
+/// The frame starts 8 bytes before a multiple of 16.
+const FLOATS: usize = (INFORMATION + 128 + 8).next_multiple_of(16) + 8;
+
+/// The words of `struct sigcontext_64`, by index.
+const RSP: usize = 15;
+const RIP: usize = 16;
+const FLAGS: usize = 17;
+const SEGMENTS: usize = 18;
+const FLOATS_AT: usize = 23;
+
+/// The first 15 words: general registers in the structure's order.
+fn registers(frame: &mut Frame) -> [&mut usize; 15] {
+    [
+        &mut frame.r8,
+        &mut frame.r9,
+        &mut frame.r10,
+        &mut frame.r11,
+        &mut frame.r12,
+        &mut frame.r13,
+        &mut frame.r14,
+        &mut frame.r15,
+        &mut frame.rdi,
+        &mut frame.rsi,
+        &mut frame.rbp,
+        &mut frame.rbx,
+        &mut frame.rdx,
+        &mut frame.rax,
+        &mut frame.rcx,
+    ]
+}
+
+/// Writes registers into a frame that is to lie at `address`.
+pub fn store(bytes: &mut [u8], address: usize, frame: &Frame, state: &UserState) {
+    let at = |word: usize| REGISTERS + 8 * word;
+    let mut copy = *frame;
+    for (word, register) in registers(&mut copy).into_iter().enumerate() {
+        set(bytes, at(word), *register);
+    }
+    set(bytes, at(RSP), frame.rsp);
+    set(bytes, at(RIP), frame.pc());
+    set(bytes, at(FLAGS), frame.flags());
+    // The selectors of code (the lowest 16 bits) and stack (the highest).
+    set(bytes, at(SEGMENTS), 0x23 | 0x1b << 48);
+    set(bytes, at(FLOATS_AT), address + FLOATS);
+    for (word, float) in state.floats.iter().enumerate() {
+        set(bytes, FLOATS + 8 * word, *float as usize);
+    }
+}
+
+/// Reads registers back, as a handler may have changed them.
+pub fn load(bytes: &[u8], frame: &mut Frame, state: &mut UserState) {
+    let at = |word: usize| REGISTERS + 8 * word;
+    for (word, register) in registers(frame).into_iter().enumerate() {
+        *register = get(bytes, at(word));
+    }
+    frame.rsp = get(bytes, at(RSP));
+    frame.set_pc(get(bytes, at(RIP)));
+    frame.set_flags(get(bytes, at(FLAGS)));
+    for (word, float) in state.floats.iter_mut().enumerate() {
+        *float = get(bytes, FLOATS + 8 * word) as u64;
+    }
+    // Reserved bits of MXCSR would make the processor refuse the state.
+    const MXCSR: u64 = 0xffbf;
+    state.floats[3] &= MXCSR | 0xffff_ffff_0000_0000;
+}
+
+/// Has the program begin a handler whose frame is at `stack`.
+pub fn enter(frame: &mut Frame, handler: usize, stack: usize, _restorer: usize, signal: u32) {
+    frame.set_pc(handler);
+    frame.set_flags(0);
+    frame.rsp = stack;
+    frame.rax = 0;
+    frame.rdi = signal as usize;
+    frame.rsi = stack + LAYOUT.information;
+    frame.rdx = stack + LAYOUT.user_context;
+}
