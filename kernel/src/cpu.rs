@@ -18,6 +18,8 @@ pub struct Cpu {
     pub previous: Guarded<Option<Arc<Task>>>,
     /// Its own registers while it runs a task.
     pub idle: schedule::Saved,
+    /// The physical address of the root of the page tables that it uses.
+    root: AtomicUsize,
 }
 
 static CPUS: [Cpu; MOST_CPUS] = [const {
@@ -25,6 +27,7 @@ static CPUS: [Cpu; MOST_CPUS] = [const {
         current: Guarded::new(None),
         previous: Guarded::new(None),
         idle: schedule::Saved::new(),
+        root: AtomicUsize::new(0),
     }
 }; MOST_CPUS];
 
@@ -34,6 +37,19 @@ static RUNNING: AtomicUsize = AtomicUsize::new(1);
 /// This CPU.
 pub fn this() -> &'static Cpu {
     &CPUS[arch::cpu()]
+}
+
+/// Uses page tables on this CPU.
+pub fn use_tables(root: usize) {
+    this().root.store(root, Ordering::Relaxed);
+    arch::activate(root);
+}
+
+/// The other CPUs that use these page tables, as bits. The lock of the kernel keeps the answer right.
+pub fn others_with(root: usize) -> usize {
+    let uses = |(_, cpu): &(usize, &Cpu)| cpu.root.load(Ordering::Relaxed) == root;
+    let cpus = CPUS.iter().enumerate().filter(uses);
+    cpus.fold(0, |bits, (cpu, _)| bits | 1 << cpu) & !(1 << arch::cpu())
 }
 
 /// How many CPUs run.

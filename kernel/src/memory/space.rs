@@ -2,8 +2,8 @@
 
 use super::table::Table;
 use super::{Area, Forked, Frame, PAGE, Rights, Source, page_of, whole_pages};
-use crate::arch;
 use crate::errno::Errno;
+use crate::{arch, cpu};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -72,7 +72,7 @@ impl Space {
             self.map(page)?;
             child.map(page)?;
         }
-        arch::flush_all();
+        self.flush();
         Ok(child)
     }
 
@@ -137,7 +137,7 @@ impl Space {
         for page in pages {
             self.map(page)?;
         }
-        arch::flush_all();
+        self.flush();
         Ok(())
     }
 
@@ -157,7 +157,7 @@ impl Space {
             held.extend(self.pages.remove(&page));
         }
         // No CPU may reach a page any more when it becomes free.
-        arch::flush_all();
+        self.flush();
         drop(held);
         Ok(())
     }
@@ -208,6 +208,13 @@ impl Space {
         true
     }
 
+    /// Has all CPUs forget what they remember of these tables. A page that appears needs no flush of
+    /// others: a CPU that remembers its absence faults once more.
+    fn flush(&self) {
+        arch::flush_all();
+        arch::flush_others(cpu::others_with(self.root()));
+    }
+
     /// Makes an access possible that failed: the first touch of a page, or the first write to one
     /// that is held more than once.
     pub fn fault(&mut self, address: usize, access: Access) -> Result<(), Errno> {
@@ -227,7 +234,7 @@ impl Space {
             let copy = frame.copied().ok_or(Errno::MEMORY)?;
             let former = self.pages.insert(page, copy);
             self.map(page)?;
-            arch::flush_all();
+            self.flush();
             drop(former);
             return Ok(());
         }
@@ -279,6 +286,7 @@ impl Space {
                 frame.write(from - page, &from_file[..length]);
                 if area.rights.execute {
                     arch::instructions_written(frame.physical());
+                    arch::flush_others(cpu::others_with(self.root()));
                 }
             }
             self.pages.insert(page, frame);

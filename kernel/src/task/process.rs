@@ -7,7 +7,7 @@ use crate::errno::Errno;
 use crate::files::Descriptors;
 use crate::lock::Guarded;
 use crate::memory::Space;
-use crate::{call, println, user};
+use crate::{call, cpu, println, user};
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::sync::{Arc, Weak};
@@ -96,7 +96,7 @@ impl Process {
 
     /// Uses its page tables on this CPU.
     pub fn activate(&self) {
-        arch::activate(self.space().get().root());
+        cpu::use_tables(self.space().get().root());
     }
 
     /// The number of the process that made it; 0 when that has ended or there was none.

@@ -228,7 +228,7 @@ pub fn idle() -> ! {
 pub fn use_kernel_tables() {
     let mut kernel = KERNEL.get();
     let kernel = kernel.get_or_insert_with(|| Table::new().expect("the machine has no memory"));
-    arch::activate(kernel.root());
+    cpu::use_tables(kernel.root());
 }
 
 /// Goes on with another task, or with this CPU's idle loop.

@@ -118,6 +118,9 @@ pub fn flush_all() {
     }
 }
 
+/// Has other CPUs forget what they remember: they already have, as flushing reaches all.
+pub fn flush_others(_cpus: usize) {}
+
 /// Instructions were written to a page that no CPU has executed yet.
 pub fn instructions_written(physical: usize) {
     // The smallest line that there is.

@@ -129,22 +129,15 @@ pub fn start_cpus(cpus: usize) {
     }
 }
 
-/// Has the other CPUs forget what they remember of page tables and instructions.
-pub fn flush_others() {
-    if cpu::count() > 1 {
-        let (mut mask, base) = (0, HARTS[0].load(Ordering::Relaxed));
-        let mut least = base;
-        for hart in HARTS.iter().take(cpu::count()) {
-            least = least.min(hart.load(Ordering::Relaxed));
+/// Has other CPUs forget what they remember of page tables and instructions: those whose bits are
+/// set.
+pub fn flush_others(cpus: usize) {
+    for (cpu, hart) in HARTS.iter().enumerate() {
+        if cpus & 1 << cpu != 0 {
+            let mask = sbi_rt::HartMask::from_mask_base(1, hart.load(Ordering::Relaxed));
+            sbi_rt::remote_fence_i(mask);
+            sbi_rt::remote_sfence_vma(mask, 0, usize::MAX);
         }
-        for (cpu, hart) in HARTS.iter().take(cpu::count()).enumerate() {
-            if cpu != super::cpu() {
-                mask |= 1 << (hart.load(Ordering::Relaxed) - least);
-            }
-        }
-        let others = sbi_rt::HartMask::from_mask_base(mask, least);
-        sbi_rt::remote_fence_i(others);
-        sbi_rt::remote_sfence_vma(others, 0, usize::MAX);
     }
 }
 

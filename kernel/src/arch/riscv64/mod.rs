@@ -8,7 +8,7 @@ mod boot;
 mod registers;
 pub mod signal;
 
-pub use boot::start_cpus;
+pub use boot::{flush_others, start_cpus};
 pub use registers::{Context, Frame, UserState, switch};
 
 use crate::memory::Rights;
@@ -87,29 +87,27 @@ pub fn direct(physical: usize) -> *mut u8 {
 pub fn activate(root: usize) {
     let satp = 8 << 60 | root >> 12;
     // SAFETY: every root table maps the kernel as the current one does. Without a number of an
-    // address space, what the CPU remembers has to be flushed.
-    unsafe { asm!("csrw satp, {}", "sfence.vma", in(reg) satp, options(nostack)) }
+    // address space, what the CPU remembers has to be flushed, its instructions too.
+    unsafe { asm!("csrw satp, {}", "sfence.vma", "fence.i", in(reg) satp, options(nostack)) }
 }
 
-/// Forgets what CPUs remember of a page. Where others may run the same program, they forget too.
+/// Forgets what this CPU remembers of a page.
 pub fn flush(address: usize) {
     // SAFETY: removes cached entries only.
     unsafe { asm!("sfence.vma {}", in(reg) address, options(nostack)) }
-    boot::flush_others();
 }
 
-/// Forgets what CPUs remember of page tables.
+/// Forgets what this CPU remembers of page tables.
 pub fn flush_all() {
     // SAFETY: removes cached entries only.
     unsafe { asm!("sfence.vma", options(nostack)) }
-    boot::flush_others();
 }
 
-/// Instructions were written to a page that no CPU has executed yet.
+/// Instructions were written to a page that no CPU has executed yet. Others that run the same program
+/// learn of it by [`flush_others`].
 pub fn instructions_written(_physical: usize) {
     // SAFETY: orders fetches behind stores.
     unsafe { asm!("fence.i", options(nostack)) }
-    boot::flush_others();
 }
 
 /// `AT_HWCAP`: a bit for each letter of the extensions that every program may use.

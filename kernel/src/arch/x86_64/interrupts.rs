@@ -1,8 +1,8 @@
 //! Segments, the table of interrupts, and what each CPU needs to enter the kernel.
 
 use super::registers::{Frame, entry_of, system_call_entry};
-use super::{boot, devices, flush_own};
-use crate::cpu::{self as cpus, MOST_CPUS};
+use super::{boot, devices, flush_all};
+use crate::cpu::MOST_CPUS;
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -147,15 +147,15 @@ static FLUSH: [AtomicBool; MOST_CPUS] = [const { AtomicBool::new(false) }; MOST_
 /// Forgets what this CPU remembers of page tables, if another CPU waits for that.
 pub fn answer_flush() {
     if FLUSH[cpu()].load(Ordering::Acquire) {
-        flush_own();
+        flush_all();
         FLUSH[cpu()].store(false, Ordering::Release);
     }
 }
 
-/// Has the other CPUs forget what they remember of page tables, and waits until they have. Those in
-/// the kernel wait for its lock, which this CPU holds, and answer there.
-pub fn flush_others() {
-    let others = || (0..cpus::count()).filter(|other| *other != cpu());
+/// Has other CPUs forget what they remember of page tables, those whose bits are set, and waits until
+/// they have. In the kernel they wait for its lock, which this CPU holds, and answer there.
+pub fn flush_others(cpus: usize) {
+    let others = || (0..MOST_CPUS).filter(|other| cpus & 1 << other != 0);
     for other in others() {
         FLUSH[other].store(true, Ordering::Release);
         devices::interrupt(boot::apic_of(other), devices::FLUSH_VECTOR);

@@ -84,21 +84,14 @@ pub fn activate(root: usize) {
     unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) }
 }
 
-/// Forgets what CPUs remember of a page. Where others may run the same program, they forget too.
+/// Forgets what this CPU remembers of a page.
 pub fn flush(address: usize) {
     // SAFETY: removes cached entries only.
     unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) }
-    flush_others();
-}
-
-/// Forgets what CPUs remember of page tables.
-pub fn flush_all() {
-    flush_own();
-    flush_others();
 }
 
 /// Forgets what this CPU remembers of page tables.
-fn flush_own() {
+pub fn flush_all() {
     // SAFETY: loading the current root again removes cached entries only.
     unsafe {
         asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack, preserves_flags));
