@@ -17,6 +17,10 @@ use vdsokit_lab::{Workshop, foreign};
 pub(crate) enum Architecture {
     #[value(name = "riscv64")]
     Riscv64,
+    #[value(name = "x86_64", alias = "x86-64")]
+    X86_64,
+    #[value(name = "aarch64")]
+    Aarch64,
 }
 
 /// What differs between the emulated machines.
@@ -36,6 +40,16 @@ impl Architecture {
                 target: "riscv64imac-unknown-none-elf",
                 debian: "riscv64",
                 emulator: &["qemu-system-riscv64", "-machine", "virt"],
+            },
+            Self::X86_64 => Machine {
+                target: "x86_64-unknown-none",
+                debian: "amd64",
+                emulator: &["qemu-system-x86_64", "-machine", "q35", "-cpu", "max"],
+            },
+            Self::Aarch64 => Machine {
+                target: "aarch64-unknown-none-softfloat",
+                debian: "arm64",
+                emulator: &["qemu-system-aarch64", "-machine", "virt", "-cpu", "max"],
             },
         }
     }
@@ -304,6 +318,7 @@ const TESTS: &[(&str, Test)] = &[
         clock_by_call,
     ),
     ("a shell runs pipelines, waits and gets signals", shell),
+    ("processes on four CPUs", four_cpus),
 ];
 
 /// The wall time that `date +%s` printed is between this machine's before and after.
@@ -364,4 +379,13 @@ fn shell(boot: &Boot) -> Result<(), String> {
     let output = boot.output(1, &[], &["sh", "-c", script])?;
     let lines = ["caught", "3", "2", "1", "slept", "killed 137", "ended 143"];
     expect(&output, &lines)
+}
+
+fn four_cpus(boot: &Boot) -> Result<(), String> {
+    let script = "for i in 1 2 3 4; do (seq 2000 | sort | wc -l) & done; wait; date +%s";
+    let before = seconds();
+    let output = boot.output(4, &[], &["sh", "-c", script])?;
+    expect(&output, &["2000"; 4])?;
+    let time = output.replace("2000\n", "");
+    is_now(&time, before)
 }

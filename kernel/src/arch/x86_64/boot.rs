@@ -31,7 +31,7 @@ static MEMORY: Table = {
 /// The fourth gigabyte, where the devices are, at [`DEVICES`].
 static DEVICE: Table = {
     let mut table = [0; 512];
-    table[3] = 3 * GIGABYTE | KERNEL_PAGE | UNCACHED | NO_EXECUTE;
+    table[3] = (3 * GIGABYTE) | KERNEL_PAGE | UNCACHED | NO_EXECUTE;
     Table(table)
 };
 
