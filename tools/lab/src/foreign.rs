@@ -9,12 +9,18 @@ use std::process::Command;
 
 /// The kernel that the package `depends_on_it` of an architecture depends on, as it lies in
 /// `/boot`: downloaded with apt, whose state for that architecture is in `work`, an empty
-/// directory, as are the kernel's files. The machine's own architectures stay as they are.
+/// directory, as are the kernel's files. The machine's own architectures stay as they are. It is of
+/// the machine's own release of Debian, or of another, such as `trixie`.
 ///
 /// # Errors
 /// When this machine has no archive of Debian's, or that has no such package.
-pub fn kernel(work: &Path, architecture: &str, depends_on_it: &str) -> Result<PathBuf, Error> {
-    let apt = Apt::new(work, architecture, None)?;
+pub fn kernel(
+    work: &Path,
+    architecture: &str,
+    suite: Option<&str>,
+    depends_on_it: &str,
+) -> Result<PathBuf, Error> {
+    let apt = Apt::new(work, architecture, suite)?;
     let depends = apt.run("apt-cache", &["depends", depends_on_it])?;
     let kernel = depends
         .lines()

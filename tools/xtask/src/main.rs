@@ -1,5 +1,6 @@
 //! The project's tasks: `cargo xtask test` is all that CI runs.
 
+mod conformance;
 mod dist;
 mod figures;
 mod fresh;
@@ -65,6 +66,18 @@ enum Chore {
         #[command(subcommand)]
         chore: KernelChore,
     },
+    /// Boot programs that test a kernel's vDSO and what is around it, and show their results (TAP)
+    Conformance {
+        /// The architecture
+        #[arg(long, value_enum)]
+        arch: reference::Architecture,
+        /// The kernel
+        #[arg(long, value_enum, default_value_t)]
+        kernel: conformance::Kernel,
+        /// How many CPUs the machine has
+        #[arg(long, default_value_t = 4)]
+        cpus: u32,
+    },
     /// Boot stock kernels under emulation and run checks inside
     Vm {
         /// Checks to run; all when none is named
@@ -123,6 +136,7 @@ fn main() -> ExitCode {
                     command,
                 },
         } => reference::run(arch, cpus, &option, &command),
+        Chore::Conformance { arch, kernel, cpus } => conformance::run(arch, kernel, cpus),
         Chore::Vm { list: true, .. } => {
             vm::list();
             ExitCode::SUCCESS

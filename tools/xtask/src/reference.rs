@@ -1,5 +1,6 @@
 //! The reference kernel of `kernel/`: `cargo xtask kernel run`, and the step `reference`.
 
+use crate::conformance;
 use crate::steps::{End, Outcome, check, root};
 use crate::targets;
 use clap::ValueEnum;
@@ -24,31 +25,41 @@ pub(crate) enum Architecture {
 }
 
 /// What differs between the emulated machines.
-struct Machine {
+pub(crate) struct Machine {
     /// As rustc names the kernel's target.
-    target: &'static str,
+    pub(crate) target: &'static str,
     /// As Debian names the architecture of the programs.
-    debian: &'static str,
+    pub(crate) debian: &'static str,
+    /// The C compiler for its programs.
+    pub(crate) compiler: &'static str,
+    /// The console, as Linux names it.
+    pub(crate) console: &'static str,
     /// The emulator and its machine.
     emulator: &'static [&'static str],
 }
 
 impl Architecture {
-    fn machine(self) -> Machine {
+    pub(crate) fn machine(self) -> Machine {
         match self {
             Self::Riscv64 => Machine {
                 target: "riscv64imac-unknown-none-elf",
                 debian: "riscv64",
+                compiler: "riscv64-linux-gnu-gcc",
+                console: "ttyS0",
                 emulator: &["qemu-system-riscv64", "-machine", "virt"],
             },
             Self::X86_64 => Machine {
                 target: "x86_64-unknown-none",
                 debian: "amd64",
+                compiler: "x86_64-linux-gnu-gcc",
+                console: "ttyS0",
                 emulator: &["qemu-system-x86_64", "-machine", "q35", "-cpu", "max"],
             },
             Self::Aarch64 => Machine {
                 target: "aarch64-unknown-none-softfloat",
                 debian: "arm64",
+                compiler: "aarch64-linux-gnu-gcc",
+                console: "ttyAMA0",
                 emulator: &["qemu-system-aarch64", "-machine", "virt", "-cpu", "max"],
             },
         }
@@ -56,7 +67,7 @@ impl Architecture {
 }
 
 /// The release of Debian that has busybox for each architecture.
-const SUITE: &str = "trixie";
+pub(crate) const SUITE: &str = "trixie";
 
 /// The programs in the initrd: busybox under these names.
 const NAMES: &[&str] = &[
@@ -110,7 +121,7 @@ fn exit_status(output: &str) -> Option<u8> {
 }
 
 /// Compiles the kernel.
-fn build(architecture: Architecture) -> Result<PathBuf, String> {
+pub(crate) fn build(architecture: Architecture) -> Result<PathBuf, String> {
     let target = architecture.machine().target;
     let mut build = cargo("build");
     build.args(["--locked", "--release", "--quiet", "--target", target]);
@@ -118,7 +129,7 @@ fn build(architecture: Architecture) -> Result<PathBuf, String> {
     Ok(directory().join(format!("target/{target}/release/reference-kernel")))
 }
 
-fn directory() -> PathBuf {
+pub(crate) fn directory() -> PathBuf {
     root().join("kernel")
 }
 
@@ -131,8 +142,9 @@ fn cargo(command: &str) -> Command {
     cargo
 }
 
-/// Writes an archive with busybox and other programs.
-fn initrd(architecture: Architecture, programs: &[&Path]) -> Result<PathBuf, String> {
+/// Writes an archive with busybox and other programs, the first of which is the first program of
+/// Linux.
+pub(crate) fn initrd(architecture: Architecture, programs: &[&Path]) -> Result<PathBuf, String> {
     let machine = architecture.machine();
     let workshop = Workshop::new(root()).map_err(|error| error.to_string())?;
     let tree = foreign::package(&workshop, machine.debian, SUITE, "busybox-static")
@@ -147,6 +159,9 @@ fn initrd(architecture: Architecture, programs: &[&Path]) -> Result<PathBuf, Str
         for program in programs {
             let name = program.file_name().unwrap_or_default().to_string_lossy();
             archive.file(&format!("/bin/{name}"), &read(program)?)?;
+        }
+        if let Some(first) = programs.first() {
+            archive.file("/init", &read(first)?)?;
         }
         Ok::<_, Failure>(())
     };
@@ -173,15 +188,15 @@ impl From<vdsokit_lab::Error> for Failure {
 }
 
 /// A kernel and its files.
-struct Boot {
-    architecture: Architecture,
-    kernel: PathBuf,
-    initrd: PathBuf,
+pub(crate) struct Boot {
+    pub(crate) architecture: Architecture,
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: PathBuf,
 }
 
 impl Boot {
     /// Boots, and returns what the machine printed before it powered off.
-    fn run(
+    pub(crate) fn run(
         &self,
         cpus: u32,
         options: &[&str],
@@ -291,7 +306,8 @@ pub(crate) fn step() -> Outcome {
             "warnings",
         ]);
         check(&mut clippy)?;
-        let initrd = initrd(*architecture, &[])?;
+        let program = conformance::program(*architecture)?;
+        let initrd = initrd(*architecture, &[&program])?;
         let boot = Boot {
             architecture: *architecture,
             kernel,
@@ -319,6 +335,10 @@ const TESTS: &[(&str, Test)] = &[
     ),
     ("a shell runs pipelines, waits and gets signals", shell),
     ("processes on four CPUs", four_cpus),
+    ("conformance on one CPU", |boot| conformance::check(boot, 1)),
+    ("conformance on four CPUs", |boot| {
+        conformance::check(boot, 4)
+    }),
 ];
 
 /// The wall time that `date +%s` printed is between this machine's before and after.
@@ -340,11 +360,17 @@ fn has_call(output: &str, name: &str) -> bool {
     output.contains(&format!("calls: __NR_{name} "))
 }
 
+/// Whether a clock was read by a system call: C libraries differ in which they make.
+fn reads_clock_by_call(output: &str) -> bool {
+    let calls = ["clock_gettime", "gettimeofday", "time"];
+    calls.iter().any(|name| has_call(output, name))
+}
+
 fn clock_by_vdso(boot: &Boot) -> Result<(), String> {
     let before = seconds();
     let output = boot.output(1, &["count"], &["date", "+%s"])?;
     is_now(&output, before)?;
-    if !has_call(&output, "write") || has_call(&output, "clock_gettime") {
+    if !has_call(&output, "write") || reads_clock_by_call(&output) {
         return Err(format!("the clock was read by system call: {output}"));
     }
     Ok(())
@@ -354,7 +380,7 @@ fn clock_by_call(boot: &Boot) -> Result<(), String> {
     let before = seconds();
     let output = boot.output(1, &["count", "vdso=off"], &["date", "+%s"])?;
     is_now(&output, before)?;
-    if !has_call(&output, "clock_gettime") {
+    if !reads_clock_by_call(&output) {
         return Err(format!("the clock was not read by system call: {output}"));
     }
     Ok(())

@@ -21,6 +21,11 @@ const PACKAGES: &[(&str, &str)] = &[
     ("qemu-user-static", "readers on AArch64"),
     ("qemu-system-x86", "the lab"),
     ("qemu-system-arm", "the reference kernel"),
+    ("gcc-riscv64-linux-gnu", "the conformance tests of kernels"),
+    (
+        "libc6-dev-riscv64-cross",
+        "the conformance tests of kernels",
+    ),
     ("qemu-system-misc", "the reference kernel"),
     ("opensbi", "the firmware of the reference kernel on RISC-V"),
     ("binutils", "readelf, which the parser is compared with"),

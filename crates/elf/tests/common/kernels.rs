@@ -53,7 +53,7 @@ fn fetch_all() -> Result<Vec<Real>, String> {
             let work = tempfile::tempdir_in(&root).map_err(|error| error.to_string())?;
             let images = work.path().join("images");
             fs::create_dir_all(&images).map_err(|error| error.to_string())?;
-            let kernel = foreign::kernel(work.path(), arch, package);
+            let kernel = foreign::kernel(work.path(), arch, None, package);
             let kernel = kernel.map_err(|error| error.to_string())?;
             extract(&kernel, work.path(), &images)?;
             fs::create_dir_all(root.join("vdso")).map_err(|error| error.to_string())?;

@@ -1,0 +1,135 @@
+//! `cargo xtask conformance`: tests of a kernel's vDSO, from inside a program, on the reference
+//! kernel and on Debian's Linux.
+//!
+//! The programs are static and print TAP, so any kernel that runs static Linux programs can boot
+//! them.
+
+use crate::reference::{self, Architecture, Boot, SUITE};
+use crate::steps;
+use clap::ValueEnum;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use vdsokit_lab::{Workshop, debian, foreign};
+
+/// A kernel to test.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kernel {
+    /// The reference kernel, of `kernel/`
+    #[default]
+    Reference,
+    /// Debian's Linux
+    Linux,
+}
+
+/// Compiles the tests.
+pub(crate) fn program(architecture: Architecture) -> Result<PathBuf, String> {
+    let machine = architecture.machine();
+    let source = reference::directory().join("conformance/conformance.c");
+    let output = reference::directory().join(format!("target/{}", machine.debian));
+    fs::create_dir_all(&output).map_err(|error| format!("{}: {error}", output.display()))?;
+    let program = output.join("conformance");
+    let mut compiler = Command::new(machine.compiler);
+    compiler
+        .args([
+            "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-pthread", "-o",
+        ])
+        .args([&program, &source]);
+    steps::check(&mut compiler)?;
+    Ok(program)
+}
+
+/// Boots the tests and shows what they print.
+pub(crate) fn run(architecture: Architecture, kernel: Kernel, cpus: u32) -> ExitCode {
+    let result = boot(architecture, kernel).and_then(|boot| {
+        let output = match kernel {
+            Kernel::Reference => boot.run(cpus, &[], &["conformance"], Stdio::null(), true),
+            Kernel::Linux => {
+                let console = format!("console={}", architecture.machine().console);
+                boot.run(
+                    cpus,
+                    &[&console, "quiet", "panic=-1"],
+                    &[],
+                    Stdio::null(),
+                    true,
+                )
+            }
+        }?;
+        verdict(&output)
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn boot(architecture: Architecture, kernel: Kernel) -> Result<Boot, String> {
+    let program = program(architecture)?;
+    Ok(Boot {
+        architecture,
+        kernel: match kernel {
+            Kernel::Reference => reference::build(architecture)?,
+            Kernel::Linux => linux(architecture)?,
+        },
+        initrd: reference::initrd(architecture, &[&program])?,
+    })
+}
+
+/// Debian's Linux.
+fn linux(architecture: Architecture) -> Result<PathBuf, String> {
+    let workshop = Workshop::new(steps::root()).map_err(|error| error.to_string())?;
+    if architecture == Architecture::X86_64 {
+        return debian::kernel(&workshop, "6.12").map_err(|error| error.to_string());
+    }
+    let name = architecture.machine().debian;
+    let kept = workshop.cache.join(format!("debian/linux-{SUITE}-{name}"));
+    if !kept.is_file() {
+        let work = kept.with_extension(std::process::id().to_string());
+        let package = format!("linux-image-{name}");
+        let file = |error: std::io::Error| format!("{}: {error}", kept.display());
+        fs::create_dir_all(&work).map_err(file)?;
+        let kernel = foreign::kernel(&work, name, Some(SUITE), &package)
+            .map_err(|error| error.to_string())?;
+        fs::rename(kernel, &kept).map_err(file)?;
+        fs::remove_dir_all(&work).map_err(file)?;
+    }
+    Ok(kept)
+}
+
+/// Boots the tests on the reference kernel; an error shows what failed.
+pub(crate) fn check(boot: &Boot, cpus: u32) -> Result<(), String> {
+    let output = boot.run(cpus, &[], &["conformance"], Stdio::null(), false)?;
+    verdict(&output)
+}
+
+/// Every planned test has a result, and none failed.
+fn verdict(output: &str) -> Result<(), String> {
+    let lines = || output.lines().map(str::trim);
+    let planned = lines().find_map(|line| line.strip_prefix("1..")?.parse::<usize>().ok());
+    let passed = lines().filter(|line| line.starts_with("ok ")).count();
+    let failed: Vec<&str> = lines().filter(|line| line.starts_with("not ok ")).collect();
+    match planned {
+        Some(planned) if failed.is_empty() && passed == planned => Ok(()),
+        None => Err(format!("the tests never began: {output}")),
+        Some(planned) => Err(format!(
+            "{passed} of {planned} tests passed, failed: {}",
+            failed.join("; ")
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::verdict;
+
+    #[test]
+    fn tests_without_a_result_are_failures() {
+        assert!(verdict("TAP version 13\n1..2\nok 1 - a\nok 2 - b\n").is_ok());
+        assert!(verdict("TAP version 13\n1..2\nok 1 - a\n").is_err());
+        assert!(verdict("TAP version 13\n1..2\nok 1 - a\nnot ok 2 - b\n").is_err());
+        assert!(verdict("").is_err());
+    }
+}
