@@ -123,12 +123,13 @@ impl Drop for Program {
     }
 }
 
-/// Compiles the program.
-fn compile((architecture, compiler, ..): &Architecture, directory: &Path) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/program.c");
-    let program = directory.join(format!("program-{architecture}"));
+/// Compiles a program.
+fn compile((architecture, compiler, ..): &Architecture, name: &str, directory: &Path) -> PathBuf {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
+    let source = sources.join(name).with_extension("c");
+    let program = directory.join(format!("{name}-{architecture}"));
     let status = Command::new(compiler)
-        .args(["-O2", "-Wall", "-Werror", "-static", "-o"])
+        .args(["-O2", "-Wall", "-Werror", "-static", "-fexceptions", "-o"])
         .args([&program, &source])
         .status()
         .unwrap_or_else(|error| {
@@ -187,7 +188,7 @@ fn start(of: &Architecture, program: &Path, plan: &Plan, text: &Path, frame: &Pa
 fn every_image_and_a_reader_in_c_have_the_timekeeper_s_time() {
     let directory = tempfile::tempdir().unwrap();
     for of in &ARCHITECTURES {
-        let program = compile(of, directory.path());
+        let program = compile(of, "program", directory.path());
         for page_size in of.3 {
             let plan = Plan::new(Image::of(of.0).unwrap(), *page_size).unwrap();
             let path = directory.path().join("frame");
@@ -260,4 +261,25 @@ fn compare(mut program: Program, mut publisher: Publisher<&[AtomicU64; WORDS]>) 
     let read = program.read(1);
     assert_eq!((read.result, read.kind), (0, -1));
     assert!(read.image < i128::from(MONOTONIC) * i128::from(SECOND));
+}
+
+/// AArch64 alone has both: programs may set where handlers return to, and mostly leave it to the
+/// vDSO.
+#[test]
+fn a_handler_returns_and_is_unwound_through_the_image_s_sigreturn() {
+    let of = &ARCHITECTURES[1];
+    let directory = tempfile::tempdir().unwrap();
+    let program = compile(of, "sigreturn", directory.path());
+    let image = Image::of(of.0).unwrap();
+    let text = directory.path().join("text");
+    fs::write(&text, image.text()).unwrap();
+    let numbers = [image.text().len(), image.rt_sigreturn().unwrap()].map(|n| n.to_string());
+    let output = Command::new(of.2.unwrap())
+        .arg(program)
+        .arg(text)
+        .args(numbers)
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(printed, "returned 1, unwound 1\n", "{}", output.status);
 }
