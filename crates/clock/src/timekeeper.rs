@@ -452,17 +452,17 @@ impl Timekeeper {
     /// The record to publish for a clock.
     pub fn record(&self, clock: Clock) -> Record {
         let offset = self.offset(clock);
+        if clock.is_coarse() {
+            return self.coarse(self.at(self.updated).moved(offset));
+        }
+        let (former, current) = match clock {
+            Clock::MonotonicRaw => (self.raw_former, self.raw),
+            _ => (self.former, self.current),
+        };
+        let (former, current) = (former.moved(offset), current.moved(offset));
         match clock {
-            Clock::MonotonicCoarse | Clock::RealtimeCoarse => {
-                self.coarse(self.at(self.updated).moved(offset))
-            }
-            Clock::MonotonicRaw => self.lines(self.raw_former, self.raw, true),
-            Clock::Monotonic | Clock::Boottime | Clock::BoottimeAlarm | Clock::Tai => self.lines(
-                self.former.moved(offset),
-                self.current.moved(offset),
-                !clock.is_wall(),
-            ),
-            Clock::Realtime | Clock::RealtimeAlarm => self.wall_lines(),
+            Clock::Realtime | Clock::RealtimeAlarm => self.wall_lines(former, current),
+            _ => self.lines(former, current, !clock.is_wall()),
         }
     }
 
@@ -495,24 +495,20 @@ impl Timekeeper {
 
     /// Wall time's record: where a leap second is near, one line ends at it and the other
     /// begins.
-    fn wall_lines(&self) -> Record {
-        let former = self.former.moved(self.wall);
-        let current = self.current.moved(self.wall);
-        let Some((leap, at)) = self.leap_tick() else {
-            return self.lines(former, current, false);
+    fn wall_lines(&self, former: Line, current: Line) -> Record {
+        let (former, current) = match self.leap_tick() {
+            Some((leap, at)) if before(at, self.current.end()) => {
+                if before(self.updated, self.current.start) {
+                    // Both lines are needed before the leap second: none is left for after it.
+                    (former, current.until(at))
+                } else {
+                    let after = current.restarted(at).moved(leap.step());
+                    (current.until(at), after)
+                }
+            }
+            _ => (former, current),
         };
-        if !before(at, self.current.end()) {
-            return self.lines(former, current, false);
-        }
-        if before(self.updated, self.current.start) {
-            // Both lines are needed before the leap second: none is left for after it.
-            return self.lines(former, current.until(at), false);
-        }
-        self.lines(
-            current.until(at),
-            current.restarted(at).moved(leap.step()),
-            false,
-        )
+        self.lines(former, current, false)
     }
 
     /// The next leap second and the tick at which it happens, if it happens on the

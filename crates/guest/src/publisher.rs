@@ -159,10 +159,11 @@ impl<P: Page> Publisher<P> {
     #[cold]
     #[inline(never)]
     fn store(&self, keeper: &Timekeeper, copy: usize) {
-        keeper.publish(|clock, words| self.store_record(clock, copy, words));
+        for clock in CLOCKS {
+            self.store_record(clock, copy, &keeper.record(clock).to_words());
+        }
     }
 
-    #[inline(never)]
     fn store_record(&self, clock: Clock, copy: usize, words: &[u64; Record::WORDS]) {
         // The words that a reader of a clock that stands loads.
         const STANDING: u64 = 1 << Record::SOURCE
@@ -170,7 +171,6 @@ impl<P: Page> Publisher<P> {
             | 1 << (Record::FIRST + Line::ORIGIN)
             | 1 << Record::ERROR;
         let stored = match clock {
-            Clock::RealtimeAlarm | Clock::BoottimeAlarm => 0,
             Clock::RealtimeCoarse | Clock::MonotonicCoarse => STANDING,
             _ => u64::MAX,
         };
