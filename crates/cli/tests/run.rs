@@ -488,6 +488,32 @@ fn one_run_inside_another() {
     assert_eq!(seen, "2001\n");
 }
 
+/// Executes its arguments with a filter by which ptrace(2) fails with EPERM.
+const WITHOUT_PTRACE: &str = "
+import ctypes, os, struct, sys
+SET_SECCOMP, FILTER, NO_NEW_PRIVS, PTRACE = 22, 2, 38, 101
+program = b''.join(struct.pack('HBBI', *step) for step in [
+    (0x20, 0, 0, 0), (0x15, 0, 1, PTRACE), (6, 0, 0, 0x50001), (6, 0, 0, 0x7fff0000)])
+memory = ctypes.create_string_buffer(program)
+filter = struct.pack('HxxxxxxQ', 4, ctypes.addressof(memory))
+libc = ctypes.CDLL(None)
+assert libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+assert libc.prctl(SET_SECCOMP, FILTER, filter) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
+fn a_program_that_may_not_be_traced_does_not_begin_in_real_time() {
+    let mut command = Command::new("python3");
+    command.args(["-c", WITHOUT_PTRACE, env!("CARGO_BIN_EXE_vdso"), "run"]);
+    command.args(["--offset", "-30d", "--", "echo", "it ran"]);
+    let output = command.output().expect("python3");
+    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("no permission to trace process"), "{said}");
+}
+
 #[test]
 fn what_is_wrong_is_said_and_the_status_is_the_conventional_one() {
     let bad = [

@@ -56,6 +56,8 @@ impl Start {
 pub(crate) struct Injector {
     object: Object,
     kernel: Option<KernelVdso>,
+    /// Whether the object has the functions of `kernel`.
+    is_complete: bool,
     /// How many seccomp filters a program may have that is changed with them in force: those of
     /// the process that started the delivery, which is subject to them itself.
     filters: Option<u32>,
@@ -67,6 +69,7 @@ impl Injector {
         Injector {
             object,
             kernel: None,
+            is_complete: false,
             filters: None,
         }
     }
@@ -88,21 +91,20 @@ impl Injector {
         let this = std::process::id() as Pid;
         let own = own::address().map(|address| address.addr() as u64);
         let memory = own.zip(Memory::open(this).ok());
-        let kernel =
+        self.kernel =
             memory.and_then(|(address, memory)| KernelVdso::read(this, &memory, address).ok());
-        if let Some(kernel) = kernel {
-            // If it fails, so it does again for the first program, and is reported.
-            let _ = self.learn(kernel);
-        }
     }
 
-    /// Completes the object by the functions of the kernel's vDSO that it lacks.
-    fn learn(&mut self, mut kernel: KernelVdso) -> io::Result<()> {
-        self.object
-            .complete(kernel.exports())
-            .map_err(io::Error::other)?;
-        kernel.resolve(&self.object.links);
-        self.kernel = Some(kernel);
+    /// Completes the object by the functions of the kernel's vDSO that it lacks, once that was read.
+    pub(crate) fn complete(&mut self) -> io::Result<()> {
+        if let Some(kernel) = &mut self.kernel
+            && !self.is_complete
+        {
+            let completed = self.object.complete(kernel.exports());
+            completed.map_err(io::Error::other)?;
+            kernel.resolve(&self.object.links);
+            self.is_complete = true;
+        }
         Ok(())
     }
 
@@ -125,8 +127,9 @@ impl Injector {
             return Err(Unserved::Privileged.into());
         }
         if self.kernel.is_none() {
-            self.learn(KernelVdso::read(pid, &memory, vdso)?)?;
+            self.kernel = Some(KernelVdso::read(pid, &memory, vdso)?);
         }
+        self.complete()?;
         let start = Start {
             registers,
             slot: stack + slot as u64,

@@ -70,13 +70,13 @@ pub struct Refused<'a> {
 }
 
 /// A filter of `rules`, at most one for a number, and of `others`: calls, each of an architecture
-/// by its number, that are handed over always. `refused` fail.
+/// by its number, that are handed over always. `refused` fail, but for those that are handed over.
 ///
 /// All other calls by another architecture's numbers are let through.
 ///
 /// When a filter is installed, the kernel runs it for each number until it decides or reads
 /// something else (kernel/seccomp.c, `seccomp_cache_prepare_bitmap`): so the architecture is
-/// compared once, and not for each call.
+/// compared once, and numbers by halves.
 pub fn filter(
     rules: &[Rule],
     others: &[(u32, u32)],
@@ -87,14 +87,14 @@ pub fn filter(
     let (notify, refuse, inspect, native) =
         (code.label(), code.label(), code.label(), code.label());
     let always = |architecture: u32| {
-        let of = move |calls: &[(u32, u32)], target| {
-            let calls = calls
-                .iter()
-                .filter(move |(other, _)| *other == architecture);
-            let targets: Vec<_> = calls.map(|&(_, number)| (number, target)).collect();
-            targets
-        };
-        [of(others, notify), of(refused.calls, refuse)].concat()
+        let is_of = move |&&(other, _): &&(u32, u32)| other == architecture;
+        let handed_over = others
+            .iter()
+            .filter(is_of)
+            .map(|&(_, number)| (number, notify));
+        let refused = refused.calls.iter().filter(is_of);
+        let refused = refused.map(|&(_, number)| (number, refuse));
+        refused.chain(handed_over).collect::<BTreeMap<u32, Label>>()
     };
     code.load(ARCHITECTURE);
     code.jump(libc::BPF_JEQ, AUDIT, Some(native), None);
@@ -104,22 +104,21 @@ pub fn filter(
         let next = code.label();
         code.jump(libc::BPF_JEQ, architecture, None, Some(next));
         code.load(NUMBER);
-        code.choose(&always(architecture));
-        code.end(libc::SECCOMP_RET_ALLOW);
+        code.choose(&always(architecture).into_iter().collect::<Vec<_>>());
         code.mark(next);
     }
     code.end(libc::SECCOMP_RET_ALLOW);
     code.mark(native);
     code.load(NUMBER);
-    for rule in rules {
+    let mut targets = always(AUDIT);
+    targets.extend(rules.iter().map(|rule| {
         let target = match rule.alternatives.is_empty() {
             true => notify,
             false => inspect,
         };
-        code.jump(libc::BPF_JEQ, rule.number, Some(target), None);
-    }
-    code.choose(&always(AUDIT));
-    code.end(libc::SECCOMP_RET_ALLOW);
+        (rule.number, target)
+    }));
+    code.choose(&targets.into_iter().collect::<Vec<_>>());
     let allow = code.label();
     code.mark(inspect);
     if let Some(exempt) = exempt {
@@ -216,10 +215,26 @@ impl Assembler {
         self.steps.push(Step::Jump { code, k, yes, no });
     }
 
-    /// Goes to the target of the number that was loaded, or on if it has none.
+    /// Goes to the target of the number that was loaded, or lets the call through if it has none.
+    /// `targets` are sorted by number.
     fn choose(&mut self, targets: &[(u32, Label)]) {
-        for &(number, target) in targets {
-            self.jump(libc::BPF_JEQ, number, Some(target), None);
+        /// How many are compared one after another.
+        const FEW: usize = 3;
+        let (low, high) = targets.split_at(targets.len() / 2);
+        match high.first() {
+            Some(&(middle, _)) if targets.len() > FEW => {
+                let upper = self.label();
+                self.jump(libc::BPF_JGE, middle, Some(upper), None);
+                self.choose(low);
+                self.mark(upper);
+                self.choose(high);
+            }
+            _ => {
+                for &(number, target) in targets {
+                    self.jump(libc::BPF_JEQ, number, Some(target), None);
+                }
+                self.end(libc::SECCOMP_RET_ALLOW);
+            }
         }
     }
 

@@ -172,6 +172,8 @@ impl<'a> Supervisor<'a> {
                         return;
                     };
                     lifeline = Some(started);
+                    // If it fails, so it does again at the exec stop, and is reported.
+                    let _ = self.injector.complete();
                 }
             } else if !calls.is_empty() {
                 return;
