@@ -575,6 +575,85 @@ static result threads_take_turns(void) {
     return ended == ETIMEDOUT ? NULL : "a wait with a time-out that has passed does not end";
 }
 
+/* Facts of the process, where the kernel has a page of them for each. */
+static pid_t (*getpid_here)(void), (*getppid_here)(void);
+static volatile int wrong_facts;
+static atomic_bool forked_all;
+
+static bool facts_are_right(void) {
+    return getpid_here() == syscall(SYS_getpid) && getppid_here() == syscall(SYS_getppid);
+}
+
+static void check_facts(void) {
+    _exit(!facts_are_right());
+}
+
+static void *read_facts(void *argument) {
+    pid_t own = syscall(SYS_getpid);
+    while (!forked_all)
+        if (getpid_here() != own)
+            wrong_facts++;
+    return argument;
+}
+
+static void leave_orphan(void) {
+    pid_t parent = getpid();
+    if (fork() != 0)
+        _exit(0);
+    while (syscall(SYS_getppid) == parent)
+        sched_yield();
+    *shared = facts_are_right() ? 1 : 2;
+    _exit(0);
+}
+
+static result facts_of_processes(void) {
+    pthread_t other;
+    getpid_here = function("vdso_getpid");
+    getppid_here = function("vdso_getppid");
+    if (getpid_here == NULL || getppid_here == NULL)
+        return "SKIP there is no vdso_getpid";
+    if (!facts_are_right() || in_child(check_facts) != 0)
+        return "a process, or a forked one, reads wrong facts";
+    /* Children of vfork share the memory of a thread that reads meanwhile. */
+    pthread_create(&other, NULL, read_facts, NULL);
+    for (int i = 0; i < 200; i++) {
+        pid_t child = vfork();
+        if (child == 0) {
+            if (!facts_are_right())
+                wrong_facts++;
+            _exit(0);
+        }
+        waitpid(child, NULL, 0);
+        if (!facts_are_right())
+            wrong_facts++;
+    }
+    forked_all = true;
+    pthread_join(other, NULL);
+    if (wrong_facts != 0)
+        return "a process reads another one's facts around vfork";
+    *shared = 0;
+    in_child(leave_orphan);
+    while (*shared == 0)
+        sched_yield();
+    return *shared == 1 ? NULL : "an orphan reads the parent that has ended";
+}
+
+/* Several calls in one entry, a call of the reference kernel's only. */
+static result calls_in_a_batch(void) {
+    long entries[16][8] = { { 0 } };
+    for (int i = 0; i < 16; i++)
+        entries[i][0] = i % 2 == 0 ? SYS_getpid : SYS_close;
+    for (int i = 1; i < 16; i += 2)
+        entries[i][1] = -1;
+    long made = syscall(1000, entries, 16);
+    if (made == -1 && errno == ENOSYS)
+        return "SKIP there is no batch";
+    for (int i = 0; i < 16; i++)
+        if (entries[i][7] != (i % 2 == 0 ? syscall(SYS_getpid) : -EBADF))
+            return "a call in a batch has another result";
+    return made == 16 ? NULL : "a batch does not make all calls";
+}
+
 /* Random bytes, with a state as getrandom's documentation in the kernel's source has it. */
 static result random_bytes(void) {
     struct {
@@ -626,6 +705,8 @@ static const struct {
     { "memory of a forked process", memory_in_fork },
     { "threads take turns", threads_take_turns },
     { "random bytes, also after a fork", random_bytes },
+    { "facts of processes through fork, vfork and a parent's end", facts_of_processes },
+    { "several calls in one entry", calls_in_a_batch },
 };
 
 int main(int count, char **arguments) {

@@ -9,10 +9,13 @@ use crate::{arch, println, random};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use vdsokit_clock::Timekeeper;
-use vdsokit_guest::{Contents, Image, Page, Plan, Publisher, Reseeds};
+use vdsokit_guest::{Contents, Facts, Image, Page, Plan, Publisher, Reseeds};
 
-/// The page that programs read time from.
-struct Shared(Frame);
+/// A page that programs read.
+pub struct Shared(Frame);
+
+/// The page with facts of the process that an address space belongs to.
+pub type ProcessPage = vdsokit_guest::Process<Shared>;
 
 impl Page for Shared {
     fn store(&self, index: usize, word: u64) {
@@ -55,7 +58,8 @@ pub fn initialise(options: &Options) {
     });
     let text = text.collect();
     let page = Frame::zeroed().expect("the machine has no memory");
-    let publisher = Publisher::new(Shared(page.clone()));
+    let mut publisher = Publisher::new(Shared(page.clone()));
+    publisher.process_pages();
     if random::is_seeded() {
         // The generator's key is never replaced again, so one generation is all there is.
         Reseeds::new(Shared(page.clone())).reseeded();
@@ -75,8 +79,8 @@ pub fn publish(keeper: &Timekeeper) {
     }
 }
 
-/// Maps it into the space of a new program.
-pub fn map(space: &mut Space) -> Result<(), Errno> {
+/// Maps it into the space of a new program of a process.
+pub fn map(space: &mut Space, facts: Facts) -> Result<(), Errno> {
     let vdso = VDSO.get();
     let Some(vdso) = vdso.as_ref() else {
         return Ok(());
@@ -103,7 +107,27 @@ pub fn map(space: &mut Space) -> Result<(), Errno> {
         )?;
     }
     space.vdso = base;
-    Ok(())
+    map_process_page(vdso, space, facts)
+}
+
+/// Gives the space of a forked process a page of facts of its own: it must not have its parent's.
+pub fn forked(space: &mut Space, facts: Facts) -> Result<(), Errno> {
+    match VDSO.get().as_ref() {
+        Some(vdso) if space.vdso != 0 => map_process_page(vdso, space, facts),
+        _ => Ok(()),
+    }
+}
+
+fn map_process_page(vdso: &Vdso, space: &mut Space, facts: Facts) -> Result<(), Errno> {
+    let frame = Frame::zeroed().ok_or(Errno::MEMORY)?;
+    space.process = Some(ProcessPage::new(Shared(frame.clone()), facts));
+    let rights = Rights {
+        read: true,
+        write: false,
+        execute: false,
+    };
+    let place = space.vdso + vdso.plan.process();
+    space.give(place, rights, [frame].into())
 }
 
 /// The entry of the auxiliary vector by which programs find it.

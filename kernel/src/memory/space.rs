@@ -3,6 +3,7 @@
 use super::table::Table;
 use super::{Area, Forked, Frame, PAGE, Rights, Source, page_of, whole_pages};
 use crate::errno::Errno;
+use crate::vdso::ProcessPage;
 use crate::{arch, cpu};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -30,6 +31,8 @@ pub struct Space {
     pub heap: Range<usize>,
     /// The address of the vDSO, 0 for none.
     pub vdso: usize,
+    /// The page with facts of the process that the space belongs to.
+    pub process: Option<ProcessPage>,
 }
 
 /// Addresses below this are never mapped.
@@ -44,6 +47,7 @@ impl Space {
             pages: BTreeMap::new(),
             heap: 0..0,
             vdso: 0,
+            process: None,
         })
     }
 

@@ -17,6 +17,7 @@ use linux_raw_sys::auxvec::{
 };
 use vdsokit_elf::constants::{PF_R, PF_W, PF_X, PT_INTERP};
 use vdsokit_elf::{Class, Image as Elf};
+use vdsokit_guest::Facts;
 
 /// A program in a space of its own, before its first instruction.
 pub struct Image {
@@ -37,12 +38,17 @@ const ANYWHERE: usize = 0x10_0000_0000;
 /// `ET_DYN`: a program that may lie anywhere.
 const RELOCATABLE: u16 = 3;
 
-/// Loads a program with its arguments and environment.
-pub fn load(path: &str, arguments: &[String], environment: &[String]) -> Result<Image, Errno> {
+/// Loads a program of a process, with its arguments and environment.
+pub fn load(
+    path: &str,
+    arguments: &[String],
+    environment: &[String],
+    facts: Facts,
+) -> Result<Image, Errno> {
     let file = initrd::find("/", path)?;
     let bytes = file.program().ok_or(Errno::ACCESS)?;
     if let Some(rest) = bytes.strip_prefix(b"#!") {
-        return load_script(path, rest, arguments, environment);
+        return load_script(path, rest, arguments, environment, facts);
     }
     let elf = Elf::parse(bytes).map_err(|_| Errno::FORMAT)?;
     let header = *elf.header();
@@ -115,7 +121,7 @@ pub fn load(path: &str, arguments: &[String], environment: &[String]) -> Result<
         forked: Forked::Copied,
     };
     space.add(stack.clone(), area)?;
-    vdso::map(&mut space)?;
+    vdso::map(&mut space, facts)?;
     let entry = bias.wrapping_add(header.entry as usize);
     let auxiliary = [
         (AT_PHDR as usize, headers),
@@ -144,6 +150,7 @@ fn load_script(
     text: &[u8],
     arguments: &[String],
     environment: &[String],
+    facts: Facts,
 ) -> Result<Image, Errno> {
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = core::str::from_utf8(line)
@@ -161,7 +168,7 @@ fn load_script(
     {
         return Err(Errno::FORMAT);
     }
-    load(interpreter, &all, environment)
+    load(interpreter, &all, environment, facts)
 }
 
 /// Writes what a program finds on its stack, and returns the stack pointer.
@@ -235,7 +242,12 @@ pub fn become_program(
 ) -> Result<(), Errno> {
     let task = schedule::current();
     let process: Arc<Process> = task.process.clone();
-    let image = load(&path_from(&process, path), arguments, environment)?;
+    let image = load(
+        &path_from(&process, path),
+        arguments,
+        environment,
+        process.facts(),
+    )?;
     process.end_threads(Some(task.id));
     schedule::wait_until(Key::Thread(process.id), None, || {
         Ok((process.threads.get().len() == 1).then_some(()))

@@ -4,13 +4,14 @@ use super::{Key, Process, Task, schedule};
 use crate::arch::Frame;
 use crate::errno::Errno;
 use crate::lock::Guarded;
-use crate::user;
+use crate::{user, vdso};
 use alloc::sync::Arc;
 use linux_raw_sys::general::{
     CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_FILES, CLONE_NEWCGROUP, CLONE_NEWIPC,
     CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, CLONE_PARENT_SETTID,
     CLONE_SETTLS, CLONE_SIGHAND, CLONE_THREAD, CLONE_VFORK, CLONE_VM,
 };
+use vdsokit_guest::Facts;
 
 /// What a new task has of its own, by `clone`'s arguments.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,6 +62,9 @@ pub fn clone(frame: &Frame, request: &Request) -> Result<usize, Errno> {
     }
     let parent = schedule::current();
     let id = super::new_id();
+    if flags(CLONE_PARENT_SETTID) {
+        user::write_u32(request.parent_id_at, id as u32)?;
+    }
     let process = match flags(CLONE_THREAD) {
         true => parent.process.clone(),
         false => new_process(id, &parent.process, request.flags)?,
@@ -75,12 +79,10 @@ pub fn clone(frame: &Frame, request: &Request) -> Result<usize, Errno> {
     if flags(CLONE_SETTLS) {
         state.set_thread_pointer(&mut frame, request.thread_pointer);
     }
-    if flags(CLONE_PARENT_SETTID) {
-        user::write_u32(request.parent_id_at, id as u32)?;
-    }
     if flags(CLONE_CHILD_SETTID) {
         let bytes = (id as u32).to_ne_bytes();
-        process.space().get().write(request.child_id_at, &bytes)?;
+        // As on Linux, an address that can't be written is no error.
+        let _ = process.space().get().write(request.child_id_at, &bytes);
     }
     let task = Task::new(id, &process, &frame, state);
     {
@@ -108,9 +110,21 @@ pub fn clone(frame: &Frame, request: &Request) -> Result<usize, Errno> {
 
 fn new_process(id: usize, parent: &Arc<Process>, flags: u32) -> Result<Arc<Process>, Errno> {
     let space = parent.space();
-    let space = match flags & CLONE_VM {
-        0 => Arc::new(Guarded::new(space.get().forked()?)),
-        _ => space,
+    let shares = flags & CLONE_VM != 0;
+    let space = if shares {
+        // Neither process may take the page's facts for its own from now on.
+        if let Some(page) = &mut space.get().process {
+            page.share();
+        }
+        space
+    } else {
+        let mut copy = space.get().forked()?;
+        let facts = Facts {
+            pid: id as u32,
+            ppid: parent.id as u32,
+        };
+        vdso::forked(&mut copy, facts)?;
+        Arc::new(Guarded::new(copy))
     };
     let files = match flags & CLONE_FILES {
         0 => Arc::new(Guarded::new(parent.files.get().clone())),
@@ -120,5 +134,7 @@ fn new_process(id: usize, parent: &Arc<Process>, flags: u32) -> Result<Arc<Proce
         0 => Arc::new(Guarded::new(*parent.actions.get())),
         _ => parent.actions.clone(),
     };
-    Ok(Process::new(id, Some(parent), space, files, actions))
+    let process = Process::new(id, Some(parent), space, files, actions);
+    *process.shares.get() = shares;
+    Ok(process)
 }

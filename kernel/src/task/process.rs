@@ -12,6 +12,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use vdsokit_guest::Facts;
 
 /// A process.
 pub struct Process {
@@ -29,6 +30,8 @@ pub struct Process {
     pub actions: Arc<Guarded<[Action; SIGNALS]>>,
     /// Signals for any of its threads.
     pub pending: Guarded<Vec<Info>>,
+    /// Whether it runs in the space of the process that made it.
+    pub shares: Guarded<bool>,
     /// Whether it was made by `vfork`, and its parent waits.
     pub borrows: Guarded<bool>,
     /// The path of its program.
@@ -62,6 +65,7 @@ impl Process {
             files,
             actions,
             pending: Guarded::new(Vec::new()),
+            shares: Guarded::new(false),
             borrows: Guarded::new(false),
             program: Guarded::new(parent.map_or(String::new(), |it| it.program.get().clone())),
             directory: Guarded::new(parent.map_or("/".into(), |it| it.directory.get().clone())),
@@ -91,7 +95,36 @@ impl Process {
     pub fn set_space(&self, space: Space) {
         let former = self.space.get().replace(Arc::new(Guarded::new(space)));
         self.activate();
-        drop(former);
+        self.leave(former);
+    }
+
+    /// Runs in a space no longer.
+    fn leave(&self, space: Option<Arc<Guarded<Space>>>) {
+        let shared = core::mem::take(&mut *self.shares.get());
+        if let Some(space) = space.filter(|_| shared)
+            && let Some(page) = &mut space.get().process
+        {
+            page.unshare();
+        }
+    }
+
+    /// What it reads in its page.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            pid: self.id as u32,
+            ppid: self.parent_id() as u32,
+        }
+    }
+
+    /// Has another parent, as the former one has ended.
+    fn set_parent(&self, parent: &Arc<Process>) {
+        *self.parent.get() = Arc::downgrade(parent);
+        let space = self.space.get().clone();
+        if let Some(space) = space.filter(|_| !*self.shares.get())
+            && let Some(page) = &mut space.get().process
+        {
+            page.set_parent(parent.id as u32);
+        }
     }
 
     /// Uses its page tables on this CPU.
@@ -143,7 +176,7 @@ pub fn first(command: &[String]) {
         true => command[0].clone(),
         false => alloc::format!("/bin/{}", command[0]),
     };
-    match exec::load(&program, command, &environment) {
+    match exec::load(&program, command, &environment, process.facts()) {
         Ok(image) => {
             *process.program.get() = image.path;
             *process.space.get() = Some(Arc::new(Guarded::new(image.space)));
@@ -180,7 +213,7 @@ fn end_process(process: &Arc<Process>) {
     }
     schedule::use_kernel_tables();
     let space = process.space.get().take();
-    drop(space);
+    process.leave(space);
     if Arc::strong_count(&process.files) == 1 {
         process.files.get().close_all();
     }
@@ -190,7 +223,7 @@ fn end_process(process: &Arc<Process>) {
     let children = core::mem::take(&mut *process.children.get());
     if let Some(first) = first {
         for child in children {
-            *child.parent.get() = Arc::downgrade(&first);
+            child.set_parent(&first);
             first.children.get().push(child);
         }
         schedule::wake(Key::Child(1), usize::MAX);
