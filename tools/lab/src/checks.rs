@@ -466,7 +466,7 @@ pub const CHECKS: &[Check] = &[
     Check {
         processor: Processor {
             model: "max,-rdpid",
-            ..FOUR_CPUS
+            ..PROCESSOR
         },
         ..current(
             "current-torture-lsl",

@@ -136,16 +136,18 @@ fn torture() {
 }
 
 fn threads(work: Work) {
-    work.in_threads(24, |work, _| {
+    // Busy threads leave the CPUs to the other kinds now and then.
+    work.in_threads(8, |work, _| {
         while work.goes_on() {
             work.counts.many_ids(work.reader, 1_000);
+            std::thread::yield_now();
         }
     });
 }
 
 /// From CPU to CPU.
 fn bounce(work: Work) {
-    work.in_threads(8, |work, number| {
+    work.in_threads(4, |work, number| {
         for turn in number.. {
             if !work.goes_on() {
                 return;
@@ -256,7 +258,7 @@ fn signals(work: Work) {
         action.sa_flags = libc::SA_RESTART;
         libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut());
     }
-    work.in_threads(5, |work, number| {
+    work.in_threads(3, |work, number| {
         while work.goes_on() {
             if number == 0 {
                 // SAFETY: a signal to this process, which has a handler.
@@ -264,6 +266,7 @@ fn signals(work: Work) {
                 work.counts.ids(work.reader);
             } else {
                 work.counts.many_ids(work.reader, 100);
+                std::thread::yield_now();
             }
         }
     });
@@ -294,27 +297,42 @@ fn executions_of_threads(work: Work) {
     }
 }
 
-/// Parents end while their children read, with and without a subreaper.
+/// Parents end while their children read, and the children's next parent is a subreaper near or
+/// far.
 fn orphans(work: Work) {
     let Work { reader, counts, .. } = work;
-    let mut subreaper = 0;
-    while work.goes_on() {
-        subreaper ^= 1;
+    let adopt = |adopts: i32| {
         // SAFETY: it changes an attribute of this process.
-        unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, subreaper) };
-        let child = fork(|| {
-            fork(|| {
-                for _ in 0..2_000 {
+        unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, adopts) };
+    };
+    let wait_for_all = || {
+        // SAFETY: children, adopted ones too; nothing is written.
+        while unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) } > 0 {}
+    };
+    // Process 1 of the lab waits for none before the end.
+    adopt(1);
+    for turn in 0.. {
+        if !work.goes_on() {
+            return;
+        }
+        fork(|| {
+            adopt(turn & 1);
+            let child = fork(|| {
+                fork(|| {
+                    for _ in 0..2_000 {
+                        counts.parents(reader);
+                    }
+                });
+                for _ in 0..30 {
                     counts.parents(reader);
                 }
             });
-            for _ in 0..30 {
-                counts.parents(reader);
+            wait(child);
+            if turn & 1 == 1 {
+                wait_for_all();
             }
         });
-        wait(child);
-        // SAFETY: adopted children, if any; nothing is written.
-        while unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) } > 0 {}
+        wait_for_all();
     }
 }
 
@@ -355,7 +373,7 @@ fn pid_namespaces(work: Work) {
 
 /// Context switches and run delay, beside getrusage(2) and /proc/thread-self/schedstat.
 fn switches(work: Work) {
-    work.in_threads(6, |work, number| {
+    work.in_threads(3, |work, number| {
         let mut state = number as u32 + 1;
         while work.goes_on() {
             let (before, delay_before) = (rusage(), run_delay());
