@@ -203,3 +203,30 @@ fn a_crates_image_is_built_and_published() {
     drop(ask);
     assert!(app.wait().unwrap().success());
 }
+
+/// From the image alone `vdso serve` knows what the kernel is to publish.
+#[test]
+fn the_image_of_a_crate_says_which_variables_are_the_kernels() {
+    let directory = tempfile::tempdir().unwrap();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let bindings = |example: &str, soname: &str| {
+        let source = examples.join(example);
+        let output = vdso(directory.path(), &["build", source.to_str().unwrap()]);
+        let messages = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{messages}");
+        let image = fs::read(directory.path().join(soname)).unwrap();
+        let bindings = vdsokit_sources::kernel::bindings(&image).into_iter();
+        bindings
+            .map(|one| (one.variable, one.expression))
+            .collect::<Vec<_>>()
+    };
+    let pressure = bindings("pressure", "libpressure.so.1");
+    let expected = [
+        ("free", "vm_zone_stat[NR_FREE_PAGES]"),
+        ("inactive_files", "vm_node_stat[NR_INACTIVE_FILE]"),
+        ("reserve", "totalreserve_pages"),
+    ];
+    let expected = expected.map(|(name, expression)| (name.to_owned(), expression.to_owned()));
+    assert_eq!(pressure, expected);
+    assert!(bindings("beast", "libbeast.so.1").is_empty());
+}

@@ -747,3 +747,27 @@ fn what_a_read_costs_and_how_late_a_relay_is() {
     drop(server);
     good(vdso().arg("retire").arg(&path));
 }
+
+/// The image says itself what the kernel is to publish.
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm kernel-crate"]
+fn a_function_of_a_crate_computes_from_the_kernels_variables() {
+    let path = place("crate").join("libpressure.so.1");
+    fs::copy("/lib/libpressure.so.1", &path).unwrap();
+    let mut server = Server::start(&[], &path);
+    let read = |name| -> u64 { get(&path, name).parse().unwrap() };
+    until(|| read("free") > 0);
+    let (free, reserve) = (read("free"), read("reserve"));
+    println!("{free} pages are free, {reserve} kept back");
+    // The guest has half a gigabyte, and uses little of it.
+    assert!(free > 2 * reserve && reserve > 0);
+    let called = |command: &mut Command| Reader::start(command).read();
+    let mut loaded = Command::new("kernel-reader");
+    loaded.arg("file").arg(&path).arg("memory_is_short");
+    assert_eq!(called(&mut loaded), 0);
+    let mut delivered = vdso();
+    delivered.arg("run").arg("--object").arg(&path);
+    delivered.args(["--", "kernel-reader", "own", "memory_is_short"]);
+    assert_eq!(called(&mut delivered), 0);
+    assert_eq!(server.stop(Signal::TERM), Some(0));
+}

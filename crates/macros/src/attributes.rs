@@ -1,6 +1,6 @@
 //! Documentation comments and `#[vvar(…)]`.
 
-use syn::{Attribute, Error, Expr, ExprLit, Lit, LitStr, Meta, Path, Result};
+use syn::{Attribute, Error, Expr, ExprLit, Lit, LitStr, Meta, MetaNameValue, Path, Result};
 
 /// The documentation comment, its lines trimmed and joined, paragraphs kept apart.
 pub(crate) fn doc(attributes: &[Attribute]) -> String {
@@ -24,6 +24,33 @@ pub(crate) fn doc(attributes: &[Attribute]) -> String {
         .map(|paragraph| paragraph.join(" "))
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+/// The expression of `#[kernel = "…"]`; empty without one.
+pub(crate) fn kernel(attributes: &[Attribute]) -> Result<String> {
+    let mut expression = String::new();
+    for attribute in attributes {
+        if !attribute.path().is_ident("kernel") {
+            continue;
+        }
+        match &attribute.meta {
+            Meta::NameValue(MetaNameValue {
+                value:
+                    Expr::Lit(ExprLit {
+                        lit: Lit::Str(text),
+                        ..
+                    }),
+                ..
+            }) if !text.value().is_empty() => expression = text.value(),
+            other => {
+                return Err(Error::new_spanned(
+                    other,
+                    "name a variable of the kernel's: `#[kernel = \"avenrun[0]\"]`",
+                ));
+            }
+        }
+    }
+    Ok(expression)
 }
 
 /// The keys of `#[vvar(…)]`.

@@ -97,6 +97,16 @@ pub fn derive_vvars(input: TokenStream) -> TokenStream {
 /// assert_eq!(TEMPERATURE.get(), 1.5);
 /// ```
 ///
+/// `#[kernel = "avenrun[0]"]` binds a scalar or an array to a variable of the running kernel, in the
+/// notation of `vdso serve --kernel`: the image says so, and `vdso serve` lets the kernel publish it.
+///
+/// ```compile_fail
+/// vdsokit_rt::vvars! {
+///     #[kernel = 5]
+///     static NUMBER: u64 = 0;
+/// }
+/// ```
+///
 /// A type that a page can't hold is refused:
 ///
 /// ```compile_fail

@@ -247,6 +247,7 @@ fn declaration(variable: &Variable, records: &[Record]) -> Result<Lines> {
     let vvar = attributes::vvar(&variable.attributes)?;
     let mut text = Lines::table(&format!("var.{name}"));
     text.string("doc", &attributes::doc(&variable.attributes));
+    text.string("kernel", &attributes::kernel(&variable.attributes)?);
     text.string(
         "unit",
         &vvar.unit.map(|unit| unit.value()).unwrap_or_default(),

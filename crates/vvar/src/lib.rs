@@ -61,6 +61,12 @@ pub const NOTE_DIRECTORY: u32 = 1;
 /// and zeros up to the next multiple of 8. A word that was not filled is 0.
 pub const NOTE_LINKS: u32 = 2;
 
+/// Note type of the variables that the running kernel is to publish.
+///
+/// The description is text in UTF-8, a line for each variable: its name, a tab, and what it is in
+/// the kernel, as `vdso serve --kernel` takes it.
+pub const NOTE_KERNEL: u32 = 3;
+
 /// The smallest page size of all supported architectures. An image chooses its own: the
 /// largest page size of its architecture.
 pub const PAGE_SIZE: usize = 4096;

@@ -228,18 +228,33 @@ const VDSO: Need = Need::Program {
     name: "vdso",
 };
 
-/// What checks of `vdso serve --kernel` need.
-const SERVED: &[Need] = &[
-    VDSO,
-    Need::Test {
-        package: "vdsokit-cli",
-        name: "kernel_lab",
+/// The tests of `vdso serve --kernel`.
+const SERVED_TEST: Need = Need::Test {
+    package: "vdsokit-cli",
+    name: "kernel_lab",
+};
+
+/// A static program that calls a function of a vDSO.
+const KERNEL_READER: Need = Need::File {
+    at: "/bin/kernel-reader",
+    make: |workshop| {
+        let source = Path::new("crates/cli/tests/readers/kernel.c");
+        programs::compile(workshop, "kernel-reader", source, [OsStr::new("-static")])
     },
+};
+
+/// What checks of `vdso serve --kernel` need.
+const SERVED: &[Need] = &[VDSO, SERVED_TEST, KERNEL_READER];
+
+/// The same, and the image of a crate with `#[kernel = "…"]`.
+const WITH_PRESSURE: &[Need] = &[
+    VDSO,
+    SERVED_TEST,
+    KERNEL_READER,
     Need::File {
-        at: "/bin/kernel-reader",
+        at: "/lib/libpressure.so.1",
         make: |workshop| {
-            let source = Path::new("crates/cli/tests/readers/kernel.c");
-            programs::compile(workshop, "kernel-reader", source, [OsStr::new("-static")])
+            programs::image(workshop, Path::new("examples/pressure"), "libpressure.so.1")
         },
     },
 ];
@@ -603,6 +618,14 @@ pub const CHECKS: &[Check] = &[
         "a declaration names the kernel's variables, records among them",
         served_test!("a_declaration_names_variables_of_the_kernels"),
     ),
+    Check {
+        needs: WITH_PRESSURE,
+        ..served(
+            "kernel-crate",
+            "a function of a crate computes from variables of the running kernel",
+            served_test!("a_function_of_a_crate_computes_from_the_kernels_variables"),
+        )
+    },
     served(
         "kernel-vars",
         "what can be published is listed, with fields",

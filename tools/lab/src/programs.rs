@@ -66,3 +66,24 @@ pub(crate) fn compile<'o>(
     output_of(&mut command)?;
     Ok(program)
 }
+
+/// Builds the image of a crate of the checkout, as users do, and returns its place.
+pub(crate) fn image(workshop: &Workshop, source: &Path, soname: &str) -> Result<PathBuf, Error> {
+    let vdso = build(
+        workshop,
+        &Need::Program {
+            package: "vdsokit-cli",
+            name: "vdso",
+        },
+    )?;
+    let directory = workshop.output().join("images");
+    std::fs::create_dir_all(&directory).map_err(Error::file(&directory))?;
+    let mut command = Command::new(vdso);
+    command
+        .arg("build")
+        .arg(workshop.root.join(source))
+        .arg("-o")
+        .arg(&directory);
+    output_of(&mut command)?;
+    Ok(directory.join(soname))
+}

@@ -33,7 +33,7 @@ fn pass(from: i32, to: i32, first: bool) {
 
 /// Nanoseconds of a switch in a ping-pong of two processes on one CPU.
 fn switch() -> u64 {
-    const ROUNDS: u32 = 500;
+    const ROUNDS: u32 = 1_000;
     let (there, back) = (pipe(), pipe());
     let child = fork(|| (0..ROUNDS + 10).for_each(|_| pass(there[0], back[1], false)));
     (0..10).for_each(|_| pass(back[0], there[1], true));
@@ -71,7 +71,7 @@ fn what_a_switch_and_a_read_cost() {
     // In turns, and the least of each: whatever else the guest does only adds.
     let audiences = [None, Some(Audience::World), Some(Audience::Users(vec![0]))];
     let mut least = [u64::MAX; 3];
-    for _ in 0..3 {
+    for _ in 0..5 {
         for (audience, least) in audiences.iter().zip(&mut least) {
             let before = sys::objects().unwrap();
             let published = audience.as_ref().map(Published::start);

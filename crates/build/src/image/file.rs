@@ -16,6 +16,8 @@ pub(super) struct Tables<'a> {
     pub(super) exports: &'a [Export],
     /// The directory.
     pub(super) note: &'a [u8],
+    /// Which variables are the kernel's.
+    pub(super) kernel: &'a str,
     pub(super) target: &'static Target,
 }
 
@@ -86,7 +88,7 @@ impl<'a> File<'a> {
         let buckets = hash::Buckets::new(exports);
         let count = tables.exports.len() as u32;
 
-        let notes = notes::notes(tables.note);
+        let notes = notes::notes(tables.note, tables.kernel);
         let notes_at = writer.reserve(notes.len() as u64, 4);
         let gnu_hash = writer.reserve_gnu_hash(buckets.bloom, buckets.count, count);
         let hash = writer.reserve_hash(buckets.count, count + 1);

@@ -99,6 +99,7 @@ pub(crate) fn assemble<E: From<ImageError>>(
         versions: &versions,
         exports: &all,
         note: &note,
+        kernel: &notes::kernel(declaration),
         target,
     };
     let mut bytes = file::write(&tables, &pages, link)?;

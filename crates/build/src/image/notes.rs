@@ -1,18 +1,33 @@
 //! The notes: build id and directory.
 
+use crate::declaration::Declaration;
 use sha2::{Digest, Sha256};
-use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_NAME};
+use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_KERNEL, NOTE_NAME};
 
 /// Bytes of a build id: the length of GNU ld's SHA-1, which some tools expect.
 const BUILD_ID: usize = 20;
 /// `NT_GNU_BUILD_ID`.
 const TYPE_BUILD_ID: u32 = 3;
 
-/// Both notes. The build id is still zero: it is a hash of everything else.
-pub(super) fn notes(directory: &[u8]) -> Vec<u8> {
+/// The notes. The build id is still zero: it is a hash of everything else.
+pub(super) fn notes(directory: &[u8], kernel: &str) -> Vec<u8> {
     let mut notes = note("GNU", TYPE_BUILD_ID, &[0; BUILD_ID]);
     notes.extend(note(NOTE_NAME, NOTE_DIRECTORY, directory));
+    if !kernel.is_empty() {
+        notes.extend(note(NOTE_NAME, NOTE_KERNEL, kernel.as_bytes()));
+    }
     notes
+}
+
+/// The description of the note about the kernel's variables. A declaration in a file goes with its
+/// image, and says more; a crate's image goes alone.
+pub(super) fn kernel(declaration: &Declaration) -> String {
+    let variables = declaration.variables().iter();
+    let bound = variables
+        .filter(|variable| declaration.functions().is_some() && !variable.kernel.is_empty());
+    bound
+        .map(|variable| format!("{}\t{}\n", variable.name, variable.kernel))
+        .collect()
 }
 
 /// The bytes of a note: gABI, "Note Section", with 4-byte alignment as every

@@ -39,6 +39,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vdsokit_bpf::{Content, Machine, Mapping, Variable, pages_of};
+use vdsokit_elf::Image;
 use vdsokit_publish::Error as PublishError;
 use vdsokit_publish::place::{beside, check, resolve};
 use vdsokit_publish::serve::End;
@@ -46,6 +47,7 @@ use vdsokit_publish::{Beside, Options, Publisher, Vdso, image_parts, install};
 use vdsokit_vvar::directory::{Directory, Entry, Kind};
 use vdsokit_vvar::header::{self, Header};
 use vdsokit_vvar::layout::Type;
+use vdsokit_vvar::{NOTE_KERNEL, NOTE_NAME};
 
 /// Where the BPF file system is, since Linux 4.4 (Documentation/bpf/index.rst).
 const BPF_FS: &str = "/sys/fs/bpf";
@@ -67,6 +69,38 @@ pub struct Binding {
     pub expression: String,
     /// Events after which the variable is exact at once.
     pub after: Vec<Hook>,
+}
+
+/// The bindings that an image says itself, as that of a crate with `#[kernel = "…"]` does; none for any
+/// other file.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use vdsokit_sources::kernel::{Kernel, bindings, start};
+///
+/// let image = std::fs::read("libpressure.so.1")?;
+/// let started = start(&Kernel::running()?, &image, &bindings(&image))?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub fn bindings(image: &[u8]) -> Vec<Binding> {
+    let parsed = Image::parse(image).ok();
+    let note = parsed.as_ref().and_then(|image| {
+        let mut notes = image.notes();
+        notes.find(|note| note.name == *NOTE_NAME && note.kind == NOTE_KERNEL)
+    });
+    let text = note.and_then(|note| str::from_utf8(note.desc).ok());
+    let line = |line: &str| {
+        let (variable, expression) = line.split_once('\t')?;
+        Some(Binding {
+            variable: variable.to_owned(),
+            field: None,
+            expression: expression.to_owned(),
+            after: Vec::new(),
+        })
+    };
+    text.unwrap_or_default().lines().filter_map(line).collect()
 }
 
 /// A kernel that publishes into a map without a name. Dropping it ends that.

@@ -4,9 +4,10 @@
 use super::report::Reporter;
 use super::{Arguments, is_declaration, is_system};
 use crate::{image, published, signals};
-use miette::{IntoDiagnostic, Result, miette};
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use serde_json::json;
 use std::fmt::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,11 +30,8 @@ pub(super) fn run(arguments: &Arguments, reporter: &Reporter) -> Result<Option<E
     let (file, relay) = match kernel {
         Publishing::Running(relay) => *relay,
         Publishing::New(new) => {
-            let image = image::host_image(&new.declaration)?;
-            let started = kernel::start(&new.kernel, &image, &new.bindings)?;
-            if new.has_header {
-                let name = format!("{}.h", new.declaration.library());
-                let text = header(&new.declaration);
+            let started = kernel::start(&new.kernel, &new.image, &new.bindings)?;
+            if let Some((name, text)) = &new.header {
                 write_file(&new.path.with_file_name(name), text.as_bytes())?;
             }
             if arguments.detach {
@@ -78,12 +76,13 @@ enum Publishing {
 /// What the kernel is to publish, and the vDSO's file.
 struct New {
     kernel: Kernel,
-    declaration: Declaration,
+    image: Vec<u8>,
     bindings: Vec<Binding>,
     path: PathBuf,
     /// The directory of `path`, if this command had to choose one.
     _made: Option<place::Made>,
-    has_header: bool,
+    /// The C header's name and text, if this command has made the declaration.
+    header: Option<(String, String)>,
 }
 
 fn publishing(arguments: &Arguments) -> Result<Option<Publishing>> {
@@ -106,18 +105,34 @@ fn publishing(arguments: &Arguments) -> Result<Option<Publishing>> {
         let path = path.unwrap_or_else(|| file.with_file_name(declaration.soname()));
         return Ok(Some(Publishing::New(Box::new(New {
             kernel: running(arguments)?,
-            declaration,
+            image: image::host_image(&declaration)?,
             bindings,
             path,
             _made: None,
-            has_header: false,
+            header: None,
         }))));
     }
     let every = arguments.every.unwrap_or(EVERY);
     let path = published::path(file)?;
     signals::exit_on_truncation(&path);
-    let relay = Relay::open(&path, every)?;
-    Ok(relay.map(|relay| Publishing::Running(Box::new(relay))))
+    if let Some(relay) = Relay::open(&path, every)? {
+        return Ok(Some(Publishing::Running(Box::new(relay))));
+    }
+    let image = fs::read(&path)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{} could not be read", crate::output::path(&path)))?;
+    let bindings = kernel::bindings(&image);
+    if bindings.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Publishing::New(Box::new(New {
+        kernel: running(arguments)?,
+        image,
+        bindings,
+        path,
+        _made: None,
+        header: None,
+    }))))
 }
 
 fn running(arguments: &Arguments) -> Result<Kernel> {
@@ -141,11 +156,11 @@ fn of_expressions(arguments: &Arguments) -> Result<Publishing> {
     };
     Ok(Publishing::New(Box::new(New {
         kernel,
-        declaration,
+        image: image::host_image(&declaration)?,
         bindings,
         path,
         _made: made,
-        has_header: true,
+        header: Some((format!("{}.h", declaration.library()), header(&declaration))),
     })))
 }
 

@@ -30,8 +30,8 @@ use vdsokit_sources::system::System;
 /// publication and retire the vDSO. Exit status: 0 after an orderly end, 1 otherwise, and also
 /// when a line of the input was refused.
 ///
-/// With --kernel, or a declaration in which a variable has `kernel = "…"`, the running kernel is
-/// the publisher, at each tick; this process copies its values to the file for all programs that
+/// With --kernel, a declaration in which a variable has `kernel = "…"`, or the image of a crate in which one
+/// has `#[kernel = "…"]`, the running kernel is the publisher, at each tick; this process copies its values to the file for all programs that
 /// load it. If this process is killed, the kernel goes on, and `vdso serve FILE` copies again; `vdso
 /// run --object FILE` gives a program the kernel's own pages, without any copying.
 ///
