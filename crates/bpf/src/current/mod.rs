@@ -29,7 +29,9 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use time::Clock;
 pub use time::NoCpuTime;
-use vdsokit_current::{FLAG_RDPID, HEAD_NAME, Head, LAYOUT, WORLD_NAME, has_rdpid, slots_size};
+#[cfg(target_arch = "x86_64")]
+use vdsokit_current::FLAG_RDPID;
+use vdsokit_current::{HEAD_NAME, Head, LAYOUT, WORLD_NAME, slots_size};
 
 /// The functions through which the kernel releases links of tracepoints and of functions
 /// (kernel/bpf/syscall.c, the `release` of `struct bpf_link_ops`), before it detaches anything.
@@ -267,7 +269,14 @@ pub fn retire(directory: &Path) -> Result<(), Error> {
 /// A head's map before anything is attached.
 fn head_bytes(cpus: i32) -> Vec<u8> {
     let mut bytes = vec![0; 4096];
-    let flags = if has_rdpid() { FLAG_RDPID } else { 0 };
+    #[cfg(target_arch = "x86_64")]
+    let flags = if vdsokit_current::has_rdpid() {
+        FLAG_RDPID
+    } else {
+        0
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let flags = 0;
     for (at, value) in [
         (offset_of!(Head, layout), LAYOUT),
         (offset_of!(Head, cpus), cpus.cast_unsigned()),

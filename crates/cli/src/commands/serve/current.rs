@@ -10,6 +10,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 use vdsokit_bpf::current::{Audience, Current, retire};
 use vdsokit_bpf::{Kernel, privileges};
 use vdsokit_build::write_file;
@@ -83,9 +84,11 @@ pub(super) fn run(arguments: &Arguments, reporter: &Reporter) -> Result<ExitCode
     super::notify::notify("READY=1");
     // Retiring needs none.
     privileges::drop_all().into_diagnostic()?;
-    let _ = (&stop).read(&mut [0]).into_diagnostic()?;
+    // `vdso retire current` ends it too, and leaves no directory.
+    stop.set_read_timeout(Some(Duration::from_secs(1)))
+        .into_diagnostic()?;
+    while (&stop).read(&mut [0]).is_err() && directory.exists() {}
     super::notify::notify("STOPPING=1");
-    // `vdso retire current` may have been first.
     match current.retire() {
         Err(_) if !directory.exists() => {}
         result => result?,
