@@ -71,7 +71,11 @@ pub mod btf;
 #[cfg(target_arch = "x86_64")]
 pub mod current;
 #[cfg(not(target_arch = "x86_64"))]
-#[allow(dead_code, reason = "there are readers for x86-64 only")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "there are readers for x86-64 only"
+)]
 mod current;
 mod error;
 pub mod expression;
