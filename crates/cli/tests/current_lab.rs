@@ -16,8 +16,10 @@ use std::process::{Child, Command, Stdio};
 /// The user whose tasks are published.
 const USER: u32 = 1000;
 
-/// From here on getpid, gettid and getppid fail as system calls in this process, and in what it executes.
+/// Waits until the process was switched in as the user that it is now: a process that has changed its user
+/// reads by system call until then. From here on getpid, gettid and getppid fail as system calls in this process, and in what it executes.
 fn without_ids() -> std::io::Result<()> {
+    std::thread::sleep(std::time::Duration::from_millis(1));
     let numbers = [libc::SYS_getpid, libc::SYS_gettid, libc::SYS_getppid];
     let instruction = |code: u32, jt, jf, k| libc::sock_filter {
         code: code as u16,

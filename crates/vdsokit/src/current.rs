@@ -12,7 +12,8 @@ use vdsokit_current::{Clamp, Reader};
 /// Every function is about the thread that calls it, right after fork(2), vfork(2), any
 /// clone(2), exec, in PID namespaces and in signal handlers; a read takes no lock and no allocation.
 /// The page is looked for when [`current`] is called first; a page that is published later is found by
-/// programs that start then. When the publication ends, functions make system calls.
+/// programs that start then. When the publication ends, functions make system calls; so does a process that has
+/// changed its user, until it is next switched in.
 ///
 /// There are no user and group ids: see `DESIGN.md`.
 ///
