@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::process::Command;
 
 use common::{Talk, YEARS, installed, output, said, vdso};
@@ -422,5 +422,42 @@ fn a_time_that_can_not_be_joined() {
         assert_eq!(refused.status.code(), Some(125), "{refused:?}");
         let text = String::from_utf8_lossy(&refused.stderr);
         assert!(text.contains(help), "{text}");
+    }
+}
+
+#[test]
+fn a_named_clock_of_another_user_is_not_found() {
+    if !installed("python3") || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let name = name("owned");
+    let mut tree = years(&name);
+    assert_eq!(tree.ask(""), "2030");
+    // Where that user can execute it.
+    let directory = tempfile::tempdir().expect("a directory");
+    let own = directory.path().join("vdso");
+    fs::copy(vdso(&[]).get_program(), &own).expect("a copy");
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(directory.path(), mode).expect("its mode");
+    for arguments in [
+        &["run", "--join", &name, "--", "true"][..],
+        &["clock", &name, "step", "+1h"],
+    ] {
+        let mut other = Command::new("setpriv");
+        other.args([
+            "--reuid",
+            "65534",
+            "--regid",
+            "65534",
+            "--clear-groups",
+            "--",
+        ]);
+        other.arg(&own);
+        let output = other.args(arguments).output().expect("setpriv is there");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && text.contains("no clock has the name"),
+            "{output:?}"
+        );
     }
 }

@@ -1,37 +1,58 @@
 //! Putting an object into a live process, and taking it out again.
+//!
+//! The change is made by single calls and writes after each of which the process can run on by
+//! itself ([`crate::guest`]), because the tracer may die at any moment:
+//!
+//! 1. A record is mapped, and behind it is noted what is mapped next: the object. Words of it that
+//!    hold addresses in the kernel's vDSO are 0, so that it makes system calls instead.
+//! 2. A front is mapped, and moved to where the kernel's image is: mremap(2) replaces that at once.
+//! 3. The kernel's vvar pages are replaced by a reservation, and the kernel maps its vDSO anew
+//!    elsewhere (`ARCH_MAP_VDSO_64`), which it does for a process that has none.
+//! 4. Front and object are led to that.
+//!
+//! Undoing it leads front and object away from the kernel's vDSO and moves that back, a mapping at
+//! a time and its image last, which again replaces the front at once. It begins from any of these
+//! states.
 
 use std::fs;
 use std::io;
+use std::iter;
+use std::ops::Range;
 use std::thread;
 
 use vdsokit_elf::Image;
 
-use crate::arch::{self, number};
+use crate::arch::{guest as code, number};
 use crate::error::{Error, Event, Unserved};
 use crate::front::{self, Record};
+use crate::guest::{self, Guest};
 use crate::inject::Injector;
 use crate::kernel::{self, KernelVdso};
 use crate::memory::Memory;
 use crate::object::{Object, PAGE, Role, Source, memfd};
-use crate::proc::{self, Filters};
-use crate::rseq;
-use crate::sys::{self, Pid};
+use crate::proc;
+use crate::sys::Pid;
 use crate::threads::Threads;
 use crate::tracer::{FOLLOW, Tracer};
-use crate::visit::{Failure, StubError, Visit};
+use crate::visit::{Caller, Failure, StubError};
 
 /// The name of the file that a front is mapped from, as `/proc/PID/maps` shows it.
 const FRONT: &str = "vdso-front";
+/// The name of the file that a record is mapped from.
+const RECORD: &str = "vdso-record";
+
+/// The mappings of the kernel's vDSO, as `/proc/PID/maps` names them, from the lowest on.
+const NAMES: [&str; 3] = ["[vvar]", "[vvar_vclock]", IMAGE];
+const IMAGE: &str = "[vdso]";
 
 /// Puts `object` into the live process `pid`: from now on its vDSO functions are those of the
 /// object. Processes that it forks later have them as well; programs that it executes don't, see
 /// [`attach_and_follow`].
 ///
 /// Functions that the image doesn't have stay the kernel's, because the program's libc has looked
-/// them up already. On an error the process is as it was.
-///
-/// If this process dies within the millisecond that the change takes, the kernel kills the
-/// other one too (PTRACE_O_EXITKILL): half-changed it would crash.
+/// them up already. On an error the process is as it was. If this process dies on the way, the
+/// other one runs on, with the kernel's functions or those of the object, and [`detach`] restores
+/// it.
 ///
 /// # Errors
 /// [`Error::NoProcess`], [`Error::NoProc`], [`Error::Trace`], [`Error::Traced`];
@@ -93,22 +114,39 @@ fn on_own_thread(work: impl FnOnce() -> Result<(), Error> + Send) -> Result<(), 
 fn revert(pid: Pid, threads: &mut Threads) -> Result<(), Error> {
     let outcome = (|| {
         let memory = Memory::open(pid)?;
-        let record = record(pid, &memory)?.ok_or(Unserved::NotAttached)?;
-        let mut kernel = record.place();
-        (kernel.start, kernel.end) = (
-            record.moved_to,
-            record.moved_to + (kernel.end - kernel.start),
-        );
-        threads.leave(&memory, &[record.place(), record.image.clone(), kernel])?;
-        let front = record.mappings.last().map_or(0, |image| image.start);
-        let mut guest = Guest::enter(threads, memory, front)?;
-        let undone = undo(&record)
-            .into_iter()
-            .try_for_each(|(number, arguments)| guest.0.call(number, arguments).map(drop));
-        guest.leave(threads)?;
+        let maps = maps(pid)?;
+        let Some((at, record)) = record(&maps, &memory)? else {
+            return tidy(pid, threads, memory, &maps);
+        };
+        let own = pieces(&maps).into_iter().map(|(_, piece)| piece);
+        let used: Vec<_> = own.chain([record.text(), record.image.clone()]).collect();
+        threads.leave(&memory, &used)?;
+        let mut guest = Guest::enter(threads.first(), memory, record.spare)?;
+        let undone = undo(pid, &mut guest, at, &record);
+        guest.leave(record.spare)?;
         undone.map_err(Failure::from)
     })();
     outcome.map_err(|failure| explain(threads, failure))
+}
+
+/// Removes what a tracer left behind which died when it had restored the process.
+fn tidy(pid: Pid, threads: &mut Threads, memory: Memory, maps: &str) -> Result<(), Failure> {
+    let mappings = kernel::mappings(maps).ok_or(Unserved::NotAttached)?;
+    let text = mappings.last().cloned().unwrap_or_default();
+    threads.leave(&memory, &mappings)?;
+    if !erase_code(&memory, &text)? && guest::remnant(pid)?.is_none() {
+        return Err(Unserved::NotAttached.into());
+    }
+    let kernel = KernelVdso::read(pid, &memory, text.start)?;
+    let spare = text.start + spare(&kernel)?;
+    Guest::enter(threads.first(), memory, spare)?.leave(spare)
+}
+
+/// Where in the kernel's vDSO there is room for the code of a guest.
+fn spare(kernel: &KernelVdso) -> Result<u64, Unserved> {
+    kernel
+        .spare(&vec![0; code::length()])
+        .ok_or(Unserved::NoRoom)
 }
 
 fn explain(threads: &Threads, failure: Failure) -> Error {
@@ -121,226 +159,244 @@ fn explain(threads: &Threads, failure: Failure) -> Error {
 fn put(pid: Pid, threads: &mut Threads, object: &Object) -> Result<(), Error> {
     let outcome = (|| {
         let memory = Memory::open(pid)?;
-        let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
-        if record(pid, &memory)?.is_some() {
+        let maps = maps(pid)?;
+        // One that was not put in place is of a tracer that died on the way.
+        let remnant = record(&maps, &memory)?;
+        let is_remnant =
+            |record: &Record| kernel::mappings(&maps).as_ref() == Some(&record.mappings);
+        if remnant
+            .as_ref()
+            .is_some_and(|(_, record)| !is_remnant(record))
+        {
             return Err(Unserved::AlreadyAttached.into());
         }
         let is_ours = |line: &str| line.contains(" r-xp ") && line.contains("/memfd:vdso ");
-        if maps.lines().any(is_ours) {
+        if remnant.is_none() && maps.lines().any(is_ours) {
             return Err(Unserved::Delivered.into());
         }
         let mappings = kernel::mappings(&maps).ok_or(Unserved::NoVdso)?;
-        let vdso = mappings.last().map_or(0, |image| image.start);
+        let text = mappings.last().cloned().unwrap_or_default();
         threads.leave(&memory, &mappings)?;
-        let mut kernel = KernelVdso::read(pid, &memory, vdso)?;
+        erase_code(&memory, &text)?;
+        let mut kernel = KernelVdso::read(pid, &memory, text.start)?;
         kernel.resolve(&object.links);
-        let mut guest = Guest::enter(threads, memory, vdso)?;
-        let mut undo = Vec::new();
-        let outcome = redirect(&mut guest.0, object, &kernel, mappings, &mut undo);
-        let undone = match outcome {
-            Ok(()) => Ok(()),
-            Err(_) => undo
-                .into_iter()
-                .rev()
-                .try_for_each(|(number, arguments)| guest.0.call(number, arguments).map(drop)),
-        };
-        guest.leave(threads)?;
-        undone.map_err(Failure::from)?;
+        let spare = text.start + spare(&kernel)?;
+        let mut guest = Guest::enter(threads.first(), memory, spare)?;
+        let outcome = (|| {
+            if let Some((at, record)) = &remnant {
+                undo(pid, &mut guest, *at, record)?;
+            }
+            let record = Record {
+                image: 0..0,
+                spare,
+                mappings,
+                links: Vec::new(),
+            };
+            redirect(pid, &mut guest, object, &kernel, record)
+        })();
+        guest.leave(spare)?;
         outcome.map_err(Failure::from)
     })();
     outcome.map_err(|failure| explain(threads, failure))
 }
 
-/// A system call: its number and arguments.
-type Call = (u64, [u64; 6]);
-
-fn unmap(start: u64, length: u64) -> Call {
-    (number::MUNMAP, [start, length, 0, 0, 0, 0])
+/// Removes code that a tracer left behind which died. Returns whether there was any.
+fn erase_code(memory: &Memory, text: &Range<u64>) -> io::Result<bool> {
+    let mut bytes = vec![0; (text.end - text.start) as usize];
+    memory.read_exact(text.start, &mut bytes)?;
+    let own = code::code();
+    let found = bytes.windows(own.len()).position(|found| found == own);
+    if let Some(at) = found {
+        let length = code::length().min(bytes.len() - at);
+        memory.write(text.start + at as u64, &vec![0; length])?;
+    }
+    Ok(found.is_some())
 }
 
-/// Moves a mapping to `to`, replacing what is mapped there.
-fn move_to(from: u64, length: u64, to: u64) -> Call {
-    let flags = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as u64;
-    (number::MREMAP, [from, length, length, flags, to, 0])
-}
-
-/// The calls that undo everything that `record` describes.
-fn undo(record: &Record) -> Vec<Call> {
-    let mut calls: Vec<Call> = record
-        .mappings
-        .iter()
-        .map(|mapping| {
-            move_to(
-                record.moved(mapping),
-                mapping.end - mapping.start,
-                mapping.start,
-            )
-        })
-        .collect();
-    calls.push(unmap(
-        record.image.start,
-        record.image.end - record.image.start,
-    ));
-    calls
-}
-
-/// Maps the object, moves the kernel's vDSO away and puts the front in its place. `undo` receives
-/// the calls that revert what was done, also when this fails.
+/// Puts the object in place of the kernel's vDSO. On an error the process is as it was.
 fn redirect(
-    visit: &mut Visit,
+    pid: Pid,
+    guest: &mut Guest,
     object: &Object,
     kernel: &KernelVdso,
-    mappings: Vec<std::ops::Range<u64>>,
-    undo: &mut Vec<Call>,
+    mut record: Record,
 ) -> Result<(), StubError> {
-    let image = visit.map(&object.places())?;
-    undo.push(unmap(image, object.length()));
-    let mut record = Record {
-        image: image..image + object.length(),
-        moved_to: 0,
-        mappings,
-    };
-    let place = record.place();
-    let length = place.end - place.start;
-    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as u64;
-    let none = libc::PROT_NONE as u64;
-    record.moved_to = visit.call(number::MMAP, [0, length, none, flags, u64::MAX, 0])?;
-    undo.push(unmap(record.moved_to, length));
-
-    let vdso = place.end - kernel.bytes().len() as u64;
-    let parsed = Image::parse_memory(kernel.bytes(), vdso);
-    let front = parsed
-        .ok()
-        .and_then(|image| front::compose(&record, &image, object));
-    let front = front.ok_or(Failure::Unserved(Unserved::NoRoom))?;
-    let file = memfd(FRONT, &front)?;
-    // Two mappings: debuggers expect that of a vDSO to begin with its ELF header.
-    let before = vdso - place.start;
-    let note = Source::new(file.try_clone()?, 0, place.start, before, Role::Record)?;
-    let text = Source::new(file, before, vdso, length - before, Role::Text)?;
-
-    for (word, value) in object.linked(image, kernel.functions(record.kernel_image())) {
-        visit.memory.write_word(word, value)?;
+    let probed = guest.call(number::ARCH_PRCTL, [MAP_VDSO, 0, 0, 0, 0, 0]);
+    if !matches!(probed, Err(StubError::Refused(libc::EEXIST))) {
+        return Err(Failure::Unserved(Unserved::NoSecondVdso).into());
     }
-    for mapping in &record.mappings {
-        let (length, to) = (mapping.end - mapping.start, record.moved(mapping));
-        let (number, arguments) = move_to(mapping.start, length, to);
-        visit.call(number, arguments)?;
-        undo.push(move_to(to, length, mapping.start));
+    let too_many = || Failure::Unserved(Unserved::NoRoom);
+    let mut bytes = record.bytes().ok_or_else(too_many)?;
+    bytes.resize(Record::LENGTH, 0);
+    let file = memfd(RECORD, &bytes)?;
+    let length = (Record::LENGTH as u64).next_multiple_of(PAGE);
+    let source = Source::new(file, 0, 0, length, Role::Record)?;
+    let at = guest.map(&[source.place(0)])?;
+    let outcome = (|| {
+        let image = guest.call(number::MMAP, reservation(0, object.length(), 0))?;
+        record.image = image..image + object.length();
+        let without = object.linked(image, iter::repeat(0));
+        let with = object.linked(image, kernel.functions(record.text().start));
+        let leads_out = without.zip(with).filter(|(without, with)| without != with);
+        record.links = leads_out.map(|((word, _), _)| word).collect();
+        let bytes = record.bytes().ok_or_else(too_many)?;
+        guest.memory.write(at, &bytes)?;
+        let mut places = object.places();
+        if let Some(first) = places.first_mut() {
+            (first.distance, first.flags) = (image, libc::MAP_PRIVATE | libc::MAP_FIXED);
+        }
+        guest.map(&places)?;
+        for (word, value) in object.linked(image, iter::repeat(0)) {
+            guest.memory.write_word(word, value)?;
+        }
+        let place = record.text();
+        let length = place.end - place.start;
+        let bytes = compose(kernel, object, image, None)?;
+        let source = Source::new(memfd(FRONT, &bytes)?, 0, 0, length, Role::Text)?;
+        let front = guest.map(&[source.place(0)])?;
+        // A written page makes the kernel dump the front to core files.
+        let written = guest
+            .memory
+            .write(front, &bytes[..8])
+            .map_err(StubError::from);
+        // From here on the functions are those of the object.
+        let moved = written.and_then(|()| move_to(guest, &(front..front + length), place.start));
+        if moved.is_err() {
+            guest.call(number::MUNMAP, [front, length, 0, 0, 0, 0])?;
+        }
+        moved
+    })();
+    if outcome.is_err() {
+        undo(pid, guest, at, &record)?;
+        return outcome;
     }
-    let mut text = text.place(libc::MAP_FIXED_NOREPLACE);
-    text.distance = before;
-    visit.map(&[note.place(libc::MAP_FIXED_NOREPLACE), text])?;
-    undo.push(unmap(place.start, length));
-    // A written page makes the kernel dump the front to core files.
-    visit.memory.write(vdso, &kernel.bytes()[..8])?;
+    // Whatever fails now, the object makes system calls.
+    if let Ok(own) = map_vdso(pid, guest, &record) {
+        for (word, value) in object.linked(record.image.start, kernel.functions(own)) {
+            guest.memory.write_word(word, value)?;
+        }
+        let bytes = compose(kernel, object, record.image.start, Some(own))?;
+        guest.memory.write(record.text().start, &bytes)?;
+    }
     Ok(())
 }
 
-/// The record of an earlier attach to `pid`.
-fn record(pid: Pid, memory: &Memory) -> io::Result<Option<Record>> {
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
-    let front = maps.lines().find(|line| line.contains(FRONT));
-    let start = front.and_then(|line| line.split_once('-'));
-    let Some(start) = start.and_then(|(start, _)| u64::from_str_radix(start, 16).ok()) else {
+fn compose(
+    kernel: &KernelVdso,
+    object: &Object,
+    image: u64,
+    own: Option<u64>,
+) -> Result<Vec<u8>, StubError> {
+    let parsed = Image::parse_memory(kernel.bytes(), 0).ok();
+    let front = parsed.and_then(|parsed| front::compose(&parsed, object, image, own));
+    front.ok_or_else(|| Failure::Unserved(Unserved::NoRoom).into())
+}
+
+/// `ARCH_MAP_VDSO_64` (arch/x86/include/uapi/asm/prctl.h).
+const MAP_VDSO: u64 = 0x2003;
+
+/// Has the kernel map its vDSO where there is room, in a process in which its image is replaced.
+/// Returns the address of the image.
+fn map_vdso(pid: Pid, guest: &mut Guest, record: &Record) -> Result<u64, StubError> {
+    for (name, piece) in pieces(&maps(pid)?) {
+        // Where they were, nothing else is to be mapped.
+        if name != IMAGE && record.mappings.contains(&piece) {
+            let length = piece.end - piece.start;
+            guest.call(
+                number::MMAP,
+                reservation(piece.start, length, libc::MAP_FIXED),
+            )?;
+        }
+    }
+    guest.call(number::ARCH_PRCTL, [MAP_VDSO, 0, 0, 0, 0, 0])?;
+    let own = kernel::mappings(&maps(pid)?).and_then(|own| own.last().map(|image| image.start));
+    own.ok_or_else(|| Failure::Unserved(Unserved::NoVdso).into())
+}
+
+/// The arguments of mmap(2) for addresses that nothing may access.
+fn reservation(address: u64, length: u64, flags: i32) -> [u64; 6] {
+    let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let none = libc::PROT_NONE as u64;
+    [address, length, none, flags as u64, u64::MAX, 0]
+}
+
+/// Moves a mapping to the address `to`, and replaces what is mapped there.
+fn move_to(guest: &mut Guest, mapping: &Range<u64>, to: u64) -> Result<(), StubError> {
+    let flags = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as u64;
+    let length = mapping.end - mapping.start;
+    let arguments = [mapping.start, length, length, flags, to, 0];
+    guest.call(number::MREMAP, arguments).map(drop)
+}
+
+/// Undoes as much as was done of the change that the record at the address `at` describes.
+fn undo(pid: Pid, guest: &mut Guest, at: u64, record: &Record) -> Result<(), StubError> {
+    let text = record.text();
+    let is_in_place = |pieces: &[(&str, Range<u64>)]| pieces.contains(&(IMAGE, text.clone()));
+    let mut found = pieces(&maps(pid)?);
+    if !is_in_place(&found) {
+        for &word in &record.links {
+            guest.memory.write_word(word, 0)?;
+        }
+        let mut front = vec![0; (text.end - text.start) as usize];
+        guest.memory.read_exact(text.start, &mut front)?;
+        match found.iter().find(|(name, _)| *name == IMAGE) {
+            Some((_, own)) => front::disconnect(&mut front, own),
+            None => {
+                map_vdso(pid, guest, record)?;
+                found = pieces(&maps(pid)?);
+            }
+        }
+        guest.memory.write(text.start, &front)?;
+        // In the order of their addresses: the image is the last of both.
+        let apart = found.len().saturating_sub(record.mappings.len());
+        for ((_, piece), place) in found.iter().skip(apart).zip(&record.mappings) {
+            if piece != place {
+                move_to(guest, piece, place.start)?;
+            }
+        }
+    }
+    // A front that was not moved to its place.
+    let maps = maps(pid)?;
+    let fronts = maps.lines().filter(|line| line.contains(FRONT));
+    for front in fronts.filter_map(range) {
+        let length = front.end - front.start;
+        guest.call(number::MUNMAP, [front.start, length, 0, 0, 0, 0])?;
+    }
+    let image = &record.image;
+    if !image.is_empty() {
+        let length = image.end - image.start;
+        guest.call(number::MUNMAP, [image.start, length, 0, 0, 0, 0])?;
+    }
+    let length = (Record::LENGTH as u64).next_multiple_of(PAGE);
+    guest.call(number::MUNMAP, [at, length, 0, 0, 0, 0])?;
+    Ok(())
+}
+
+fn maps(pid: Pid) -> io::Result<String> {
+    fs::read_to_string(format!("/proc/{pid}/maps"))
+}
+
+/// The mappings of the kernel's vDSO in `maps`, wherever they are, in the order of [`NAMES`].
+fn pieces(maps: &str) -> Vec<(&'static str, Range<u64>)> {
+    let of = |name: &'static str| {
+        let line = maps.lines().find(|line| line.ends_with(name))?;
+        Some((name, range(line)?))
+    };
+    NAMES.into_iter().filter_map(of).collect()
+}
+
+/// The addresses in a line of `/proc/PID/maps`.
+fn range(line: &str) -> Option<Range<u64>> {
+    proc::ranges(line).next()
+}
+
+/// The record of an earlier attach, with its address.
+fn record(maps: &str, memory: &Memory) -> io::Result<Option<(u64, Record)>> {
+    let line = maps.lines().find(|line| line.contains(RECORD));
+    let Some(at) = line.and_then(range) else {
         return Ok(None);
     };
     let mut bytes = [0; Record::LENGTH];
-    let got = memory.read(start, &mut bytes)?;
-    Ok(Record::read(&bytes[..got]))
-}
-
-/// One thread of a live process that makes system calls for the tracer, with two pages of its
-/// own: the stub, and room for what the calls read and write. The program's stacks can't be used:
-/// they may be no larger than what lies on them.
-struct Guest(Visit);
-
-impl Guest {
-    /// `text` is an executable page that no thread executes, to start from.
-    fn enter(threads: &mut Threads, memory: Memory, text: u64) -> Result<Guest, Failure> {
-        let pid = threads.first();
-        if sys::ignores_trap(pid)? {
-            return Err(Unserved::IgnoresTrap.into());
-        }
-        let stub = arch::stub();
-        let mut before = vec![0; stub.len()];
-        memory.read_exact(text, &mut before)?;
-        let (mut registers, _) = sys::registers(pid)?;
-        if let Some(rseq) = sys::rseq(pid) {
-            rseq::abort(&mut registers, &memory, rseq)?;
-        }
-        let blocked = sys::blocked(pid)?;
-        threads.set_options(libc::PTRACE_O_EXITKILL)?;
-        suspend_filters(pid)?;
-        sys::set_blocked(pid, sys::ALL_BUT_TRAPS)?;
-        let mut visit = Visit {
-            pid,
-            memory,
-            registers,
-            home: text,
-            scratch_end: 0,
-            blocked,
-            signals: Vec::new(),
-        };
-        let pages = (|| {
-            visit.memory.write(text, stub)?;
-            let writable = (libc::PROT_READ | libc::PROT_WRITE) as u64;
-            let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
-            let pages = visit.call(number::MMAP, [0, 2 * PAGE, writable, flags, u64::MAX, 0])?;
-            let written = visit.memory.write(pages, stub).map_err(StubError::from);
-            let executable = (libc::PROT_READ | libc::PROT_EXEC) as u64;
-            let protect = [pages, PAGE, executable, 0, 0, 0];
-            let ready = written.and_then(|()| visit.call(number::MPROTECT, protect));
-            if ready.is_err() {
-                let (number, arguments) = unmap(pages, 2 * PAGE);
-                visit.call(number, arguments)?;
-            }
-            ready.map(|_| pages)
-        })();
-        if !matches!(pages, Err(StubError::Failure(Failure::Ended))) {
-            visit.memory.write(text, &before)?;
-        }
-        match pages {
-            Ok(pages) => {
-                visit.home = pages;
-                visit.scratch_end = pages + 2 * PAGE;
-                Ok(Guest(visit))
-            }
-            Err(error) => {
-                visit.restore()?;
-                threads.hold(pid, visit.take_signals()?);
-                Err(error.into())
-            }
-        }
-    }
-
-    /// Unmaps the pages and restores registers and signal mask of the thread.
-    fn leave(mut self, threads: &mut Threads) -> Result<(), Failure> {
-        let (number, arguments) = unmap(self.0.home, 2 * PAGE);
-        self.0.call(number, arguments)?;
-        self.0.restore()?;
-        threads.hold(self.0.pid, self.0.take_signals()?);
-        Ok(())
-    }
-}
-
-/// Suspends the seccomp filters of `thread` until it is released: they may end the process for
-/// the calls of the stub. Without the right to do so, only those filters are accepted that this
-/// process is subject to as well, by their number: in a container all processes have the
-/// container's.
-fn suspend_filters(thread: Pid) -> Result<(), Failure> {
-    let filters = proc::filters(thread)?;
-    if filters == Filters::None {
-        return Ok(());
-    }
-    let options = libc::PTRACE_O_EXITKILL | sys::SUSPEND_SECCOMP;
-    if sys::set_options(thread, options).is_ok() || filters == own_filters()? {
-        return Ok(());
-    }
-    Err(Unserved::Filtered.into())
-}
-
-/// The filters of this process.
-fn own_filters() -> io::Result<Filters> {
-    proc::filters(std::process::id() as Pid)
+    let got = memory.read(at.start, &mut bytes)?;
+    Ok(Record::read(&bytes[..got]).map(|record| (at.start, record)))
 }

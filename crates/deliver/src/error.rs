@@ -264,9 +264,10 @@ pub enum Unserved {
     /// A thread of it is in a vDSO function, or in a signal handler that interrupted one.
     #[error("one of its threads is inside a vDSO function")]
     InsideVdso,
-    /// It ignores SIGTRAP or SIGSEGV, which end the code that makes the change.
-    #[error("it ignores SIGTRAP or SIGSEGV")]
-    IgnoresTrap,
+    /// The kernel does not map its vDSO again (CONFIG_CHECKPOINT_RESTORE), without which the process
+    /// could not be restored.
+    #[error("this kernel is built without CONFIG_CHECKPOINT_RESTORE")]
+    NoSecondVdso,
     /// A seccomp filter may end it for the system calls of the change, and this process may not
     /// suspend the filter.
     #[error(

@@ -14,7 +14,7 @@ use crate::object::{Object, PAGE};
 use crate::proc;
 use crate::stack::{self, Auxiliary, StackError};
 use crate::sys::{self, Pid, Registers, SignalInfo};
-use crate::visit::{self, Failure, Handle, StubError, Visit};
+use crate::visit::{self, Caller, Failure, Handle, StubError, Visit};
 
 /// The longest stack that is searched for the auxiliary vector: the kernel's own limit on
 /// arguments and environment is a quarter of the stack's, and 6 MiB at most (fs/exec.c,

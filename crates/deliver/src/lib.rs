@@ -31,6 +31,7 @@
 //! | `proc`, `rseq` | facts in `/proc`; restartable sequences |
 //! | `inject` | maps an object into a process at its first instruction |
 //! | `visit` | runs the stub in one stopped thread |
+//! | `guest` | a thread of a live process that makes system calls, whether or not its tracer lives |
 //! | `pass` | passes descriptors to a process that can't open the tracer's |
 //! | `kernel`, `link` | the kernel's own vDSO, and functions of it that images call |
 //! | `stack`, `memory` | the stack of a program at its start; the memory of a process |
@@ -39,9 +40,10 @@
 //!
 //! # What it promises
 //! 1. **All or nothing.** A program begins with the complete object, or as the kernel made it; a
-//!    live process is changed completely, or is as it was. If the tracer is killed during such a
-//!    change (less than a millisecond), that one process may end too, by the kernel
-//!    (PTRACE_O_EXITKILL) or by SIGTRAP: half-changed it would crash.
+//!    live process is changed completely, or is as it was. If the tracer is killed while it attaches
+//!    or detaches, the process runs on in a state that [`detach`] restores. If it is killed while
+//!    it delivers step by step to a program that could not put the object into itself, that program,
+//!    which has not begun, ends (PTRACE_O_EXITKILL).
 //! 2. **The program is not touched**: its text, its stack above the stack pointer except the word
 //!    AT_SYSINFO_EHDR, its descriptors and its signals are unchanged. Signals that arrive during
 //!    a change are delivered after it.
@@ -77,6 +79,7 @@ mod channel;
 mod error;
 mod exec;
 mod front;
+mod guest;
 mod inject;
 mod join;
 mod kernel;

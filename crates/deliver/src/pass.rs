@@ -13,14 +13,14 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::arch::number;
-use crate::visit::{StubError, Visit};
+use crate::visit::{Caller, StubError};
 
 /// `struct msghdr`, `struct iovec`, a byte to send, and the head of a control message, as
 /// words. The descriptors follow.
 const MESSAGE_WORDS: usize = 7 + 2 + 1 + 2;
 
 /// Gives the process descriptors of `files` and returns their numbers.
-pub(crate) fn descriptors(visit: &mut Visit, files: &[&File]) -> Result<Vec<u64>, StubError> {
+pub(crate) fn descriptors(visit: &mut impl Caller, files: &[&File]) -> Result<Vec<u64>, StubError> {
     let at = visit.scratch(MESSAGE_WORDS * 8 + files.len() * 8);
     let kind = (libc::SOCK_DGRAM | libc::SOCK_CLOEXEC) as u64;
     visit.call(
@@ -37,9 +37,9 @@ pub(crate) fn descriptors(visit: &mut Visit, files: &[&File]) -> Result<Vec<u64>
 }
 
 /// Reads `count` ints of the process.
-fn ints(visit: &Visit, at: u64, count: usize) -> Result<Vec<u64>, StubError> {
+fn ints(visit: &impl Caller, at: u64, count: usize) -> Result<Vec<u64>, StubError> {
     let mut bytes = vec![0; count * 4];
-    visit.memory.read_exact(at, &mut bytes)?;
+    visit.memory().read_exact(at, &mut bytes)?;
     let ints = bytes
         .as_chunks()
         .0
@@ -49,9 +49,9 @@ fn ints(visit: &Visit, at: u64, count: usize) -> Result<Vec<u64>, StubError> {
 }
 
 /// Sends descriptors of `files` through `socket`, a descriptor of the process.
-fn send(visit: &Visit, files: &[&File], socket: u64) -> Result<(), StubError> {
+fn send(visit: &impl Caller, files: &[&File], socket: u64) -> Result<(), StubError> {
     let send = || {
-        let pid = Pid::from_raw(visit.pid).ok_or(Errno::SRCH)?;
+        let pid = Pid::from_raw(visit.pid()).ok_or(Errno::SRCH)?;
         let process = pidfd_open(pid, PidfdFlags::empty())?;
         let socket = pidfd_getfd(process, socket as i32, PidfdGetfdFlags::empty())?;
         let files: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
@@ -70,14 +70,19 @@ fn send(visit: &Visit, files: &[&File], socket: u64) -> Result<(), StubError> {
 }
 
 /// Receives `count` descriptors in the process, with the message header at `at`.
-fn receive(visit: &mut Visit, count: usize, socket: u64, at: u64) -> Result<Vec<u64>, StubError> {
+fn receive(
+    visit: &mut impl Caller,
+    count: usize,
+    socket: u64,
+    at: u64,
+) -> Result<Vec<u64>, StubError> {
     let (iovec, byte, control) = (at + 7 * 8, at + 9 * 8, at + 10 * 8);
     let room = (2 * 8 + count * 4).next_multiple_of(8) as u64;
     // msg_name, msg_namelen, msg_iov, msg_iovlen, msg_control, msg_controllen, msg_flags;
     // then the iovec; then what the kernel fills.
     let message: [u64; MESSAGE_WORDS] = [0, 0, iovec, 1, control, room, 0, byte, 1, 0, 0, 0];
     let bytes: Vec<u8> = message.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    visit.memory.write(at, &bytes)?;
+    visit.memory().write(at, &bytes)?;
     visit.call(
         number::RECVMSG,
         [socket, at, libc::MSG_CMSG_CLOEXEC as u64, 0, 0, 0],

@@ -21,18 +21,13 @@ pub(crate) type Registers = libc::user_regs_struct;
 /// A set of signals as the kernel has it: bit n-1 stands for signal n.
 pub(crate) type SignalSet = u64;
 
-/// Every signal but SIGTRAP and SIGSEGV, which the kernel forces on a thread at the end of the
-/// stub. If they were blocked, the kernel would reset their handlers to the default
-/// (kernel/signal.c, `force_sig_info_to_task`).
-pub(crate) const ALL_BUT_TRAPS: SignalSet = !(1 << (libc::SIGTRAP - 1) | 1 << (libc::SIGSEGV - 1));
-
 /// How a stopped thread is resumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resume {
     /// `PTRACE_CONT`.
     Continue,
-    /// `PTRACE_SINGLESTEP`.
-    Step,
+    /// `PTRACE_SYSCALL`.
+    Call,
     /// `PTRACE_DETACH`.
     Detach,
 }
@@ -61,7 +56,7 @@ unsafe fn ptrace(
 /// Makes a ptrace(2) request whose arguments are numbers, or addresses of the tracee.
 fn ptrace_numbers(request: libc::c_uint, pid: Pid, address: usize, data: usize) -> io::Result<()> {
     // SAFETY: the requests that this function is called with (SEIZE, SETOPTIONS, INTERRUPT,
-    // LISTEN, CONT, SINGLESTEP, SYSCALL, DETACH) take no address of this process (ptrace(2)).
+    // LISTEN, CONT, SYSCALL, DETACH) take no address of this process (ptrace(2)).
     unsafe { ptrace(request, pid, address, data) }.map(drop)
 }
 
@@ -119,15 +114,6 @@ pub(crate) fn interrupt(pid: Pid) -> io::Result<()> {
     ptrace_numbers(libc::PTRACE_INTERRUPT, pid, 0, 0)
 }
 
-/// Whether a process ignores SIGTRAP or SIGSEGV. A forced signal that is ignored has its action
-/// reset to the default (kernel/signal.c, `force_sig_info_to_task`).
-pub(crate) fn ignores_trap(pid: Pid) -> io::Result<bool> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|set| SignalSet::from_str_radix(set.trim(), 16).ok());
-    Ok(ignored.is_none_or(|set| set & !ALL_BUT_TRAPS != 0))
-}
-
 /// Keeps a thread in its group-stop; `SIGCONT` ends it (PTRACE_LISTEN, ptrace(2)).
 pub(crate) fn listen(pid: Pid) -> io::Result<()> {
     ptrace_numbers(libc::PTRACE_LISTEN, pid, 0, 0)
@@ -138,7 +124,7 @@ pub(crate) fn listen(pid: Pid) -> io::Result<()> {
 pub(crate) fn resume(pid: Pid, how: Resume, signal: c_int) -> io::Result<()> {
     let request = match how {
         Resume::Continue => libc::PTRACE_CONT,
-        Resume::Step => libc::PTRACE_SINGLESTEP,
+        Resume::Call => libc::PTRACE_SYSCALL,
         Resume::Detach => libc::PTRACE_DETACH,
     };
     ptrace_numbers(request, pid, 0, signal as usize)
@@ -444,14 +430,6 @@ pub(crate) fn signal_info(pid: Pid) -> io::Result<SignalInfo> {
     // SAFETY: PTRACE_GETSIGINFO writes one siginfo_t.
     unsafe { ptrace_object(libc::PTRACE_GETSIGINFO, pid, 0, &mut info) }?;
     Ok(SignalInfo(info))
-}
-
-/// Replaces the signal of a thread in signal-delivery-stop. [`resume`] with its number delivers
-/// it as it was sent.
-pub(crate) fn set_signal_info(pid: Pid, signal: &SignalInfo) -> io::Result<()> {
-    let mut info = signal.0;
-    // SAFETY: PTRACE_SETSIGINFO reads one siginfo_t.
-    unsafe { ptrace_object(libc::PTRACE_SETSIGINFO, pid, 0, &mut info) }.map(drop)
 }
 
 /// Sends a signal to one thread.

@@ -11,7 +11,7 @@ use crate::error::{Error, Unserved};
 use crate::memory::Memory;
 use crate::proc;
 use crate::stop::Stop;
-use crate::sys::{self, Pid, Resume, SignalInfo};
+use crate::sys::{self, Pid, Resume};
 
 /// How long threads may sleep uninterruptibly before the attempt is given up. A thread in
 /// vfork(2), or one that waits for a device, does so for as long as that takes, and the other
@@ -21,9 +21,10 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// How long it may take until all threads have stopped, on a machine however busy.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// The most instructions that a thread may take to leave the vDSO. No function there has a
-/// loop that long.
-const STEPS: usize = 10_000;
+/// How often a thread is resumed for it to leave the vDSO, and for how long. One that reads clocks
+/// all the time is outside in a good part of it.
+const RUNS: usize = 100;
+const RUN: Duration = Duration::from_micros(20);
 
 /// The most bytes of one stack that are searched for signal frames.
 const STACK_LIMIT: u64 = 64 << 20;
@@ -39,8 +40,6 @@ const STACKS: usize = 64;
 pub(crate) struct Threads {
     pid: Pid,
     threads: Vec<Pid>,
-    /// Signals that a thread took while it ran the stub, to be delivered when it resumes.
-    held: Vec<(Pid, SignalInfo)>,
 }
 
 impl Threads {
@@ -55,7 +54,6 @@ impl Threads {
         let mut stopped = Threads {
             pid,
             threads: Vec::new(),
-            held: Vec::new(),
         };
         if proc::is_kernel_thread(pid) {
             return Err(stopped.refuse(Unserved::KernelThread));
@@ -150,13 +148,6 @@ impl Threads {
         self.threads[0]
     }
 
-    /// Notes signals that `thread` took and that have to be delivered when it resumes. It must
-    /// be in signal-delivery-stop.
-    pub(crate) fn hold(&mut self, thread: Pid, signals: Vec<SignalInfo>) {
-        self.held
-            .extend(signals.into_iter().map(|signal| (thread, signal)));
-    }
-
     /// Sets the ptrace(2) options of every thread.
     pub(crate) fn set_options(&self, options: c_int) -> io::Result<()> {
         self.threads
@@ -172,47 +163,70 @@ impl Threads {
     }
 
     /// Runs every thread out of `forbidden`, and fails if a signal handler is to return into it.
-    pub(crate) fn leave(&self, memory: &Memory, forbidden: &[Range<u64>]) -> Result<(), Unserved> {
+    pub(crate) fn leave(
+        &mut self,
+        memory: &Memory,
+        forbidden: &[Range<u64>],
+    ) -> Result<(), Unserved> {
         let maps =
             fs::read_to_string(format!("/proc/{}/maps", self.pid)).map_err(Unserved::Access)?;
         let maps: Vec<Range<u64>> = proc::ranges(&maps).collect();
-        for &thread in &self.threads {
-            step_out(thread, forbidden)?;
-            let (registers, length) = sys::registers(thread).map_err(Unserved::Access)?;
+        for thread in self.threads.clone() {
+            self.run_out(thread, memory, &maps, forbidden)?;
+        }
+        match self.threads.is_empty() {
+            true => Err(Unserved::Busy),
+            false => Ok(()),
+        }
+    }
+
+    /// Resumes a thread and stops it again until it is outside `forbidden` and returns into it from
+    /// no signal handler. It is not single-stepped: if the tracer died, the trap behind a step would
+    /// end the process.
+    fn run_out(
+        &mut self,
+        thread: Pid,
+        memory: &Memory,
+        maps: &[Range<u64>],
+        forbidden: &[Range<u64>],
+    ) -> Result<(), Unserved> {
+        let access = Unserved::Access;
+        for _ in 0..RUNS {
+            // It may have ended on the way.
+            if !self.threads.contains(&thread) {
+                return Ok(());
+            }
+            let (registers, length) = sys::registers(thread).map_err(access)?;
             if !arch::is_native(&registers, length) {
                 return Err(Unserved::NotNative);
             }
-            if returns_into(memory, arch::stack_pointer(&registers), &maps, forbidden) {
-                return Err(Unserved::InsideVdso);
+            let stack = arch::stack_pointer(&registers);
+            if !contains(forbidden, arch::instruction_pointer(&registers))
+                && !returns_into(memory, stack, maps, forbidden)
+            {
+                return Ok(());
+            }
+            sys::resume(thread, Resume::Continue, 0).map_err(access)?;
+            // Long enough to leave a function, and for a short handler to end.
+            std::thread::sleep(RUN);
+            match sys::interrupt(thread) {
+                Err(error) if !is_gone(&error) => return Err(access(error)),
+                _ => self.wait_for(vec![thread])?,
             }
         }
-        Ok(())
+        Err(Unserved::InsideVdso)
     }
 
     /// Resumes the threads, which stay traced with `options`.
     pub(crate) fn follow(mut self, options: c_int) -> io::Result<()> {
         self.set_options(options)?;
         for thread in std::mem::take(&mut self.threads) {
-            match self.release(thread, Resume::Continue) {
+            match sys::resume(thread, Resume::Continue, 0) {
                 Err(error) if !is_gone(&error) => return Err(error),
                 _ => {}
             }
         }
         Ok(())
-    }
-
-    /// Resumes `thread` with the first of the signals held for it and queues the others.
-    fn release(&self, thread: Pid, how: Resume) -> io::Result<()> {
-        let held = self.held.iter().filter(|(owner, _)| *owner == thread);
-        let mut held = held.map(|(_, signal)| signal);
-        let Some(first) = held.next() else {
-            return sys::resume(thread, how, 0);
-        };
-        for signal in held {
-            sys::signal_thread(self.pid, thread, signal.number())?;
-        }
-        sys::set_signal_info(thread, first)?;
-        sys::resume(thread, how, first.number())
     }
 }
 
@@ -220,7 +234,7 @@ impl Drop for Threads {
     fn drop(&mut self) {
         for &thread in &self.threads {
             // It fails for a thread that has ended, and for one that has not stopped yet.
-            let _ = self.release(thread, Resume::Detach);
+            let _ = sys::resume(thread, Resume::Detach, 0);
         }
     }
 }
@@ -279,58 +293,6 @@ fn look(thread: Pid) -> io::Result<Look> {
 /// signal when they are restarted.
 fn has_deliverable(thread: Pid) -> io::Result<bool> {
     Ok(proc::pending(thread)? & !sys::blocked(thread)? != 0)
-}
-
-/// Steps a thread until it is outside `forbidden`.
-fn step_out(thread: Pid, forbidden: &[Range<u64>]) -> Result<(), Unserved> {
-    let access = Unserved::Access;
-    let is_inside = || {
-        let (registers, _) = sys::registers(thread)?;
-        Ok::<_, io::Error>(contains(forbidden, arch::instruction_pointer(&registers)))
-    };
-    if !is_inside().map_err(access)? {
-        return Ok(());
-    }
-    let blocked = sys::blocked(thread).map_err(access)?;
-    sys::set_blocked(thread, sys::ALL_BUT_TRAPS).map_err(access)?;
-    let outcome = (|| {
-        for _ in 0..STEPS {
-            if !is_inside().map_err(access)? {
-                return Ok(());
-            }
-            sys::resume(thread, Resume::Step, 0).map_err(access)?;
-            step_ends(thread)?;
-        }
-        Err(Unserved::InsideVdso)
-    })();
-    match sys::set_blocked(thread, blocked) {
-        Err(error) if !is_gone(&error) => Err(access(error)),
-        _ => outcome,
-    }
-}
-
-/// Waits for the end of one step. A signal that comes instead is delivered: only those that can't
-/// be blocked do, and SIGTRAP and SIGSEGV sent by a process.
-fn step_ends(thread: Pid) -> Result<(), Unserved> {
-    let access = Unserved::Access;
-    loop {
-        let Some((_, status)) = sys::wait(thread).map_err(access)? else {
-            return Err(Unserved::Busy);
-        };
-        let signal = match Stop::decode(status) {
-            Stop::Ended => return Err(Unserved::Busy),
-            Stop::Group => return Err(Unserved::Stopped),
-            Stop::Signal(signal) => signal,
-            _ => 0,
-        };
-        if signal == libc::SIGTRAP {
-            let info = sys::signal_info(thread).map_err(access)?;
-            if !info.was_sent() {
-                return Ok(());
-            }
-        }
-        sys::resume(thread, Resume::Step, signal).map_err(access)?;
-    }
 }
 
 /// Whether a signal frame returns into `forbidden`, on the stack from `stack` up or on a stack

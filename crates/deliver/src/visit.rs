@@ -69,6 +69,19 @@ impl From<StubError> for Failure {
     }
 }
 
+/// A process that makes system calls for its tracer.
+pub(crate) trait Caller {
+    /// Makes one system call in the process, and returns what it returns.
+    fn call(&mut self, number: u64, arguments: [u64; 6]) -> Result<u64, StubError>;
+
+    /// The address of `length` bytes of its memory that may be written.
+    fn scratch(&self, length: usize) -> u64;
+
+    fn pid(&self) -> Pid;
+
+    fn memory(&self) -> &Memory;
+}
+
 /// A range of a file or of zeros, and where and how it is to be mapped.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
@@ -166,7 +179,8 @@ pub(crate) fn paths(places: &[Place<'_>]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn files<'a>(places: &[Place<'a>]) -> impl Iterator<Item = &'a File> {
+/// The files of `places`, in their order.
+pub(crate) fn files<'a>(places: &[Place<'a>]) -> impl Iterator<Item = &'a File> {
     let backings = places.iter().filter_map(|place| place.backing);
     backings.map(|backing| &backing.file)
 }
@@ -224,20 +238,6 @@ impl Visit {
         arch::stub_result(&after).map_err(StubError::Refused)
     }
 
-    /// The address of `length` bytes that may be written.
-    pub(crate) fn scratch(&self, length: usize) -> u64 {
-        (self.scratch_end - length as u64) & !15
-    }
-
-    /// Makes one system call in the process, which must have left its exec stop. Returns what
-    /// the call returns.
-    pub(crate) fn call(&mut self, number: u64, arguments: [u64; 6]) -> Result<u64, StubError> {
-        let mut registers = self.registers;
-        arch::enter_call(&mut registers, self.home, number, arguments);
-        let after = self.run(&registers)?;
-        arch::call_result(&after).map_err(StubError::Refused)
-    }
-
     /// The signals to deliver when the thread resumes. A SIGSTOP is dropped if a SIGCONT came
     /// after it: the kernel removes a pending SIGCONT when a SIGSTOP comes, so one that is
     /// pending now is the later (kernel/signal.c, `prepare_signal`).
@@ -278,6 +278,28 @@ impl Visit {
                 _ => {}
             }
         }
+    }
+}
+
+impl Caller for Visit {
+    /// It must have left its exec stop.
+    fn call(&mut self, number: u64, arguments: [u64; 6]) -> Result<u64, StubError> {
+        let mut registers = self.registers;
+        arch::enter_call(&mut registers, self.home, number, arguments);
+        let after = self.run(&registers)?;
+        arch::call_result(&after).map_err(StubError::Refused)
+    }
+
+    fn scratch(&self, length: usize) -> u64 {
+        (self.scratch_end - length as u64) & !15
+    }
+
+    fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    fn memory(&self) -> &Memory {
+        &self.memory
     }
 }
 

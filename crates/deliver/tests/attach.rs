@@ -161,6 +161,18 @@ fn a_followed_process_hands_it_on() {
 }
 
 #[test]
+fn a_process_that_ignores_traps_is_attached_to() {
+    let script = format!("trap '' TRAP SEGV; echo ready; while read -r line; do {NOW}; done");
+    let mut ignoring = Talker::start(Command::new("bash").args(["-c", &script]));
+    let ignored = status_field(ignoring.child.id(), "SigIgn");
+    ignoring.attach(&images().links);
+    assert_eq!(ignoring.ask(), SAID);
+    ignoring.detach();
+    assert_eq!(status_field(ignoring.child.id(), "SigIgn"), ignored);
+    ignoring.end();
+}
+
+#[test]
 fn a_process_in_an_odd_state_is_left_as_it_was() {
     let image = text(&images().plain);
     refuses(&["0", image], "no process 0");
@@ -190,12 +202,6 @@ fn a_process_in_an_odd_state_is_left_as_it_was() {
     assert!(shell.memory() == before);
     assert_ne!(shell.ask(), SAID);
     shell.end();
-
-    let mut ignoring =
-        Talker::start(Command::new("bash").args(["-c", "trap '' TRAP; echo ready; read"]));
-    refuses(&[&ignoring.pid(), image], "ignores SIGTRAP");
-    ignoring.child.kill().expect("kill");
-    ignoring.child.wait().expect("an end");
 
     // One that began with a vDSO of ours, beside which the kernel's stays.
     let mut runner = Command::new(common::runner());

@@ -17,14 +17,18 @@ use crate::sys::Registers;
 
 /// System call numbers (arch/x86/entry/syscalls/syscall_64.tbl).
 pub(crate) mod number {
+    pub(crate) const CLOSE: u64 = 3;
+    pub(crate) const FSTAT: u64 = 5;
     pub(crate) const MMAP: u64 = 9;
     pub(crate) const MPROTECT: u64 = 10;
     pub(crate) const MUNMAP: u64 = 11;
     pub(crate) const MREMAP: u64 = 25;
+    pub(crate) const GETPID: u64 = 39;
     pub(crate) const RECVMSG: u64 = 47;
     pub(crate) const SOCKETPAIR: u64 = 53;
-    pub(crate) const CLOSE: u64 = 3;
     pub(crate) const PRCTL: u64 = 157;
+    pub(crate) const ARCH_PRCTL: u64 = 158;
+    pub(crate) const OPENAT: u64 = 257;
 }
 
 /// `e_machine` of images for this architecture.
@@ -488,6 +492,19 @@ pub(crate) fn jump(target: u64) -> [u8; 14] {
     code[6..].copy_from_slice(&target.to_le_bytes());
     code
 }
+
+/// Where such a jump leads.
+pub(crate) fn jump_target(code: &[u8]) -> Option<u64> {
+    let address = code
+        .strip_prefix(&[0xff, 0x25, 0, 0, 0, 0])?
+        .first_chunk()?;
+    Some(u64::from_le_bytes(*address))
+}
+
+/// A function that returns -ENOSYS, as long as a [`jump`].
+pub(crate) const UNAVAILABLE: [u8; 14] = [
+    0xb8, 0xda, 0xff, 0xff, 0xff, 0xc3, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc,
+];
 
 /// What a signal frame on a stack restores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
