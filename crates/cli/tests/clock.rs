@@ -461,3 +461,29 @@ fn a_named_clock_of_another_user_is_not_found() {
         );
     }
 }
+
+#[test]
+fn a_tree_is_attached_to_with_the_children_that_exist() {
+    if !installed("python3") {
+        return;
+    }
+    let script = "import os, sys, time\n\
+         ask, answer = os.pipe(), os.pipe()\n\
+         if not os.fork():\n\
+         \x20   os.close(ask[1])\n\
+         \x20   while os.read(ask[0], 1): os.write(answer[1], b'%d' % time.gmtime().tm_year)\n\
+         \x20   os._exit(0)\n\
+         for line in sys.stdin:\n\
+         \x20   os.write(ask[1], b'x')\n\
+         \x20   print(time.gmtime().tm_year, os.read(answer[0], 4).decode(), flush=True)";
+    let mut tree = Talk::start(Command::new("python3").args(["-c", script]));
+    let before = tree.ask("");
+    let pid = tree.pid();
+    said(&["attach", "--tree", &pid, "--time", "2038-06-01"]);
+    assert_eq!(tree.ask(""), "2038 2038");
+    said(&["detach", "--tree", &pid]);
+    assert_eq!(tree.ask(""), before);
+    // Again, there is nothing to restore.
+    let again = output(&["detach", "--tree", &pid]);
+    assert_eq!(again.status.code(), Some(1), "{again:?}");
+}

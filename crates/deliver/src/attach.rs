@@ -14,6 +14,7 @@
 //! a time and its image last, which again replaces the front at once. It begins from any of these
 //! states.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::iter;
@@ -25,12 +26,14 @@ use vdsokit_elf::Image;
 use crate::arch::{guest as code, number};
 use crate::error::{Error, Event, Unserved};
 use crate::front::{self, Record};
+use crate::group::Group;
 use crate::guest::{self, Guest};
 use crate::inject::Injector;
 use crate::kernel::{self, KernelVdso};
 use crate::memory::Memory;
 use crate::object::{Object, PAGE, Role, Source, memfd};
 use crate::proc;
+use crate::program;
 use crate::sys::Pid;
 use crate::threads::Threads;
 use crate::tracer::{FOLLOW, Tracer};
@@ -87,6 +90,131 @@ pub fn attach_and_follow(
     })
 }
 
+/// As [`attach`], to all processes of `group`, which are all stopped before the first of them is
+/// changed; with `follow` as [`attach_and_follow`]. Processes that can't be changed are reported and
+/// left as they are. Returns how many those are, and how many were changed or had an object already.
+///
+/// # Errors
+/// [`Error::System`] when the group can't be read, or waiting fails.
+pub fn attach_all(
+    group: &Group,
+    object: Object,
+    follow: bool,
+    mut report: impl FnMut(Event) + Send,
+) -> Result<(usize, usize), Error> {
+    on_own_thread(move || {
+        let (mut stopped, mut left) = stop_all(group, &mut report)?;
+        let mut changed = 0;
+        let mut followed = Vec::new();
+        for (pid, mut threads) in stopped.drain(..) {
+            match put(pid, &mut threads, &object) {
+                Ok(()) => changed += 1,
+                // A child of one of them.
+                Err(Error::Unserved {
+                    reason: Unserved::AlreadyAttached,
+                    ..
+                }) => changed += 1,
+                Err(error) => {
+                    left += 1;
+                    report_left(pid, error, &mut report);
+                    continue;
+                }
+            }
+            followed.push(threads);
+        }
+        if !follow || followed.is_empty() {
+            return Ok((left, changed));
+        }
+        let system = || Error::system("follow the processes");
+        for threads in followed {
+            threads.follow(FOLLOW).map_err(system())?;
+        }
+        Tracer::new(Injector::new(object), FOLLOW, &mut report)
+            .run(|_| {})
+            .map_err(system())?;
+        Ok((left, changed))
+    })
+}
+
+/// As [`detach`], of all processes of `group` that have been attached to. Returns how many of them
+/// were left as they are, and how many were restored.
+///
+/// # Errors
+/// [`Error::System`] when the group can't be read.
+pub fn detach_all(
+    group: &Group,
+    mut report: impl FnMut(Event) + Send,
+) -> Result<(usize, usize), Error> {
+    on_own_thread(move || {
+        let (stopped, mut left) = stop_all(group, &mut report)?;
+        let mut restored = 0;
+        for (pid, mut threads) in stopped {
+            match revert(pid, &mut threads) {
+                Ok(()) => restored += 1,
+                Err(Error::Unserved {
+                    reason: Unserved::NotAttached,
+                    ..
+                }) => {}
+                Err(error) => {
+                    left += 1;
+                    report_left(pid, error, &mut report);
+                }
+            }
+        }
+        Ok((left, restored))
+    })
+}
+
+/// Stops all processes of a group. Returns them, and how many could not be stopped.
+fn stop_all(
+    group: &Group,
+    report: &mut dyn FnMut(Event),
+) -> Result<(Vec<(Pid, Threads)>, usize), Error> {
+    let (mut stopped, mut left) = (Vec::new(), 0);
+    let mut seen = HashSet::new();
+    // One that still runs may start another: repeat until no new one appears.
+    loop {
+        let processes = group
+            .processes()
+            .map_err(Error::system("find the processes"))?;
+        let new: Vec<Pid> = processes
+            .into_iter()
+            // This process may be one of them: `vdso attach --tree` of the shell that starts it.
+            .filter(|&pid| pid as u32 != std::process::id() && seen.insert(pid))
+            .collect();
+        if new.is_empty() {
+            return Ok((stopped, left));
+        }
+        for pid in new {
+            match Threads::stop(pid) {
+                Ok(threads) => stopped.push((pid, threads)),
+                // It has ended.
+                Err(Error::NoProcess { .. }) if !stopped.is_empty() || seen.len() > 1 => {}
+                Err(error @ Error::NoProcess { .. }) => return Err(error),
+                Err(error) => {
+                    left += 1;
+                    report_left(pid, error, report);
+                }
+            }
+        }
+    }
+}
+
+/// Reports that a process was left as it is.
+fn report_left(pid: Pid, error: Error, report: &mut dyn FnMut(Event)) {
+    let reason = match error {
+        Error::Unserved { reason, .. } => reason,
+        Error::Traced { .. } => Unserved::Traced,
+        other => Unserved::Access(io::Error::other(other.to_string())),
+    };
+    let (program, pid) = (program::path(pid), pid as u32);
+    report(Event::Unserved {
+        pid,
+        program,
+        reason,
+    });
+}
+
 /// Reverts what [`attach`] did: the kernel's vDSO is back where it was, byte for byte. Children
 /// forked in between keep the object until they are detached themselves.
 ///
@@ -101,7 +229,7 @@ pub fn detach(pid: u32) -> Result<(), Error> {
 
 /// Runs `work` in a thread that then ends. A tracee belongs to the thread that seized it, and the
 /// kernel releases those that had not stopped, which ptrace(2) can't, when that thread ends.
-fn on_own_thread(work: impl FnOnce() -> Result<(), Error> + Send) -> Result<(), Error> {
+fn on_own_thread<R: Send>(work: impl FnOnce() -> Result<R, Error> + Send) -> Result<R, Error> {
     thread::scope(|scope| {
         let worker = thread::Builder::new().spawn_scoped(scope, work);
         let worker = worker.map_err(Error::system("start a thread"))?;

@@ -79,6 +79,7 @@ mod channel;
 mod error;
 mod exec;
 mod front;
+mod group;
 mod guest;
 mod inject;
 mod join;
@@ -101,8 +102,9 @@ mod tracer;
 mod unwind;
 mod visit;
 
-pub use attach::{attach, attach_and_follow, detach};
+pub use attach::{attach, attach_all, attach_and_follow, detach, detach_all};
 pub use error::{Error, Event, ImageError, Unserved, UnservedWait};
 pub use exec::Delivery;
+pub use group::Group;
 pub use object::Object;
 pub use strict::Timestamp;

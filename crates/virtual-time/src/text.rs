@@ -212,10 +212,32 @@ pub fn duration(text: &str, now: Moment) -> Result<i128, Error> {
         let is_back = trimmed.starts_with('-');
         return Ok(if is_back { -nanoseconds } else { nanoseconds });
     }
+    if let Some(nanoseconds) = fraction(trimmed) {
+        return Ok(nanoseconds);
+    }
     let span: Span = trimmed.parse().map_err(refuse)?;
     let start = Timestamp::from_nanosecond(now.as_nanoseconds()).map_err(refuse)?;
     let end = start.to_zoned(zone()).checked_add(span);
     Ok(end.map_err(refuse)?.timestamp().as_nanosecond() - now.as_nanoseconds())
+}
+
+/// A number with a fraction of days, weeks or years (of 365 days), as libfaketime takes it: `+1.5y`.
+fn fraction(text: &str) -> Option<i128> {
+    const DAY: i128 = 86_400_000_000_000;
+    let unit = match text.chars().last()? {
+        'd' => DAY,
+        'w' => 7 * DAY,
+        'y' => 365 * DAY,
+        _ => return None,
+    };
+    let number = text[..text.len() - 1].replace(',', ".");
+    let (is_back, digits) = match number.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, number.strip_prefix('+').unwrap_or(&number)),
+    };
+    let (whole, part) = digits.contains('.').then(|| decimal(digits, 9))??;
+    let nanoseconds = unit * i128::from(whole) + unit * i128::from(part) / 1_000_000_000;
+    Some(if is_back { -nanoseconds } else { nanoseconds })
 }
 
 /// The longest step of a clock at each read. A clock image computes up to 584 years from the
@@ -395,6 +417,21 @@ mod tests {
             );
         }
         for text in ["3600", "+", "+1e3", "+0.1234567891", "+-5"] {
+            assert_eq!(duration(text, NOW).ok(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn days_weeks_and_years_may_have_a_fraction() {
+        let day = 86_400_000_000_000;
+        for (text, expected) in [
+            ("+1.5d", day * 3 / 2),
+            ("-0,5w", -day * 7 / 2),
+            ("+1,5y", day * 365 * 3 / 2),
+        ] {
+            assert_eq!(duration(text, NOW).ok(), Some(expected), "{text}");
+        }
+        for text in ["+1.5.0d", "1.d5", "+.5d", "x1.5d"] {
             assert_eq!(duration(text, NOW).ok(), None, "{text}");
         }
     }

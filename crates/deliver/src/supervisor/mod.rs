@@ -111,7 +111,16 @@ impl<'a> Supervisor<'a> {
     /// execve yet. `is_reaper`: as for [`keeper::start`].
     pub(crate) fn run(&mut self, target: Pid, is_seized: bool, is_reaper: bool) {
         self.seized.extend(is_seized.then_some(target));
-        let mut lifeline = None;
+        // Before the first call is answered: a program that began without a keeper would get ENOSYS
+        // from each call that is handed over, if this process died.
+        let gate = self.waits.as_ref().map(|waits| waits.gate);
+        let required = gate.filter(|_| self.is_required);
+        let required = required.map(|gate| (target, gate));
+        let keeper = keeper::start(&self.listener, &self.inbox, required, is_reaper);
+        let Ok(_lifeline) = keeper else {
+            return;
+        };
+        let mut is_complete = false;
         let mut first = rustix::process::Pid::from_raw(target)
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         loop {
@@ -163,15 +172,8 @@ impl<'a> Supervisor<'a> {
                     self.end(target, None);
                 }
                 // The first program is on its way meanwhile.
-                if lifeline.is_none() {
-                    let gate = self.waits.as_ref().map(|waits| waits.gate);
-                    let required = gate.filter(|_| self.is_required);
-                    let required = required.map(|gate| (target, gate));
-                    let started = keeper::start(&self.listener, &self.inbox, required, is_reaper);
-                    let Ok(started) = started else {
-                        return;
-                    };
-                    lifeline = Some(started);
+                if !is_complete {
+                    is_complete = true;
                     // If it fails, so it does again at the exec stop, and is reported.
                     let _ = self.injector.complete();
                 }
