@@ -48,6 +48,21 @@ func call(f func() (bool, error)) error {
 	return failure
 }
 
+// Bounds returns the earliest and the latest moment that the true time of a clock may be, since the
+// clock's zero. The clock is a number of clock_gettime(2): 0 is CLOCK_REALTIME, 1 CLOCK_MONOTONIC.
+//
+// Of two events, on two machines too, the first surely happened first if its latest moment is
+// before the earliest of the other. The error is ENODATA for a wall clock that no NTP daemon keeps,
+// and EINVAL for a clock that this machine does not have.
+func Bounds(clock int) (earliest, latest time.Duration, err error) {
+	var first, last C.uint64_t
+	err = call(func() (bool, error) {
+		result, err := C.vdsokit_bounds(C.int(clock), &first, &last)
+		return result == 0, err
+	})
+	return time.Duration(first), time.Duration(last), err
+}
+
 // Publisher is the one publisher of a vDSO. Its methods may be called from several goroutines,
 // Close excepted.
 type Publisher struct {

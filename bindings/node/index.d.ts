@@ -42,3 +42,13 @@ export class Publisher {
   /** Retires the vDSO and frees the publisher; further calls do nothing. */
   close(): void;
 }
+
+/**
+ * The earliest and the latest moment that the true time of a clock may be, in nanoseconds since its
+ * zero. `clock` is a number of clock_gettime(2): 0 is `CLOCK_REALTIME`, 1 `CLOCK_MONOTONIC`. Of two
+ * events, on two machines too, the first surely happened first if its latest moment is before the
+ * earliest of the other.
+ * @throws VdsokitError `ENODATA` for a wall clock that no NTP daemon keeps, `EINVAL` for a clock that
+ * this machine does not have.
+ */
+export function bounds(clock: number): [earliest: bigint, latest: bigint];

@@ -15,6 +15,7 @@ const library = (() => {
 })();
 
 const native = {
+  bounds: library.func('int vdsokit_bounds(int clock, _Out_ uint64_t *earliest, _Out_ uint64_t *latest)'),
   create: library.func('void *vdsokit_create(str declaration, str path)'),
   open: library.func('void *vdsokit_open(str path)'),
   set: library.func('int vdsokit_set(void *publisher, str name, str value)'),
@@ -148,4 +149,11 @@ class Publisher {
   }
 }
 
-module.exports = { Publisher, Scalar, VdsokitError };
+function bounds(clock) {
+  const earliest = [0];
+  const latest = [0];
+  check(native.bounds(clock, earliest, latest));
+  return [BigInt(earliest[0]), BigInt(latest[0])];
+}
+
+module.exports = { bounds, Publisher, Scalar, VdsokitError };

@@ -34,6 +34,14 @@ func run(declaration, path string) error {
 	if err := refused(syscall.ENOENT, err); err != nil {
 		return err
 	}
+	earliest, latest, err := vdsokit.Bounds(1)
+	if err != nil || earliest <= 0 || latest < earliest {
+		return fmt.Errorf("bounds: %v, %v, %v", earliest, latest, err)
+	}
+	_, _, err = vdsokit.Bounds(77)
+	if err := refused(syscall.EINVAL, err); err != nil {
+		return err
+	}
 	weather, err := vdsokit.Create(declaration, path)
 	if err != nil {
 		return err

@@ -25,6 +25,23 @@ typedef struct vdsokit_variable vdsokit_variable;
 extern "C" {
 #endif // __cplusplus
 
+// Stores the earliest and the latest moment that the true time of `clock` may be, a number of
+// clock_gettime(2), in nanoseconds since its zero.
+//
+// The true time of `CLOCK_REALTIME` and `CLOCK_TAI` is UTC and TAI, and the interval is as wide as
+// the NTP daemon of this machine knows. For the other clocks it is the kernel's own clock. Event A
+// surely happened before event B, on another machine too, if the latest moment of A is before the
+// earliest of B.
+//
+// Returns -1 on failure, and stores nothing: `ENODATA` for a wall clock that no NTP daemon (chronyd,
+// ntpd, systemd-timesyncd) keeps, `EINVAL` for a clock that this machine does not have.
+//
+// # Safety
+// Both pointers are null or valid for a write of 8 bytes.
+int vdsokit_bounds(int clock,
+                   uint64_t *earliest,
+                   uint64_t *latest);
+
 // Builds the image of the declaration in the file `declaration` (TOML) and becomes its publisher
 // at `path`.
 //

@@ -50,6 +50,14 @@ impl Failure {
         Self::new(libc::ESHUTDOWN, "the publisher is retired")
     }
 
+    pub(crate) fn unbounded(error: clock::Unbounded) -> Self {
+        let errno = match error {
+            clock::Unbounded::NotSynchronised => libc::ENODATA,
+            _ => libc::EINVAL,
+        };
+        Self::new(errno, error.to_string())
+    }
+
     pub(crate) fn architecture() -> Self {
         let message = format!("no image can be built for {}", std::env::consts::ARCH);
         Self::new(libc::ENOSYS, message)

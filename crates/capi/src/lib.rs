@@ -22,9 +22,11 @@ mod scalar;
 
 use std::ffi::{CStr, c_char, c_int};
 use std::path::Path;
-use std::sync::RwLock;
+use std::ptr::NonNull;
+use std::sync::{LazyLock, RwLock};
 use std::time::Duration;
 
+use clock::{ClockId, Unbounded};
 use vdsokit_build::{Architecture, Declaration};
 use vdsokit_publish::assign::{self, Assignment};
 use vdsokit_publish::{Publisher, Vdso};
@@ -61,6 +63,53 @@ impl VdsokitPublisher {
         let publisher = publisher.as_ref().ok_or_else(Failure::retired)?;
         Ok(action(publisher)?)
     }
+}
+
+/// Stores the earliest and the latest moment that the true time of `clock` may be, a number of
+/// clock_gettime(2), in nanoseconds since its zero.
+///
+/// The true time of `CLOCK_REALTIME` and `CLOCK_TAI` is UTC and TAI, and the interval is as wide as
+/// the NTP daemon of this machine knows. For the other clocks it is the kernel's own clock. Event A
+/// surely happened before event B, on another machine too, if the latest moment of A is before the
+/// earliest of B.
+///
+/// Returns -1 on failure, and stores nothing: `ENODATA` for a wall clock that no NTP daemon (chronyd,
+/// ntpd, systemd-timesyncd) keeps, `EINVAL` for a clock that this machine does not have.
+///
+/// # Safety
+/// Both pointers are null or valid for a write of 8 bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vdsokit_bounds(
+    clock: c_int,
+    earliest: *mut u64,
+    latest: *mut u64,
+) -> c_int {
+    let places = (NonNull::new(earliest), NonNull::new(latest));
+    let (Some(first), Some(last)) = places else {
+        return failed(Failure::null("earliest or latest"));
+    };
+    match bounds(clock) {
+        Ok((earliest, latest)) => {
+            // SAFETY: neither is null, so the caller promises that each is valid for this write.
+            unsafe {
+                first.write(earliest);
+                last.write(latest);
+            }
+            0
+        }
+        Err(failure) => failed(failure),
+    }
+}
+
+fn bounds(clock: c_int) -> Result<(u64, u64), Failure> {
+    // Looked for once, as each look opens files.
+    static CLOCK: LazyLock<clock::Clock> = LazyLock::new(clock::Clock::new);
+    let id = u32::try_from(clock).ok().and_then(ClockId::from_id);
+    let id = id.ok_or_else(|| Failure::unbounded(Unbounded::NoClock))?;
+    let (earliest, latest) = CLOCK.bounds(id).map_err(Failure::unbounded)?;
+    // 2^64 nanoseconds are 584 years.
+    let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    Ok((nanoseconds(earliest), nanoseconds(latest)))
 }
 
 /// Builds the image of the declaration in the file `declaration` (TOML) and becomes its publisher

@@ -16,6 +16,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("libc6-dev-arm64-cross", "readers on AArch64"),
     ("gcc-riscv64-linux-gnu", "readers on RISC-V"),
     ("libc6-dev-riscv64-cross", "readers on RISC-V"),
+    ("iproute2", "links of the tests' own that are cut"),
     ("lintian", "the Debian package"),
     ("openssl", "certificates of the stores of `vdso feed`"),
     ("qemu-user-static", "readers on AArch64"),

@@ -13,7 +13,7 @@ import os
 from types import TracebackType
 from typing import Optional, Type, Union
 
-__all__ = ["Error", "Publisher", "Scalar"]
+__all__ = ["Error", "Publisher", "Scalar", "bounds"]
 
 Value = Union[bool, int, float, str]
 
@@ -33,6 +33,10 @@ def _load() -> ctypes.CDLL:
         ) from error
     text, handle = ctypes.c_char_p, ctypes.c_void_p
     signatures: dict[str, tuple[object, list[object]]] = {
+        "vdsokit_bounds": (
+            ctypes.c_int,
+            [ctypes.c_int, ctypes.POINTER(ctypes.c_uint64), ctypes.POINTER(ctypes.c_uint64)],
+        ),
         "vdsokit_create": (handle, [text, text]),
         "vdsokit_open": (handle, [text]),
         "vdsokit_set": (ctypes.c_int, [handle, text, text]),
@@ -87,6 +91,21 @@ def _quoted(value: Value) -> bytes:
 
 def _path(path: "os.PathLike[str] | str") -> bytes:
     return os.fsencode(path)
+
+
+def bounds(clock: int) -> tuple[int, int]:
+    """The earliest and the latest moment that the true time of a clock may be, in nanoseconds.
+
+    ``clock`` is one of the module ``time``, such as ``time.CLOCK_REALTIME``. Of two events, on
+    two machines too, the first surely happened first if its latest moment is before the earliest
+    of the other.
+
+    :raises Error: ``ENODATA`` for a wall clock that no NTP daemon keeps, ``EINVAL`` for a clock
+        that this machine does not have.
+    """
+    earliest, latest = ctypes.c_uint64(), ctypes.c_uint64()
+    _check(_library.vdsokit_bounds(clock, ctypes.byref(earliest), ctypes.byref(latest)))
+    return earliest.value, latest.value
 
 
 class Scalar:

@@ -1,8 +1,10 @@
 /* Publishes the weather: publish DECLARATION FILE. Checks what must be refused on the way. */
+#define _POSIX_C_SOURCE 200809L /* CLOCK_MONOTONIC */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <vdsokit.h>
 
 #define REQUIRE(condition)                                                            \
@@ -21,6 +23,11 @@ int main(int count, char **arguments)
     REQUIRE(vdsokit_open("/nonexistent/libweather.so.1") == NULL);
     REQUIRE(errno == ENOENT);
     REQUIRE(strstr(vdsokit_error(), "/nonexistent") != NULL);
+
+    uint64_t earliest = 1, latest = 0;
+    REQUIRE(vdsokit_bounds(CLOCK_MONOTONIC, &earliest, &latest) == 0 && 0 < earliest && earliest <= latest);
+    REQUIRE(vdsokit_bounds(77, &earliest, &latest) == -1 && errno == EINVAL);
+    REQUIRE(vdsokit_bounds(CLOCK_MONOTONIC, &earliest, NULL) == -1 && errno == EFAULT);
 
     vdsokit_publisher *weather = vdsokit_create(arguments[1], arguments[2]);
     REQUIRE(weather != NULL);

@@ -4,12 +4,15 @@
 const assert = require('node:assert');
 const fs = require('node:fs');
 const { errno } = require('node:os').constants;
-const { Publisher } = require(process.env.VDSOKIT_PACKAGE);
+const { bounds, Publisher } = require(process.env.VDSOKIT_PACKAGE);
 
 const refused = (number, action) => assert.throws(action, { name: 'VdsokitError', errno: number });
 
 const [declaration, path] = process.argv.slice(2);
 refused(errno.ENOENT, () => Publisher.open('/nonexistent/libweather.so.1'));
+const [earliest, latest] = bounds(1);
+assert(0n < earliest && earliest <= latest);
+refused(errno.EINVAL, () => bounds(77));
 const weather = Publisher.create(declaration, path);
 refused(errno.EBUSY, () => Publisher.create(declaration, path));
 weather.scalar('temperature').set(21.5);

@@ -2,6 +2,7 @@
 
 import errno
 import sys
+import time
 
 import vdsokit
 
@@ -18,6 +19,10 @@ def refused(number, action):
 
 declaration, path = sys.argv[1:]
 refused(errno.ENOENT, lambda: vdsokit.Publisher.open("/nonexistent/libweather.so.1"))
+before = time.monotonic_ns()
+earliest, latest = vdsokit.bounds(time.CLOCK_MONOTONIC)
+assert before <= latest and earliest <= latest and earliest <= time.monotonic_ns()
+refused(errno.EINVAL, lambda: vdsokit.bounds(77))
 with vdsokit.Publisher.create(declaration, path) as weather:
     refused(errno.EBUSY, lambda: vdsokit.Publisher.create(declaration, path))
     weather.scalar("temperature").set(21.5)

@@ -129,7 +129,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         replicas: arguments.replicas,
     });
     let credentials = arguments.login.credentials();
-    let link = Link::open(&location, &credentials, published, create.as_ref())?;
+    let progress = output::spinner("reading all keys");
+    let link = Link::open(&location, &credentials, published, create.as_ref());
+    progress.finish_and_clear();
+    let link = link?;
     let missing = link.missing(&variables);
     if !missing.is_empty() && !arguments.json {
         output::warn(format_args!(

@@ -21,6 +21,7 @@ use std::fmt::{Display, Write as _};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 use thiserror::Error;
 
 /// The standard output could not be written.
@@ -139,6 +140,14 @@ fn is_style(text: &str) -> bool {
             .trim_start_matches(|c: char| c.is_ascii_digit() || c == ';')
             .starts_with('m')
     })
+}
+
+/// A sign of work of unknown length on the standard error; nothing is drawn where that is not a
+/// terminal.
+pub(crate) fn spinner(what: &'static str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(what);
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
 }
 
 /// A progress bar on the standard error; nothing is drawn where that is not a terminal.

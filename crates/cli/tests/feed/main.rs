@@ -101,7 +101,10 @@ impl Machine {
 
     /// Starts `vdso feed`, and returns when its vDSO is live.
     fn feed(&self, store: &str, options: &[&str]) -> Feed {
-        let mut command = self.command(store, options);
+        Self::start(self.command(store, options))
+    }
+
+    fn start(mut command: Command) -> Feed {
         command.arg("--json").stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
