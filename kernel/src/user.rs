@@ -24,18 +24,23 @@ pub fn write(address: usize, bytes: &[u8]) -> Result<(), Errno> {
 /// Words of the program.
 pub fn words<const N: usize>(address: usize) -> Result<[usize; N], Errno> {
     let mut words = [0; N];
-    for (index, word) in words.iter_mut().enumerate() {
-        let mut bytes = [0; WORD];
-        read(address.wrapping_add(index * WORD), &mut bytes)?;
-        *word = usize::from_ne_bytes(bytes);
-    }
+    read_into(address, &mut words)?;
     Ok(words)
+}
+
+/// Copies words of the program.
+pub fn read_into(address: usize, words: &mut [usize]) -> Result<(), Errno> {
+    // SAFETY: the words are bytes too, of any value, and borrowed for as long as this.
+    let bytes =
+        unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words)) };
+    read(address, bytes)
 }
 
 /// Stores words.
 pub fn write_words(address: usize, words: &[usize]) -> Result<(), Errno> {
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    write(address, &bytes)
+    // SAFETY: the words are bytes too, and borrowed for as long as this.
+    let bytes = unsafe { core::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) };
+    write(address, bytes)
 }
 
 /// Stores a word of 4 bytes.

@@ -14,7 +14,7 @@ use crate::println;
 use crate::task::fork;
 use crate::task::schedule;
 use crate::task::signal::leave_handler;
-use crate::user::{self, WORD};
+use crate::user;
 use linux_raw_sys::general as linux;
 
 /// What becomes of a call.
@@ -84,34 +84,40 @@ const BATCH: usize = 1000;
 /// The words of a call in a batch: its number, its arguments and its result.
 const ENTRY: usize = 8;
 
-/// Makes up to `count` calls, whose entries lie one behind the other, and stores their results.
-/// Returns how many were made: fewer than `count` when a signal arrived. Calls that change the
-/// registers of the program (`execve`, `rt_sigreturn`) or make a task (`clone`) fail with ENOSYS.
+/// The most calls of a batch.
+const LONGEST_BATCH: usize = 16;
+
+/// Makes up to `count` calls, at most [`LONGEST_BATCH`], whose entries lie one behind the other: they
+/// are read before the first call, and written with their results behind the last. Returns how many
+/// were made: fewer when a signal arrived. Calls that change the registers of the program (`execve`,
+/// `rt_sigreturn`) or make a task (`clone`) fail with ENOSYS.
 fn batch(address: usize, count: usize, frame: &mut Frame) -> Result<usize, Errno> {
-    for done in 0..count {
-        let entry = done.checked_mul(ENTRY * WORD);
-        let entry = entry
-            .and_then(|offset| address.checked_add(offset))
-            .ok_or(Errno::FAULT)?;
-        let [number, arguments @ ..] = user::words::<7>(entry)?;
-        let result = match u32::try_from(number) {
+    let task = schedule::current();
+    let mut entries = [[0; ENTRY]; LONGEST_BATCH];
+    let entries = &mut entries[..count.min(LONGEST_BATCH)];
+    user::read_into(address, entries.as_flattened_mut())?;
+    let mut done = 0;
+    for entry in &mut *entries {
+        let [number, arguments @ .., result] = entry;
+        let made = match u32::try_from(*number) {
             Ok(linux::__NR_clone) | Err(_) => Err(Errno::NO_CALL),
             #[cfg(target_arch = "x86_64")]
             Ok(linux::__NR_fork | linux::__NR_vfork) => Err(Errno::NO_CALL),
-            Ok(number) => dispatch(number, arguments, frame),
+            Ok(number) => dispatch(number, *arguments, frame),
         };
-        let result = match result {
+        *result = match made {
             Err(Errno::RESTART) if done == 0 => return Err(Errno::RESTART),
-            Err(Errno::RESTART) => return Ok(done),
+            Err(Errno::RESTART) => break,
             Err(error) => error.result(),
             Ok(result) => result,
         };
-        user::write_words(entry + (ENTRY - 1) * WORD, &[result])?;
-        if schedule::current().is_interrupted() {
-            return Ok(done + 1);
+        done += 1;
+        if *task.ending.get() {
+            break;
         }
     }
-    Ok(count)
+    user::write_words(address, entries[..done].as_flattened())?;
+    Ok(done)
 }
 
 /// The calls: number, and what is done. A call that is not listed fails with ENOSYS.

@@ -223,25 +223,8 @@ impl Space {
     /// that is held more than once.
     pub fn fault(&mut self, address: usize, access: Access) -> Result<(), Errno> {
         let page = page_of(address);
-        let (_, area) = self.area(page).ok_or(Errno::FAULT)?;
-        let permitted = match access {
-            Access::Read => area.rights.read,
-            Access::Write => area.rights.write,
-            Access::Execute => area.rights.execute,
-        };
-        if !permitted {
-            return Err(Errno::FAULT);
-        }
-        let shared = area.forked == Forked::Shared;
-        let frame = self.page(page)?;
-        if access == Access::Write && !shared && frame.is_shared() {
-            let copy = frame.copied().ok_or(Errno::MEMORY)?;
-            let former = self.pages.insert(page, copy);
-            self.map(page)?;
-            self.flush();
-            drop(former);
-            return Ok(());
-        }
+        self.reach(page, access)?;
+        // Its entry may still forbid what is permitted by now.
         self.map(page)?;
         arch::flush(page);
         Ok(())
@@ -251,10 +234,9 @@ impl Space {
     pub fn read(&mut self, address: usize, bytes: &mut [u8]) -> Result<(), Errno> {
         let mut done = 0;
         for (page, range) in parts(address, bytes.len())? {
-            self.fault(page, Access::Read)?;
             let part = &mut bytes[done..done + range.len()];
             done += range.len();
-            self.page(page)?.read(range.start, part);
+            self.reach(page, Access::Read)?.read(range.start, part);
         }
         Ok(())
     }
@@ -263,18 +245,40 @@ impl Space {
     pub fn write(&mut self, address: usize, bytes: &[u8]) -> Result<(), Errno> {
         let mut done = 0;
         for (page, range) in parts(address, bytes.len())? {
-            self.fault(page, Access::Write)?;
             let part = &bytes[done..done + range.len()];
             done += range.len();
-            self.page(page)?.write(range.start, part);
+            self.reach(page, Access::Write)?.write(range.start, part);
         }
         Ok(())
     }
 
     /// The page that holds a word of the program, for futexes: the same for all that share it.
     pub fn frame_at(&mut self, address: usize) -> Result<&Frame, Errno> {
-        self.fault(address, Access::Read)?;
-        self.page(page_of(address))
+        self.reach(page_of(address), Access::Read)
+    }
+
+    /// The page at an address, if the area permits the access: filled at the first touch, copied at
+    /// the first write to one that is held more than once.
+    fn reach(&mut self, page: usize, access: Access) -> Result<&Frame, Errno> {
+        let (_, area) = self.area(page).ok_or(Errno::FAULT)?;
+        let permitted = match access {
+            Access::Read => area.rights.read,
+            Access::Write => area.rights.write,
+            Access::Execute => area.rights.execute,
+        };
+        if !permitted {
+            return Err(Errno::FAULT);
+        }
+        let is_private = area.forked != Forked::Shared;
+        let frame = self.page(page)?;
+        if access == Access::Write && is_private && frame.is_shared() {
+            let copy = frame.copied().ok_or(Errno::MEMORY)?;
+            let former = self.pages.insert(page, copy);
+            self.map(page)?;
+            self.flush();
+            drop(former);
+        }
+        self.pages.get(&page).ok_or(Errno::FAULT)
     }
 
     /// The page at an address in an area, filled if it was not there.

@@ -22,13 +22,16 @@ pub(crate) enum Kernel {
     Linux,
 }
 
-/// Compiles the tests.
-pub(crate) fn program(architecture: Architecture) -> Result<PathBuf, String> {
+/// The program with the tests.
+pub(crate) const TESTS: &str = "conformance";
+
+/// Compiles a program of `kernel/conformance`.
+pub(crate) fn program(architecture: Architecture, name: &str) -> Result<PathBuf, String> {
     let machine = architecture.machine();
-    let source = reference::directory().join("conformance/conformance.c");
+    let source = reference::directory().join(format!("conformance/{name}.c"));
     let output = reference::directory().join(format!("target/{}", machine.debian));
     fs::create_dir_all(&output).map_err(|error| format!("{}: {error}", output.display()))?;
-    let program = output.join("conformance");
+    let program = output.join(name);
     let mut compiler = Command::new(machine.compiler);
     compiler
         .args([
@@ -67,7 +70,7 @@ pub(crate) fn run(architecture: Architecture, kernel: Kernel, cpus: u32) -> Exit
 }
 
 fn boot(architecture: Architecture, kernel: Kernel) -> Result<Boot, String> {
-    let program = program(architecture)?;
+    let program = program(architecture, TESTS)?;
     Ok(Boot {
         architecture,
         kernel: match kernel {

@@ -213,10 +213,16 @@ impl Boot {
         if command.iter().any(|word| word.contains('"')) {
             return Err("a word of the command has a double quote, which can't be passed".into());
         }
+        // Instructions are the machine's time for the program that counts them.
+        let pace: &[&str] = match command {
+            ["counts"] => &["-icount", "shift=0,sleep=off"],
+            _ => &[],
+        };
         // The emulator ends with this process even when that is killed.
         let mut emulator = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
             .args(machine.emulator)
+            .args(pace)
             .args(["-m", "256", "-smp", &cpus.to_string()])
             .args([
                 "-nodefaults",
@@ -306,8 +312,9 @@ pub(crate) fn step() -> Outcome {
             "warnings",
         ]);
         check(&mut clippy)?;
-        let program = conformance::program(*architecture)?;
-        let initrd = initrd(*architecture, &[&program])?;
+        let tests = conformance::program(*architecture, conformance::TESTS)?;
+        let counts = conformance::program(*architecture, "counts")?;
+        let initrd = initrd(*architecture, &[&tests, &counts])?;
         let boot = Boot {
             architecture: *architecture,
             kernel,
@@ -335,6 +342,7 @@ const TESTS: &[(&str, Test)] = &[
     ),
     ("a shell runs pipelines, waits and gets signals", shell),
     ("processes on four CPUs", four_cpus),
+    ("instructions of calls", instructions),
     ("conformance on one CPU", |boot| conformance::check(boot, 1)),
     ("conformance on four CPUs", |boot| {
         conformance::check(boot, 4)
@@ -414,4 +422,35 @@ fn four_cpus(boot: &Boot) -> Result<(), String> {
     expect(&output, &["2000"; 4])?;
     let time = output.replace("2000\n", "");
     is_now(&time, before)
+}
+
+/// What the functions of the vDSO and calls cost, in instructions.
+fn instructions(boot: &Boot) -> Result<(), String> {
+    let output = boot.output(1, &[], &["counts"])?;
+    let count = |name: &str| {
+        let prefix = format!("count: {name} ");
+        let mut counts = output
+            .lines()
+            .filter_map(|line| line.strip_prefix(&prefix)?.parse().ok());
+        let count: Option<u64> = counts.next();
+        count.ok_or_else(|| format!("{name} was not counted: {output}"))
+    };
+    for line in output.lines().filter(|line| line.starts_with("count: ")) {
+        println!("  {line}");
+    }
+    // The cheaper one, the dearer one, and how much cheaper it has to be.
+    let bounds = [
+        ("getppid_by_page", "getppid_by_call", 20),
+        ("clock_by_page", "clock_by_call", 5),
+        ("batch_of_16", "16_calls", 1),
+    ];
+    for (cheap, dear, times) in bounds {
+        let (low, high) = (count(cheap)?, count(dear)?);
+        if low * times > high {
+            return Err(format!(
+                "{cheap}: {low}, more than 1/{times} of {dear}: {high}"
+            ));
+        }
+    }
+    Ok(())
 }
