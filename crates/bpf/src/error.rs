@@ -207,6 +207,16 @@ pub enum Error {
         /// The error.
         source: std::io::Error,
     },
+    /// The kernel attaches programs to tracepoints only.
+    #[error("this kernel attaches no BPF program to a function, which publishing takes")]
+    #[diagnostic(help(
+        "on AArch64 that takes Linux 6.4 and CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS; `vdso serve \
+         system` publishes the values of /proc on every kernel"
+    ))]
+    NoDirectCalls {
+        /// The error.
+        source: std::io::Error,
+    },
     /// The verifier found fault with our program.
     #[error("the kernel's verifier refused the program: {source}: {reason}")]
     #[diagnostic(help("please report this with the kernel's version and the declaration"))]

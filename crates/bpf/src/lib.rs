@@ -66,6 +66,11 @@
 //! declaration says its type or the way to it leads through a union or beyond an array, every
 //! aligned word that the value lies in is checked: half of a pointer is kept back too.
 
+#![cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "what only the module `current` uses")
+)]
+
 mod asm;
 pub mod btf;
 #[cfg(target_arch = "x86_64")]

@@ -181,7 +181,10 @@ impl Publisher {
             Hook::Tracepoint(_) => Attach::Tracepoint(ty),
         };
         let program = load(code, attach)?;
-        let link = sys::attach(program.as_fd()).map_err(refused("to attach a program"))?;
+        let link = sys::attach(program.as_fd()).map_err(|source| match source.raw_os_error() {
+            Some(ENOTSUPP) => Error::NoDirectCalls { source },
+            _ => refused("to attach a program")(source),
+        })?;
         self.instructions += code.len();
         self.programs.push(program);
         self.links.push((hook.clone(), link));
@@ -392,6 +395,10 @@ pub(crate) fn create(size: usize) -> Result<OwnedFd, Error> {
     let size = u32::try_from(size).map_err(|_| Error::TooMuch)?;
     sys::map_create(size).map_err(refused("to make a map"))
 }
+
+/// What the kernel answers that has no direct calls (include/linux/errno.h, which programs don't
+/// see otherwise).
+const ENOTSUPP: i32 = 524;
 
 /// Loads a program; one that the verifier refuses is loaded again for its reasons.
 pub(crate) fn load(code: &[[u8; 8]], attach: Attach) -> Result<OwnedFd, Error> {

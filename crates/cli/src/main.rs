@@ -11,7 +11,7 @@ mod output;
 mod published;
 mod signals;
 mod values;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod virtual_time;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -34,7 +34,7 @@ fn definition() -> clap::Command {
 /// Parses the command line. For `vdso run`, which is started before each program that it runs, no
 /// other command is defined: all of them take 0.4 million instructions and 200 KiB of heap.
 fn parse(arguments: &[OsString]) -> Result<commands::Command, clap::Error> {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     if arguments.get(1).is_some_and(|name| name == "run") {
         let parsed = Arguments::<commands::Start>::try_parse_from(arguments)?;
         return Ok(commands::Command::Start(parsed.command));

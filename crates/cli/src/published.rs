@@ -6,7 +6,7 @@ use miette::{Result, miette};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use vdsokit_deliver::Object;
 use vdsokit_publish::{Condition, Vdso, place};
 use vdsokit_sources::clock;
@@ -95,7 +95,7 @@ impl Located {
     }
 
     /// As [`Located::open`], for delivery into a program.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     pub(crate) fn object(&self) -> Result<Object> {
         use miette::IntoDiagnostic;
 

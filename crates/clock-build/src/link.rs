@@ -72,8 +72,9 @@ pub const AARCH64: Architecture = Architecture {
     name: "aarch64",
     target: "aarch64-unknown-linux-gnu",
     // Atomic operations out of line are functions that need a C library to choose the instruction.
-    // The compiler warns that the option is unstable.
-    features: "-Ctarget-feature=-outline-atomics",
+    // In x28 Go keeps its goroutine, which its signal handlers read (runtime/signal_unix.go,
+    // `sigFetchG`). The compiler warns that the options are unstable.
+    features: "-Ctarget-feature=-outline-atomics,+reserve-x28",
     linker: "aarch64-linux-gnu-ld",
     page: 0x10000,
     version: "LINUX_2.6.39",

@@ -71,15 +71,26 @@
 //! - `attach` and `detach` fail while a signal handler runs that interrupted a vDSO function, if
 //!   its frame is on the thread's current stack or on one that a signal left for an alternate
 //!   stack. Frames on stacks that the program itself switched away from are not found.
-#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#![cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "what only the module `attach` uses")
+)]
+#![cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 
 mod arch;
+#[cfg(target_arch = "x86_64")]
 mod attach;
 mod channel;
 mod error;
 mod exec;
+#[cfg(target_arch = "x86_64")]
 mod front;
+#[cfg(target_arch = "x86_64")]
 mod group;
+#[cfg(target_arch = "x86_64")]
 mod guest;
 mod inject;
 mod join;
@@ -90,6 +101,7 @@ mod object;
 mod pass;
 mod proc;
 mod program;
+#[cfg(target_arch = "x86_64")]
 mod rseq;
 mod seccomp;
 mod stack;
@@ -97,14 +109,17 @@ mod stop;
 mod strict;
 mod supervisor;
 mod sys;
+#[cfg(target_arch = "x86_64")]
 mod threads;
 mod tracer;
 mod unwind;
 mod visit;
 
+#[cfg(target_arch = "x86_64")]
 pub use attach::{attach, attach_all, attach_and_follow, detach, detach_all};
 pub use error::{Error, Event, ImageError, Unserved, UnservedWait};
 pub use exec::Delivery;
+#[cfg(target_arch = "x86_64")]
 pub use group::Group;
 pub use object::Object;
 pub use strict::Timestamp;

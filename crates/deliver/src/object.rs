@@ -27,8 +27,9 @@ use crate::visit::Place;
 const ET_REL: u16 = 1;
 const ET_EXEC: u16 = 2;
 
-/// The page size of x86-64 and the smallest of every other architecture.
-pub(crate) const PAGE: u64 = 4096;
+/// The size of the architecture's largest page: what lies at multiples of it can be mapped apart,
+/// whatever size the running kernel's pages have.
+pub(crate) use vdsokit_waits::gate::PAGE;
 
 /// An image together with the vvar pages that go behind it.
 ///
@@ -602,19 +603,13 @@ fn image_file(bytes: &[u8]) -> Result<File, Error> {
 }
 
 /// An address where nothing lies when a program begins, another at each call.
-///
-/// It is below what the kernel maps from the top down (arch/x86/mm/mmap.c) and above what mmap(2)
-/// gives to programs whose stack is unlimited; and within the program's part of the address space
-/// of address, memory, leak and thread sanitizers (compiler-rt, sanitizer_common and tsan
-/// platform headers).
 fn address() -> u64 {
-    const START: u64 = 0x7e80_0000_0000;
-    const END: u64 = 0x7ef0_0000_0000;
-    /// The upper half is the same in all of it.
-    const STEP: u64 = 1 << 30;
+    let free = arch::free_addresses();
+    // The upper half is the same in all of a step.
+    let step = (free.end - free.start).min(1 << 30);
     let random = RandomState::new().build_hasher().finish();
-    let block = START + random % ((END - START) / STEP) * STEP;
-    block + (random >> 32) % (STEP / 2 / PAGE) * PAGE
+    let block = free.start + random % ((free.end - free.start) / step) * step;
+    block + (random >> 32) % (step / 2 / PAGE) * PAGE
 }
 
 /// A read-only memfd of `bytes` that nobody can change.

@@ -28,6 +28,9 @@ pub(crate) enum Resume {
     Continue,
     /// `PTRACE_SYSCALL`.
     Call,
+    /// `PTRACE_SYSEMU`: to the entry of its next system call, which it does not make.
+    #[cfg(target_arch = "aarch64")]
+    Emulate,
     /// `PTRACE_DETACH`.
     Detach,
 }
@@ -125,6 +128,9 @@ pub(crate) fn resume(pid: Pid, how: Resume, signal: c_int) -> io::Result<()> {
     let request = match how {
         Resume::Continue => libc::PTRACE_CONT,
         Resume::Call => libc::PTRACE_SYSCALL,
+        // arch/arm64/include/uapi/asm/ptrace.h
+        #[cfg(target_arch = "aarch64")]
+        Resume::Emulate => 31,
         Resume::Detach => libc::PTRACE_DETACH,
     };
     ptrace_numbers(request, pid, 0, signal as usize)
@@ -176,6 +182,20 @@ pub(crate) fn set_registers(pid: Pid, registers: &Registers) -> io::Result<()> {
         )
     }
     .map(drop)
+}
+
+/// Has a thread at the entry of a system call count as one outside of any.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn forget_call(pid: Pid) -> io::Result<()> {
+    /// include/uapi/linux/elf.h
+    const NT_ARM_SYSTEM_CALL: usize = 0x404;
+    let mut number: c_int = -1;
+    let mut vector = libc::iovec {
+        iov_base: ptr::from_mut(&mut number).cast(),
+        iov_len: size_of::<c_int>(),
+    };
+    // SAFETY: PTRACE_SETREGSET reads at most `iov_len` bytes, the size of `number`, which lives.
+    unsafe { ptrace_object(libc::PTRACE_SETREGSET, pid, NT_ARM_SYSTEM_CALL, &mut vector) }.map(drop)
 }
 
 /// The signals that a stopped thread blocks.

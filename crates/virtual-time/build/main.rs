@@ -4,7 +4,7 @@
 use std::env;
 use std::path::PathBuf;
 
-use vdsokit_clock_build::{Linker, SOURCES, System, X86_64, crates, image, library};
+use vdsokit_clock_build::{AARCH64, Linker, SOURCES, System, X86_64, crates, image, library};
 
 fn main() {
     println!("cargo::rerun-if-changed=build");
@@ -16,12 +16,13 @@ fn main() {
             source.join("Cargo.toml").display()
         );
     }
-    if variable("CARGO_CFG_TARGET_ARCH") != X86_64.name {
+    let architecture = variable("CARGO_CFG_TARGET_ARCH");
+    let Some(of) = [X86_64, AARCH64].iter().find(|of| of.name == architecture) else {
         return;
-    }
+    };
     let out = PathBuf::from(variable("OUT_DIR"));
-    let library = library(&X86_64, System::Linux, &out);
-    let bytes = image(&X86_64, System::Linux, Linker::Gnu, &library, &out);
+    let library = library(of, System::Linux, &out);
+    let bytes = image(of, System::Linux, Linker::Gnu, &library, &out);
     std::fs::write(out.join("clock.so"), bytes).expect("the image can be written");
 }
 

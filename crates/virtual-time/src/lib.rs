@@ -27,7 +27,10 @@
 //! The kernel's own behaviour is unchanged: sleeps, time-outs, timers, file times and the
 //! results of system calls are in real time, unless a supervisor intercepts the calls and
 //! converts them with a [`Reader`] and [`timex`].
-#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#![cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 
 mod board;
 mod error;

@@ -12,10 +12,9 @@
 use std::ops::Range;
 
 use crate::arch;
+pub use crate::arch::{CALL, PAGE};
 use crate::filter::Exempt;
 
-/// Bytes of a page.
-pub const PAGE: u64 = 4096;
 /// Bytes of a frame.
 pub const FRAME: u64 = 256;
 /// How many frames there are.
@@ -33,7 +32,8 @@ pub const RETURN: u64 = 72;
 pub const ARGUMENTS: u64 = 80;
 /// Offset in a frame: what the gate returns, but for [`Then::Return`].
 pub const RESULT: u64 = 128;
-/// Offset in a frame: the number of the call that reports.
+/// Offset in a frame: the number of the program's own call, by which the gate reports. On AArch64 it
+/// is in a register that calls preserve, and the gate restores that.
 pub const REPORT_NUMBER: u64 = 136;
 
 /// Where gate and frames lie, the same in each process of a tree.

@@ -20,7 +20,10 @@
 //! restart the call in the gate. The thread is traced for a few microseconds and not while it
 //! waits: signals, handlers and restarts are the kernel's. Behind the call the gate loads the
 //! arguments again and jumps to the instruction behind the program's own call.
-#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#![cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 
 mod arch;
 pub mod call;

@@ -1,6 +1,6 @@
 //! What the lab checks: one table.
 
-use crate::{Error, Workshop, debian, programs};
+use crate::{Architecture, Error, Workshop, arm, debian, programs};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -70,9 +70,11 @@ impl Need {
 /// A kernel that the lab can boot.
 #[derive(Debug, Clone, Copy)]
 pub struct Kernel {
-    /// What reports call it; also what `uname -r` begins with in the guest.
+    /// What reports call it. What `uname -r` begins with in the guest is the last word of it.
     pub name: &'static str,
-    /// Finds or makes its bzImage.
+    /// Its architecture.
+    pub architecture: Architecture,
+    /// Finds or makes its bootable image.
     pub image: fn(&Workshop) -> Result<PathBuf, Error>,
 }
 
@@ -121,13 +123,36 @@ const COUNTING: Processor = Processor {
 /// The stock kernel of Debian 12.
 pub const DEBIAN_6_1: Kernel = Kernel {
     name: "6.1",
+    architecture: Architecture::X86_64,
     image: |workshop| debian::kernel(workshop, "6.1"),
 };
 
 /// The stock kernel of Debian 13, which Debian 12 has among its updates.
 pub const DEBIAN_6_12: Kernel = Kernel {
     name: "6.12",
+    architecture: Architecture::X86_64,
     image: |workshop| debian::kernel(workshop, "6.12"),
+};
+
+/// The same kernels for 64-bit Arm.
+pub const ARM_6_1: Kernel = Kernel {
+    name: "arm64 6.1",
+    architecture: Architecture::Aarch64,
+    image: |workshop| debian::kernel_of(workshop, Architecture::Aarch64, "6.1", "cloud-arm64"),
+};
+
+/// See [`ARM_6_1`].
+pub const ARM_6_12: Kernel = Kernel {
+    name: "arm64 6.12",
+    architecture: Architecture::Aarch64,
+    image: |workshop| debian::kernel_of(workshop, Architecture::Aarch64, "6.12", "cloud-arm64"),
+};
+
+/// The same with pages of 16 KiB.
+pub const ARM_16K: Kernel = Kernel {
+    name: "arm64-16k 6.12",
+    architecture: Architecture::Aarch64,
+    image: |workshop| debian::kernel_of(workshop, Architecture::Aarch64, "6.12", "arm64-16k"),
 };
 
 /// Both stock kernels.
@@ -330,6 +355,41 @@ const fn real_time(
 macro_rules! real_time_test {
     ($test:literal) => {
         &["clock_lab", "--ignored", "--exact", "--nocapture", $test]
+    };
+}
+
+/// A processor of 64-bit Arm with all that the emulator can do: landing pads (BTI), pointer
+/// authentication and tagged memory among it. Its own algorithm for pointer authentication takes
+/// less time than the architecture's.
+const ARM: Processor = Processor {
+    model: "max,pauth-impdef=on",
+    ..PROCESSOR
+};
+
+/// A row for one test of what works on every architecture.
+const fn arm(name: &'static str, why: &'static str, command: &'static [&'static str]) -> Check {
+    Check {
+        name,
+        why,
+        command,
+        needs: arm::NEEDS,
+        kernels: &[ARM_6_1, ARM_6_12, ARM_16K],
+        command_line: "",
+        processor: ARM,
+        seconds: 60,
+    }
+}
+
+/// The command that runs one of those tests.
+macro_rules! arm_test {
+    ($test:literal) => {
+        &[
+            "architectures",
+            "--ignored",
+            "--exact",
+            "--nocapture",
+            $test,
+        ]
     };
 }
 
@@ -750,6 +810,62 @@ pub const CHECKS: &[Check] = &[
         command_line: "tsc=reliable",
         processor: PROCESSOR,
         seconds: 10,
+    },
+    arm(
+        "arm-publishing",
+        "64-bit Arm: a declaration is built, checked, published and read",
+        arm_test!("a_declaration_is_built_checked_published_and_read"),
+    ),
+    arm(
+        "arm-inspection",
+        "64-bit Arm: the kernel's own vDSO is listed",
+        arm_test!("the_kernels_own_vdso_is_listed"),
+    ),
+    arm(
+        "arm-run",
+        "64-bit Arm: programs get an object at exec and keep the kernel's vDSO",
+        arm_test!("a_program_gets_an_object_and_keeps_the_kernels_vdso"),
+    ),
+    arm(
+        "arm-waits",
+        "64-bit Arm: waits and timers follow a program's clock",
+        arm_test!("every_wait_and_timer_follows_the_clock"),
+    ),
+    arm(
+        "arm-clock-changed",
+        "64-bit Arm: what waits follows a clock that is changed, and idle time is skipped",
+        arm_test!("a_changed_clock_reaches_what_waits"),
+    ),
+    arm(
+        "arm-registers",
+        "64-bit Arm: a converted wait in guarded pages changes no register that a program keeps",
+        arm_test!("a_converted_wait_changes_no_register_that_a_program_keeps"),
+    ),
+    arm(
+        "arm-go",
+        "64-bit Arm: Go reads the clock while it is profiled",
+        arm_test!("go_reads_the_clock_under_sigprof"),
+    ),
+    arm(
+        "arm-counter",
+        "64-bit Arm: a clock from the counter is published and delivered",
+        arm_test!("the_counter_is_published_as_a_clock"),
+    ),
+    Check {
+        kernels: &[ARM_6_12],
+        ..arm(
+            "arm-kernel",
+            "64-bit Arm: the kernel publishes its variables and its clock",
+            arm_test!("the_kernel_publishes_its_variables_and_its_clock"),
+        )
+    },
+    Check {
+        kernels: &[ARM_6_1],
+        ..arm(
+            "arm-refused",
+            "64-bit Arm: a kernel without direct calls is named",
+            arm_test!("a_kernel_without_direct_calls_is_named"),
+        )
     },
 ];
 

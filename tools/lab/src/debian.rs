@@ -2,23 +2,37 @@
 //! installed.
 
 use crate::workshop::output_of;
-use crate::{Error, Workshop};
+use crate::{Architecture, Error, Workshop};
 use std::cmp::Ordering;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The newest stock kernel of a series (`6.12`), as Debian builds it for
-/// virtual machines, with the drivers that those need compiled in. One that is
-/// in the cache already is used as it is; remove it there for a newer one.
+/// The newest stock kernel of a series (`6.12`), as Debian builds it for virtual machines, with the
+/// drivers that those need compiled in. One that is in the cache already is used as it is; remove it
+/// there for a newer one.
 ///
 /// # Errors
 /// When it is neither in the cache nor to be had from this machine's archive.
 pub fn kernel(workshop: &Workshop, series: &str) -> Result<PathBuf, Error> {
+    kernel_of(workshop, Architecture::X86_64, series, "cloud-amd64")
+}
+
+/// The same for an architecture, in one of Debian's flavours of it.
+///
+/// # Errors
+/// As [`kernel`].
+pub fn kernel_of(
+    workshop: &Workshop,
+    architecture: Architecture,
+    series: &str,
+    flavour: &str,
+) -> Result<PathBuf, Error> {
     let prefix = format!("linux-image-{series}.");
-    let tree = unpacked(workshop, &prefix, |name| {
-        name.starts_with(&prefix) && name.ends_with("-cloud-amd64-unsigned")
+    let suffix = format!("-{flavour}-unsigned");
+    let tree = unpacked(&Apt::of(workshop, architecture)?, &prefix, |name| {
+        name.starts_with(&prefix) && name.ends_with(&suffix)
     })?;
     file_in(&tree.join("boot"), "vmlinuz-")
 }
@@ -28,7 +42,21 @@ pub fn kernel(workshop: &Workshop, series: &str) -> Result<PathBuf, Error> {
 /// # Errors
 /// When the package can't be had or holds no such file.
 pub fn file(workshop: &Workshop, package: &str, path: &str) -> Result<PathBuf, Error> {
-    let tree = unpacked(workshop, package, |name| name == package)?;
+    file_of(workshop, Architecture::X86_64, package, path)
+}
+
+/// The same of a package for `architecture`.
+///
+/// # Errors
+/// As [`file`].
+pub fn file_of(
+    workshop: &Workshop,
+    architecture: Architecture,
+    package: &str,
+    path: &str,
+) -> Result<PathBuf, Error> {
+    let apt = Apt::of(workshop, architecture)?;
+    let tree = unpacked(&apt, package, |name| name == package)?;
     let file = tree.join(path.trim_start_matches('/'));
     fs::metadata(&file).map_err(Error::file(&file))?;
     Ok(file)
@@ -41,19 +69,19 @@ pub fn file(workshop: &Workshop, package: &str, path: &str) -> Result<PathBuf, E
 /// # Errors
 /// When they are neither in the cache nor to be had from this machine's archive.
 pub fn tree(workshop: &Workshop, packages: &[&str]) -> Result<PathBuf, Error> {
-    let trees = directory(workshop)?;
-    let tree = trees.join(packages.join("+"));
+    let apt = Apt::of(workshop, Architecture::X86_64)?;
+    let tree = apt.trees.join(packages.join("+"));
     if tree.is_dir() {
         return Ok(tree);
     }
     if !has_apt() {
         return Err(no_archive(&packages.join("`, `")));
     }
-    match fetch(&tree, packages) {
+    match apt.fetch(&tree, packages) {
         // The lists may be old, and name packages that are gone.
-        Err(_) if rustix::process::geteuid().is_root() => {
-            update_lists()?;
-            fetch(&tree, packages)?;
+        Err(_) if apt.can_update() => {
+            apt.update()?;
+            apt.fetch(&tree, packages)?;
         }
         result => result?,
     }
@@ -108,7 +136,7 @@ fn dependency(of: &str, prefix: &str) -> Result<String, Error> {
     match find() {
         Ok(Some(name)) => Ok(name),
         _ if rustix::process::geteuid().is_root() => {
-            update_lists()?;
+            native_update()?;
             find()?.ok_or_else(|| no_archive(of))
         }
         _ => Err(no_archive(of)),
@@ -127,7 +155,7 @@ pub fn install(what: &str, packages: &[&str]) -> Result<(), Error> {
     if !rustix::process::geteuid().is_root() || !has_apt() {
         return Err(missing());
     }
-    update_lists()?;
+    native_update()?;
     let mut command = Command::new("apt-get");
     command
         .args([
@@ -143,14 +171,10 @@ pub fn install(what: &str, packages: &[&str]) -> Result<(), Error> {
 }
 
 /// The directory that the newest package that `wanted` accepts is unpacked in.
-fn unpacked(
-    workshop: &Workshop,
-    what: &str,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<PathBuf, Error> {
-    let trees = directory(workshop)?;
+fn unpacked(apt: &Apt, what: &str, wanted: impl Fn(&str) -> bool) -> Result<PathBuf, Error> {
+    let trees = &apt.trees;
     // Trees are named as packages are, so the newest one is found alike.
-    let here = fs::read_dir(&trees).map_err(Error::file(&trees))?;
+    let here = fs::read_dir(trees).map_err(Error::file(trees))?;
     let here: Vec<String> = here
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| wanted(name))
@@ -162,23 +186,110 @@ fn unpacked(
     if !has_apt() {
         return Err(missing());
     }
-    let mut found = available(what)?;
-    if !found.iter().any(|name| wanted(name)) && rustix::process::geteuid().is_root() {
-        update_lists()?;
-        found = available(what)?;
+    let mut found = apt.available(what)?;
+    if !found.iter().any(|name| wanted(name)) && apt.can_update() {
+        apt.update()?;
+        found = apt.available(what)?;
     }
     found.retain(|name| wanted(name));
     let name = newest(found).ok_or_else(missing)?;
     let tree = trees.join(&name);
-    fetch(&tree, &[&name])?;
+    apt.fetch(&tree, &[&name])?;
     Ok(tree)
 }
 
-/// Where the trees are.
-fn directory(workshop: &Workshop) -> Result<PathBuf, Error> {
-    let trees = workshop.cache.join("debian");
-    fs::create_dir_all(&trees).map_err(Error::file(&trees))?;
-    Ok(trees)
+/// apt for the packages of one architecture, and where they are unpacked.
+struct Apt {
+    /// The directory of the trees.
+    trees: PathBuf,
+    /// Options that give apt a state of its own for a foreign architecture, so that the machine's
+    /// list of architectures stays as it is. None: the machine's own state is used.
+    options: Vec<String>,
+}
+
+impl Apt {
+    fn of(workshop: &Workshop, architecture: Architecture) -> Result<Apt, Error> {
+        let create = |directory: PathBuf| {
+            fs::create_dir_all(&directory).map_err(Error::file(&directory))?;
+            Ok::<_, Error>(directory)
+        };
+        if architecture == Architecture::X86_64 {
+            let trees = create(workshop.cache.join("debian"))?;
+            let options = Vec::new();
+            return Ok(Apt { trees, options });
+        }
+        let name = architecture.debian();
+        let state = create(workshop.cache.join(format!("apt-{name}")))?;
+        create(state.join("lists/partial"))?;
+        create(state.join("cache/archives/partial"))?;
+        let status = state.join("status");
+        fs::write(&status, "").map_err(Error::file(&status))?;
+        let at = |name: &str| state.join(name).display().to_string();
+        Ok(Apt {
+            trees: create(workshop.cache.join(format!("debian-{name}")))?,
+            options: vec![
+                format!("Dir::State::lists={}", at("lists")),
+                format!("Dir::State::status={}", at("status")),
+                format!("Dir::Cache={}", at("cache")),
+                format!("APT::Architecture={name}"),
+                format!("APT::Architectures::={name}"),
+                "APT::Sandbox::User=root".into(),
+                "Acquire::Languages=none".into(),
+            ],
+        })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        for option in &self.options {
+            command.args(["--option", option]);
+        }
+        command
+    }
+
+    /// Whether this process may update the lists of packages.
+    fn can_update(&self) -> bool {
+        !self.options.is_empty() || rustix::process::geteuid().is_root()
+    }
+
+    fn update(&self) -> Result<(), Error> {
+        let mut command = self.command("apt-get");
+        output_of(command.args(["update", "--quiet", "--quiet"])).map(drop)
+    }
+
+    /// The known packages whose names begin with `prefix`.
+    fn available(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let names = output_of(self.command("apt-cache").args(["pkgnames", prefix]))?;
+        Ok(names.lines().map(str::to_owned).collect())
+    }
+
+    /// Downloads packages and unpacks them as `tree`.
+    fn fetch(&self, tree: &Path, packages: &[&str]) -> Result<(), Error> {
+        // Whole trees only: unpack beside the place, then rename.
+        let work = tree.with_file_name(format!(".{}.{}", packages[0], std::process::id()));
+        let fresh = work.join("tree");
+        fs::create_dir_all(&fresh).map_err(Error::file(&fresh))?;
+        output_of(
+            self.command("apt-get")
+                .args(["download", "--quiet", "--quiet"])
+                .args(packages)
+                // Root's downloads go to a directory that apt's own user can't see.
+                .args(["--option", "APT::Sandbox::User="])
+                .current_dir(&work),
+        )?;
+        for file in entries(&work)? {
+            if file.extension().is_some_and(|extension| extension == "deb") {
+                output_of(Command::new("dpkg").arg("-x").arg(&file).arg(&fresh))?;
+            }
+        }
+        lead_links_into(&fresh, &fresh, tree)?;
+        match fs::rename(&fresh, tree) {
+            // Another run was faster: its tree is as good.
+            Err(_) if tree.is_dir() => {}
+            result => result.map_err(Error::file(tree))?,
+        }
+        fs::remove_dir_all(&work).map_err(Error::file(&work))
+    }
 }
 
 fn no_archive(what: &str) -> Error {
@@ -188,34 +299,6 @@ fn no_archive(what: &str) -> Error {
                  security updates among apt's sources"
             .into(),
     }
-}
-
-/// Downloads packages and unpacks them as `tree`.
-fn fetch(tree: &Path, packages: &[&str]) -> Result<(), Error> {
-    // Whole trees only: unpack beside the place, then rename.
-    let work = tree.with_file_name(format!(".{}.{}", packages[0], std::process::id()));
-    let fresh = work.join("tree");
-    fs::create_dir_all(&fresh).map_err(Error::file(&fresh))?;
-    output_of(
-        Command::new("apt-get")
-            .args(["download", "--quiet", "--quiet"])
-            .args(packages)
-            // Root's downloads go to a directory that apt's own user can't see.
-            .args(["--option", "APT::Sandbox::User="])
-            .current_dir(&work),
-    )?;
-    for file in entries(&work)? {
-        if file.extension().is_some_and(|extension| extension == "deb") {
-            output_of(Command::new("dpkg").arg("-x").arg(&file).arg(&fresh))?;
-        }
-    }
-    lead_links_into(&fresh, &fresh, tree)?;
-    match fs::rename(&fresh, tree) {
-        // Another run was faster: its tree is as good.
-        Err(_) if tree.is_dir() => {}
-        result => result.map_err(Error::file(tree))?,
-    }
-    fs::remove_dir_all(&work).map_err(Error::file(&work))
 }
 
 /// Changes the links below `directory` that name absolute paths which are in `fresh` to name
@@ -247,13 +330,7 @@ fn has_apt() -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// The packages that apt knows whose names begin with `prefix`.
-fn available(prefix: &str) -> Result<Vec<String>, Error> {
-    let names = output_of(Command::new("apt-cache").args(["pkgnames", prefix]))?;
-    Ok(names.lines().map(str::to_owned).collect())
-}
-
-fn update_lists() -> Result<(), Error> {
+fn native_update() -> Result<(), Error> {
     output_of(Command::new("apt-get").args(["update", "--quiet", "--quiet"])).map(drop)
 }
 

@@ -3,7 +3,7 @@
 //! Much of vdsokit can only be tried on a kernel that may be set up at will:
 //! one whose clocksource is `hpet`, one that lets BPF programs be loaded, one
 //! without BTF, one built an hour ago. The lab boots such a kernel under
-//! `qemu-system-x86_64` without KVM, so that it runs wherever a process runs,
+//! QEMU without KVM, so that it runs wherever a process runs, whatever the guest's architecture,
 //! hands it a file system in memory with our own statically linked programs,
 //! and runs a list of [checks](checks::CHECKS) in it.
 //!
@@ -12,8 +12,8 @@
 //! checks -> boots (kernel, command line, processor)
 //!           programs -> initramfs -> lab-init, process 1
 //!                       plan      ->   runs each check, one after the other
-//!           reports   <- ttyS1    <-   start, output, ok | failed, end
-//!           console.log <- ttyS0  <-   the kernel's own messages
+//!           reports   <- a port   <-   start, output, ok | failed, end
+//!           console.log <- another <-  the kernel's own messages
 //!                                      power off
 //! ```
 //!
@@ -34,6 +34,8 @@
 //! A row in [`checks::CHECKS`], nothing else. What it needs from the host (a
 //! program or a test of this workspace, a file that a function makes) stands in the row.
 
+mod architecture;
+mod arm;
 pub mod checks;
 pub mod cpio;
 pub mod debian;
@@ -46,6 +48,7 @@ mod programs;
 pub mod selftests;
 mod workshop;
 
+pub use architecture::Architecture;
 pub use checks::{Check, Kernel, Need};
 pub use error::Error;
 pub use workshop::Workshop;
@@ -144,7 +147,13 @@ pub fn run(
     checks: &[&Check],
     mut each: impl FnMut(&BootReport),
 ) -> Result<(), Error> {
-    machine::find_emulator()?;
+    let mut architectures: Vec<Architecture> = Vec::new();
+    for kernel in checks.iter().flat_map(|check| check.kernels) {
+        if !architectures.contains(&kernel.architecture) {
+            machine::find_emulator(kernel.architecture)?;
+            architectures.push(kernel.architecture);
+        }
+    }
     // One run at a time in a checkout: they share its directory, and two
     // emulated machines are slower together than one after the other.
     let _lock = workshop.lock()?;

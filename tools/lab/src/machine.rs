@@ -3,7 +3,9 @@
 use crate::checks::{PROCESSOR, Processor};
 use crate::cpio::Archive;
 use crate::plan::{self, Message, Task, Verdict};
-use crate::{Boot, BootReport, Check, Error, Need, Report, Workshop, debian, programs};
+use crate::{
+    Architecture, Boot, BootReport, Check, Error, Need, Report, Workshop, debian, programs,
+};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -12,21 +14,20 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-const EMULATOR: &str = "qemu-system-x86_64";
-
-/// Makes sure of the emulator.
-pub(crate) fn find_emulator() -> Result<(), Error> {
+/// Installs the emulator of an architecture unless it is there.
+pub(crate) fn find_emulator(architecture: Architecture) -> Result<(), Error> {
     if cfg!(not(target_arch = "x86_64")) {
         return Err(Error::Missing {
             what: "an x86-64 machine to build static programs on".into(),
             advice: "run the lab on x86-64 Linux".into(),
         });
     }
-    let mut version = Command::new(EMULATOR);
+    let (emulator, package) = architecture.emulator();
+    let mut version = Command::new(emulator);
     version.arg("--version").stdout(Stdio::null());
     match version.status() {
         Ok(status) if status.success() => Ok(()),
-        _ => debian::install(EMULATOR, &["qemu-system-x86"]),
+        _ => debian::install(emulator, &[package]),
     }
 }
 
@@ -36,7 +37,7 @@ pub(crate) fn boot(workshop: &Workshop, boot: &Boot<'_>) -> Result<BootReport, E
     fs::create_dir_all(&directory).map_err(Error::file(&directory))?;
     let image = (boot.kernel.image)(workshop)?;
     let archive = directory.join("initramfs.cpio");
-    fs::write(&archive, initramfs(workshop, &boot.checks)?).map_err(Error::file(&archive))?;
+    fs::write(&archive, initramfs(workshop, boot)?).map_err(Error::file(&archive))?;
     let console = directory.join("console.log");
     // The emulator appends to nothing: a console that it can't open ends it.
     File::create(&console).map_err(Error::file(&console))?;
@@ -63,7 +64,9 @@ pub(crate) fn boot(workshop: &Workshop, boot: &Boot<'_>) -> Result<BootReport, E
             }
         }
     };
-    guest.stop().map_err(Error::file(EMULATOR))?;
+    guest
+        .stop()
+        .map_err(Error::file(boot.kernel.architecture.emulator().0))?;
     Ok(BootReport {
         name: label(boot),
         booted: listener.booted,
@@ -114,24 +117,26 @@ fn label(boot: &Boot<'_>) -> String {
 
 /// Everything that the guest will have: process 1, busybox, the plan, and what
 /// the checks need.
-fn initramfs(workshop: &Workshop, checks: &[&Check]) -> Result<Vec<u8>, Error> {
+fn initramfs(workshop: &Workshop, boot: &Boot<'_>) -> Result<Vec<u8>, Error> {
     const INIT: Need = Need::Program {
         package: "vdsokit-lab",
         name: "lab-init",
     };
+    let (checks, architecture) = (&boot.checks, boot.kernel.architecture);
+    let build = |need| programs::build(workshop, need, architecture);
     let mut archive = Archive::default();
     let mut add = |at: &str, from: &Path| {
         let data = fs::read(from).map_err(Error::file(from))?;
         archive.file(at, &data)
     };
-    add("/init", &programs::build(workshop, &INIT)?)?;
-    let busybox = debian::file(workshop, "busybox-static", "/bin/busybox")?;
+    add("/init", &build(&INIT)?)?;
+    let busybox = debian::file_of(workshop, architecture, "busybox-static", "/bin/busybox")?;
     add("/bin/busybox", &busybox)?;
     let mut there: Vec<String> = Vec::new();
     for need in checks.iter().flat_map(|check| check.needs) {
         let at = need.at();
         if !there.contains(&at) {
-            add(&at, &programs::build(workshop, need)?)?;
+            add(&at, &build(need)?)?;
             there.push(at);
         }
     }
@@ -170,13 +175,15 @@ impl Guest {
         let console = console.display().to_string().replace(',', ",,");
         // util-linux's setpriv sees to it that the emulator ends with this process
         // even when that is killed.
+        let architecture = boot.kernel.architecture;
         let mut command = Command::new("setpriv");
         command
-            .args(["--pdeathsig", "KILL", EMULATOR])
-            .args(["-machine", "q35,accel=tcg", "-cpu", boot.processor.model])
+            .args(["--pdeathsig", "KILL", architecture.emulator().0])
+            .args(architecture.board())
+            .args(["-cpu", boot.processor.model])
             .args(["-m", "512"])
             .args(["-nodefaults", "-no-reboot", "-display", "none"])
-            .args(["-serial", &format!("file:{console}"), "-serial", "stdio"])
+            .args(architecture.ports(&console))
             .arg("-kernel")
             .arg(image)
             .arg("-initrd")
@@ -184,7 +191,10 @@ impl Guest {
             .arg("-append")
             // A panic reboots at once, and the emulator ends instead. On a host that has more
             // to do than it can, the emulated timer fails the kernel's test of it.
-            .arg(format!("console=ttyS0 panic=-1 no_timer_check {words}"))
+            .arg(format!(
+                "console={} panic=-1 no_timer_check {words}",
+                architecture.console()
+            ))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         command.args(["-smp", &boot.processor.cpus.to_string()]);

@@ -3,7 +3,7 @@
 
 use crate::checks::{Check, Kernel, Need, PROCESSOR};
 use crate::workshop::output_of;
-use crate::{Error, Workshop, debian, programs};
+use crate::{Architecture, Error, Workshop, debian, programs};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -43,12 +43,14 @@ fn build(workshop: &Workshop) -> PathBuf {
 /// With the kernel's own clock.
 pub const CLOCK_IN_C: Kernel = Kernel {
     name: "6.12-own-c",
+    architecture: Architecture::X86_64,
     image: |workshop| there(directory(workshop).join(WITH_CLOCK_IN_C[0])),
 };
 
 /// With the clock in Rust.
 pub const CLOCK_IN_RUST: Kernel = Kernel {
     name: "6.12-own-rust",
+    architecture: Architecture::X86_64,
     image: |workshop| there(image(workshop)),
 };
 

@@ -10,8 +10,12 @@ use std::time::Duration;
 /// The plan's place in the guest.
 pub const PLAN: &str = "/lab/plan";
 
-/// The port for messages; the kernel's console is `ttyS0`.
-pub const PORT: &str = "/dev/ttyS1";
+/// The port for messages. The kernel's console is another.
+pub const PORT: &str = match cfg!(target_arch = "x86_64") {
+    true => "/dev/ttyS1",
+    // The board's own port is no 16550.
+    false => "/dev/ttyS0",
+};
 
 /// Variables of the environment that checks in the guest have from the host's: how long a
 /// soak lasts, and how many rounds others make. Linux hands words of its command line that

@@ -1,33 +1,40 @@
 //! Our own programs, linked so that a guest without any library runs them.
 
 use crate::workshop::output_of;
-use crate::{Error, Need, Workshop};
+use crate::{Architecture, Error, Need, Workshop};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// glibc's own target, linked statically: it needs nothing that a machine with
-/// Rust and a C library lacks, where the musl target would have to be fetched.
-/// Naming the target keeps the flag from build scripts and procedural macros.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// Naming the target keeps these from build scripts and procedural macros.
 const FLAGS: &str = "-Ctarget-feature=+crt-static -Cstrip=debuginfo";
 
 /// Builds what a row needs and returns where it lies on the host.
-pub(crate) fn build(workshop: &Workshop, need: &Need) -> Result<PathBuf, Error> {
+pub(crate) fn build(
+    workshop: &Workshop,
+    need: &Need,
+    architecture: Architecture,
+) -> Result<PathBuf, Error> {
     let (package, name, arguments): (_, _, &[&str]) = match *need {
         Need::Program { package, name } => (package, name, &["build", "--bin"]),
         Need::Test { package, name } => (package, name, &["test", "--no-run", "--test"]),
         Need::File { make, .. } => return make(workshop),
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let target = architecture.target();
+    let linker = target.to_uppercase().replace('-', "_");
     let mut command = Command::new(cargo);
     command
         .args(arguments)
-        .args([name, "--package", package, "--release", "--target", TARGET])
+        .args([name, "--package", package, "--release", "--target", target])
         .args(["--quiet", "--message-format", "json-render-diagnostics"])
         .arg("--target-dir")
         .arg(workshop.output().join("build"))
         .env("RUSTFLAGS", FLAGS)
+        .env(
+            format!("CARGO_TARGET_{linker}_LINKER"),
+            architecture.compiler(),
+        )
         .current_dir(&workshop.root);
     let messages = output_of(&mut command)?;
     let executable = |line: &str| {
@@ -52,10 +59,21 @@ pub(crate) fn compile<'o>(
     source: &Path,
     options: impl IntoIterator<Item = &'o OsStr>,
 ) -> Result<PathBuf, Error> {
-    let directory = workshop.output().join("own");
+    compile_for(workshop, Architecture::X86_64, name, source, options)
+}
+
+/// The same for an architecture.
+pub(crate) fn compile_for<'o>(
+    workshop: &Workshop,
+    architecture: Architecture,
+    name: &str,
+    source: &Path,
+    options: impl IntoIterator<Item = &'o OsStr>,
+) -> Result<PathBuf, Error> {
+    let directory = workshop.output().join("own").join(architecture.debian());
     std::fs::create_dir_all(&directory).map_err(Error::file(&directory))?;
     let program = directory.join(name);
-    let mut command = Command::new("cc");
+    let mut command = Command::new(architecture.compiler());
     command
         .args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"])
         .arg(&program)
@@ -75,6 +93,7 @@ pub(crate) fn image(workshop: &Workshop, source: &Path, soname: &str) -> Result<
             package: "vdsokit-cli",
             name: "vdso",
         },
+        Architecture::X86_64,
     )?;
     let directory = workshop.output().join("images");
     std::fs::create_dir_all(&directory).map_err(Error::file(&directory))?;

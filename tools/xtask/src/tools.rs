@@ -21,7 +21,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("openssl", "certificates of the stores of `vdso feed`"),
     ("qemu-user-static", "readers on AArch64"),
     ("qemu-system-x86", "the lab"),
-    ("qemu-system-arm", "the reference kernel"),
+    ("qemu-system-arm", "the lab and the reference kernel"),
     ("gcc-riscv64-linux-gnu", "the conformance tests of kernels"),
     (
         "libc6-dev-riscv64-cross",

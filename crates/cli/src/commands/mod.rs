@@ -5,7 +5,7 @@ mod attach;
 mod bench;
 mod build;
 mod check;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod clock;
 mod completions;
 mod demo;
@@ -21,7 +21,7 @@ mod man;
 mod now;
 mod put;
 mod retire;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod run;
 mod serve;
 mod set;
@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Bench(bench::Arguments),
     Build(build::Arguments),
     Check(check::Arguments),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     Clock(clock::Arguments),
     Completions(completions::Arguments),
     Demo(demo::Arguments),
@@ -63,7 +63,7 @@ pub(crate) enum Command {
     Now(now::Arguments),
     Put(put::Arguments),
     Retire(retire::Arguments),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[command(flatten)]
     Start(Start),
     Serve(serve::Arguments),
@@ -73,19 +73,19 @@ pub(crate) enum Command {
     /// Give a running program another time (x86-64 only)
     #[cfg(not(target_arch = "x86_64"))]
     Attach(unsupported::Arguments),
-    /// Show or change the time of programs that run under a name (x86-64 only)
-    #[cfg(not(target_arch = "x86_64"))]
+    /// Show or change the time of programs that run under a name (x86-64 and AArch64)
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     Clock(unsupported::Arguments),
     /// Give a program back the vDSO that it had before `vdso attach` (x86-64 only)
     #[cfg(not(target_arch = "x86_64"))]
     Detach(unsupported::Arguments),
-    /// Run a program, unchanged, at another time (x86-64 only)
-    #[cfg(not(target_arch = "x86_64"))]
+    /// Run a program, unchanged, at another time (x86-64 and AArch64)
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     Run(unsupported::Arguments),
 }
 
 /// The command that becomes another program.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[derive(Subcommand)]
 pub(crate) enum Start {
     Run(run::Arguments),
@@ -101,7 +101,7 @@ impl Command {
             Self::Bench(arguments) => bench::run(&arguments),
             Self::Build(arguments) => build::run(arguments),
             Self::Check(arguments) => check::run(&arguments),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
             Self::Clock(arguments) => clock::run(&arguments),
             Self::Completions(arguments) => completions::run(&arguments),
             Self::Demo(arguments) => demo::run(&arguments),
@@ -120,7 +120,7 @@ impl Command {
             Self::Now(arguments) => now::run(&arguments),
             Self::Put(arguments) => put::run(&arguments),
             Self::Retire(arguments) => retire::run(&arguments),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
             Self::Start(Start::Run(arguments)) => Ok(run::run(&arguments)),
             Self::Serve(arguments) => serve::run(&arguments),
             Self::Set(arguments) => set::run(&arguments),
@@ -128,11 +128,11 @@ impl Command {
             Self::Watch(arguments) => watch::run(&arguments),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Attach(_) => unsupported::refuse("attach"),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
             Self::Clock(_) => unsupported::refuse("clock"),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Detach(_) => unsupported::refuse("detach"),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
             Self::Run(_) => unsupported::refuse("run"),
         }
     }
@@ -141,7 +141,7 @@ impl Command {
 /// The exit status for arguments that can't be parsed: 2, but for commands that use 2 otherwise.
 pub(crate) fn usage_status(arguments: &[OsString]) -> u8 {
     match arguments.get(1).and_then(|command| command.to_str()) {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         Some("run") => run::NOT_TRIED,
         Some("status") => status::UNKNOWN,
         _ => 2,

@@ -1,7 +1,9 @@
 //! `vdso run`: runs an unchanged program with a vDSO of this project.
 
 use crate::output;
-use crate::signals::{set_environment, sigpipe_was_ignored};
+#[cfg(target_arch = "x86_64")]
+use crate::signals::set_environment;
+use crate::signals::sigpipe_was_ignored;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use miette::{Result, miette};
 use vdsokit_clock::Clock;
 use vdsokit_deliver::{Delivery, Object, Timestamp};
+#[cfg(target_arch = "x86_64")]
 use vdsokit_publish::place;
 use vdsokit_virtual_time::{Reader, text};
 use vdsokit_waits::call::Scope;
@@ -75,6 +78,7 @@ pub(crate) struct Arguments {
     object: Vec<PathBuf>,
     /// Answer for getpid, gettid, getppid and the CPU-time clocks from the page that `vdso serve current`
     /// publishes: preloads its library, which static programs don't load
+    #[cfg(target_arch = "x86_64")]
     #[arg(long)]
     current: bool,
     /// The program, looked for in PATH, and its arguments
@@ -87,6 +91,7 @@ pub(crate) struct Arguments {
 pub(crate) const NOT_TRIED: u8 = 125;
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    #[cfg(target_arch = "x86_64")]
     if arguments.current
         && let Err(report) = preload()
     {
@@ -109,6 +114,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Puts the library of `vdso serve current` before what the program preloads (ld.so(8)).
+#[cfg(target_arch = "x86_64")]
 fn preload() -> Result<()> {
     const NAME: &str = "LD_PRELOAD";
     let found = place::find_for_machine(vdsokit_current_library::SONAME).ok_or_else(|| {

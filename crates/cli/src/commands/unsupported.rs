@@ -16,9 +16,13 @@ pub(crate) struct Arguments {
 /// program's.
 pub(crate) fn refuse(command: &str) -> Result<ExitCode> {
     let arch = std::env::consts::ARCH;
+    let where_it_works = match command {
+        "attach" | "detach" => "x86-64 only",
+        _ => "x86-64 and AArch64",
+    };
     let report = miette!(
         help = "publishing, reading and inspecting vDSOs work on every architecture",
-        "`vdso {command}` works on x86-64 only, and this is {arch}"
+        "`vdso {command}` works on {where_it_works}, and this is {arch}"
     );
     if command != "run" {
         return Err(report);

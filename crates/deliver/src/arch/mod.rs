@@ -1,9 +1,42 @@
 //! What differs from one architecture to the next: registers, system call numbers and the
 //! few instructions that run inside the target. One module an architecture.
+//!
+//! [`block`] is what all stubs read.
 
+mod block;
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod guest;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
+
+#[cfg(target_arch = "aarch64")]
+pub(crate) use aarch64::*;
+pub(crate) use block::*;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::*;
+
+/// System calls return `-errno` in the last 4095 values.
+fn error_of(value: u64) -> Option<i32> {
+    (value > -4096i64 as u64).then(|| (value as i64).wrapping_neg() as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stub_fits_before_anything_else_in_a_page() {
+        assert!(stub().len() < 640, "{} bytes", stub().len());
+    }
+
+    #[test]
+    fn errors_are_the_last_4095_values() {
+        assert_eq!(error_of(-1i64 as u64), Some(1));
+        assert_eq!(error_of(-4095i64 as u64), Some(4095));
+        assert_eq!(error_of(-4096i64 as u64), None);
+        assert_eq!(error_of(0x7fff_0000_0000), None);
+    }
+}

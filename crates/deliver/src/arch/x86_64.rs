@@ -10,10 +10,14 @@
     reason = "the stub is assembler; its bytes are read through the two labels around it"
 )]
 
+use std::ffi::c_int;
 use std::mem::offset_of;
+use std::ops::Range;
 use std::slice;
 
-use crate::sys::Registers;
+use super::block::{ANONYMOUS, Block, Entry, MemoryMap, Word, bytes};
+use super::error_of;
+use crate::sys::{Pid, Registers};
 
 /// System call numbers (arch/x86/entry/syscalls/syscall_64.tbl).
 pub(crate) mod number {
@@ -31,6 +35,9 @@ pub(crate) mod number {
     pub(crate) const OPENAT: u64 = 257;
 }
 
+/// The calls by which a thread may wait for its child to execute a program or end.
+pub(crate) const FORKS: [i64; 3] = [libc::SYS_vfork, libc::SYS_clone, libc::SYS_clone3];
+
 /// `e_machine` of images for this architecture.
 pub(crate) const MACHINE: u16 = vdsokit_elf::constants::EM_X86_64;
 
@@ -39,121 +46,16 @@ pub(crate) const MACHINE: u16 = vdsokit_elf::constants::EM_X86_64;
 /// (arch/x86/kernel/signal_64.c).
 pub(crate) const KERNEL_VDSO_IS_OPTIONAL: bool = true;
 
+/// Addresses where nothing lies when a program begins. They are below what the kernel maps from the
+/// top down (arch/x86/mm/mmap.c) and above what mmap(2) gives to programs whose stack is unlimited;
+/// and within the program's part of the address space of address, memory, leak and thread
+/// sanitizers (compiler-rt, sanitizer_common and tsan platform headers).
+pub(crate) fn free_addresses() -> Range<u64> {
+    0x7e80_0000_0000..0x7ef0_0000_0000
+}
+
 /// Bytes below the stack pointer that the running function may use (System V ABI, 3.2.2).
 pub(crate) const RED_ZONE: u64 = 128;
-
-/// The [`Entry::source`] of anonymous memory: as a descriptor, what mmap(2) takes for it.
-pub(crate) const ANONYMOUS: u64 = u64::MAX;
-
-/// One range to map. An array of them follows a [`Block`].
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Entry {
-    /// A descriptor (below 4096), the address of a path to open, or [`ANONYMOUS`].
-    pub(crate) source: u64,
-    /// `st_dev` that the opened file must have: in another pid namespace a path into /proc names
-    /// a file of another process.
-    pub(crate) device: u64,
-    /// `st_ino` that the opened file must have.
-    pub(crate) inode: u64,
-    /// Where to map, in bytes from the address of the first entry.
-    pub(crate) distance: u64,
-    pub(crate) length: u64,
-    pub(crate) protection: u64,
-    pub(crate) flags: u64,
-    pub(crate) offset: u64,
-    /// How many [`Word`]s are written once it is mapped.
-    pub(crate) words: u64,
-    /// The address of the first of them.
-    pub(crate) first_word: u64,
-    /// The protection to set when they are written. Not used if there are none.
-    pub(crate) becomes: u64,
-}
-
-/// A word to be written into what has been mapped.
-#[repr(C)]
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Word {
-    /// Where, in bytes from the address of the first entry.
-    pub(crate) distance: u64,
-    pub(crate) value: u64,
-    /// All ones: the address of the first entry is added to the value. Otherwise 0.
-    pub(crate) is_relative: u64,
-}
-
-/// The input of the stub, followed by the entries.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Block {
-    /// How many entries follow.
-    pub(crate) count: u64,
-    /// Where to write the address of the first entry when everything is mapped; the stub then
-    /// continues with the registers in `frame`. 0: it stops instead.
-    pub(crate) slot: u64,
-    /// The address of the registers ([`frame`]).
-    pub(crate) frame: u64,
-    /// Room for a `struct stat` (144 bytes).
-    pub(crate) stat: [u64; 18],
-    /// A `struct prctl_mm_map` with the auxiliary vector for the kernel's copy; its first word is
-    /// 0 if the copy is not to be changed.
-    pub(crate) saved: MemoryMap,
-}
-
-/// A `struct prctl_mm_map` (include/uapi/linux/prctl.h): two members of 32 bits are one word.
-pub(crate) type MemoryMap = [u64; 13];
-
-/// The bytes of a block, its entries and their words in the memory of the process.
-pub(crate) fn block_bytes(block: &Block, entries: &[Entry], words: &[Word]) -> Vec<u8> {
-    let &Block {
-        count,
-        slot,
-        frame,
-        stat,
-        saved,
-    } = block;
-    let entries = entries.iter().flat_map(|entry| {
-        let &Entry {
-            source,
-            device,
-            inode,
-            distance,
-            length,
-            protection,
-            flags,
-            offset,
-            words,
-            first_word,
-            becomes,
-        } = entry;
-        [
-            source, device, inode, distance, length, protection, flags, offset, words, first_word,
-            becomes,
-        ]
-    });
-    let words = words.iter().flat_map(|word| {
-        let &Word {
-            distance,
-            value,
-            is_relative,
-        } = word;
-        [distance, value, is_relative]
-    });
-    bytes(
-        [count, slot, frame]
-            .into_iter()
-            .chain(stat)
-            .chain(saved)
-            .chain(entries)
-            .chain(words),
-    )
-}
-
-/// The bytes of words in memory.
-fn bytes(words: impl Iterator<Item = u64>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(1 << 10);
-    words.for_each(|word| bytes.extend_from_slice(&word.to_ne_bytes()));
-    bytes
-}
 
 /// Words of a [`frame`].
 const FRAME_WORDS: usize = 17;
@@ -433,11 +335,6 @@ pub(crate) fn call_result(registers: &Registers) -> Result<u64, i32> {
     error_of(registers.rax).map_or(Ok(registers.rax), Err)
 }
 
-/// System calls return `-errno` in the last 4095 values.
-fn error_of(value: u64) -> Option<i32> {
-    (value > -4096i64 as u64).then(|| (value as i64).wrapping_neg() as i32)
-}
-
 /// Marks registers as those of a thread outside a system call, so that the kernel doesn't restart
 /// one (arch/x86/kernel/signal.c, `handle_signal`).
 pub(crate) fn leave_syscall(registers: &mut Registers) {
@@ -462,6 +359,12 @@ pub(crate) fn restart_interrupted(registers: &mut Registers) -> bool {
     registers.rip -= SYSCALL.len() as u64;
     leave_syscall(registers);
     true
+}
+
+/// Has the `registers` of a stopped thread say all that it goes on with. They do: the call that it
+/// restarts is in `orig_rax` and `rax`.
+pub(crate) fn settle(_: Pid, _: &mut Registers) -> Option<c_int> {
+    Some(0)
 }
 
 /// The instruction `syscall`.
@@ -547,22 +450,4 @@ pub(crate) fn stack_pointer(registers: &Registers) -> u64 {
 /// programs, which are recognised by their auxiliary vector.
 pub(crate) fn is_native(registers: &Registers, length: usize) -> bool {
     length == size_of::<Registers>() && registers.cs == USER_CODE
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_stub_fits_before_anything_else_in_a_page() {
-        assert!(stub().len() < 512, "{} bytes", stub().len());
-    }
-
-    #[test]
-    fn errors_are_the_last_4095_values() {
-        assert_eq!(error_of(-1i64 as u64), Some(1));
-        assert_eq!(error_of(-4095i64 as u64), Some(4095));
-        assert_eq!(error_of(-4096i64 as u64), None);
-        assert_eq!(error_of(0x7fff_0000_0000), None);
-    }
 }

@@ -9,6 +9,7 @@ use vdsokit_waits::idle::{Idle, Pollers, Seen};
 
 use super::process::Blocked;
 use super::waits::{Purpose, Waits};
+use crate::arch::FORKS;
 use crate::seccomp::Notification;
 use crate::sys::Pid;
 
@@ -266,8 +267,7 @@ fn stat(path: &str) -> Option<(char, u64)> {
 
 /// Whether a thread waits for its child to execute a program or end.
 fn is_in_vfork(thread: Pid) -> bool {
-    let calls = [libc::SYS_vfork, libc::SYS_clone, libc::SYS_clone3];
-    Blocked::read(thread).is_some_and(|blocked| calls.contains(&blocked.number))
+    Blocked::read(thread).is_some_and(|blocked| FORKS.contains(&blocked.number))
 }
 
 /// How many calls that write a thread has made (proc_pid_io(5)).

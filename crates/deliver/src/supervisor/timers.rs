@@ -455,16 +455,23 @@ impl Waits {
         let Some((mut registers, signal)) = process::stopped(thread) else {
             return false;
         };
+        let signal = match signal {
+            0 => crate::arch::settle(thread, &mut registers),
+            signal => Some(signal),
+        };
+        let Some(signal) = signal else {
+            return false;
+        };
         let resumption = arch::resumption(&registers).filter(|_| signal == 0);
-        let is_set = resumption.is_some_and(|(ret, result)| {
+        let is_set = resumption.is_some_and(|resumption| {
             passage.used = self.number();
             let frame = Frame {
                 new: in_units(timer, new),
                 used: passage.used,
-                ret,
-                arguments: arch::call(&registers).arguments,
-                result,
-                report_number: 0,
+                ret: resumption.address,
+                arguments: arch::arguments(&registers),
+                result: resumption.result,
+                report_number: resumption.number,
             };
             self.fill(thread, &mut passage, &frame) && {
                 let (door, made) = (passage.door, &passage.made);

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use vdsokit_clock::{Clock, KernelTime};
 use vdsokit_waits::call::{Basis, Call, Form, Given, Kind, Remaining, Restart, Wait};
 use vdsokit_waits::course::{Course, Nanoseconds};
-use vdsokit_waits::gate::{Frame, Gate, NEW, OLD, RESULT, Then, USED};
+use vdsokit_waits::gate::{CALL, Frame, Gate, NEW, OLD, RESULT, Then, USED};
 use vdsokit_waits::number::{CLOCK_NANOSLEEP, NANOSLEEP};
 use vdsokit_waits::{Clocks, WallTime};
 
@@ -477,13 +477,20 @@ impl Waits {
             match Blocked::read(thread) {
                 // It runs: into its call, or out of it.
                 None => std::thread::yield_now(),
-                Some(blocked) if blocked.pointer == passage.door + arch::CALL => {
+                Some(blocked) if blocked.pointer == passage.door + CALL => {
                     sys::seize(thread, 0)?;
                     sys::interrupt(thread)?;
                     let Some((mut registers, signal)) = process::stopped(thread) else {
                         return Ok(());
                     };
-                    if arch::was_interrupted(&registers, passage.door + arch::CALL) {
+                    let signal = match signal {
+                        0 => crate::arch::settle(thread, &mut registers),
+                        signal => Some(signal),
+                    };
+                    let Some(signal) = signal else {
+                        return Ok(());
+                    };
+                    if signal == 0 && arch::was_interrupted(&registers, passage.door + CALL) {
                         let (door, made) = (passage.door, &passage.made);
                         arch::restart(&mut registers, door, made, passage.restart);
                         // ppoll(2) and pselect(2) have left there what remained.

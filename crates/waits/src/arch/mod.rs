@@ -1,21 +1,30 @@
 //! What each architecture has to say: the contract of this module.
 //!
+//! - `PAGE`: the size of its largest page.
 //! - `AUDIT`: what seccomp calls it (include/uapi/linux/audit.h).
-//! - `CLOCK_SETTERS, OTHER_EXECS`: execve and execveat by numbers of the other architectures that it runs.
-//! - `number`: its call numbers, those of calls that it does not have left out.
+//! - `CLOCK_SETTERS, OTHER_EXECS`: calls by the numbers of the other architectures that it runs too.
+//! - `number`: its call numbers. A call that it does not have is a number that none has.
 //! - `door()`: for each argument register the gate's entry whose frame that register holds.
+//! - `CALL`: bytes from an entry to the instruction behind its call.
 //! - `REPORTED`: the instruction behind the gate's call that reports.
 //! - `gate()`: the gate's bytes.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+#[cfg(target_arch = "aarch64")]
+pub use aarch64::{AUDIT, CALL, CLOCK_SETTERS, OTHER_EXECS, PAGE, number};
+#[cfg(target_arch = "aarch64")]
+pub(crate) use aarch64::{REPORTED, door, gate};
 #[cfg(target_arch = "x86_64")]
-pub use x86_64::{AUDIT, CLOCK_SETTERS, OTHER_EXECS, number};
+pub use x86_64::{AUDIT, CALL, CLOCK_SETTERS, OTHER_EXECS, PAGE, number};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::{REPORTED, door, gate};
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!(
-    "AUDIT, CLOCK_SETTERS, OTHER_EXECS, number, door, REPORTED and gate are missing for this architecture"
+    "PAGE, AUDIT, CLOCK_SETTERS, OTHER_EXECS, number, door, CALL, REPORTED and gate are missing for \
+     this architecture"
 );

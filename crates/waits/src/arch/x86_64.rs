@@ -8,6 +8,9 @@ use std::slice;
 
 use crate::gate::{ARGUMENTS, REPORT_NUMBER, RESULT, RETURN, Then, USED};
 
+/// Bytes of a page.
+pub const PAGE: u64 = 4096;
+
 /// What seccomp calls this architecture (include/uapi/linux/audit.h, `AUDIT_ARCH_X86_64`).
 pub const AUDIT: u32 = 0xc000_003e;
 
@@ -99,6 +102,8 @@ pub(crate) const fn door(argument: usize, then: Then) -> u64 {
 
 /// Bytes of an entry.
 const SIZE: u64 = 16;
+/// Bytes from an entry to the instruction behind its call.
+pub const CALL: u64 = 2;
 /// Where the entries begin behind which the result is reported.
 const REPORTING: u64 = 128;
 /// Where the entries begin behind which the result is replaced.

@@ -1,6 +1,6 @@
 //! `vdso serve`: publishes a vDSO.
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod clock;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod current;
@@ -11,7 +11,7 @@ pub(crate) mod report;
 use crate::published::SYSTEM;
 use crate::values::QUOTING;
 use crate::{image, signals};
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use clock::Source;
 use miette::{Result, miette};
 use report::Reporter;
@@ -82,7 +82,7 @@ pub(crate) struct Arguments {
     replace: bool,
     /// The source of the time of `clock`. The counter is compared with the kernel's clocks every
     /// 5 ms; if this process does not run for 20 ms, readers use the kernel's clocks
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[arg(long, value_enum, default_value = "auto")]
     source: Source,
     /// Let this user read about the user's own tasks in `current`: a user's name or number, or a
@@ -131,7 +131,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let reporter = Reporter::new(arguments.json);
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     if arguments.file.as_deref().is_some_and(clock::is_clock) {
         return clock::run(arguments, &reporter);
     }
@@ -147,10 +147,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             ));
         }
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     if arguments.file.as_deref() == Some(Path::new(crate::published::CLOCK)) {
         return Err(miette!(
-            "the clock can be published on x86-64 only, not on {}",
+            "the clock can be published on x86-64 and AArch64, not on {}",
             std::env::consts::ARCH
         ));
     }

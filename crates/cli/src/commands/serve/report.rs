@@ -44,7 +44,7 @@ impl Reporter {
     }
 
     /// Reports that readers of a clock have the kernel's clock in place of the counter.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     pub(crate) fn untrusted(&self, why: &impl ToString) {
         let why = why.to_string();
         if self.json {

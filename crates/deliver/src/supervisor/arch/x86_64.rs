@@ -1,11 +1,10 @@
-//! Registers of a thread that makes a call: the contract is these four functions.
+//! x86-64.
 
 use vdsokit_waits::call::{Call, Restart};
+use vdsokit_waits::gate::CALL;
 
+use super::Resumption;
 use crate::sys::Registers;
-
-/// Bytes of the instruction that makes a call.
-pub(crate) const CALL: u64 = 2;
 
 /// What the kernel's restart of calls makes of the result register
 /// (arch/x86/kernel/signal.c, `arch_do_signal_or_restart`).
@@ -35,39 +34,42 @@ pub(crate) fn restart(registers: &mut Registers, address: u64, call: &Call, rest
     ] = call.arguments;
 }
 
-/// The call that a thread inside it makes, to be made again from its start.
-pub(crate) fn call(registers: &Registers) -> Call {
-    Call {
-        number: registers.orig_rax as u32,
-        arguments: [
-            registers.rdi,
-            registers.rsi,
-            registers.rdx,
-            registers.r10,
-            registers.r8,
-            registers.r9,
-        ],
-    }
+/// The arguments of the call that a thread is in.
+pub(crate) fn arguments(registers: &Registers) -> [u64; 6] {
+    [
+        registers.rdi,
+        registers.rsi,
+        registers.rdx,
+        registers.r10,
+        registers.r8,
+        registers.r9,
+    ]
 }
 
-/// How a thread that was stopped in a call goes on once it has made another: at which address, and
-/// with what in the result register. `None`: it was not in a call.
-pub(crate) fn resumption(registers: &Registers) -> Option<(u64, u64)> {
+/// How a thread that was stopped in a call goes on once it has made another. `None`: it was not in a
+/// call.
+pub(crate) fn resumption(registers: &Registers) -> Option<Resumption> {
     /// restart_syscall(2).
     const RESTART: u64 = 219;
     if (registers.orig_rax as i64) < 0 {
         return None;
     }
     // Of a call that ended by itself the result stays.
-    if !was_interrupted(registers, registers.rip) {
-        return Some((registers.rip, registers.rax));
-    }
-    let number = match registers.rax.wrapping_neg() {
-        // The kernel knows the rest of its time-out.
-        516 => RESTART,
-        _ => registers.orig_rax,
+    let (address, result) = if !was_interrupted(registers, registers.rip) {
+        (registers.rip, registers.rax)
+    } else {
+        let number = match registers.rax.wrapping_neg() {
+            // The kernel knows the rest of its time-out.
+            516 => RESTART,
+            _ => registers.orig_rax,
+        };
+        (registers.rip - CALL, number)
     };
-    Some((registers.rip - CALL, number))
+    Some(Resumption {
+        address,
+        result,
+        number: 0,
+    })
 }
 
 /// Sets the `registers` of a thread, of which the kernel gave `length` bytes, to go on at the start

@@ -1,0 +1,80 @@
+//! AArch64. The kernel sets the instruction pointer back to a call that it restarts before a tracer
+//! can see the thread (arch/arm64/kernel/signal.c, `do_signal`).
+
+use vdsokit_waits::call::{Call, Restart};
+
+use super::Resumption;
+use crate::sys::Registers;
+
+/// Bytes of the instruction that makes a call.
+const INSTRUCTION: u64 = 4;
+
+/// Whether a stopped thread is in a call, behind which is `pointer`, that a stop or a signal ended.
+/// One that failed with EINTR may also be behind a handler that ended it this moment.
+pub(crate) fn was_interrupted(registers: &Registers, pointer: u64) -> bool {
+    let is_interrupted = registers.regs[0] == (-i64::from(libc::EINTR)) as u64;
+    registers.pc + INSTRUCTION == pointer || (registers.pc == pointer && is_interrupted)
+}
+
+/// Makes `call` instead, by the entry at `address`. A signal that comes before that call is treated
+/// as one that came before the thread's own, and does not end it: the kernel knows of no call that
+/// is to be restarted any more.
+pub(crate) fn restart(registers: &mut Registers, address: u64, call: &Call, _: Restart) {
+    crate::arch::set_instruction_pointer(registers, address);
+    registers.regs[..6].copy_from_slice(&call.arguments);
+    registers.regs[8] = u64::from(call.number);
+}
+
+/// The arguments of the call that a thread is in.
+pub(crate) fn arguments(registers: &Registers) -> [u64; 6] {
+    let mut arguments = [0; 6];
+    arguments.copy_from_slice(&registers.regs[..6]);
+    arguments
+}
+
+/// How a thread that was stopped in a call goes on once it has made another: where it stands, before
+/// its call if that is restarted, and behind it otherwise.
+pub(crate) fn resumption(registers: &Registers) -> Option<Resumption> {
+    Some(Resumption {
+        address: registers.pc,
+        // The result, or the first argument of the call that is restarted.
+        result: registers.regs[0],
+        number: registers.regs[8],
+    })
+}
+
+/// Sets the `registers` of a thread, of which the kernel gave `length` bytes, to go on at the start
+/// of the page that it executes, of 4 KiB or more. Returns that address, and the instructions for it:
+/// exit_group(2) with `status`. They set the registers themselves, as a thread in its exec stop gets
+/// the result of execve(2) later.
+pub(crate) fn exit(registers: &mut Registers, length: usize, status: u8) -> (u64, [u8; 12]) {
+    const PAGE: u64 = 4096;
+    let code = |instructions: [u32; 3]| {
+        let mut bytes = [0; 12];
+        for (bytes, instruction) in bytes.as_chunks_mut().0.iter_mut().zip(instructions) {
+            *bytes = instruction.to_le_bytes();
+        }
+        bytes
+    };
+    let status = u32::from(status);
+    if length == size_of::<Registers>() {
+        let address = registers.pc & !(PAGE - 1);
+        crate::arch::set_instruction_pointer(registers, address);
+        // mov x8, #94; mov x0, #status; svc #0
+        return (
+            address,
+            code([0xd280_0bc8, 0xd280_0000 | status << 5, 0xd400_0001]),
+        );
+    }
+    // A 32-bit program's registers are 18 words of 4 bytes, r0 to r15, cpsr and orig_r0
+    // (arch/arm64/kernel/ptrace.c, `compat_gpr_get`). Without T in cpsr its instructions have 4 bytes.
+    const THUMB: u64 = 1 << 5;
+    let address = registers.regs[7] >> 32 & !(PAGE - 1);
+    registers.regs[7] = registers.regs[7] & 0xffff_ffff | address << 32;
+    registers.regs[8] &= !THUMB;
+    // mov r7, #248; mov r0, #status; svc #0
+    (
+        address,
+        code([0xe3a0_70f8, 0xe3a0_0000 | status, 0xef00_0000]),
+    )
+}

@@ -1,0 +1,199 @@
+//! AArch64.
+#![allow(
+    unsafe_code,
+    reason = "the gate is assembler; its bytes are read through the two labels around it"
+)]
+
+use std::slice;
+
+use crate::gate::{ARGUMENTS, REPORT_NUMBER, RESULT, RETURN, Then, USED};
+
+/// Bytes of the largest page.
+pub const PAGE: u64 = 0x1_0000;
+
+/// What seccomp calls this architecture (include/uapi/linux/audit.h, `AUDIT_ARCH_AARCH64`).
+pub const AUDIT: u32 = 0xc000_00b7;
+
+/// The calls that execute a program by a number of 32-bit Arm (arch/arm/tools/syscall.tbl). Each is
+/// the architecture as seccomp calls it, and the number.
+pub const OTHER_EXECS: [(u32, u32); 2] = [(AUDIT_ARM, 11), (AUDIT_ARM, 387)];
+
+/// The calls that set or adjust the machine's clocks: of this architecture and of 32-bit Arm. Each is
+/// the architecture and the number.
+pub const CLOCK_SETTERS: [(u32, u32); 10] = [
+    (AUDIT, 112),     // clock_settime
+    (AUDIT, 170),     // settimeofday
+    (AUDIT, 171),     // adjtimex
+    (AUDIT, 266),     // clock_adjtime
+    (AUDIT_ARM, 79),  // settimeofday
+    (AUDIT_ARM, 124), // adjtimex
+    (AUDIT_ARM, 262), // clock_settime
+    (AUDIT_ARM, 372), // clock_adjtime
+    (AUDIT_ARM, 404), // clock_settime64
+    (AUDIT_ARM, 405), // clock_adjtime64
+];
+
+/// `AUDIT_ARCH_ARM`.
+const AUDIT_ARM: u32 = 0x4000_0028;
+
+/// Call numbers (include/uapi/asm-generic/unistd.h).
+#[allow(missing_docs, reason = "they are the calls' names")]
+pub mod number {
+    pub const IO_GETEVENTS: u32 = 4;
+    pub const EPOLL_PWAIT: u32 = 22;
+    pub const PSELECT6: u32 = 72;
+    pub const PPOLL: u32 = 73;
+    pub const TIMERFD_SETTIME: u32 = 86;
+    pub const TIMERFD_GETTIME: u32 = 87;
+    pub const FUTEX: u32 = 98;
+    pub const NANOSLEEP: u32 = 101;
+    pub const GETITIMER: u32 = 102;
+    pub const SETITIMER: u32 = 103;
+    pub const TIMER_GETTIME: u32 = 108;
+    pub const TIMER_SETTIME: u32 = 110;
+    pub const TIMER_DELETE: u32 = 111;
+    pub const CLOCK_SETTIME: u32 = 112;
+    pub const CLOCK_GETTIME: u32 = 113;
+    pub const CLOCK_NANOSLEEP: u32 = 115;
+    pub const RT_SIGTIMEDWAIT: u32 = 137;
+    pub const GETTIMEOFDAY: u32 = 169;
+    pub const SETTIMEOFDAY: u32 = 170;
+    pub const ADJTIMEX: u32 = 171;
+    pub const MQ_TIMEDSEND: u32 = 182;
+    pub const MQ_TIMEDRECEIVE: u32 = 183;
+    pub const SEMTIMEDOP: u32 = 192;
+    pub const SETSOCKOPT: u32 = 208;
+    pub const GETSOCKOPT: u32 = 209;
+    pub const EXECVE: u32 = 221;
+    pub const RECVMMSG: u32 = 243;
+    pub const CLOCK_ADJTIME: u32 = 266;
+    pub const EXECVEAT: u32 = 281;
+    pub const IO_PGETEVENTS: u32 = 292;
+    pub const IO_URING_SETUP: u32 = 425;
+    pub const EPOLL_PWAIT2: u32 = 441;
+    pub const FUTEX_WAITV: u32 = 449;
+    pub const FUTEX_WAIT: u32 = 455;
+
+    // Calls that only older architectures have.
+    pub const POLL: u32 = u32::MAX;
+    pub const SELECT: u32 = u32::MAX - 1;
+    pub const ALARM: u32 = u32::MAX - 2;
+    pub const TIME: u32 = u32::MAX - 3;
+    pub const EPOLL_WAIT: u32 = u32::MAX - 4;
+}
+
+/// Bytes from the gate's start to the entry for a call whose argument `argument` is its frame.
+pub(crate) const fn door(argument: usize, then: Then) -> u64 {
+    let row = match then {
+        Then::Return => 0,
+        Then::Report => REPORTING,
+        Then::Resume => RESUMING,
+    };
+    row + SIZE * argument as u64
+}
+
+/// Bytes of an entry.
+const SIZE: u64 = 16;
+/// Bytes from an entry to the instruction behind its call.
+pub const CALL: u64 = 8;
+/// Where the entries begin behind which the result is reported.
+const REPORTING: u64 = 128;
+/// Where the entries begin behind which the result is replaced.
+const RESUMING: u64 = 256;
+/// Where the call stands that reports.
+const REPORT: u64 = 384;
+/// Bytes from the gate's start to the instruction behind the call that reports.
+pub(crate) const REPORTED: u64 = REPORT + 4;
+
+std::arch::global_asm!(
+    // No stack is used: that of a goroutine has no room. A system call changes x0 alone, and a jump
+    // to any address needs a register. It is x17, of which programs can't expect much: whatever
+    // links them may change it at any call of a function (AAPCS64, 6.1.1). No flag is changed.
+    //
+    // An entry is one instruction before its call: a thread that is to make the call again with
+    // another time goes on at an address to which the kernel does not restart calls, and so makes
+    // none of its own (arch/arm64/kernel/signal.c, `do_signal`).
+    ".pushsection .rodata.vdsokit_waits, \"a\"",
+    ".balign 64",
+    ".globl vdsokit_waits_gate",
+    ".hidden vdsokit_waits_gate",
+    "vdsokit_waits_gate:",
+    ".macro vdsokit_waits_doors next",
+    ".irp frame, x0, x1, x2, x3, x4",
+    "   mov   x17, \\frame",
+    "   svc   #0",
+    "   b     \\next",
+    "   brk   #0",
+    ".endr",
+    ".endm",
+    "   vdsokit_waits_doors 2f",
+    ".org vdsokit_waits_gate + {reporting}",
+    "   vdsokit_waits_doors 3f",
+    ".org vdsokit_waits_gate + {resuming}",
+    "   vdsokit_waits_doors 4f",
+    ".org vdsokit_waits_gate + {report} - 16",
+    "3: str   x0, [x17, #{result}]",
+    "   ldr   x8, [x17, #{report_number}]",
+    "   mov   x1, x17",
+    // An argument that no call accepts: nothing happens should nobody answer.
+    "   mov   x0, #-1",
+    "   svc   #0",
+    "4: ldr   x0, [x17, #{result}]",
+    "2: ldp   x1, x2, [x17, #{arguments} + 8]",
+    "   ldp   x3, x4, [x17, #{arguments} + 24]",
+    "   ldr   x5, [x17, #{arguments} + 40]",
+    "   ldr   x8, [x17, #{report_number}]",
+    "   str   xzr, [x17, #{used}]",
+    "   ldr   x17, [x17, #{ret}]",
+    // The instruction behind a call is no landing pad (BTI), which `br` requires in a guarded page
+    // and `ret` does not.
+    "   ret   x17",
+    ".globl vdsokit_waits_gate_end",
+    ".hidden vdsokit_waits_gate_end",
+    "vdsokit_waits_gate_end:",
+    ".popsection",
+    reporting = const REPORTING,
+    resuming = const RESUMING,
+    report = const REPORT,
+    result = const RESULT,
+    report_number = const REPORT_NUMBER,
+    arguments = const ARGUMENTS,
+    ret = const RETURN,
+    used = const USED,
+);
+
+unsafe extern "C" {
+    safe static vdsokit_waits_gate: u8;
+    safe static vdsokit_waits_gate_end: u8;
+}
+
+/// The gate's bytes: position-independent code.
+pub(crate) fn gate() -> &'static [u8] {
+    let (start, end) = (
+        &raw const vdsokit_waits_gate,
+        &raw const vdsokit_waits_gate_end,
+    );
+    let length = end as usize - start as usize;
+    // SAFETY: the two labels enclose `length` bytes of this program's read-only data.
+    unsafe { slice::from_raw_parts(start, length) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_entry_has_its_call_where_it_is_said_to_be() {
+        const SVC: [u8; 4] = 0xd400_0001u32.to_le_bytes();
+        let gate = gate();
+        let is_call = |behind: u64| gate[behind as usize - 4..behind as usize] == SVC;
+        for then in [Then::Return, Then::Report, Then::Resume] {
+            for argument in 0..5 {
+                assert!(is_call(door(argument, then) + CALL), "{argument} {then:?}");
+            }
+        }
+        assert!(is_call(REPORTED));
+        let calls = gate.as_chunks().0.iter().filter(|code| **code == SVC);
+        assert_eq!(calls.count(), 16);
+    }
+}

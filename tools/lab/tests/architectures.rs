@@ -1,0 +1,271 @@
+//! What `vdso` does on every architecture, tried on kernels of other architectures than the
+//! machine's. The lab's table names the tests.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+fn vdso(arguments: &[&str]) -> Command {
+    let mut command = Command::new("vdso");
+    command.args(arguments);
+    command
+}
+
+/// The standard output of a command that succeeds.
+fn good(command: &mut Command) -> String {
+    let output = command.output().expect("the command starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}: {said}",
+        output.status
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Waits until something is so; the lab ends a test that waits for ever.
+fn until(mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        std::thread::yield_now();
+    }
+}
+
+/// A publisher whose input is open; it is killed at the end of the test.
+struct Publisher(Child);
+
+impl Publisher {
+    fn start(arguments: &[&str]) -> Publisher {
+        let mut command = vdso(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::null());
+        Publisher(command.spawn().expect("vdso starts"))
+    }
+
+    fn say(&mut self, line: &str) {
+        let input = self.0.stdin.as_mut().expect("a pipe");
+        writeln!(input, "{line}").expect("the publisher reads its input");
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+const WEATHER: &str = r#"
+[vdso]
+soname = "libweather.so.1"
+version = "WEATHER_1.0"
+
+[var.temperature]
+type = "f64"
+unit = "degC"
+init = 1.5
+doc = "Outside temperature"
+"#;
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm arm-publishing"]
+fn a_declaration_is_built_checked_published_and_read() {
+    fs::write("weather.toml", WEATHER).expect("a file");
+    good(&mut vdso(&["build", "weather.toml"]));
+    let image = "libweather.so.1";
+    good(&mut vdso(&["check", image]));
+    let mut publisher = Publisher::start(&["serve", image, "--stdin"]);
+    let temperature = || {
+        let read = vdso(&["get", image, "-n", "temperature"]).output();
+        String::from_utf8_lossy(&read.expect("vdso starts").stdout)
+            .trim_end()
+            .to_owned()
+    };
+    until(|| temperature() == "1.5");
+    publisher.say("temperature=21.5");
+    until(|| temperature() == "21.5");
+    assert!(good(&mut vdso(&["ls", image])).contains("weather_temperature"));
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm arm-inspection"]
+fn the_kernels_own_vdso_is_listed() {
+    let listed = good(&mut vdso(&["ls", "--json"]));
+    assert!(listed.contains("clock_gettime"), "{listed}");
+    assert!(Path::new("/proc/self/maps").exists());
+    good(&mut vdso(&["doctor"]));
+}
+
+/// The year that `date` prints, in a program that was started with these arguments.
+fn year(arguments: &[&str]) -> String {
+    let said = good(&mut vdso(arguments));
+    said.trim_end()
+        .rsplit(' ')
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm arm-run"]
+fn a_program_gets_an_object_and_keeps_the_kernels_vdso() {
+    let then = "2000-01-01";
+    assert_eq!(year(&["run", "--time", then, "--", "date"]), "2000");
+    let followed = ["run", "--time", then, "--", "sh", "-c", "sh -c date; true"];
+    assert_eq!(year(&followed), "2000");
+    // One stop, and no supervisor.
+    assert_eq!(
+        year(&["run", "--no-follow", "--time", then, "--", "date"]),
+        "2000"
+    );
+    // Without /proc it can't open the tracer's files, and gets their descriptors.
+    fs::create_dir("root").expect("a directory");
+    fs::copy("/bin/busybox", "root/date").expect("a program");
+    let apart = ["run", "--time", then, "--", "chroot", "root", "/date"];
+    assert_eq!(year(&apart), "2000");
+    fs::write("weather.toml", WEATHER).expect("a file");
+    good(&mut vdso(&["build", "weather.toml"]));
+    let maps = [
+        "--object",
+        "libweather.so.1",
+        "--",
+        "cat",
+        "/proc/self/maps",
+    ];
+    let maps = good(vdso(&["run", "--time", then]).args(maps));
+    // Handlers of signals return through it.
+    assert!(maps.contains("[vdso]"), "{maps}");
+    assert!(maps.contains("/memfd:vdso"), "{maps}");
+    let listed = [
+        "--object",
+        "libweather.so.1",
+        "--",
+        "sh",
+        "-c",
+        "vdso ls $$",
+    ];
+    let listed = good(vdso(&["run"]).args(listed));
+    assert!(listed.contains("weather_temperature"), "{listed}");
+    assert!(listed.contains("__kernel_rt_sigreturn"), "{listed}");
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm arm-waits"]
+fn every_wait_and_timer_follows_the_clock() {
+    let said = good(&mut vdso(&["run", "--rate", "3600", "--", "waits"]));
+    println!("{said}");
+    assert_eq!(said.lines().count(), 14, "{said}");
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm arm-clock-changed"]
+fn a_changed_clock_reaches_what_waits() {
+    let mut sleeper = vdso(&["run", "--name", "lab", "--rate", "2", "--"]);
+    sleeper.args(["sh", "-c", "sleep 200000 & sleep 200000; wait"]);
+    let mut sleeper = sleeper.spawn().expect("vdso starts");
+    // There is no clock of that name before the program starts.
+    let faster = || vdso(&["clock", "lab", "rate", "100000"]).output();
+    until(|| faster().is_ok_and(|output| output.status.success()));
+    assert!(sleeper.wait().expect("a child").success());
+    let idle = [
+        "run",
+        "--skip-idle",
+        "--",
+        "sh",
+        "-c",
+        "sleep 10000000; date",
+    ];
+    good(&mut vdso(&idle));
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm arm-registers"]
+fn a_converted_wait_changes_no_register_that_a_program_keeps() {
+    good(&mut vdso(&["run", "--rate", "3600", "--", "guarded"]));
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm arm-go"]
+fn go_reads_the_clock_under_sigprof() {
+    let arguments = [
+        "run",
+        "--time",
+        "2000-01-01",
+        "--rate",
+        "3600",
+        "--",
+        "profiled",
+    ];
+    assert_eq!(good(&mut vdso(&arguments)), "ok true\n");
+    assert!(fs::metadata("profile").expect("a profile").len() > 0);
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm arm-counter"]
+fn the_counter_is_published_as_a_clock() {
+    let _publisher = Publisher::start(&["serve", "clock", "--source", "counter"]);
+    let shown = || {
+        let output = vdso(&["ls", "clock", "--json"]).output();
+        String::from_utf8_lossy(&output.expect("vdso starts").stdout).into_owned()
+    };
+    until(|| shown().contains("counter"));
+    let maps = good(&mut vdso(&[
+        "run",
+        "--clock",
+        "--",
+        "cat",
+        "/proc/self/maps",
+    ]));
+    let ours = |line: &&str| line.contains(" r--s ") && line.ends_with("linux-vdso.so.1");
+    assert_eq!(maps.lines().filter(ours).count(), 1, "{maps}");
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm arm-kernel"]
+fn the_kernel_publishes_its_variables_and_its_clock() {
+    let kernel = ["serve", "--kernel", "nr_threads:i32", "--at", "libk.so.1"];
+    let _publisher = Publisher::start(&kernel);
+    let value = |command: &mut Command| {
+        let output = command.output().expect("vdso starts").stdout;
+        let text = String::from_utf8_lossy(&output).into_owned();
+        text.trim().parse::<u32>().unwrap_or(0)
+    };
+    let get = ["get", "libk.so.1", "-n", "nr_threads"];
+    until(|| value(&mut vdso(&get)) > 1);
+    let delivered = [
+        "run",
+        "--object",
+        "libk.so.1",
+        "--",
+        "cat",
+        "/proc/self/maps",
+    ];
+    let maps = good(&mut vdso(&delivered));
+    assert!(maps.contains("bpf-map"), "{maps}");
+    let clock = [
+        "serve",
+        "clock",
+        "--source",
+        "timekeeper",
+        "--at",
+        "libclock.so.1",
+    ];
+    let _clock = Publisher::start(&clock);
+    let shown = || {
+        vdso(&["ls", "libclock.so.1"])
+            .output()
+            .expect("vdso starts")
+            .stdout
+    };
+    until(|| String::from_utf8_lossy(&shown()).contains("vvar pages: live"));
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm arm-refused"]
+fn a_kernel_without_direct_calls_is_named() {
+    let refused = vdso(&["serve", "clock", "--source", "timekeeper"]).output();
+    let refused = refused.expect("vdso starts");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("attaches no BPF program"), "{said}");
+    assert!(said.contains("6.4"), "{said}");
+}
