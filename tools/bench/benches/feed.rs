@@ -141,13 +141,9 @@ fn delays(server: &str, machines: &[Machine]) -> (Delays, Delays) {
         let (server, called) = (server.to_owned(), called.clone());
         std::thread::spawn(move || {
             runtime().block_on(async {
-                let store = jetstream::new(client(&server).await).get_key_value("bench");
-                let mut watch = store
-                    .await
-                    .expect("a bucket")
-                    .watch("now")
-                    .await
-                    .expect("a watch");
+                let context = jetstream::new(client(&server).await);
+                let store = context.get_key_value("bench").await.expect("a bucket");
+                let mut watch = store.watch("now").await.expect("a watch");
                 called.store(1, Relaxed);
                 let mut all = Vec::new();
                 while (all.len() as u64) < WRITES {
@@ -293,7 +289,7 @@ fn main() -> ExitCode {
         let (plain, loads) = delays(&server.1, &machines);
         for (name, of) in [("p50", 0.5), ("p99", 0.99)] {
             let (load, callback) = (loads.quantile(of), plain.quantile(of));
-            let title = format!("write to load, {count} machines, {name}");
+            let title = format!("write to load, machines: {count}, {name}");
             figures.push(Figure::number(&title, load, "us", None));
             // Loads of 8 machines follow 8 processes' turns; the client has one.
             let bound = (count == 1 && of == 0.5).then_some(1.1);
