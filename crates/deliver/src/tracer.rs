@@ -12,44 +12,44 @@ use crate::stop::{Answer, Stop};
 use crate::sys::{self, Pid, Resume};
 use crate::visit::Failure;
 
-/// What a tracer that follows wants to hear of.
+/// The ptrace(2) options of a tracer that follows all descendants.
 pub(crate) const FOLLOW: c_int =
     ALONE | libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK | libc::PTRACE_O_TRACECLONE;
 
-/// What a tracer of one program wants to hear of.
+/// The ptrace(2) options of a tracer of one program.
 pub(crate) const ALONE: c_int = libc::PTRACE_O_TRACEEXEC;
 
 /// Threads in vfork(2), whose call returns when their child has executed a program or ended.
 ///
-/// They are held at the call's stop for as long. Let go at once, such a thread would wake to sleep
-/// again, be woken by its child, and run just when the child reports its program, on the CPU where
-/// the tracer is to answer that: half of all that following costs `make -j2` on two CPUs.
+/// They are kept in the stop of that call for as long. A thread that was resumed at once would wake to
+/// sleep again, be woken by its child, and run just when the child reports its exec, on the CPU that
+/// the tracer needs to answer that: half of what following costs `make -j2` on two CPUs.
 #[derive(Debug, Default)]
 struct Waiting {
     /// By child.
     held: HashMap<Pid, Pid>,
     /// Those whose child has begun.
     released: Vec<Pid>,
-    /// Whether they have let another report go first.
-    gave_way: bool,
+    /// Whether one event of another tracee was taken since they were released.
+    took_event: bool,
 }
 
 impl Waiting {
-    /// The next that a tracee reports. `None`: there is no tracee any more.
+    /// The next event of a tracee. `None`: there is no tracee any more.
     ///
-    /// Who is released gives way to one report, if there is any: its child was let go before, and is
-    /// to have found a CPU by then.
+    /// Released threads are resumed after one other event, if there is one: their child was resumed
+    /// before, and should have a CPU by then.
     fn next(&mut self) -> io::Result<Option<(Pid, c_int)>> {
         if !self.released.is_empty()
-            && !self.gave_way
+            && !self.took_event
             && let Ok(Some(report)) = sys::poll(-1)
         {
-            self.gave_way = true;
+            self.took_event = true;
             return Ok(Some(report));
         }
-        self.gave_way = false;
+        self.took_event = false;
         for parent in self.released.drain(..) {
-            go_on(parent)?;
+            resume(parent)?;
         }
         sys::wait(-1)
     }
@@ -57,8 +57,9 @@ impl Waiting {
     /// Holds `parent`, which reports a child by vfork(2).
     fn hold(&mut self, parent: Pid) -> io::Result<()> {
         let child = sys::child_of(parent)?;
-        // The kernel doesn't say in which order it reports a fork, and what the child did since.
-        // Who has begun has a memory of its own, or none; so has, harmlessly, who never shared it.
+        // The kernel reports the fork, and what the child did since, in either order. A child that has
+        // executed its program has its own memory, or none; so has one that never shared it, for
+        // which nothing is lost.
         if sys::share_memory(parent, child) {
             self.held.insert(child, parent);
             return Ok(());
@@ -66,12 +67,13 @@ impl Waiting {
         sys::resume(parent, Resume::Continue, 0)
     }
 
-    /// Notes that `pid` reports `stop`.
-    fn hear(&mut self, pid: Pid, stop: Stop) {
-        // Who reports is held no more: it was killed, or another thread's exec took its id.
+    /// Notes a `stop` of `pid`.
+    fn note(&mut self, pid: Pid, stop: Stop) {
+        // A thread that reports an event is no longer in vfork: it was killed, or another thread's
+        // exec took over its tid.
         self.held.retain(|_, parent| *parent != pid);
         self.released.retain(|parent| *parent != pid);
-        // Anything but its first stop says that a child needs longer than to begin, or has begun.
+        // Any event but its first stop means that a child has begun, or takes longer to begin.
         if stop != Stop::Interrupted {
             self.released.extend(self.held.remove(&pid));
         }
@@ -79,7 +81,7 @@ impl Waiting {
 }
 
 /// Resumes `pid`, unless it was killed meanwhile: then its end is reported next.
-fn go_on(pid: Pid) -> io::Result<()> {
+fn resume(pid: Pid) -> io::Result<()> {
     match sys::resume(pid, Resume::Continue, 0) {
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
         other => other,
@@ -123,7 +125,7 @@ impl<'a> Tracer<'a> {
         while let Some((pid, status)) = self.waiting.next()? {
             let stop = Stop::decode(status);
             self.settle(pid, stop, status);
-            self.waiting.hear(pid, stop);
+            self.waiting.note(pid, stop);
             let outcome = match stop.answer() {
                 Answer::Forget => {
                     ended(pid);
