@@ -1,6 +1,7 @@
 //! `cargo xtask figures [NAME…]`: every figure of the project in one table of name, measured,
 //! bound and verdict. Times are measured here only; what is counted in instructions is a test.
 
+mod languages;
 mod programs;
 
 use crate::steps::root;
@@ -21,6 +22,8 @@ enum How {
     Bench(&'static str, &'static str),
     /// Programs, started with and without `vdso run`.
     Programs,
+    /// Readers in the languages that modules are generated for.
+    Languages,
 }
 
 const fn bench(
@@ -84,6 +87,11 @@ const GROUPS: [Group; 8] = [
         why: "what programs at another time pay for it, beside libfaketime",
         how: How::Programs,
     },
+    Group {
+        name: "languages",
+        why: "a read in each language, with the modules of `vdso build --bindings`",
+        how: How::Languages,
+    },
 ];
 
 /// Prints the groups, and the names of the figures of programs.
@@ -118,7 +126,8 @@ pub(crate) fn run(names: &[String], vdso: Option<PathBuf>) -> ExitCode {
                 let wanted = |name: &str| whole || names.iter().any(|wanted| wanted == name);
                 programs::measure(vdso.as_deref(), wanted)
             }
-            How::Bench(..) => continue,
+            How::Languages if whole => languages::measure(vdso.as_deref()),
+            How::Bench(..) | How::Languages => continue,
         };
         match measured {
             Ok(measured) => figures.extend(measured),

@@ -163,7 +163,7 @@ pub(super) fn measure(
 }
 
 /// The program, as it is to be installed.
-fn program() -> Result<PathBuf, String> {
+pub(super) fn program() -> Result<PathBuf, String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--profile", "dist", "--package", "vdsokit-cli"]);
     succeed(cargo.current_dir(root()))?;
@@ -347,7 +347,7 @@ impl Rig {
     }
 }
 
-fn number(text: &str) -> Result<f64, String> {
+pub(super) fn number(text: &str) -> Result<f64, String> {
     let number = text.trim().parse();
     number.map_err(|_| format!("{text:?} is no number"))
 }
@@ -360,7 +360,7 @@ fn elapsed(command: &mut Command) -> Result<f64, String> {
 }
 
 /// Runs a command, and returns what it printed.
-fn succeed(command: &mut Command) -> Result<String, String> {
+pub(super) fn succeed(command: &mut Command) -> Result<String, String> {
     let output = command
         .stdin(Stdio::null())
         .output()
