@@ -56,6 +56,11 @@ const STEPS: &[Step] = &[
     Step::new("fmt", "the source is formatted", || {
         cargo(&["fmt", "--all", "--check"], &[])
     }),
+    Step::new(
+        "tools",
+        "what the other steps need is installed",
+        crate::tools::step,
+    ),
     Step::new("clippy", "no warning in any target", || {
         cargo(
             &[
@@ -69,11 +74,6 @@ const STEPS: &[Step] = &[
             &[],
         )
     }),
-    Step::new(
-        "tools",
-        "the programs that tests run are installed",
-        crate::tools::step,
-    ),
     Step::new(
         "targets",
         "the workspace compiles for AArch64 and RISC-V without a warning",

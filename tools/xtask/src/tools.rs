@@ -1,6 +1,8 @@
-//! The programs that tests run beside Rust's and this workspace's: Debian's packages.
+//! What the other steps need beside the toolchain: Debian's packages, and the targets that images are
+//! compiled for.
 
 use crate::steps::{End, Outcome};
+use crate::targets;
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use vdsokit_lab::debian;
@@ -14,19 +16,20 @@ const PACKAGES: &[(&str, &str)] = &[
     ("gcc-12-multilib", "a 32-bit process"),
     ("gcc-aarch64-linux-gnu", "readers on AArch64"),
     ("libc6-dev-arm64-cross", "readers on AArch64"),
-    ("gcc-riscv64-linux-gnu", "readers on RISC-V"),
-    ("libc6-dev-riscv64-cross", "readers on RISC-V"),
+    (
+        "gcc-riscv64-linux-gnu",
+        "readers on RISC-V, and the conformance tests of kernels",
+    ),
+    (
+        "libc6-dev-riscv64-cross",
+        "readers on RISC-V, and the conformance tests of kernels",
+    ),
     ("iproute2", "links of the tests' own that are cut"),
     ("lintian", "the Debian package"),
     ("openssl", "certificates of the stores of `vdso feed`"),
     ("qemu-user-static", "readers on AArch64"),
     ("qemu-system-x86", "the lab"),
     ("qemu-system-arm", "the lab and the reference kernel"),
-    ("gcc-riscv64-linux-gnu", "the conformance tests of kernels"),
-    (
-        "libc6-dev-riscv64-cross",
-        "the conformance tests of kernels",
-    ),
     ("qemu-system-misc", "the reference kernel"),
     ("opensbi", "the firmware of the reference kernel on RISC-V"),
     ("binutils", "readelf, which the parser is compared with"),
@@ -71,9 +74,20 @@ const PACKAGES: &[(&str, &str)] = &[
     ("etcd-client", "certificates and users of that store"),
 ];
 
+/// The targets whose `core` the images in `vdsokit-guest` are compiled with. rust-toolchain.toml names
+/// them too, for rustup where it installs by itself (`RUSTUP_AUTO_INSTALL`).
+const TARGETS: [&str; 2] = ["aarch64-unknown-linux-gnu", "riscv64gc-unknown-linux-gnu"];
+
 /// The step of `cargo xtask test`: all of them in one go, so that tests that run at the
 /// same time need not wait for each other's installation.
 pub(crate) fn step() -> Outcome {
+    for target in TARGETS {
+        if !targets::has_std(target) {
+            return Ok(End::Skipped(format!(
+                "rustup can't add the target {target}"
+            )));
+        }
+    }
     let installed = installed();
     let missing: Vec<&str> = PACKAGES
         .iter()
