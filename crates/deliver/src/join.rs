@@ -17,6 +17,8 @@ use object::elf;
 use object::write::StringId;
 use object::write::elf::{FileHeader, ProgramHeader, SectionHeader, Sym, Verdef, Writer};
 
+use vdsokit_waits::gate::Gate;
+
 use crate::arch;
 use crate::object::{Function, PAGE};
 use crate::unwind::{self, Frame};
@@ -36,8 +38,10 @@ pub(crate) struct Parts<'a> {
     /// Functions of the kernel's, which the joint image itself has jumps to.
     pub(crate) forwards: &'a [&'a Function],
     pub(crate) frames: &'a [Frame],
-    /// Where the first object's `.eh_frame` lies, and its length.
-    pub(crate) section: Option<(u64, u64)>,
+    /// Where the first object's `.eh_frame` lies, and its bytes.
+    pub(crate) section: Option<(u64, &'a [u8])>,
+    /// Where the gate lies through which waits are made.
+    pub(crate) gate: Option<u64>,
     /// Bytes of the first object's text, which follows in the same mapping.
     pub(crate) first: u64,
     /// The mappings behind that.
@@ -121,10 +125,8 @@ pub(crate) fn compose(parts: &Parts<'_>, shift: u64) -> object::write::Result<Jo
     writer.reserve_dynamic_section_index();
     let text_section = writer.reserve_section_index();
     let text_name = writer.add_section_name(b".text");
-    let frames_name = parts.section.map(|_| {
-        writer.reserve_section_index();
-        writer.add_section_name(b".eh_frame")
-    });
+    writer.reserve_section_index();
+    let frames_name = writer.add_section_name(b".eh_frame");
     writer.reserve_shstrtab_section_index();
     let soname = writer.add_dynamic_string(SONAME.as_bytes());
     let version_names: Vec<(&str, StringId)> = std::iter::once((SONAME, soname))
@@ -163,13 +165,23 @@ pub(crate) fn compose(parts: &Parts<'_>, shift: u64) -> object::write::Result<Jo
         description: frame.description + shift as i64,
     };
     let mut frames: Vec<Frame> = parts.frames.iter().map(moved).collect();
-    let leaf_length = unwind::leaf(0, 0, 0).0.len() as u64;
-    let at_leaf = writer.reserve(leaf_length, 8);
-    let (leaf, frame) = unwind::leaf(at_leaf as i64, at_code as i64, code_length as usize);
-    frames.push(frame);
+    let describe = |at: u64| {
+        let (section_at, section) = parts.section.unwrap_or_default();
+        let section_at = (shift + section_at) as i64;
+        let mut section = unwind::Section::new(at as i64, section_at, section);
+        section.describe(at_code as i64, code_length as usize, &[]);
+        if let Some((gate, rules)) = parts.gate.zip(Gate::call_frame()) {
+            section.describe((shift + gate) as i64, Gate::code().len(), &rules);
+        }
+        section
+    };
+    let section_length = describe(0).bytes().len() as u64;
+    let at_section = writer.reserve(section_length, 8);
+    let section = describe(at_section);
+    frames.extend(&section.entries);
     let header_length = unwind::header_length(frames.len()) as u64;
     let at_header = writer.reserve(header_length, 4);
-    let header = unwind::header(at_header as i64, at_leaf as i64, &mut frames);
+    let header = unwind::header(at_header as i64, at_section as i64, &mut frames);
     writer.reserve_shstrtab()?;
     writer.reserve_section_headers();
     let length = writer.reserved_len();
@@ -298,8 +310,8 @@ pub(crate) fn compose(parts: &Parts<'_>, shift: u64) -> object::write::Result<Jo
     }
     writer.pad_until(at_words);
     writer.write(&vec![0; count_forwards * 8]);
-    writer.pad_until(at_leaf);
-    writer.write(&leaf);
+    writer.pad_until(at_section);
+    writer.write(&section.bytes());
     writer.pad_until(at_header);
     writer.write(&header);
     writer.write_shstrtab();
@@ -312,7 +324,7 @@ pub(crate) fn compose(parts: &Parts<'_>, shift: u64) -> object::write::Result<Jo
     writer.write_gnu_verdef_section_header(ADDRESS + at_verdef);
     writer.write_dynamic_section_header(ADDRESS + at_dynamic);
     // From the forwards to the end of the first object's text, so that it holds all symbols there.
-    let mut section = |name, offset, size, flags| {
+    let mut write_section = |name, offset, size, flags| {
         writer.write_section_header(&SectionHeader {
             sh_name: writer.section_name_offset(Some(name)),
             sh_type: elf::SHT_PROGBITS,
@@ -327,10 +339,8 @@ pub(crate) fn compose(parts: &Parts<'_>, shift: u64) -> object::write::Result<Jo
         });
     };
     let code = elf::SHF_ALLOC | elf::SHF_EXECINSTR;
-    section(text_name, at_code, text_length - at_code, code);
-    if let Some((name, (start, size))) = frames_name.zip(parts.section) {
-        section(name, shift + start, size, elf::SHF_ALLOC);
-    }
+    write_section(text_name, at_code, text_length - at_code, code);
+    write_section(frames_name, at_section, section_length, elf::SHF_ALLOC);
     writer.write_shstrtab_section_header();
     Ok(Joint {
         bytes,
@@ -369,6 +379,7 @@ mod tests {
             forwards: &[&kernel],
             frames: &[],
             section: None,
+            gate: None,
             first: 0,
             others: Vec::new(),
         };

@@ -52,6 +52,8 @@ pub struct Object {
     pub(crate) length: u64,
     /// Where it is to lie; 0: where the kernel likes.
     address: u64,
+    /// Where the gate is through which waits are made.
+    gate: Option<u64>,
 }
 
 /// The bytes of a text, up to the end of its last page.
@@ -60,6 +62,15 @@ struct Text {
     bytes: Vec<u8>,
     /// Where its `.eh_frame` lies, and its length.
     frames: Option<(u64, u64)>,
+}
+
+impl Text {
+    /// Where its `.eh_frame` lies, and the bytes of that.
+    fn section(&self) -> Option<(u64, &[u8])> {
+        let (start, length) = self.frames?;
+        let bytes = self.bytes.get(start as usize..)?.get(..length as usize)?;
+        Some((start, bytes))
+    }
 }
 
 /// The first word of a text, which delivery writes again with the same value. The kernel dumps
@@ -268,6 +279,7 @@ impl Object {
             is_complete: false,
             length: layout.length,
             address: 0,
+            gate: None,
         })
     }
 
@@ -288,6 +300,7 @@ impl Object {
             is_complete: false,
             length: 0,
             address: 0,
+            gate: None,
         };
         for (index, mut object) in objects.into_iter().enumerate() {
             object.shift(all.length);
@@ -314,7 +327,7 @@ impl Object {
         let functions = self.functions.iter_mut();
         let functions = functions.map(|function| &mut function.distance);
         let heads = self.heads.iter_mut().map(|head| &mut head.distance);
-        for distance in sources.chain(functions).chain(heads) {
+        for distance in sources.chain(functions).chain(heads).chain(&mut self.gate) {
             *distance += shift;
         }
         for link in &mut self.links {
@@ -366,7 +379,8 @@ impl Object {
             functions: &functions,
             forwards: &forwards,
             frames: &self.frames,
-            section: self.text.frames,
+            section: self.text.section(),
+            gate: self.gate,
             first,
             others: others.map(Source::load).collect(),
         };
@@ -505,6 +519,7 @@ impl Object {
         let frames = self.length;
         self.sources.push(Source::own(frames, Gate::FRAMES_LENGTH));
         self.length += Gate::FRAMES_LENGTH;
+        self.gate = Some(0);
         self.address = address();
         // A filter compares the upper half of an address with one number.
         debug_assert_eq!(self.address >> 32, (self.address + self.length) >> 32);

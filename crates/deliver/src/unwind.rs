@@ -79,24 +79,110 @@ pub(crate) fn header(at: i64, section: i64, frames: &mut [Frame]) -> Vec<u8> {
     bytes
 }
 
-/// An `.eh_frame` for `length` bytes of code at `code`, which use no stack, when it lies at `at`;
-/// and the entry for the header.
-pub(crate) fn leaf(at: i64, code: i64, length: usize) -> (Vec<u8>, Frame) {
-    let mut bytes = arch::LEAF_FRAMES.to_vec();
-    let description = at + bytes.len() as i64;
-    let int = |value: i64| (value as i32).to_ne_bytes();
-    bytes.extend(int(16));
-    // From here back to the common information.
-    bytes.extend(int(bytes.len() as i64));
-    bytes.extend(int(code - (at + bytes.len() as i64)));
-    bytes.extend(int(length as i64));
-    // No augmentation, and padding; then the end of the section.
-    bytes.extend([0; 8]);
-    let frame = Frame {
-        function: code,
-        description,
+/// An `.eh_frame` that is being written.
+pub(crate) struct Section {
+    /// Where it lies.
+    at: i64,
+    bytes: Vec<u8>,
+    /// Where its common information entry begins.
+    common: usize,
+    /// The entries for the header.
+    pub(crate) entries: Vec<Frame>,
+}
+
+impl Section {
+    /// A section that begins at `at` with the records of `other`, an `.eh_frame` that lies at
+    /// `other_at`. Debuggers look into one section of an image, where unwinders have the header.
+    ///
+    /// Records of a form that can't be moved are left out, all of them.
+    pub(crate) fn new(at: i64, other_at: i64, other: &[u8]) -> Section {
+        let mut bytes = moved(other, other_at - at).unwrap_or_default();
+        let common = bytes.len();
+        bytes.extend(arch::LEAF_FRAMES);
+        Section {
+            at,
+            bytes,
+            common,
+            entries: Vec::new(),
+        }
+    }
+
+    /// Adds a description of `length` bytes of code at `code`. Without `instructions` it uses no
+    /// stack: the return address is on top.
+    pub(crate) fn describe(&mut self, code: i64, length: usize, instructions: &[u8]) {
+        /// Bytes between the length and the instructions: two offsets, the code's length, and the
+        /// length of the augmentation, which is empty.
+        const HEAD: usize = 13;
+        let padded = (HEAD + instructions.len() + 4).next_multiple_of(8) - 4;
+        let int = |value: i64| (value as i32).to_ne_bytes();
+        let start = self.bytes.len();
+        self.bytes.extend(int(padded as i64));
+        // From here back to the common information.
+        self.bytes.extend(int((start + 4 - self.common) as i64));
+        let here = self.at + start as i64 + 8;
+        self.bytes.extend(int(code - here));
+        self.bytes.extend(int(length as i64));
+        self.bytes.push(0);
+        self.bytes.extend(instructions);
+        // DW_CFA_nop
+        self.bytes.resize(start + 4 + padded, 0);
+        self.entries.push(Frame {
+            function: code,
+            description: self.at + start as i64,
+        });
+    }
+
+    /// Its bytes, with what ends it.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        [self.bytes.as_slice(), &[0; 4]].concat()
+    }
+}
+
+/// The records of `section`, without what ends it, for a place from which they lay `by` bytes
+/// ahead. `None` where they have another form than that of [`HEADER`] for their pointers.
+fn moved(section: &[u8], by: i64) -> Option<Vec<u8>> {
+    let int = |at: usize| section.get(at..)?.first_chunk().copied();
+    let mut bytes = section.to_vec();
+    let mut at = 0;
+    loop {
+        let length = u32::from_ne_bytes(int(at)?) as usize;
+        if length == 0 {
+            bytes.truncate(at);
+            return Some(bytes);
+        }
+        let record = section.get(at + 4..)?.get(..length)?;
+        match record.first_chunk()? {
+            [0, 0, 0, 0] if is_movable(record.get(4..)?) => {}
+            [0, 0, 0, 0] => return None,
+            _ => {
+                // The code's address, relative to itself.
+                let target = i64::from(i32::from_ne_bytes(int(at + 8)?)) + by;
+                let target = i32::try_from(target).ok()?.to_ne_bytes();
+                bytes
+                    .get_mut(at + 8..)?
+                    .first_chunk_mut()
+                    .map(|old| *old = target)?;
+            }
+        }
+        at += 4 + length;
+    }
+}
+
+/// Whether a common information entry, from its version on, says that addresses of code are
+/// relative to themselves and have 4 bytes, and nothing else that is an address.
+fn is_movable(entry: &[u8]) -> bool {
+    /// DW_EH_PE_pcrel, _sdata4.
+    const RELATIVE: u8 = 0x1b;
+    let augmentations: [&[u8]; 2] = [b"\x01zR\0", b"\x01zRS\0"];
+    let mut rests = augmentations
+        .iter()
+        .filter_map(|known| entry.strip_prefix(*known));
+    let Some(rest) = rests.next() else {
+        return false;
     };
-    (bytes, frame)
+    // Two factors, the register of the return address, and the length of the augmentation.
+    let mut numbers = rest.split_inclusive(|byte| byte & 0x80 == 0);
+    numbers.nth(3).is_some() && numbers.next().and_then(<[u8]>::first) == Some(&RELATIVE)
 }
 
 #[cfg(test)]
@@ -120,13 +206,33 @@ mod tests {
 
     #[test]
     fn a_section_ends_where_its_records_do() {
-        let (mut bytes, frame) = leaf(0x20, 0x1000, 64);
+        let mut leaf = Section::new(0x20, 0, &[]);
+        leaf.describe(0x1000, 64, &[]);
+        let frame = leaf.entries[0];
         assert_eq!(frame.description, 0x20 + arch::LEAF_FRAMES.len() as i64);
-        let length = bytes.len() as u64;
+        let length = leaf.bytes().len() as u64;
         let mut text = vec![0; 0x20];
-        text.append(&mut bytes);
+        text.extend(leaf.bytes());
         let at = text.len();
-        text.extend(header(at as i64, 0x20, &mut [frame]));
+        text.extend(header(at as i64, 0x20, &mut leaf.entries));
         assert_eq!(section(&text, at), Some((0x20, length)));
+    }
+
+    #[test]
+    fn descriptions_that_are_moved_are_those_of_the_same_code() {
+        let mut old = Section::new(0x5000, 0, &[]);
+        old.describe(0x6000, 64, &[]);
+        let new = Section::new(0x100, 0x5000, &old.bytes());
+        let at = old.entries[0].description - 0x5000;
+        let word = |at: usize| new.bytes()[at..].first_chunk().copied();
+        let target = i32::from_ne_bytes(word(at as usize + 8).expect("four bytes"));
+        assert_eq!(0x100 + at + 8 + i64::from(target), 0x6000);
+        // With a personality routine, say.
+        let mut other = old.bytes();
+        other[10] = b'P';
+        assert_eq!(Section::new(0x100, 0x5000, &other).common, 0);
+        for length in 0..old.bytes().len() {
+            assert_eq!(moved(&old.bytes()[..length], 0), None, "{length} bytes");
+        }
     }
 }

@@ -101,6 +101,12 @@ impl Gate {
         arch::gate()
     }
 
+    /// Call frame instructions (DWARF 5, 6.4.2) by which unwinders get from the gate's code to the
+    /// program's own call. `None`: the architecture has no way to say so.
+    pub fn call_frame() -> Option<Vec<u8>> {
+        arch::call_frame()
+    }
+
     /// Where its first byte is.
     pub fn start(&self) -> u64 {
         self.start

@@ -8,6 +8,7 @@
 //! - `CALL`: bytes from an entry to the instruction behind its call.
 //! - `REPORTED`: the instruction behind the gate's call that reports.
 //! - `gate()`: the gate's bytes.
+//! - `call_frame()`: the call frame instructions for these.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -17,14 +18,14 @@ mod x86_64;
 #[cfg(target_arch = "aarch64")]
 pub use aarch64::{AUDIT, CALL, CLOCK_SETTERS, OTHER_EXECS, PAGE, number};
 #[cfg(target_arch = "aarch64")]
-pub(crate) use aarch64::{REPORTED, door, gate};
+pub(crate) use aarch64::{REPORTED, call_frame, door, gate};
 #[cfg(target_arch = "x86_64")]
 pub use x86_64::{AUDIT, CALL, CLOCK_SETTERS, OTHER_EXECS, PAGE, number};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64::{REPORTED, door, gate};
+pub(crate) use x86_64::{REPORTED, call_frame, door, gate};
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!(
-    "PAGE, AUDIT, CLOCK_SETTERS, OTHER_EXECS, number, door, CALL, REPORTED and gate are missing for \
-     this architecture"
+    "PAGE, AUDIT, CLOCK_SETTERS, OTHER_EXECS, number, door, CALL, REPORTED, gate and call_frame are \
+     missing for this architecture"
 );

@@ -1,7 +1,7 @@
 //! x86-64.
 #![allow(
     unsafe_code,
-    reason = "the gate is assembler; its bytes are read through the two labels around it"
+    reason = "the gate is assembler; its bytes are read through the labels around it"
 )]
 
 use std::slice;
@@ -113,35 +113,68 @@ const REPORT: u64 = 384;
 /// Bytes from the gate's start to the instruction behind the call that reports.
 pub(crate) const REPORTED: u64 = REPORT + 2;
 
+/// Bytes of an unwind row.
+const ROW: usize = 4;
+/// Stands in an unwind row for the DWARF register of the frame: the program's own registers are
+/// back, and `rcx` holds the address at which it goes on.
+const LEAVING: u16 = 0xffff;
+/// The DWARF number of `rcx` (System V psABI, figure 3.36).
+const RCX: u8 = 2;
+
 std::arch::global_asm!(
     // No stack is used: that of a goroutine has no room. No flag is changed. rcx and r11 are
     // free, as `syscall` itself changes them.
+    //
+    // `vdsokit_waits_row` says in which register, by its DWARF number, the frame's address is from
+    // here on.
+    ".pushsection .rodata.vdsokit_waits_rows, \"a\"",
+    ".balign 2",
+    ".globl vdsokit_waits_rows",
+    ".hidden vdsokit_waits_rows",
+    "vdsokit_waits_rows:",
+    ".popsection",
+    ".macro vdsokit_waits_row register",
+    "99:",
+    ".pushsection .rodata.vdsokit_waits_rows, \"a\"",
+    "   .2byte 99b - vdsokit_waits_gate, \\register",
+    ".popsection",
+    ".endm",
+    ".macro vdsokit_waits_door frame, register, next",
+    "   vdsokit_waits_row \\register",
+    "   syscall",
+    "   mov   r11, \\frame",
+    "   jmp   \\next",
+    ".balign 16",
+    ".endm",
+    ".macro vdsokit_waits_doors next",
+    "   vdsokit_waits_door rdi, 5, \\next",
+    "   vdsokit_waits_door rsi, 4, \\next",
+    "   vdsokit_waits_door rdx, 1, \\next",
+    "   vdsokit_waits_door r10, 10, \\next",
+    "   vdsokit_waits_door r8, 8, \\next",
+    ".endm",
     ".pushsection .rodata.vdsokit_waits, \"a\"",
     ".balign 64",
     ".globl vdsokit_waits_gate",
     ".hidden vdsokit_waits_gate",
     "vdsokit_waits_gate:",
-    ".macro vdsokit_waits_doors next",
-    ".irp frame, rdi, rsi, rdx, r10, r8",
-    "   syscall",
-    "   mov   r11, \\frame",
-    "   jmp   \\next",
-    ".balign 16",
-    ".endr",
-    ".endm",
     "   vdsokit_waits_doors 2f",
     ".org vdsokit_waits_gate + {reporting}",
     "   vdsokit_waits_doors 3f",
     ".org vdsokit_waits_gate + {resuming}",
     "   vdsokit_waits_doors 4f",
+    "   vdsokit_waits_row 11",
     "3: mov   [r11 + {result}], rax",
     "   mov   rax, [r11 + {report_number}]",
     "   mov   rsi, r11",
+    // A call that is restarted has the flags in r11.
+    "   vdsokit_waits_row 4",
     // An argument that no call accepts: nothing happens should nobody answer.
     "   mov   rdi, -1",
     ".org vdsokit_waits_gate + {report}, 0x90",
     "   syscall",
     "   mov   r11, rsi",
+    "   vdsokit_waits_row 11",
     "4: mov   rax, [r11 + {result}]",
     "2: mov   rdi, [r11 + {arguments}]",
     "   mov   rsi, [r11 + {arguments} + 8]",
@@ -151,10 +184,17 @@ std::arch::global_asm!(
     "   mov   r9, [r11 + {arguments} + 40]",
     "   mov   rcx, [r11 + {ret}]",
     "   mov   qword ptr [r11 + {used}], 0",
+    // From here on a call in a signal handler may take the frame.
+    "   vdsokit_waits_row {leaving}",
     "   jmp   rcx",
     ".globl vdsokit_waits_gate_end",
     ".hidden vdsokit_waits_gate_end",
     "vdsokit_waits_gate_end:",
+    ".popsection",
+    ".pushsection .rodata.vdsokit_waits_rows, \"a\"",
+    ".globl vdsokit_waits_rows_end",
+    ".hidden vdsokit_waits_rows_end",
+    "vdsokit_waits_rows_end:",
     ".popsection",
     reporting = const REPORTING,
     resuming = const RESUMING,
@@ -164,11 +204,14 @@ std::arch::global_asm!(
     arguments = const ARGUMENTS,
     ret = const RETURN,
     used = const USED,
+    leaving = const LEAVING,
 );
 
 unsafe extern "C" {
     safe static vdsokit_waits_gate: u8;
     safe static vdsokit_waits_gate_end: u8;
+    safe static vdsokit_waits_rows: u8;
+    safe static vdsokit_waits_rows_end: u8;
 }
 
 /// The gate's bytes: position-independent code.
@@ -180,6 +223,59 @@ pub(crate) fn gate() -> &'static [u8] {
     let length = end as usize - start as usize;
     // SAFETY: the two labels enclose `length` bytes of this program's read-only data.
     unsafe { slice::from_raw_parts(start, length) }
+}
+
+/// The unwind rows: from which byte of the gate each holds, and its register.
+fn rows() -> impl Iterator<Item = (u16, u16)> {
+    let (start, end) = (
+        &raw const vdsokit_waits_rows,
+        &raw const vdsokit_waits_rows_end,
+    );
+    let length = end as usize - start as usize;
+    // SAFETY: the two labels enclose `length` bytes of this program's read-only data: nothing else
+    // is in their section.
+    let rows = unsafe { slice::from_raw_parts(start, length) };
+    let half = |row: &[u8; ROW], at| u16::from_ne_bytes([row[at], row[at + 1]]);
+    let rows = rows.as_chunks().0.iter();
+    rows.map(move |row| (half(row, 0), half(row, 2)))
+}
+
+/// Call frame instructions (DWARF 5, 6.4.2) for the gate, behind those of a common information
+/// entry by which the return address is on top of the stack.
+///
+/// The gate has no frame on the stack: the program's stack pointer is its own, the return address
+/// is in the frame, and so are the argument registers.
+pub(crate) fn call_frame() -> Option<Vec<u8>> {
+    const ADVANCE_LOC4: u8 = 0x04;
+    const SAME_VALUE: u8 = 0x08;
+    const REGISTER: u8 = 0x09;
+    const DEF_CFA_OFFSET: u8 = 0x0e;
+    const EXPRESSION: u8 = 0x10;
+    const OP_BREG: u8 = 0x70;
+    const RIP: u8 = 16;
+    // rdi, rsi, rdx, r10, r8, r9 in the order of arguments.
+    let arguments = [5, 4, 1, 10, 8, 9].into_iter().zip(0..);
+    let arguments = arguments.map(|(register, index)| (register, ARGUMENTS + 8 * index));
+    let mut bytes = vec![DEF_CFA_OFFSET, 0];
+    let mut before = 0;
+    for (at, place) in rows() {
+        bytes.push(ADVANCE_LOC4);
+        bytes.extend(u32::from(at - before).to_ne_bytes());
+        before = at;
+        if place == LEAVING {
+            bytes.extend([REGISTER, RIP, RCX]);
+            bytes.extend(arguments.clone().flat_map(|(own, _)| [SAME_VALUE, own]));
+            continue;
+        }
+        for (saved, offset) in arguments.clone().chain([(RIP, RETURN)]) {
+            // A block of three bytes: the register, and an offset below 2^13 as SLEB128.
+            let offset = [offset as u8 & 0x7f | 0x80, (offset >> 7) as u8];
+            let block = [OP_BREG + place as u8, offset[0], offset[1]];
+            bytes.extend([EXPRESSION, saved, block.len() as u8]);
+            bytes.extend(block);
+        }
+    }
+    Some(bytes)
 }
 
 #[cfg(test)]
@@ -200,5 +296,18 @@ mod tests {
         assert_eq!(gate[report..report + 2], SYSCALL);
         let calls = gate.windows(2).filter(|pair| *pair == SYSCALL).count();
         assert_eq!(calls, 16);
+    }
+
+    #[test]
+    fn the_unwind_rows_cover_the_gate_in_order() {
+        let rows: Vec<_> = rows().map(|(at, _)| u64::from(at)).collect();
+        assert_eq!(rows[0], 0);
+        assert!(rows.is_sorted());
+        for then in [Then::Return, Then::Report, Then::Resume] {
+            for argument in 0..5 {
+                assert!(rows.contains(&door(argument, then)), "{argument} {then:?}");
+            }
+        }
+        assert!(rows.iter().all(|row| *row < gate().len() as u64));
     }
 }
