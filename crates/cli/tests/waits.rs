@@ -3,12 +3,13 @@
 
 mod common;
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
-use common::{compiled, installed, output, said};
+use common::{compiled, installed, output, said, scratch};
 
 /// How long a wait may last that is not converted, as a multiple of one that is. Only a hang or a
 /// wait in real time gets there.
@@ -167,11 +168,11 @@ fn a_step_ends_waits_for_a_wall_time_only() {
         class Time(ctypes.Structure): _fields_ = [('s', ctypes.c_long), ('n', ctypes.c_long)]\n\
         def until(clock, name):\n\
         \x20   end = Time(int(time.clock_gettime(clock)) + 1800, 0)\n\
-        \x20   print('waits')\n\
-        \x20   libc.clock_nanosleep(clock, 1, ctypes.byref(end), None); print(name)\n\
+        \x20   os.write(1, b'waits\\n')\n\
+        \x20   libc.clock_nanosleep(clock, 1, ctypes.byref(end), None); os.write(1, name + b'\\n')\n\
         \x20   os._exit(0)\n\
-        threading.Thread(target=until, args=(time.CLOCK_MONOTONIC, 'monotonic')).start()\n\
-        until(time.CLOCK_REALTIME, 'wall')\n\"";
+        threading.Thread(target=until, args=(time.CLOCK_MONOTONIC, b'monotonic')).start()\n\
+        until(time.CLOCK_REALTIME, b'wall')\n\"";
     let mut waiter = Waiter::start("step", &[], script);
     assert_eq!([waiter.line(), waiter.line()], ["waits", "waits"]);
     waiter.change(&["step", "+1h"]);
@@ -223,4 +224,110 @@ fn time_that_is_held_is_not_skipped() {
     let refused = Waiter::start("unheld", &[], "read go");
     let output = output(&["clock", &refused.name, "hold"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+/// The program that unwinds from within waits.
+fn unwinding(flags: &[&str]) -> String {
+    let name = format!("unwind{}", flags.concat());
+    let program = scratch("programs").join(name);
+    let source = program.with_extension("cc");
+    fs::write(&source, include_str!("waits/unwind.cc")).expect("a source file");
+    let mut compiler = Command::new("c++");
+    compiler.arg("-O1").arg("-o").arg(&program).arg(&source);
+    let status = compiler.args(flags).status().expect("a C++ compiler");
+    assert!(status.success(), "{compiler:?}");
+    text(&program).to_owned()
+}
+
+#[test]
+fn a_thread_that_is_cancelled_in_a_wait_runs_its_cleanup_handlers() {
+    for flags in [&[][..], &["-static"]] {
+        let program = unwinding(flags);
+        for options in [["--offset=+1d"], ["--rate=10"], ["--skip-idle"]] {
+            let command = [&["run"], &options[..], &["--", &program, "cancel", "60"]].concat();
+            assert_eq!(said(&command), "right\n", "{command:?}");
+        }
+    }
+}
+
+#[test]
+fn a_backtrace_in_a_handler_that_interrupts_a_wait_leads_to_its_caller() {
+    for flags in [&[][..], &["-static"]] {
+        let program = unwinding(flags);
+        for options in [["--offset=+1d"], ["--rate=10"], ["--skip-idle"]] {
+            let command = [
+                &["run"],
+                &options[..],
+                &["--", &program, "backtrace", "100"],
+            ]
+            .concat();
+            assert_eq!(said(&command), "right\n", "{command:?}");
+        }
+    }
+}
+
+#[test]
+fn debuggers_unwind_through_a_wait_and_leave_it_as_it_was() {
+    if !installed("gdb") || !installed("strace") {
+        return;
+    }
+    let source = "#include <stdio.h>\n#include <time.h>\n\
+        int main(void) { struct timespec time = { 100000, 0 };\n\
+        puts(\"waits\"); fflush(stdout); nanosleep(&time, 0); puts(\"done\"); return 0; }\n";
+    let program = compiled("sleeps", source, &[]);
+    let mut waiter = Waiter::start("debuggers", &[], &format!("exec {}", text(&program)));
+    assert_eq!(waiter.line(), "waits");
+    let pid = waiter.child.id();
+    let call = || fs::read_to_string(format!("/proc/{pid}/syscall")).expect("its call");
+    let gate = fs::read_to_string(format!("/proc/{pid}/maps")).expect("its memory");
+    let gate = gate.lines().find(|line| line.contains("memfd:vdso-gate"));
+    let (gate, _) = gate.and_then(|line| line.split_once('-')).expect("a gate");
+    // Without its last three digits, an address in the gate.
+    let gate = format!("0x{}", gate.strip_suffix("000").expect("a page"));
+    while !call()
+        .trim_end()
+        .rsplit(' ')
+        .next()
+        .is_some_and(|at| at.starts_with(&gate))
+    {
+        std::thread::yield_now();
+    }
+    let pid = pid.to_string();
+    let gdb = ["-q", "-batch", "-nx", "-ex", "backtrace", "-p", &pid];
+    let shown = Command::new("gdb").args(gdb).output().expect("gdb runs");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(
+        shown.contains("nanosleep") && shown.contains(" main "),
+        "{shown}"
+    );
+    let mut strace = Command::new("strace");
+    strace.args(["-p", &pid, "-e", "trace=write"]);
+    let mut strace = strace.stderr(Stdio::piped()).spawn().expect("strace runs");
+    let mut traced = BufReader::new(strace.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    traced.read_line(&mut line).expect("text");
+    assert!(line.contains("attached"), "{line}");
+    // strace lets go of it when it is ended by this signal.
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &strace.id().to_string()])
+            .status()
+            .is_ok()
+    );
+    strace.wait().expect("it ends");
+    waiter.change(&["rate", "100000"]);
+    assert_eq!(waiter.line(), "done");
+}
+
+#[test]
+fn a_filter_of_a_programs_own_is_shown_no_sibling_of_its_calls() {
+    let source = include_str!("waits/sandbox.c");
+    let program = compiled("sandbox", source, &[]);
+    for rate in ["0.5", "100"] {
+        let output = said(&["run", "--rate", rate, "--", text(&program)]);
+        assert_eq!(
+            output, "poll\nselect\nepoll_wait\nepoll_pwait\nmasked\n",
+            "{rate}"
+        );
+    }
 }

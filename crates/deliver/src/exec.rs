@@ -361,7 +361,7 @@ impl Delivery {
                         threshold,
                         ..
                     } = waits;
-                    Waits::new(gate, clocks, is_changeable, threshold)
+                    Waits::new(target, gate, clocks, is_changeable, threshold)
                 });
                 let Ok(inbox) = Inbox::new() else {
                     return;

@@ -41,8 +41,12 @@ pub enum Basis {
 /// How the kernel is given the converted time-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// A duration.
+    /// A duration, as a `struct timespec`.
     Duration,
+    /// A duration, as a `struct timeval`.
+    Microseconds,
+    /// A duration in milliseconds, in this argument. The frame has no time.
+    Milliseconds(usize),
     /// A time of `CLOCK_MONOTONIC`.
     Monotonic,
     /// A time of `CLOCK_REALTIME`.
@@ -97,6 +101,8 @@ pub struct Wait {
     pub made: Call,
     /// See `made`.
     pub frame: usize,
+    /// The address of a signal set that the frame has to begin with, if it is not 0.
+    pub signals: u64,
     /// Whether the kernel writes the time that remains into the time-out, or to an address.
     pub remaining: Remaining,
     /// What it fails with inside the kernel.
@@ -130,6 +136,17 @@ pub enum Kind {
     GetSocketTimeout,
     /// io_uring_setup(2).
     IoUring,
+    /// seccomp(2) or prctl(2) that installs a filter.
+    InstallFilter,
+}
+
+/// Whether a call may be made by the number of its sibling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbers {
+    /// By the one that takes nanoseconds, where there is one.
+    Finest,
+    /// By its own only: a filter of the program's may forbid the sibling.
+    Own,
 }
 
 /// Which waits are handed over.
@@ -155,13 +172,15 @@ pub const ABSOLUTE: u64 = 1;
 const MONOTONIC: u64 = Clock::Monotonic.id() as u64;
 /// Bytes of a signal set.
 const SIGNAL_SET: u64 = 8;
+/// `SECCOMP_SET_MODE_FILTER` (include/uapi/linux/seccomp.h).
+const SET_MODE_FILTER: u64 = 1;
 /// Socket options (include/uapi/asm-generic/socket.h).
 const SO_TIMEOUTS: [u32; 4] = [20, 21, 66, 67];
 
 impl Wait {
     /// Decodes a call with a time-out. `None`: it has none, or one that is no business of a clock
     /// that can be moved.
-    fn decode(call: &Call) -> Option<Wait> {
+    fn decode(call: &Call, numbers: Numbers) -> Option<Wait> {
         let Call {
             number,
             arguments: a,
@@ -177,6 +196,7 @@ impl Wait {
                 form,
                 made,
                 frame,
+                signals: 0,
                 remaining,
                 restart,
             }
@@ -255,6 +275,7 @@ impl Wait {
                 wait.made.arguments[5] = MONOTONIC;
                 wait
             }
+            POLL if numbers == Numbers::Own => milliseconds(call, 2, 3),
             POLL => {
                 let given = Given::Milliseconds(a[2] as i32);
                 let duration = Form::Duration;
@@ -270,17 +291,22 @@ impl Wait {
             }
             SELECT => {
                 let (given, remaining) = (Given::Timeval(a[4]), Remaining::Always(a[4]));
-                let (basis, form) = (Basis::Call, Form::Duration);
-                let mut wait = wait(4, given, basis, form, remaining, Restart::NoHandler);
-                wait.made.number = PSELECT6;
-                wait.made.arguments[5] = 0;
-                wait
+                let (basis, form) = (Basis::Call, Form::Microseconds);
+                wait(4, given, basis, form, remaining, Restart::NoHandler)
             }
             PSELECT6 => {
                 let (frame, given, basis, form) = duration(4);
                 let remaining = Remaining::Always(a[4]);
                 wait(frame, given, basis, form, remaining, Restart::NoHandler)
             }
+            EPOLL_WAIT if numbers == Numbers::Own => milliseconds(call, 3, 4),
+            // Without a signal set its length is not looked at (kernel/signal.c,
+            // `set_user_sigmask`).
+            EPOLL_PWAIT if numbers == Numbers::Own && a[4] == 0 => milliseconds(call, 3, 5),
+            EPOLL_PWAIT if numbers == Numbers::Own => Wait {
+                signals: a[4],
+                ..milliseconds(call, 3, 4)
+            },
             EPOLL_WAIT | EPOLL_PWAIT => {
                 let given = Given::Milliseconds(a[3] as i32);
                 let duration = Form::Duration;
@@ -321,9 +347,26 @@ impl Wait {
     }
 }
 
+/// A wait whose time-out is in milliseconds in `argument`, made by its own number. The frame is in
+/// an argument that the call has not.
+fn milliseconds(call: &Call, argument: usize, frame: usize) -> Wait {
+    let mut made = *call;
+    made.arguments[frame] = 0;
+    Wait {
+        given: Given::Milliseconds(call.arguments[argument] as i32),
+        basis: Basis::Call,
+        form: Form::Milliseconds(argument),
+        made,
+        frame,
+        signals: 0,
+        remaining: Remaining::None,
+        restart: Restart::NoHandler,
+    }
+}
+
 impl Kind {
     /// What a call that was handed over is.
-    pub fn decode(call: &Call) -> Option<Kind> {
+    pub fn decode(call: &Call, numbers: Numbers) -> Option<Kind> {
         let [first, second, third, ..] = call.arguments;
         let is_real = first == libc::ITIMER_REAL as u64;
         let is_timeout = second as i32 == libc::SOL_SOCKET && SO_TIMEOUTS.contains(&(third as u32));
@@ -339,7 +382,9 @@ impl Kind {
             SETSOCKOPT if is_timeout => Kind::SetSocketTimeout,
             GETSOCKOPT if is_timeout => Kind::GetSocketTimeout,
             IO_URING_SETUP => Kind::IoUring,
-            _ => Kind::Wait(Wait::decode(call)?),
+            SECCOMP if first == SET_MODE_FILTER => Kind::InstallFilter,
+            PRCTL if first == libc::PR_SET_SECCOMP as u64 => Kind::InstallFilter,
+            _ => Kind::Wait(Wait::decode(call, numbers)?),
         })
     }
 }
@@ -432,6 +477,8 @@ pub fn rules(scope: Scope) -> Vec<Rule> {
                 rule(SETSOCKOPT, &timeouts),
                 rule(GETSOCKOPT, &timeouts),
                 rule(IO_URING_SETUP, anything),
+                rule(SECCOMP, &[&[Bits(0, u32::MAX, SET_MODE_FILTER as u32)]]),
+                rule(PRCTL, &[&[Bits(0, u32::MAX, libc::PR_SET_SECCOMP as u32)]]),
             ]
         }
     }
@@ -448,7 +495,11 @@ mod tests {
     }
 
     fn wait(number: u32, arguments: [u64; 6]) -> Option<Wait> {
-        match Kind::decode(&call(number, arguments))? {
+        wait_by(Numbers::Finest, number, arguments)
+    }
+
+    fn wait_by(numbers: Numbers, number: u32, arguments: [u64; 6]) -> Option<Wait> {
+        match Kind::decode(&call(number, arguments), numbers)? {
             Kind::Wait(wait) => Some(wait),
             other => panic!("{other:?}"),
         }
@@ -457,11 +508,12 @@ mod tests {
     #[test]
     fn the_frame_takes_the_place_of_the_timeout_or_of_what_the_made_call_has_there() {
         let ones = [1u64; 6];
-        for number in 0..512 {
-            let Some(wait) = Wait::decode(&call(number, ones)) else {
+        let both = [Numbers::Finest, Numbers::Own];
+        for (number, numbers) in (0..512).flat_map(|number| both.map(|which| (number, which))) {
+            let Some(wait) = Wait::decode(&call(number, ones), numbers) else {
                 continue;
             };
-            assert!(wait.frame < 5, "{number}: there is an entry for it");
+            assert!(wait.frame < 6, "{number}: there is an entry for it");
             assert_eq!(wait.made.arguments[wait.frame], 0, "{number}");
         }
     }
@@ -493,8 +545,35 @@ mod tests {
         assert_eq!(epoll.made, call(EPOLL_PWAIT2, [3, 10, 4, 0, 0, 8]));
         let pwait = wait(EPOLL_PWAIT, [3, 10, 4, 20, 99, 8]).expect("a wait");
         assert_eq!(pwait.made, call(EPOLL_PWAIT2, [3, 10, 4, 0, 99, 8]));
+        let select = wait(SELECT, [1, 2, 3, 4, 5, 77]).expect("a wait");
+        assert_eq!(select.made, call(SELECT, [1, 2, 3, 4, 0, 77]));
         assert_eq!(wait(POLL, [10, 2, -1i64 as u64, 0, 0, 0]), None);
         assert_eq!(wait(POLL, [10, 2, 0, 0, 0, 0]), None);
+    }
+
+    #[test]
+    fn calls_that_a_filter_of_the_programs_may_not_expect_are_not_made() {
+        let own = |number, arguments| wait_by(Numbers::Own, number, arguments).expect("a wait");
+        for number in [
+            POLL,
+            SELECT,
+            EPOLL_WAIT,
+            EPOLL_PWAIT,
+            PPOLL,
+            FUTEX,
+            NANOSLEEP,
+        ] {
+            let arguments = [1, if number == FUTEX { 0 } else { 2 }, 3, 4, 5, 8];
+            assert_eq!(own(number, arguments).made.number, number);
+        }
+        let poll = own(POLL, [10, 2, 1500, 77, 77, 77]);
+        assert_eq!((poll.frame, poll.form), (3, Form::Milliseconds(2)));
+        assert_eq!(own(EPOLL_WAIT, [3, 10, 4, 20, 77, 77]).frame, 4);
+        let pwait = own(EPOLL_PWAIT, [3, 10, 4, 20, 0, 8]);
+        assert_eq!((pwait.frame, pwait.signals), (5, 0));
+        let pwait = own(EPOLL_PWAIT, [3, 10, 4, 20, 99, 8]);
+        assert_eq!((pwait.frame, pwait.signals), (4, 99));
+        assert_eq!(pwait.made.arguments[5], 8);
     }
 
     #[test]
@@ -505,7 +584,7 @@ mod tests {
         };
         for number in 0..512 {
             for arguments in [[0; 6], [1; 6], [0, 1, 20, 0, 0, 0], [9; 6], [6; 6]] {
-                let decoded = Kind::decode(&call(number, arguments)).is_some();
+                let decoded = Kind::decode(&call(number, arguments), Numbers::Finest).is_some();
                 // The kernel answers for CPU-time clocks; a filter has no list of them.
                 let is_clock = [CLOCK_NANOSLEEP, FUTEX_WAITV, number::FUTEX_WAIT].contains(&number);
                 if is_clock {

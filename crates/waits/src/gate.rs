@@ -125,7 +125,7 @@ impl Gate {
         }
     }
 
-    /// The entry for a call whose argument `argument` (0 to 4) is its frame.
+    /// The entry for a call whose argument `argument` (0 to 5) is its frame.
     pub fn door(&self, argument: usize, then: Then) -> u64 {
         self.start + arch::door(argument, then)
     }

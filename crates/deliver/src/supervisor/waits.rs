@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use vdsokit_clock::{Clock, KernelTime};
-use vdsokit_waits::call::{Basis, Call, Form, Given, Kind, Remaining, Restart, Wait};
+use vdsokit_waits::call::{Basis, Call, Form, Given, Kind, Numbers, Remaining, Restart, Wait};
 use vdsokit_waits::course::{Course, Nanoseconds};
 use vdsokit_waits::gate::{CALL, Frame, Gate, NEW, OLD, RESULT, Then, USED};
 use vdsokit_waits::number::{CLOCK_NANOSLEEP, NANOSLEEP};
@@ -17,6 +17,7 @@ use super::frames::Frames;
 use super::idle::Skip;
 use super::process::{self, Blocked};
 use super::timers::{self, Settings};
+use crate::proc::{self, Filters};
 use crate::seccomp::{self, Notification, Outcome};
 use crate::sys::{self, Pid, Resume};
 
@@ -69,6 +70,8 @@ pub(crate) struct Waiting {
     /// When it ends.
     pub(crate) due: Nanoseconds,
     form: Form,
+    /// The signal set that its frame begins with.
+    signals: i64,
     given: Given,
     remaining: Remaining,
     /// When the kernel ends it, on `CLOCK_MONOTONIC`.
@@ -86,6 +89,10 @@ pub(crate) struct Waits {
     /// Threads whose next call is the kernel's, as they have no gate.
     passes: HashSet<Pid>,
     next: u64,
+    /// How many seccomp filters the first program has.
+    filters: u32,
+    /// Whether a program of the tree has installed a filter of its own.
+    has_filters: bool,
     /// Where time in which nothing runs is skipped.
     skip: Option<Skip>,
     /// When the next call or timer is due that the kernel was told to end later.
@@ -93,8 +100,10 @@ pub(crate) struct Waits {
 }
 
 impl Waits {
-    /// `threshold`: time is skipped once nothing has run for so many nanoseconds.
+    /// `first` has the tree's filters and no others. `threshold`: time is skipped once nothing has
+    /// run for so many nanoseconds.
     pub(crate) fn new(
+        first: Pid,
         gate: Gate,
         mut clocks: Box<dyn Clocks>,
         is_changeable: bool,
@@ -110,6 +119,8 @@ impl Waits {
             settings: Settings::default(),
             passes: HashSet::new(),
             next: 1,
+            filters: proc::filters(first).map_or(0, Filters::count),
+            has_filters: false,
             skip: threshold.map(|threshold| Skip::new(threshold, now)),
             lagging: None,
         }
@@ -134,7 +145,7 @@ impl Waits {
             number: notification.number as u32,
             arguments: notification.arguments,
         };
-        let Some(kind) = Kind::decode(&call) else {
+        let Some(kind) = Kind::decode(&call, self.numbers(notification.pid)) else {
             return made;
         };
         let Ok(now) = self.clocks.now() else {
@@ -142,6 +153,10 @@ impl Waits {
         };
         let passage = match kind {
             Kind::IoUring => return Handled::IoUring,
+            Kind::InstallFilter => {
+                self.has_filters = true;
+                return made;
+            }
             Kind::Wait(wait) => {
                 if let Some(outcome) = self.poll(notification, &wait, &now) {
                     return Handled::Answer(outcome);
@@ -180,6 +195,15 @@ impl Waits {
         };
         let may_step = is_next && !self.clocks.is_held();
         (may_step && self.polls(due?, now)).then_some(outcome)
+    }
+
+    /// By which numbers `thread` makes its calls.
+    fn numbers(&self, thread: Pid) -> Numbers {
+        let is_own = || proc::filters(thread).is_ok_and(|own| own.count() > self.filters);
+        match self.has_filters && is_own() {
+            true => Numbers::Own,
+            false => Numbers::Finest,
+        }
     }
 
     /// Whether the process of `thread` has the gate where it is to be.
@@ -226,6 +250,10 @@ impl Waits {
             clock,
             due,
             form: wait.form,
+            signals: match wait.signals {
+                0 => 0,
+                address => process::words::<1>(notification.pid, address).ok()?[0],
+            },
             given: wait.given,
             remaining: wait.remaining,
             armed: armed(course, clock, due, now),
@@ -240,7 +268,7 @@ impl Waits {
             let argument = wait.frame + 1;
             made.arguments[argument] = FRAME_OLD;
         }
-        let new = timeout(&waiting, course, now, true);
+        let new = timeout(&waiting, course, now, true, &mut made);
         let passage = Passage {
             used: 0,
             door: self.gate.door(wait.frame, then),
@@ -448,7 +476,7 @@ impl Waits {
             return;
         };
         let course = self.course(waiting.clock);
-        let new = timeout(waiting, course, now, false);
+        let new = timeout(waiting, course, now, false, &mut passage.made);
         waiting.armed = armed(course, waiting.clock, waiting.due, now);
         // A thread that can't be stopped wakes when it was to wake before.
         if self.again(thread, index, &passage, new).is_ok() {
@@ -557,15 +585,39 @@ pub(super) fn armed(course: Course, clock: Clock, due: Nanoseconds, now: &Kernel
     real.map_or(u64::MAX, |real| now.monotonic.saturating_add(real))
 }
 
-/// What the kernel is given for a wait that is made now.
-fn timeout(waiting: &Waiting, course: Course, now: &KernelTime, is_first: bool) -> [i64; 4] {
+/// What the frame has for a wait that is made now by `call`.
+fn timeout(
+    waiting: &Waiting,
+    course: Course,
+    now: &KernelTime,
+    is_first: bool,
+    call: &mut Call,
+) -> [i64; 4] {
     let real = course.until(waiting.clock, waiting.due, now);
     let real = real.unwrap_or(FOREVER).min(FOREVER);
-    let at = match waiting.form {
-        // A duration of 0 would only look.
-        Form::Duration => real.max(u64::from(is_first)),
-        Form::Monotonic => now.monotonic + real,
-        Form::Realtime => now.realtime.saturating_add(real),
-    };
-    [(at / SECOND) as i64, (at % SECOND) as i64, 0, 0]
+    // A duration of 0 would only look.
+    let duration = real.max(u64::from(is_first));
+    let words = |seconds: u64, part: u64| [seconds as i64, part as i64, 0, 0];
+    match waiting.form {
+        Form::Duration => words(duration / SECOND, duration % SECOND),
+        // Rounded up, as the kernel does with its clock's resolution.
+        Form::Microseconds => {
+            let time = duration.div_ceil(1000);
+            words(time / 1_000_000, time % 1_000_000)
+        }
+        Form::Milliseconds(argument) => {
+            // What is too long never ends.
+            let time = i32::try_from(duration.div_ceil(1_000_000)).unwrap_or(-1);
+            call.arguments[argument] = i64::from(time) as u64;
+            [waiting.signals, 0, 0, 0]
+        }
+        Form::Monotonic | Form::Realtime => {
+            let now = match waiting.form {
+                Form::Realtime => now.realtime,
+                _ => now.monotonic,
+            };
+            let at = now.saturating_add(real);
+            words(at / SECOND, at % SECOND)
+        }
+    }
 }

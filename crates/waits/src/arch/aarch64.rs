@@ -56,6 +56,7 @@ pub mod number {
     pub const CLOCK_GETTIME: u32 = 113;
     pub const CLOCK_NANOSLEEP: u32 = 115;
     pub const RT_SIGTIMEDWAIT: u32 = 137;
+    pub const PRCTL: u32 = 167;
     pub const GETTIMEOFDAY: u32 = 169;
     pub const SETTIMEOFDAY: u32 = 170;
     pub const ADJTIMEX: u32 = 171;
@@ -67,6 +68,7 @@ pub mod number {
     pub const EXECVE: u32 = 221;
     pub const RECVMMSG: u32 = 243;
     pub const CLOCK_ADJTIME: u32 = 266;
+    pub const SECCOMP: u32 = 277;
     pub const EXECVEAT: u32 = 281;
     pub const IO_PGETEVENTS: u32 = 292;
     pub const IO_URING_SETUP: u32 = 425;
@@ -119,7 +121,7 @@ std::arch::global_asm!(
     ".hidden vdsokit_waits_gate",
     "vdsokit_waits_gate:",
     ".macro vdsokit_waits_doors next",
-    ".irp frame, x0, x1, x2, x3, x4",
+    ".irp frame, x0, x1, x2, x3, x4, x5",
     "   mov   x17, \\frame",
     "   svc   #0",
     "   b     \\next",
@@ -194,12 +196,12 @@ mod tests {
         let gate = gate();
         let is_call = |behind: u64| gate[behind as usize - 4..behind as usize] == SVC;
         for then in [Then::Return, Then::Report, Then::Resume] {
-            for argument in 0..5 {
+            for argument in 0..6 {
                 assert!(is_call(door(argument, then) + CALL), "{argument} {then:?}");
             }
         }
         assert!(is_call(REPORTED));
         let calls = gate.as_chunks().0.iter().filter(|code| **code == SVC);
-        assert_eq!(calls.count(), 16);
+        assert_eq!(calls.count(), 19);
     }
 }

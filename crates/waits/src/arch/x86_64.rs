@@ -60,6 +60,7 @@ pub mod number {
     pub const EXECVE: u32 = 59;
     pub const GETTIMEOFDAY: u32 = 96;
     pub const RT_SIGTIMEDWAIT: u32 = 128;
+    pub const PRCTL: u32 = 157;
     pub const ADJTIMEX: u32 = 159;
     pub const SETTIMEOFDAY: u32 = 164;
     pub const TIME: u32 = 201;
@@ -82,6 +83,7 @@ pub mod number {
     pub const TIMERFD_GETTIME: u32 = 287;
     pub const RECVMMSG: u32 = 299;
     pub const CLOCK_ADJTIME: u32 = 305;
+    pub const SECCOMP: u32 = 317;
     pub const EXECVEAT: u32 = 322;
     pub const IO_PGETEVENTS: u32 = 333;
     pub const IO_URING_SETUP: u32 = 425;
@@ -152,6 +154,7 @@ std::arch::global_asm!(
     "   vdsokit_waits_door rdx, 1, \\next",
     "   vdsokit_waits_door r10, 10, \\next",
     "   vdsokit_waits_door r8, 8, \\next",
+    "   vdsokit_waits_door r9, 9, \\next",
     ".endm",
     ".pushsection .rodata.vdsokit_waits, \"a\"",
     ".balign 64",
@@ -287,7 +290,7 @@ mod tests {
         const SYSCALL: [u8; 2] = [0x0f, 0x05];
         let gate = gate();
         for then in [Then::Return, Then::Report, Then::Resume] {
-            for argument in 0..5 {
+            for argument in 0..6 {
                 let at = door(argument, then) as usize;
                 assert_eq!(gate[at..at + 2], SYSCALL, "{argument} {then:?}");
             }
@@ -295,7 +298,7 @@ mod tests {
         let report = REPORT as usize;
         assert_eq!(gate[report..report + 2], SYSCALL);
         let calls = gate.windows(2).filter(|pair| *pair == SYSCALL).count();
-        assert_eq!(calls, 16);
+        assert_eq!(calls, 19);
     }
 
     #[test]
@@ -304,7 +307,7 @@ mod tests {
         assert_eq!(rows[0], 0);
         assert!(rows.is_sorted());
         for then in [Then::Return, Then::Report, Then::Resume] {
-            for argument in 0..5 {
+            for argument in 0..6 {
                 assert!(rows.contains(&door(argument, then)), "{argument} {then:?}");
             }
         }
