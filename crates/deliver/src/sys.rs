@@ -26,7 +26,7 @@ pub(crate) type SignalSet = u64;
 pub(crate) enum Resume {
     /// `PTRACE_CONT`.
     Continue,
-    /// `PTRACE_SYSCALL`.
+    /// `PTRACE_SYSCALL`: up to the begin or the end of the next call.
     Call,
     /// `PTRACE_SYSEMU`: to the entry of its next system call, which it does not make.
     #[cfg(target_arch = "aarch64")]
@@ -106,6 +106,17 @@ pub(crate) fn share_memory(first: Pid, second: Pid) -> bool {
     const KCMP_VM: c_int = 1;
     // SAFETY: kcmp(2) with KCMP_VM takes numbers only and touches no memory.
     unsafe { libc::syscall(libc::SYS_kcmp, first, second, KCMP_VM, 0, 0) == 0 }
+}
+
+/// Whether two descriptors, each of a process, lead to one open file, as far as kcmp(2) may tell:
+/// `false` also where the call is refused.
+pub(crate) fn share_file(first: (Pid, c_int), second: (Pid, c_int)) -> bool {
+    /// include/uapi/linux/kcmp.h
+    const KCMP_FILE: c_int = 0;
+    let ((a, fd_a), (b, fd_b)) = (first, second);
+    let (fd_a, fd_b) = (fd_a as c_ulong, fd_b as c_ulong);
+    // SAFETY: kcmp(2) with KCMP_FILE takes numbers only and touches no memory.
+    unsafe { libc::syscall(libc::SYS_kcmp, a, b, KCMP_FILE, fd_a, fd_b) == 0 }
 }
 
 pub(crate) fn set_options(pid: Pid, options: c_int) -> io::Result<()> {

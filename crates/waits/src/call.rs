@@ -109,6 +109,39 @@ pub struct Wait {
     pub restart: Restart,
 }
 
+/// Which time-out of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// SO_RCVTIMEO.
+    Receive,
+    /// SO_SNDTIMEO.
+    Send,
+}
+
+/// The time-out that a socket option sets, by its old number or the one for 64-bit times.
+pub fn timeout_direction(option: u32) -> Option<Direction> {
+    match option {
+        20 | 66 => Some(Direction::Receive),
+        21 | 67 => Some(Direction::Send),
+        _ => None,
+    }
+}
+
+/// The time-out of its first argument, a socket, that ends the call `number`, and the error with
+/// which it then fails (socket(7), connect(2)).
+pub fn socket_wait(number: u32) -> Option<(Direction, i32)> {
+    match number {
+        READ | READV | RECVFROM | RECVMSG | RECVMMSG | ACCEPT | ACCEPT4 => {
+            Some((Direction::Receive, libc::EAGAIN))
+        }
+        WRITE | WRITEV | SENDTO | SENDMSG | SENDMMSG | SENDFILE => {
+            Some((Direction::Send, libc::EAGAIN))
+        }
+        CONNECT => Some((Direction::Send, libc::EINPROGRESS)),
+        _ => None,
+    }
+}
+
 /// What is to be done about a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -29,6 +29,17 @@ pub enum Course {
 }
 
 impl Course {
+    /// Whether two clocks of the tree stay as far apart as they are.
+    pub fn keeps_distance(&self, other: &Course) -> bool {
+        use Course::{Fixed, Halted, Kernel, Lines, Moved};
+        match (self, other) {
+            (Kernel | Moved(_), Kernel | Moved(_))
+            | (Fixed(_) | Halted(_), Fixed(_) | Halted(_)) => true,
+            (Lines { current: a, .. }, Lines { current: b, .. }) => a.rate == b.rate,
+            _ => false,
+        }
+    }
+
     /// What a clock's record says.
     pub fn new(record: &Record) -> Course {
         let base = record.current.base.as_nanoseconds();

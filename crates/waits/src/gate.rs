@@ -2,7 +2,7 @@
 //! made.
 //!
 //! - The gate is a page of code, the same in every process.
-//! - The frames, [`FRAMES`] of [`FRAME`] bytes, are private to each memory.
+//! - The frames, [`FRAMES`] of [`FRAME`] bytes, and a spare one, are private to each memory.
 //!
 //! A converted call is entered at the entry for the argument register that holds its frame. The
 //! frame's first bytes are the converted time, so the register serves the kernel as an argument
@@ -18,7 +18,7 @@ use crate::filter::Exempt;
 /// Bytes of a frame.
 pub const FRAME: u64 = 256;
 /// How many frames there are.
-pub const FRAMES: u64 = 4096;
+pub const FRAMES: u64 = 4095;
 
 /// Offset in a frame: the converted time that the call is made with, up to four words.
 pub const NEW: u64 = 0;
@@ -30,7 +30,7 @@ pub const USED: u64 = 64;
 pub const RETURN: u64 = 72;
 /// Offset in a frame: the six arguments of the program's own call.
 pub const ARGUMENTS: u64 = 80;
-/// Offset in a frame: what the gate returns, but for [`Then::Return`].
+/// Offset in a frame: what the gate returns for [`Then::Report`].
 pub const RESULT: u64 = 128;
 /// Offset in a frame: the number of the program's own call, by which the gate reports. On AArch64 it
 /// is in a register that calls preserve, and the gate restores that.
@@ -50,8 +50,6 @@ pub enum Then {
     Return,
     /// It reports the result to the listener, and returns what that leaves in the frame.
     Report,
-    /// It returns what the frame has as a result.
-    Resume,
 }
 
 /// What is written into a frame before a call.
@@ -65,8 +63,6 @@ pub struct Frame {
     pub ret: u64,
     /// See [`ARGUMENTS`].
     pub arguments: [u64; 6],
-    /// See [`RESULT`].
-    pub result: u64,
     /// See [`REPORT_NUMBER`].
     pub report_number: u64,
 }
@@ -81,7 +77,6 @@ impl Frame {
         words[USED as usize / 8] = self.used;
         words[RETURN as usize / 8] = self.ret;
         words[ARGUMENTS as usize / 8..][..6].copy_from_slice(&self.arguments);
-        words[RESULT as usize / 8] = self.result;
         words[REPORT_NUMBER as usize / 8] = self.report_number;
         words.iter().flat_map(|word| word.to_ne_bytes()).collect()
     }
@@ -89,7 +84,7 @@ impl Frame {
 
 impl Gate {
     /// Bytes of all frames.
-    pub const FRAMES_LENGTH: u64 = FRAME * FRAMES;
+    pub const FRAMES_LENGTH: u64 = FRAME * (FRAMES + 1);
 
     /// The gate at `start` with its frames at `frames`, both addresses of pages.
     pub fn at(start: u64, frames: u64) -> Gate {
@@ -135,6 +130,11 @@ impl Gate {
         self.frames + FRAME * index as u64
     }
 
+    /// The address of a frame that is no thread's, for a call that is made while its thread stands.
+    pub fn spare(&self) -> u64 {
+        self.frame(FRAMES as usize)
+    }
+
     /// The frame that `address` is the start of.
     pub fn index(&self, address: u64) -> Option<usize> {
         let offset = address.checked_sub(self.frames)?;
@@ -153,7 +153,7 @@ mod tests {
         for index in [0, 1, FRAMES as usize - 1] {
             assert_eq!(gate.index(gate.frame(index)), Some(index));
         }
-        assert_eq!(gate.index(gate.frame(FRAMES as usize)), None);
+        assert_eq!(gate.index(gate.spare()), None);
         assert_eq!(gate.index(gate.frame(1) + 8), None);
         assert_eq!(gate.index(0), None);
     }
@@ -166,7 +166,6 @@ mod tests {
             used: 3,
             ret: 4,
             arguments: [5, 6, 7, 8, 9, 10],
-            result: 12,
             report_number: 11,
         };
         let bytes = frame.bytes();
@@ -174,6 +173,5 @@ mod tests {
         let word = |at: u64| u64::from_ne_bytes(bytes[at as usize..][..8].try_into().expect("8"));
         assert_eq!([word(NEW + 8), word(USED), word(RETURN)], [2, 3, 4]);
         assert_eq!([word(ARGUMENTS + 40), word(REPORT_NUMBER)], [10, 11]);
-        assert_eq!(word(RESULT), 12);
     }
 }

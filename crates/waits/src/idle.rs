@@ -4,8 +4,10 @@
 //! other half. If it was quiet both times, and no thread ran in between, time steps. The threshold
 //! shrinks while only pollers wake: a thread that waits again and again at one place, for one short
 //! time, and writes nothing in between. Once pollers alone have run for a whole threshold, the next
-//! poll needs no look: time steps at once when a poller waits again. So each poll is served, at its
-//! time, and an hour of them takes seconds.
+//! poll needs no look: time steps at once when a poller waits again. And the longer a poller has
+//! polled without effect, the later one of its waits may end ([`Pollers::slack`]): what it polls for
+//! is seen late by a sixty-fourth of the time that it took, and by a second at most. So an hour of
+//! polls takes seconds.
 
 use std::collections::HashMap;
 
@@ -17,6 +19,14 @@ const LEAST: u64 = 300_000;
 const ALIKE: u32 = 16;
 /// The longest wait of a poller, in nanoseconds.
 const SHORT: u64 = 100_000_000;
+
+/// Which part of the time that a poller has polled one of its waits may be late.
+const PART: u64 = 64;
+/// The most that it may be late, in nanoseconds.
+const MOST_SLACK: u64 = 1_000_000_000;
+
+/// How many times as long as given the threshold is at most while nothing waits for a deadline.
+const REST: u64 = 16;
 
 /// What a look at the tree shows, with all since the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +87,15 @@ impl Idle {
         self.quiet.unwrap_or(self.event) + self.threshold / 2
     }
 
+    /// Notes whether time stepped when it was to. Where nothing waits for a deadline, a look at the
+    /// tree becomes rarer until something happens.
+    pub fn stepped(&mut self, has_stepped: bool) {
+        self.threshold = match has_stepped {
+            true => self.threshold.min(self.most),
+            false => (self.threshold * 2).min(self.most * REST),
+        };
+    }
+
     /// Notes what a look has shown, and returns whether time is to step.
     pub fn looked(&mut self, now: u64, seen: Seen) -> bool {
         match (seen, self.quiet) {
@@ -127,9 +146,24 @@ impl Pollers {
         // A deadline is computed a little before the call.
         let is_alike = (habit.place, habit.writes) == (place, writes)
             && habit.span.abs_diff(span) <= habit.span / 4;
-        habit.count = if is_alike { habit.count + 1 } else { 1 };
+        habit.count = if is_alike {
+            habit.count.saturating_add(1)
+        } else {
+            1
+        };
         (habit.place, habit.span, habit.writes) = (place, span, writes);
         self.is_one(thread)
+    }
+
+    /// By how many nanoseconds the wait of `thread` may end late: a part of the time for which it has
+    /// polled without effect, so that thousands of its polls are served as hundreds. 0 for one that
+    /// is no poller.
+    pub fn slack(&self, thread: i32) -> u64 {
+        let habit = self.0.get(&thread).filter(|_| self.is_one(thread));
+        habit.map_or(0, |habit| {
+            let polled = habit.span.saturating_mul(habit.count.into());
+            (polled / PART).min(MOST_SLACK)
+        })
     }
 
     /// Whether `thread` is a poller.
@@ -160,6 +194,17 @@ mod tests {
     }
 
     #[test]
+    fn looks_become_rarer_while_nothing_waits_for_a_deadline() {
+        let mut idle = Idle::new(1000, 0);
+        for _ in 0..10 {
+            idle.stepped(false);
+        }
+        assert_eq!(idle.next_look(), 1000 * REST / 2);
+        idle.stepped(true);
+        assert_eq!(idle.next_look(), 500);
+    }
+
+    #[test]
     fn the_threshold_shrinks_for_pollers_alone() {
         let mut idle = Idle::new(THRESHOLD, 0);
         for _ in 0..10 {
@@ -181,6 +226,22 @@ mod tests {
         assert!(polls(0x1000, 50_000_000, 7));
         assert!(!pollers.waits(1, 0x1000, 50_000_000, 8), "it wrote");
         assert!(!pollers.waits(2, 0x1000, 50_000_000, 0), "another thread");
+    }
+
+    #[test]
+    fn a_poller_may_be_late_by_a_part_of_the_time_for_which_it_has_polled() {
+        let mut pollers = Pollers::default();
+        let mut polled = |count: u32| {
+            (0..count).for_each(|_| {
+                pollers.waits(1, 0x1000, 50_000_000, 0);
+            });
+            pollers.slack(1)
+        };
+        assert_eq!(polled(ALIKE - 1), 0);
+        assert_eq!(polled(1), 50_000_000 * u64::from(ALIKE) / PART);
+        assert_eq!(polled(72_000), MOST_SLACK);
+        pollers.waits(1, 0x1000, 50_000_000, 1);
+        assert_eq!(pollers.slack(1), 0, "it wrote");
     }
 
     #[test]

@@ -77,6 +77,13 @@ impl Timers {
         self.0.get(&key).copied()
     }
 
+    /// Has a timer another name.
+    pub fn rename(&mut self, from: Key, to: Key) {
+        if let Some(setting) = self.0.remove(&from) {
+            self.0.insert(to, setting);
+        }
+    }
+
     /// All that are set.
     pub fn iter(&self) -> impl Iterator<Item = (Key, Setting)> {
         self.0.iter().map(|(&key, &setting)| (key, setting))

@@ -6,7 +6,6 @@
 //! because another process traces it, is killed too.
 
 use std::collections::HashSet;
-use std::fs;
 
 use super::arch;
 use super::process;
@@ -27,14 +26,17 @@ pub(crate) fn end(
     is_of_tree: impl Fn(Pid) -> bool,
 ) {
     // Before the others: it would learn of their end.
-    let stops: Vec<Pid> = threads(first)
+    let stops: Vec<Pid> = process::threads(first)
         .filter(|&thread| interrupt(thread, seized))
         .collect();
     let mut killed = HashSet::from([first]);
     let unserved = unserved.and_then(process::thread_group);
     kill_new(&mut killed, unserved);
     // A process may have started another before it was killed.
-    while kill_new(&mut killed, processes().filter(|&pid| is_of_tree(pid))) {}
+    while kill_new(
+        &mut killed,
+        process::numbers("/proc").filter(|&pid| is_of_tree(pid)),
+    ) {}
     let is_first = |thread: &Pid| process::thread_group(*thread) == Some(first);
     let stopped = stopped.filter(is_first);
     if stopped.is_some_and(exits)
@@ -57,19 +59,6 @@ fn kill_new(killed: &mut HashSet<Pid>, processes: impl IntoIterator<Item = Pid>)
         }
     }
     any
-}
-
-/// All processes that `/proc` shows.
-fn processes() -> impl Iterator<Item = Pid> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-}
-
-/// The threads of a process.
-fn threads(process: Pid) -> impl Iterator<Item = Pid> {
-    let threads = fs::read_dir(format!("/proc/{process}/task"));
-    let threads = threads.into_iter().flatten().flatten();
-    threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// Has a thread stop before it executes another instruction of the program. In vfork(2) it does so

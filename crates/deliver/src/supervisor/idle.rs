@@ -1,13 +1,13 @@
 //! Stepping over the time in which nothing in the tree runs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 
 use vdsokit_clock::{Clock, KernelTime};
 use vdsokit_waits::course::Nanoseconds;
 use vdsokit_waits::idle::{Idle, Pollers, Seen};
 
-use super::process::Blocked;
+use super::process::{self, Blocked};
 use super::waits::{Purpose, Waits};
 use crate::arch::FORKS;
 use crate::seccomp::Notification;
@@ -18,10 +18,12 @@ use crate::sys::Pid;
 pub(crate) struct Skip {
     idle: Idle,
     pollers: Pollers,
-    /// Whether each process is of the tree, with the time at which it started.
-    processes: HashMap<Pid, (u64, bool)>,
-    /// The id that was given to a process or thread last, when `processes` was made.
-    last: String,
+    /// The processes of the tree.
+    processes: HashSet<Pid>,
+    /// The id that was given to a process or thread last, when the tree was quiet: `processes` has
+    /// all of the tree up to this one. While a thread of it runs, a process may be about to begin of
+    /// which there is nothing to be seen but its id.
+    last: Option<Pid>,
     /// For how long each thread has run.
     ran: HashMap<Pid, u64>,
 }
@@ -31,17 +33,15 @@ impl Skip {
         Skip {
             idle: Idle::new(threshold, now),
             pollers: Pollers::default(),
-            processes: HashMap::new(),
-            last: String::new(),
+            processes: HashSet::new(),
+            last: None,
             ran: HashMap::new(),
         }
     }
 
-    /// Notes that `process` is of the tree.
-    pub(crate) fn executes(&mut self, process: Pid, now: u64) {
-        self.processes.remove(&process);
-        // It is looked at again, whatever it was.
-        self.last.clear();
+    /// Notes that `thread`, which is of the tree, executes a program.
+    pub(crate) fn executes(&mut self, thread: Pid, now: u64) {
+        self.processes.extend(process::thread_group(thread));
         self.idle.happened(now, false);
     }
 
@@ -68,6 +68,11 @@ impl Skip {
         is_poller && self.idle.has_polls_only(now) && self.seen(Some(call.pid)) == Seen::Quiet
     }
 
+    /// By how many nanoseconds a wait of `thread` may end late.
+    pub(crate) fn slack(&self, thread: Pid) -> u64 {
+        self.pollers.slack(thread)
+    }
+
     /// When to look at the tree next.
     pub(crate) fn next_look(&self) -> u64 {
         self.idle.next_look()
@@ -75,46 +80,53 @@ impl Skip {
 
     /// Looks at the tree. Returns whether time is to step.
     pub(crate) fn look(&mut self, is_of_tree: impl Fn(Pid) -> bool, now: u64) -> bool {
-        self.find(is_of_tree);
+        let last = self.find(is_of_tree);
         let seen = self.seen(None);
+        if seen == Seen::Quiet {
+            self.last = last;
+        }
         self.idle.looked(now, seen)
     }
 
-    /// Learns which processes there are.
-    fn find(&mut self, is_of_tree: impl Fn(Pid) -> bool) {
+    /// The threads of the tree when it was last looked at, each with the time for which it had run.
+    pub(crate) fn threads(&self) -> impl Iterator<Item = (Pid, u64)> {
+        self.ran.iter().map(|(&thread, &ran)| (thread, ran))
+    }
+
+    /// Notes whether time stepped when it was to.
+    pub(crate) fn stepped(&mut self, has_stepped: bool) {
+        self.idle.stepped(has_stepped);
+    }
+
+    /// Learns which processes there are. Ids are given in ascending order (kernel/pid.c,
+    /// `alloc_pid`), so that only new ones are looked at. Returns the one that was given last.
+    fn find(&mut self, is_of_tree: impl Fn(Pid) -> bool) -> Option<Pid> {
+        /// So many new ids are looked at one by one.
+        const MOST: Pid = 1000;
         // Running and all threads, and the last id given (proc_loadavg(5)).
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let last = load.split_whitespace().last().unwrap_or_default();
-        if self.last == last && !last.is_empty() {
-            return;
-        }
-        last.clone_into(&mut self.last);
-        let Ok(entries) = fs::read_dir("/proc") else {
-            return;
+        let last = load.split_whitespace().last();
+        let last = last.and_then(|last| last.parse::<Pid>().ok());
+        let candidates: Vec<Pid> = match self.last.zip(last) {
+            Some((before, last)) if (before..before + MOST).contains(&last) => {
+                (before + 1..=last).collect()
+            }
+            _ => process::numbers("/proc").collect(),
         };
-        let mut found = HashMap::new();
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            let Some((_, started)) = stat(&format!("/proc/{pid}/stat")) else {
-                continue;
-            };
-            let known = self.processes.get(&pid).filter(|known| known.0 == started);
-            let is_one = known.map_or_else(|| is_of_tree(pid), |known| known.1);
-            found.insert(pid, (started, is_one));
-        }
-        self.processes = found;
+        let is_process = |id: &Pid| is_of_tree(*id) && process::thread_group(*id) == Some(*id);
+        self.processes
+            .extend(candidates.into_iter().filter(is_process));
+        last
     }
 
     /// Which threads of the tree but `but` run, or have run since the last look.
     fn seen(&mut self, but: Option<Pid>) -> Seen {
         let mut seen = Seen::Quiet;
         let mut ran = HashMap::new();
-        let tree = self.processes.iter().filter(|(_, (_, is_one))| *is_one);
-        for (pid, _) in tree {
+        let mut ended = Vec::new();
+        for &pid in &self.processes {
             let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+                ended.push(pid);
                 continue;
             };
             for task in tasks.flatten() {
@@ -126,7 +138,7 @@ impl Skip {
                 if but == Some(thread) {
                     continue;
                 }
-                let Some((state, _)) = stat(&path.join("stat").to_string_lossy()) else {
+                let Some(state) = state(&path.join("stat").to_string_lossy()) else {
                     continue;
                 };
                 let mut is_quiet = match state {
@@ -148,6 +160,9 @@ impl Skip {
             }
         }
         self.ran = ran;
+        for pid in ended {
+            self.processes.remove(&pid);
+        }
         seen
     }
 }
@@ -157,20 +172,21 @@ impl Waits {
     pub(crate) fn has_deadline(&self) -> bool {
         let mut calls = self.frames.iter();
         !self.settings.timers.is_empty()
+            || self.sockets.have_timeouts()
             || calls.any(|(_, _, passage)| matches!(passage.purpose, Purpose::Wait(_)))
     }
 
-    /// Moves the clocks to the next deadline, and ends what waits for it.
-    pub(crate) fn step(&mut self) {
-        let Ok(now) = self.clocks.now() else {
-            return;
+    /// Moves the clocks to the next deadline, and ends what waits for it. Returns whether there is
+    /// one.
+    pub(crate) fn step(&mut self) -> bool {
+        let next = self.clocks.now().ok();
+        let Some(step) = next.and_then(|now| self.next_deadline(&now)) else {
+            return false;
         };
-        if let Some(step) = self.next_deadline(&now)
-            && step > 0
-            && self.clocks.advance(step).is_ok()
-        {
+        if step > 0 && self.clocks.advance(step).is_ok() {
             self.end_due();
         }
+        true
     }
 
     /// How far the next deadline is; 0 if one has come. `None`: there is none.
@@ -181,24 +197,28 @@ impl Waits {
             let Purpose::Wait(waiting) = &passage.purpose else {
                 return None;
             };
-            Some(waiting.due - self.at(waiting.clock, now))
+            Some(waiting.due + waiting.slack - self.at(waiting.clock, now))
         });
         let timers = self.settings.timers.iter();
         let timers = timers.map(|(_, due)| due.due - self.at(due.clock, now));
-        let step = u64::try_from(waits.chain(timers).min()?.max(0)).ok()?;
+        let shown = self.at(Clock::Monotonic, now);
+        let sockets = self.sockets.deadlines().map(|due| due - shown);
+        let next = waits.chain(timers).chain(sockets).min()?;
+        let step = u64::try_from(next.max(0)).ok()?;
         // What never ends is no deadline.
         (step < 1 << 61).then_some(step)
     }
 
-    /// Whether `wait`, which a poller is about to make, may end at once: time then is what it is
-    /// when that ends.
-    pub(crate) fn polls(&mut self, due: Nanoseconds, now: &KernelTime) -> bool {
+    /// Whether a wait until `due`, which a poller is about to make, may end at once: time then is
+    /// what it is when that ends, late by `slack` at most.
+    pub(crate) fn polls(&mut self, due: Nanoseconds, slack: u64, now: &KernelTime) -> bool {
         let ahead = due - self.at(Clock::Monotonic, now);
-        let is_next = |next: u64| Nanoseconds::from(next) >= ahead;
-        let Ok(step) = u64::try_from(ahead) else {
+        let Ok(ahead) = u64::try_from(ahead) else {
             return false;
         };
-        self.next_deadline(now).is_none_or(is_next) && self.clocks.advance(step).is_ok() && {
+        let next = self.next_deadline(now).unwrap_or(u64::MAX);
+        let step = (ahead + slack).min(next);
+        next >= ahead && self.clocks.advance(step).is_ok() && {
             self.end_due();
             true
         }
@@ -242,6 +262,7 @@ impl Waits {
                 false => next = Some(next.map_or(at, |known| known.min(at))),
             }
         }
+        self.end_blocked(&now);
         self.roll(&now);
         self.lagging = next;
     }
@@ -257,12 +278,10 @@ impl Waits {
     }
 }
 
-/// State and start time of a process or thread (proc_pid_stat(5)).
-fn stat(path: &str) -> Option<(char, u64)> {
+/// The state of a thread (proc_pid_stat(5)).
+fn state(path: &str) -> Option<char> {
     let text = fs::read_to_string(path).ok()?;
-    let mut fields = text.rsplit_once(") ")?.1.split_whitespace();
-    let state = fields.next()?.chars().next()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
+    text.rsplit_once(") ")?.1.chars().next()
 }
 
 /// Whether a thread waits for its child to execute a program or end.

@@ -18,6 +18,9 @@ mod idle;
 mod keeper;
 pub(crate) mod process;
 pub(crate) mod setting;
+mod sockets;
+mod thread;
+mod timerfds;
 mod timers;
 mod waits;
 

@@ -134,6 +134,30 @@ pub(crate) fn thread_group(pid: Pid) -> Option<Pid> {
     line.trim().parse().ok()
 }
 
+/// The threads of `process`.
+pub(crate) fn threads(process: Pid) -> impl Iterator<Item = Pid> {
+    numbers(&format!("/proc/{process}/task"))
+}
+
+/// The descriptors of `process`, each with the process and with what it leads to
+/// (proc_pid_fd(5)).
+pub(crate) fn descriptors(process: Pid) -> impl Iterator<Item = (Pid, i32, String)> {
+    let all = numbers(&format!("/proc/{process}/fd"));
+    all.filter_map(move |fd| Some((process, fd, target(process, fd)?)))
+}
+
+/// What descriptor `fd` of a process or thread leads to.
+pub(crate) fn target(thread: Pid, fd: i32) -> Option<String> {
+    let target = std::fs::read_link(format!("/proc/{thread}/fd/{fd}")).ok()?;
+    target.into_os_string().into_string().ok()
+}
+
+/// The names in a directory that are numbers.
+pub(crate) fn numbers(directory: &str) -> impl Iterator<Item = i32> + use<> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
 /// Reads another process's memory where that may itself read.
 pub(crate) fn read(pid: Pid, address: u64, bytes: &mut [u8]) -> io::Result<()> {
     let local = libc::iovec {

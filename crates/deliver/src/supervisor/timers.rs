@@ -1,28 +1,24 @@
-//! Timers of the tree, and time-outs of sockets.
+//! Timers of the tree.
 //!
-//! What has a descriptor is set by the supervisor itself through a copy of that
-//! (pidfd_getfd(2)). POSIX timers and the interval timer can only be set by a thread of their
-//! process: by the one that asked for it, and when the clock changes by any that is in a call.
+//! POSIX timers and the interval timer can only be set by a thread of their process: by the one that
+//! makes the call, and when the clock changes by any that is in a call. Those with a descriptor are
+//! in [`super::timerfds`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::Duration;
 
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_gettime, timerfd_settime};
 use vdsokit_clock::{Clock, KernelTime};
 use vdsokit_waits::call::{ABSOLUTE, Call, Kind, Restart};
 use vdsokit_waits::course::{Course, Nanoseconds};
-use vdsokit_waits::gate::{Frame, Then};
+use vdsokit_waits::gate::Then;
 use vdsokit_waits::number::{SETITIMER, TIMER_SETTIME};
 use vdsokit_waits::timers::{Key, Setting as Due, Timer, Timers};
 
-use super::arch;
 use super::process::{self, Blocked};
-use super::waits::{FRAME_NEW, Passage, Purpose, Waits, armed, nanoseconds};
+use super::thread;
+use super::waits::{FOREVER, FRAME_NEW, Passage, Purpose, Waits, armed, nanoseconds};
 use crate::seccomp::{self, Notification, Outcome};
-use crate::sys::{self, Pid, Resume};
+use crate::sys::Pid;
 
 const SECOND: u64 = 1_000_000_000;
 /// Nanoseconds in the smaller unit of a `struct timeval`.
@@ -34,14 +30,30 @@ pub(crate) struct Settings {
     pub(super) timers: Timers,
     /// When the kernel fires each, on `CLOCK_MONOTONIC`.
     pub(super) armed: HashMap<Key, u64>,
-    /// Time-outs of sockets by process, descriptor and option.
-    sockets: HashMap<(Pid, i32, u64), u64>,
+    /// When the kernel says that each timerfd is due: no earlier and no later, on `CLOCK_MONOTONIC`.
+    pub(super) expiries: HashMap<Key, (u64, u64)>,
+    /// Timerfds that a step of the wall clocks cancels.
+    pub(super) cancelled_on_set: HashSet<Key>,
 }
 
 impl Settings {
     /// Notes that a process executed a program.
     pub(crate) fn executed(&mut self, process: Pid) {
         self.timers.executed(process);
+    }
+
+    /// Has a timer another name.
+    pub(super) fn rename(&mut self, from: Key, to: Key) {
+        self.timers.rename(from, to);
+        if let Some(armed) = self.armed.remove(&from) {
+            self.armed.insert(to, armed);
+        }
+        if let Some(expiry) = self.expiries.remove(&from) {
+            self.expiries.insert(to, expiry);
+        }
+        if self.cancelled_on_set.remove(&from) {
+            self.cancelled_on_set.insert(to);
+        }
     }
 }
 
@@ -57,7 +69,7 @@ pub(crate) struct Setting {
 
 /// How a program is told what remained of a timer.
 #[derive(Debug, Clone, Copy)]
-enum Reply {
+pub(super) enum Reply {
     /// By a `struct itimerspec` at this address, if it is not 0.
     Itimerspec(u64),
     /// By a `struct itimerval`.
@@ -138,19 +150,25 @@ impl Waits {
         let before = self.settings.timers.get(key);
         let before = before.map_or((0, 0), |due| due.remaining(self.at(due.clock, now)));
         let new = self.kernel_setting(due, now);
-        let mut passage = self.setter(key.timer, Then::Report)?;
-        passage.purpose = Purpose::Timer(Setting {
-            key,
-            due,
-            before,
-            reply,
-        });
+        let (made, argument) = setter(key.timer, FRAME_NEW)?;
+        let passage = Passage {
+            used: 0,
+            door: self.gate.door(argument, Then::Report),
+            made,
+            restart: Restart::Always,
+            purpose: Purpose::Timer(Setting {
+                key,
+                due,
+                before,
+                reply,
+            }),
+        };
         Some(Plan::Make(Box::new(passage), in_units(key.timer, new)))
     }
 
     /// When a timer is due that is set to `value`, a time of `clock` or a duration. The outer
     /// `None`: that is the kernel's business alone.
-    fn due(
+    pub(super) fn due(
         &self,
         clock: Option<Clock>,
         value: Nanoseconds,
@@ -175,45 +193,21 @@ impl Waits {
         }))
     }
 
-    /// What the kernel is given for a timer: interval and value, both 0 while its clock stands
-    /// still.
-    fn kernel_setting(&self, due: Option<Due>, now: &KernelTime) -> (u64, u64) {
+    /// What the kernel is given for a timer: interval and value. One whose clock stands still is due
+    /// in [`FOREVER`], not disarmed: so it is told from one that has fired.
+    pub(super) fn kernel_setting(&self, due: Option<Due>, now: &KernelTime) -> (u64, u64) {
         let Some(due) = due else {
             return (0, 0);
         };
         let course = self.course(due.clock);
         let Some(real) = course.until(due.clock, due.due, now) else {
-            return (0, 0);
+            return (0, FOREVER);
         };
         let interval = match due.interval {
             0 => 0,
             interval => course.real(interval).unwrap_or(0).max(1),
         };
-        (interval, real.max(1))
-    }
-
-    /// A call that sets a timer to what is in its frame.
-    fn setter(&self, timer: Timer, then: Then) -> Option<Passage> {
-        let (made, argument) = match timer {
-            Timer::Posix(id) => {
-                let arguments = [id as u64, 0, FRAME_NEW, 0, 0, 0];
-                let number = TIMER_SETTIME;
-                (Call { number, arguments }, 2)
-            }
-            Timer::Interval => {
-                let arguments = [libc::ITIMER_REAL as u64, FRAME_NEW, 0, 0, 0, 0];
-                let number = SETITIMER;
-                (Call { number, arguments }, 1)
-            }
-            Timer::Descriptor(_) => return None,
-        };
-        Some(Passage {
-            used: 0,
-            door: self.gate.door(argument, then),
-            made,
-            restart: Restart::Always,
-            purpose: Purpose::Again,
-        })
+        (interval, real.clamp(1, FOREVER))
     }
 
     /// Notes that a timer was set with `result`, and returns another result.
@@ -233,7 +227,7 @@ impl Waits {
     }
 
     /// Notes that a timer is set to `due` now.
-    fn note(&mut self, key: Key, due: Option<Due>) {
+    pub(super) fn note(&mut self, key: Key, due: Option<Due>) {
         self.settings.timers.set(key, due);
         let armed = due.zip(self.clocks.now().ok()).map(|(due, now)| {
             let course = self.course(due.clock);
@@ -245,143 +239,12 @@ impl Waits {
         };
     }
 
-    fn set_timerfd(
-        &mut self,
-        process: Pid,
-        call: &Notification,
-        now: &KernelTime,
-    ) -> Option<Outcome> {
-        let [fd, flags, new, old, ..] = call.arguments;
-        let descriptor = process::descriptor(process, fd as i32).ok()?;
-        let of = timerfd_clock(&descriptor)?;
-        let (value, interval) = setting(process::words::<4>(call.pid, new).ok()?, 1)?;
-        let clock = (flags & ABSOLUTE != 0).then_some(of);
-        let key = Key {
-            process,
-            timer: Timer::Descriptor(fd as i32),
-        };
-        let due = self.due(clock, value, interval, now)?;
-        let before = self.settings.timers.get(key);
-        let before = before.map(|due| due.remaining(self.at(due.clock, now)));
-        let (real_interval, real) = self.kernel_setting(due, now);
-        let set = timerfd_settime(
-            &descriptor,
-            TimerfdTimerFlags::empty(),
-            &itimerspec(real_interval, real),
-        );
-        let was = match set {
-            Ok(was) => was,
-            Err(error) => return Some(Outcome::Fails(error.raw_os_error())),
-        };
-        self.note(key, due);
-        let before = before.unwrap_or_else(|| self.virtual_setting(&was));
-        Some(reply(call.pid, Reply::Itimerspec(old), before))
-    }
-
-    fn get_timerfd(&self, process: Pid, call: &Notification, now: &KernelTime) -> Option<Outcome> {
-        let [fd, to, ..] = call.arguments;
-        let key = Key {
-            process,
-            timer: Timer::Descriptor(fd as i32),
-        };
-        let remaining = match self.settings.timers.get(key) {
-            Some(due) => due.remaining(self.at(due.clock, now)),
-            // Inherited, or a duplicate.
-            None => {
-                let descriptor = process::descriptor(process, fd as i32).ok()?;
-                self.virtual_setting(&timerfd_gettime(descriptor).ok()?)
-            }
-        };
-        Some(reply(call.pid, Reply::Itimerspec(to), remaining))
-    }
-
-    /// Value and interval of a timer in the kernel, as the tree's clocks have them.
-    fn virtual_setting(&self, set: &Itimerspec) -> (u64, u64) {
-        let course = self.course(Clock::Monotonic);
-        let passed = |time: &Timespec| {
-            let nanoseconds = time.tv_sec as u64 * SECOND + time.tv_nsec as u64;
-            course.passed(nanoseconds)
-        };
-        (passed(&set.it_value), passed(&set.it_interval))
-    }
-
-    fn set_socket(&mut self, process: Pid, call: &Notification) -> Option<Outcome> {
-        let [fd, _, option, value, length, _] = call.arguments;
-        if length < 16 {
-            return None;
-        }
-        let [seconds, part] = process::words::<2>(call.pid, value).ok()?;
-        let span = u64::try_from(nanoseconds(seconds, part, MICROSECOND)?).ok()?;
-        let key = (process, fd as i32, option);
-        if span == 0 {
-            self.settings.sockets.remove(&key);
-            return None;
-        }
-        match self.set_socket_again(key, span)? {
-            Ok(()) => {
-                self.settings.sockets.insert(key, span);
-                Some(Outcome::Returns(0))
-            }
-            Err(error) => Some(Outcome::Fails(error.raw_os_error())),
-        }
-    }
-
-    /// Sets a socket's time-out. `None`: it is the kernel's business, or its process has ended.
-    fn set_socket_again(
-        &self,
-        (process, fd, option): (Pid, i32, u64),
-        span: u64,
-    ) -> Option<rustix::io::Result<()>> {
-        let course = self.course(Clock::Monotonic);
-        if course == Course::Kernel && !self.is_changeable {
-            return None;
-        }
-        let descriptor = process::descriptor(process, fd).ok()?;
-        // One while the clock stands still never ends, as with 0.
-        let real = course.real(span).map(|real| {
-            // The kernel counts microseconds.
-            Duration::from_nanos(real.max(1000))
-        });
-        let which = match option {
-            20 | 66 => Timeout::Recv,
-            _ => Timeout::Send,
-        };
-        Some(set_socket_timeout(&descriptor, which, real))
-    }
-
-    fn get_socket(&self, process: Pid, call: &Notification) -> Option<Outcome> {
-        let [fd, _, option, value, length, _] = call.arguments;
-        let span = *self.settings.sockets.get(&(process, fd as i32, option))?;
-        let mut room = [0; 4];
-        process::read(call.pid, length, &mut room).ok()?;
-        if u32::from_ne_bytes(room) < 16 {
-            return None;
-        }
-        let words = [span / SECOND, span % SECOND / 1000];
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let written = seccomp::write(call.pid, value, &bytes)
-            .and_then(|()| seccomp::write(call.pid, length, &16u32.to_ne_bytes()));
-        Some(match written {
-            Ok(()) => Outcome::Returns(0),
-            Err(_) => Outcome::Fails(libc::EFAULT),
-        })
-    }
-
     /// Sets all timers again: the clock was changed.
     pub(super) fn set_again(&mut self, now: &KernelTime) {
         self.roll(now);
         let dues: Vec<_> = self.settings.timers.iter().collect();
         for (key, due) in dues {
             self.set_timer_again(key, due, now);
-        }
-        let sockets: Vec<_> = self.settings.sockets.iter().collect();
-        let gone: Vec<_> = sockets
-            .into_iter()
-            .filter(|(key, span)| !matches!(self.set_socket_again(**key, **span), Some(Ok(()))))
-            .map(|(key, _)| *key)
-            .collect();
-        for key in gone {
-            self.settings.sockets.remove(&key);
         }
     }
 
@@ -406,17 +269,19 @@ impl Waits {
     }
 
     /// Sets one timer again.
-    pub(super) fn set_timer_again(&mut self, key: Key, due: Due, now: &KernelTime) {
+    pub(super) fn set_timer_again(&mut self, old: Key, due: Due, now: &KernelTime) {
         let new = self.kernel_setting(Some(due), now);
-        let is_set = match key.timer {
-            Timer::Descriptor(fd) => process::descriptor(key.process, fd).is_ok_and(|timer| {
-                let empty = TimerfdTimerFlags::empty();
-                timerfd_settime(&timer, empty, &itimerspec(new.0, new.1)).is_ok()
-            }),
-            timer => self.set_by_any_thread(key.process, timer, new),
+        let key = match old.timer {
+            Timer::Descriptor(fd) => self.set_timerfd_again(old, fd, new),
+            timer => self
+                .set_by_any_thread(old.process, timer, new)
+                .then_some(old),
+        };
+        let Some(key) = key else {
+            return self.note(old, None);
         };
         let next = due.rolled(self.at(due.clock, now));
-        self.note(key, next.filter(|_| is_set));
+        self.note(key, next);
     }
 
     /// Has a thread of `process` that is in a call set a timer, and then make its call again.
@@ -424,64 +289,46 @@ impl Waits {
     fn set_by_any_thread(&mut self, process: Pid, timer: Timer, new: (u64, u64)) -> bool {
         /// How often the process is looked at while all its threads run.
         const LOOKS: usize = 1000;
+        let at = self.gate.spare();
+        let Some((call, argument)) = setter(timer, at) else {
+            return false;
+        };
+        let words = in_units(timer, new);
+        let words: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        if seccomp::write(process, at, &words).is_err() {
+            return false;
+        }
+        let door = self.gate.door(argument, Then::Return);
         for _ in 0..LOOKS {
-            let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else {
+            let mut threads = process::threads(process).peekable();
+            if threads.peek().is_none() {
                 return false;
+            }
+            let is_in_call = |thread: &Pid| {
+                let call = Blocked::read(*thread);
+                call.is_some_and(|call| call.number >= 0)
             };
-            let threads = tasks
-                .flatten()
-                .filter_map(|task| task.file_name().to_str()?.parse().ok());
-            for thread in threads {
-                let is_in_call = Blocked::read(thread).is_some_and(|call| call.number >= 0);
-                if is_in_call && self.set_by(thread, timer, new) {
-                    return true;
-                }
+            let mut threads = threads.filter(is_in_call);
+            if threads.any(|thread| thread::make(thread, door, &call).is_some()) {
+                return true;
             }
             std::thread::yield_now();
         }
         true
     }
+}
 
-    fn set_by(&mut self, thread: Pid, timer: Timer, new: (u64, u64)) -> bool {
-        let Some(mut passage) = self.setter(timer, Then::Resume) else {
-            return false;
-        };
-        if sys::seize(thread, 0)
-            .and_then(|()| sys::interrupt(thread))
-            .is_err()
-        {
-            return false;
+/// The call that sets a timer to what is at the address `at`, and which argument that is.
+fn setter(timer: Timer, at: u64) -> Option<(Call, usize)> {
+    let (number, arguments, argument) = match timer {
+        Timer::Posix(id) => (TIMER_SETTIME, [id as u64, 0, at, 0, 0, 0], 2),
+        Timer::Interval => {
+            let which = libc::ITIMER_REAL as u64;
+            (SETITIMER, [which, at, 0, 0, 0, 0], 1)
         }
-        let Some((mut registers, signal)) = process::stopped(thread) else {
-            return false;
-        };
-        let signal = match signal {
-            0 => crate::arch::settle(thread, &mut registers),
-            signal => Some(signal),
-        };
-        let Some(signal) = signal else {
-            return false;
-        };
-        let resumption = arch::resumption(&registers).filter(|_| signal == 0);
-        let is_set = resumption.is_some_and(|resumption| {
-            passage.used = self.number();
-            let frame = Frame {
-                new: in_units(timer, new),
-                used: passage.used,
-                ret: resumption.address,
-                arguments: arch::arguments(&registers),
-                result: resumption.result,
-                report_number: resumption.number,
-            };
-            self.fill(thread, &mut passage, &frame) && {
-                let (door, made) = (passage.door, &passage.made);
-                arch::restart(&mut registers, door, made, passage.restart);
-                sys::set_registers(thread, &registers).is_ok()
-            }
-        });
-        let _ = sys::resume(thread, Resume::Detach, signal);
-        is_set
-    }
+        Timer::Descriptor(_) => return None,
+    };
+    Some((Call { number, arguments }, argument))
 }
 
 fn posix(process: Pid, call: &Notification) -> Key {
@@ -499,7 +346,7 @@ fn interval(process: Pid) -> Key {
 }
 
 /// Value and interval of an `itimerspec` or `itimerval`, if they are times.
-fn setting(words: [i64; 4], unit: i64) -> Option<(Nanoseconds, u64)> {
+pub(super) fn setting(words: [i64; 4], unit: i64) -> Option<(Nanoseconds, u64)> {
     let interval = nanoseconds(words[0], words[1], unit)?;
     let value = nanoseconds(words[2], words[3], unit)?;
     Some((value, u64::try_from(interval).ok()?))
@@ -521,19 +368,8 @@ fn in_units(timer: Timer, (interval, value): (u64, u64)) -> [i64; 4] {
     [a, b, c, d]
 }
 
-fn itimerspec(interval: u64, value: u64) -> Itimerspec {
-    let time = |time: u64| Timespec {
-        tv_sec: (time / SECOND) as i64,
-        tv_nsec: (time % SECOND) as i64,
-    };
-    Itimerspec {
-        it_interval: time(interval),
-        it_value: time(value),
-    }
-}
-
 /// Writes what remained of a timer. Nothing is written to address 0.
-fn reply(thread: Pid, to: Reply, (remaining, interval): (u64, u64)) -> Outcome {
+pub(super) fn reply(thread: Pid, to: Reply, (remaining, interval): (u64, u64)) -> Outcome {
     let (address, unit) = match to {
         Reply::Itimerspec(address) => (address, 1),
         Reply::Itimerval(address) => (address, MICROSECOND as u64),
@@ -569,29 +405,9 @@ fn timer_clock(process: Pid, id: i32) -> Option<Clock> {
     Clock::from_id(clock.parse().ok()?)
 }
 
-/// The clock of a timerfd (proc_pid_fdinfo(5)). `None`: it is none.
-fn timerfd_clock(timer: &OwnedFd) -> Option<Clock> {
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", timer.as_raw_fd())).ok()?;
-    let clock = info
-        .lines()
-        .find_map(|line| line.strip_prefix("clockid:"))?;
-    Clock::from_id(clock.trim().parse().ok()?)
-}
-
 #[cfg(test)]
 mod tests {
-    use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
-
     use super::*;
-
-    #[test]
-    fn a_timerfd_is_told_by_its_clock() {
-        let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC);
-        let timer = timer.expect("a timer");
-        assert_eq!(timerfd_clock(&timer), Some(Clock::Boottime));
-        let other = fs::File::open("/dev/null").expect("a file").into();
-        assert_eq!(timerfd_clock(&other), None);
-    }
 
     #[test]
     fn microseconds_are_rounded_up() {

@@ -16,6 +16,7 @@ use super::arch;
 use super::frames::Frames;
 use super::idle::Skip;
 use super::process::{self, Blocked};
+use super::sockets::Sockets;
 use super::timers::{self, Settings};
 use crate::proc::{self, Filters};
 use crate::seccomp::{self, Notification, Outcome};
@@ -23,7 +24,7 @@ use crate::sys::{self, Pid, Resume};
 
 /// What stands for a time-out that never ends: 73 years, which the kernel adds to any clock
 /// without an overflow.
-const FOREVER: u64 = 1 << 61;
+pub(super) const FOREVER: u64 = 1 << 61;
 const SECOND: u64 = 1_000_000_000;
 
 /// What came of a call that was handed over.
@@ -58,8 +59,6 @@ pub(crate) enum Purpose {
     Wait(Waiting),
     /// It sets a timer.
     Timer(timers::Setting),
-    /// It sets a timer again, in a thread that had nothing to do with that.
-    Again,
 }
 
 /// A wait.
@@ -74,6 +73,8 @@ pub(crate) struct Waiting {
     signals: i64,
     given: Given,
     remaining: Remaining,
+    /// How much later than `due` it may end where time is skipped.
+    pub(super) slack: Nanoseconds,
     /// When the kernel ends it, on `CLOCK_MONOTONIC`.
     pub(super) armed: u64,
 }
@@ -86,6 +87,9 @@ pub(crate) struct Waits {
     pub(super) is_changeable: bool,
     pub(super) frames: Frames<Passage>,
     pub(super) settings: Settings,
+    pub(super) sockets: Sockets,
+    /// How far the wall clocks were ahead of the monotonic ones when that was last looked at.
+    wall_ahead: Option<Nanoseconds>,
     /// Threads whose next call is the kernel's, as they have no gate.
     passes: HashSet<Pid>,
     next: u64,
@@ -110,20 +114,25 @@ impl Waits {
         threshold: Option<u64>,
     ) -> Waits {
         clocks.serve();
-        let now = clocks.now().map_or(0, |now| now.monotonic);
-        Waits {
+        let now = clocks.now();
+        let monotonic = now.as_ref().map_or(0, |now| now.monotonic);
+        let mut waits = Waits {
             gate,
             clocks,
             is_changeable,
             frames: Frames::default(),
             settings: Settings::default(),
+            sockets: Sockets::default(),
+            wall_ahead: None,
             passes: HashSet::new(),
             next: 1,
             filters: proc::filters(first).map_or(0, Filters::count),
             has_filters: false,
-            skip: threshold.map(|threshold| Skip::new(threshold, now)),
+            skip: threshold.map(|threshold| Skip::new(threshold, monotonic)),
             lagging: None,
-        }
+        };
+        waits.wall_ahead = now.ok().and_then(|now| waits.wall_ahead(&now));
+        waits
     }
 
     /// Serves a call that `listener` got. `seized` are threads that are seized already.
@@ -188,13 +197,14 @@ impl Waits {
             _ => (None, None),
         };
         let is_next = skip.called(call, span, now.monotonic);
+        let slack = skip.slack(call.pid);
         self.skip = Some(skip);
         let outcome = match call.number as u32 {
             NANOSLEEP | CLOCK_NANOSLEEP => Outcome::Returns(0),
             _ => return None,
         };
         let may_step = is_next && !self.clocks.is_held();
-        (may_step && self.polls(due?, now)).then_some(outcome)
+        (may_step && self.polls(due?, slack, now)).then_some(outcome)
     }
 
     /// By which numbers `thread` makes its calls.
@@ -204,6 +214,12 @@ impl Waits {
             true => Numbers::Own,
             false => Numbers::Finest,
         }
+    }
+
+    /// The processes of the tree.
+    pub(super) fn processes(&self) -> Vec<Pid> {
+        let all = process::numbers("/proc");
+        all.filter(|&process| self.has_gate(process)).collect()
     }
 
     /// Whether the process of `thread` has the gate where it is to be.
@@ -256,6 +272,10 @@ impl Waits {
             },
             given: wait.given,
             remaining: wait.remaining,
+            slack: self
+                .skip
+                .as_ref()
+                .map_or(0, |skip| skip.slack(notification.pid).into()),
             armed: armed(course, clock, due, now),
         };
         let then = match wait.remaining {
@@ -313,7 +333,6 @@ impl Waits {
             used: passage.used,
             ret: notification.pointer,
             arguments: notification.arguments,
-            result: 0,
             report_number: notification.number as u64,
         };
         let is_there = arch::was_interrupted(&registers, notification.pointer)
@@ -370,7 +389,6 @@ impl Waits {
             return;
         };
         match passage.purpose.clone() {
-            Purpose::Again => {}
             Purpose::Timer(setting) => {
                 if let Some(result) = self.timer_set(thread, &setting, result) {
                     let result = result.to_ne_bytes();
@@ -421,14 +439,22 @@ impl Waits {
             return;
         };
         self.end_due();
-        let now = self.monotonic();
+        let Ok(clocks) = self.clocks.now() else {
+            self.skip = Some(skip);
+            return;
+        };
+        let now = clocks.monotonic;
         let mut is_time = self.has_deadline() && now >= skip.next_look();
         if is_time && self.clocks.is_held() {
             skip.happened(now);
             is_time = false;
         }
-        if is_time && skip.look(|process| self.is_of_tree(process), now) {
-            self.step();
+        if is_time {
+            let is_idle = skip.look(|process| self.is_of_tree(process), now);
+            self.find_blocked(skip.threads(), &clocks);
+            if is_idle {
+                skip.stepped(self.step());
+            }
         }
         self.skip = Some(skip);
     }
@@ -451,12 +477,45 @@ impl Waits {
             return;
         };
         self.forget_ended();
+        if self.walls_were_set() {
+            self.cancel_timerfds();
+        }
         let calls = self.frames.iter();
         let calls: Vec<_> = calls.map(|(thread, index, _)| (thread, index)).collect();
         for (thread, index) in calls {
             self.make_again(thread, index, &now);
         }
         self.set_again(&now);
+        self.set_sockets_again();
+        self.end_blocked(&now);
+    }
+
+    /// Whether the wall clocks were set since the last call of this. Unknown, and no, while they run
+    /// at another rate than the monotonic ones.
+    fn walls_were_set(&mut self) -> bool {
+        /// What a distance may differ by as the kernel's clocks are read one after another, in
+        /// nanoseconds. A delay between two readings looks like a step, so they are repeated.
+        const APART: u128 = 10_000_000;
+        const READINGS: usize = 3;
+        let readings = (0..READINGS).filter_map(|_| self.wall_ahead(&self.clocks.now().ok()?));
+        let readings: Vec<_> = readings.collect();
+        let Some(before) = self.wall_ahead else {
+            self.wall_ahead = readings.first().copied();
+            return false;
+        };
+        let is_far = |ahead: &Nanoseconds| before.abs_diff(*ahead) > APART;
+        let was_set = !readings.is_empty() && readings.iter().all(is_far);
+        if was_set {
+            self.wall_ahead = readings.last().copied();
+        }
+        was_set
+    }
+
+    /// How far the wall clocks are ahead of the monotonic ones, if that stays so.
+    fn wall_ahead(&self, now: &KernelTime) -> Option<Nanoseconds> {
+        let (wall, monotonic) = (Clock::Realtime, Clock::Monotonic);
+        let stays = self.course(wall).keeps_distance(&self.course(monotonic));
+        stays.then(|| self.at(wall, now) - self.at(monotonic, now))
     }
 
     /// Forgets calls that have ended.

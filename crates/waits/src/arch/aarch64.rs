@@ -41,6 +41,11 @@ const AUDIT_ARM: u32 = 0x4000_0028;
 pub mod number {
     pub const IO_GETEVENTS: u32 = 4;
     pub const EPOLL_PWAIT: u32 = 22;
+    pub const SENDFILE: u32 = 71;
+    pub const READ: u32 = 63;
+    pub const WRITE: u32 = 64;
+    pub const READV: u32 = 65;
+    pub const WRITEV: u32 = 66;
     pub const PSELECT6: u32 = 72;
     pub const PPOLL: u32 = 73;
     pub const TIMERFD_SETTIME: u32 = 86;
@@ -63,11 +68,19 @@ pub mod number {
     pub const MQ_TIMEDSEND: u32 = 182;
     pub const MQ_TIMEDRECEIVE: u32 = 183;
     pub const SEMTIMEDOP: u32 = 192;
+    pub const ACCEPT: u32 = 202;
+    pub const CONNECT: u32 = 203;
+    pub const SENDTO: u32 = 206;
+    pub const RECVFROM: u32 = 207;
     pub const SETSOCKOPT: u32 = 208;
     pub const GETSOCKOPT: u32 = 209;
+    pub const SENDMSG: u32 = 211;
+    pub const RECVMSG: u32 = 212;
     pub const EXECVE: u32 = 221;
+    pub const ACCEPT4: u32 = 242;
     pub const RECVMMSG: u32 = 243;
     pub const CLOCK_ADJTIME: u32 = 266;
+    pub const SENDMMSG: u32 = 269;
     pub const SECCOMP: u32 = 277;
     pub const EXECVEAT: u32 = 281;
     pub const IO_PGETEVENTS: u32 = 292;
@@ -89,7 +102,6 @@ pub(crate) const fn door(argument: usize, then: Then) -> u64 {
     let row = match then {
         Then::Return => 0,
         Then::Report => REPORTING,
-        Then::Resume => RESUMING,
     };
     row + SIZE * argument as u64
 }
@@ -100,10 +112,8 @@ const SIZE: u64 = 16;
 pub const CALL: u64 = 8;
 /// Where the entries begin behind which the result is reported.
 const REPORTING: u64 = 128;
-/// Where the entries begin behind which the result is replaced.
-const RESUMING: u64 = 256;
 /// Where the call stands that reports.
-const REPORT: u64 = 384;
+const REPORT: u64 = 256;
 /// Bytes from the gate's start to the instruction behind the call that reports.
 pub(crate) const REPORTED: u64 = REPORT + 4;
 
@@ -131,8 +141,6 @@ std::arch::global_asm!(
     "   vdsokit_waits_doors 2f",
     ".org vdsokit_waits_gate + {reporting}",
     "   vdsokit_waits_doors 3f",
-    ".org vdsokit_waits_gate + {resuming}",
-    "   vdsokit_waits_doors 4f",
     ".org vdsokit_waits_gate + {report} - 16",
     "3: str   x0, [x17, #{result}]",
     "   ldr   x8, [x17, #{report_number}]",
@@ -140,7 +148,7 @@ std::arch::global_asm!(
     // An argument that no call accepts: nothing happens should nobody answer.
     "   mov   x0, #-1",
     "   svc   #0",
-    "4: ldr   x0, [x17, #{result}]",
+    "   ldr   x0, [x17, #{result}]",
     "2: ldp   x1, x2, [x17, #{arguments} + 8]",
     "   ldp   x3, x4, [x17, #{arguments} + 24]",
     "   ldr   x5, [x17, #{arguments} + 40]",
@@ -155,7 +163,6 @@ std::arch::global_asm!(
     "vdsokit_waits_gate_end:",
     ".popsection",
     reporting = const REPORTING,
-    resuming = const RESUMING,
     report = const REPORT,
     result = const RESULT,
     report_number = const REPORT_NUMBER,
@@ -195,13 +202,13 @@ mod tests {
         const SVC: [u8; 4] = 0xd400_0001u32.to_le_bytes();
         let gate = gate();
         let is_call = |behind: u64| gate[behind as usize - 4..behind as usize] == SVC;
-        for then in [Then::Return, Then::Report, Then::Resume] {
+        for then in [Then::Return, Then::Report] {
             for argument in 0..6 {
                 assert!(is_call(door(argument, then) + CALL), "{argument} {then:?}");
             }
         }
         assert!(is_call(REPORTED));
         let calls = gate.as_chunks().0.iter().filter(|code| **code == SVC);
-        assert_eq!(calls.count(), 19);
+        assert_eq!(calls.count(), 13);
     }
 }

@@ -49,12 +49,23 @@ const AUDIT_I386: u32 = 0x4000_0003;
 /// Call numbers (arch/x86/entry/syscalls/syscall_64.tbl).
 #[allow(missing_docs, reason = "they are the calls' names")]
 pub mod number {
+    pub const READ: u32 = 0;
+    pub const WRITE: u32 = 1;
     pub const POLL: u32 = 7;
+    pub const READV: u32 = 19;
+    pub const WRITEV: u32 = 20;
     pub const SELECT: u32 = 23;
     pub const NANOSLEEP: u32 = 35;
     pub const GETITIMER: u32 = 36;
     pub const ALARM: u32 = 37;
     pub const SETITIMER: u32 = 38;
+    pub const SENDFILE: u32 = 40;
+    pub const CONNECT: u32 = 42;
+    pub const ACCEPT: u32 = 43;
+    pub const SENDTO: u32 = 44;
+    pub const RECVFROM: u32 = 45;
+    pub const SENDMSG: u32 = 46;
+    pub const RECVMSG: u32 = 47;
     pub const SETSOCKOPT: u32 = 54;
     pub const GETSOCKOPT: u32 = 55;
     pub const EXECVE: u32 = 59;
@@ -81,8 +92,10 @@ pub mod number {
     pub const EPOLL_PWAIT: u32 = 281;
     pub const TIMERFD_SETTIME: u32 = 286;
     pub const TIMERFD_GETTIME: u32 = 287;
+    pub const ACCEPT4: u32 = 288;
     pub const RECVMMSG: u32 = 299;
     pub const CLOCK_ADJTIME: u32 = 305;
+    pub const SENDMMSG: u32 = 307;
     pub const SECCOMP: u32 = 317;
     pub const EXECVEAT: u32 = 322;
     pub const IO_PGETEVENTS: u32 = 333;
@@ -97,7 +110,6 @@ pub(crate) const fn door(argument: usize, then: Then) -> u64 {
     let row = match then {
         Then::Return => 0,
         Then::Report => REPORTING,
-        Then::Resume => RESUMING,
     };
     row + SIZE * argument as u64
 }
@@ -108,10 +120,8 @@ const SIZE: u64 = 16;
 pub const CALL: u64 = 2;
 /// Where the entries begin behind which the result is reported.
 const REPORTING: u64 = 128;
-/// Where the entries begin behind which the result is replaced.
-const RESUMING: u64 = 256;
 /// Where the call stands that reports.
-const REPORT: u64 = 384;
+const REPORT: u64 = 256;
 /// Bytes from the gate's start to the instruction behind the call that reports.
 pub(crate) const REPORTED: u64 = REPORT + 2;
 
@@ -164,8 +174,6 @@ std::arch::global_asm!(
     "   vdsokit_waits_doors 2f",
     ".org vdsokit_waits_gate + {reporting}",
     "   vdsokit_waits_doors 3f",
-    ".org vdsokit_waits_gate + {resuming}",
-    "   vdsokit_waits_doors 4f",
     "   vdsokit_waits_row 11",
     "3: mov   [r11 + {result}], rax",
     "   mov   rax, [r11 + {report_number}]",
@@ -178,7 +186,7 @@ std::arch::global_asm!(
     "   syscall",
     "   mov   r11, rsi",
     "   vdsokit_waits_row 11",
-    "4: mov   rax, [r11 + {result}]",
+    "   mov   rax, [r11 + {result}]",
     "2: mov   rdi, [r11 + {arguments}]",
     "   mov   rsi, [r11 + {arguments} + 8]",
     "   mov   rdx, [r11 + {arguments} + 16]",
@@ -200,7 +208,6 @@ std::arch::global_asm!(
     "vdsokit_waits_rows_end:",
     ".popsection",
     reporting = const REPORTING,
-    resuming = const RESUMING,
     report = const REPORT,
     result = const RESULT,
     report_number = const REPORT_NUMBER,
@@ -289,7 +296,7 @@ mod tests {
     fn each_entry_begins_with_its_call() {
         const SYSCALL: [u8; 2] = [0x0f, 0x05];
         let gate = gate();
-        for then in [Then::Return, Then::Report, Then::Resume] {
+        for then in [Then::Return, Then::Report] {
             for argument in 0..6 {
                 let at = door(argument, then) as usize;
                 assert_eq!(gate[at..at + 2], SYSCALL, "{argument} {then:?}");
@@ -298,7 +305,7 @@ mod tests {
         let report = REPORT as usize;
         assert_eq!(gate[report..report + 2], SYSCALL);
         let calls = gate.windows(2).filter(|pair| *pair == SYSCALL).count();
-        assert_eq!(calls, 19);
+        assert_eq!(calls, 13);
     }
 
     #[test]
@@ -306,7 +313,7 @@ mod tests {
         let rows: Vec<_> = rows().map(|(at, _)| u64::from(at)).collect();
         assert_eq!(rows[0], 0);
         assert!(rows.is_sorted());
-        for then in [Then::Return, Then::Report, Then::Resume] {
+        for then in [Then::Return, Then::Report] {
             for argument in 0..6 {
                 assert!(rows.contains(&door(argument, then)), "{argument} {then:?}");
             }

@@ -3,7 +3,6 @@
 
 use vdsokit_waits::call::{Call, Restart};
 
-use super::Resumption;
 use crate::sys::Registers;
 
 /// Bytes of the instruction that makes a call.
@@ -25,22 +24,15 @@ pub(crate) fn restart(registers: &mut Registers, address: u64, call: &Call, _: R
     registers.regs[8] = u64::from(call.number);
 }
 
-/// The arguments of the call that a thread is in.
-pub(crate) fn arguments(registers: &Registers) -> [u64; 6] {
-    let mut arguments = [0; 6];
-    arguments.copy_from_slice(&registers.regs[..6]);
-    arguments
+/// Has a call that was interrupted, behind which is `pointer`, fail with `error`.
+pub(crate) fn set_error(registers: &mut Registers, pointer: u64, error: i32) {
+    crate::arch::set_instruction_pointer(registers, pointer);
+    registers.regs[0] = i64::from(error).wrapping_neg() as u64;
 }
 
-/// How a thread that was stopped in a call goes on once it has made another: where it stands, before
-/// its call if that is restarted, and behind it otherwise.
-pub(crate) fn resumption(registers: &Registers) -> Option<Resumption> {
-    Some(Resumption {
-        address: registers.pc,
-        // The result, or the first argument of the call that is restarted.
-        result: registers.regs[0],
-        number: registers.regs[8],
-    })
+/// What a call has returned.
+pub(crate) fn result(registers: &Registers) -> i64 {
+    registers.regs[0] as i64
 }
 
 /// Sets the `registers` of a thread, of which the kernel gave `length` bytes, to go on at the start

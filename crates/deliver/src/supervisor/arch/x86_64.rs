@@ -3,7 +3,6 @@
 use vdsokit_waits::call::{Call, Restart};
 use vdsokit_waits::gate::CALL;
 
-use super::Resumption;
 use crate::sys::Registers;
 
 /// What the kernel's restart of calls makes of the result register
@@ -34,42 +33,14 @@ pub(crate) fn restart(registers: &mut Registers, address: u64, call: &Call, rest
     ] = call.arguments;
 }
 
-/// The arguments of the call that a thread is in.
-pub(crate) fn arguments(registers: &Registers) -> [u64; 6] {
-    [
-        registers.rdi,
-        registers.rsi,
-        registers.rdx,
-        registers.r10,
-        registers.r8,
-        registers.r9,
-    ]
+/// Has a call that was interrupted, behind which is `pointer`, fail with `error`.
+pub(crate) fn set_error(registers: &mut Registers, _pointer: u64, error: i32) {
+    registers.rax = i64::from(error).wrapping_neg() as u64;
 }
 
-/// How a thread that was stopped in a call goes on once it has made another. `None`: it was not in a
-/// call.
-pub(crate) fn resumption(registers: &Registers) -> Option<Resumption> {
-    /// restart_syscall(2).
-    const RESTART: u64 = 219;
-    if (registers.orig_rax as i64) < 0 {
-        return None;
-    }
-    // Of a call that ended by itself the result stays.
-    let (address, result) = if !was_interrupted(registers, registers.rip) {
-        (registers.rip, registers.rax)
-    } else {
-        let number = match registers.rax.wrapping_neg() {
-            // The kernel knows the rest of its time-out.
-            516 => RESTART,
-            _ => registers.orig_rax,
-        };
-        (registers.rip - CALL, number)
-    };
-    Some(Resumption {
-        address,
-        result,
-        number: 0,
-    })
+/// What a call has returned.
+pub(crate) fn result(registers: &Registers) -> i64 {
+    registers.rax as i64
 }
 
 /// Sets the `registers` of a thread, of which the kernel gave `length` bytes, to go on at the start

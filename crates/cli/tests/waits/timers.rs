@@ -1,0 +1,63 @@
+//! Timers that meet waits, and time-outs of sockets.
+
+use std::sync::OnceLock;
+
+use super::{Waiter, compiled, said, text};
+
+/// The program of `timers.c`.
+fn program() -> String {
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    let compile = || text(&compiled("timers", include_str!("timers.c"), &[])).to_owned();
+    PROGRAM.get_or_init(compile).clone()
+}
+
+#[test]
+fn a_signal_of_a_timer_that_is_due_first_interrupts_a_wait() {
+    let program = program();
+    for options in [["--skip-idle"], ["--rate=20"]] {
+        let command = [&["run"], &options[..], &["--", &program, "interrupts"]].concat();
+        assert_eq!(said(&command), "right\n", "{options:?}");
+    }
+}
+
+#[test]
+fn a_timer_whose_first_descriptor_is_gone_follows_the_clock() {
+    let program = program();
+    let command = ["run", "--skip-idle", "--", &program, "inherited"];
+    assert_eq!(said(&command), "waits\ndone\n");
+    let script = format!("exec {program} inherited");
+    let mut waiter = Waiter::start("inherited", &[], &script);
+    assert_eq!(waiter.line(), "waits");
+    waiter.change(&["rate", "100000"]);
+    assert_eq!(waiter.line(), "done");
+}
+
+#[test]
+fn a_descriptor_with_the_number_of_a_timer_that_was_closed_is_another_timer() {
+    assert_eq!(
+        said(&["run", "--rate", "2", "--", &program(), "reused"]),
+        "right\n"
+    );
+}
+
+#[test]
+fn a_step_cancels_a_timer_that_is_to_be_cancelled() {
+    let program = program();
+    for way in ["cancelled", "polled"] {
+        let mut waiter = Waiter::start(way, &[], &format!("exec {program} {way}"));
+        assert_eq!(waiter.line(), "waits");
+        waiter.until_blocked();
+        // Neither of these sets the clock.
+        waiter.change(&["rate", "2"]);
+        waiter.change(&["freeze"]);
+        waiter.change(&["resume"]);
+        waiter.change(&["step", "+1h"]);
+        assert_eq!(waiter.line(), "right", "{way}");
+    }
+}
+
+#[test]
+fn the_timeout_of_a_socket_is_skipped_by_each_of_its_descriptors() {
+    let command = ["run", "--skip-idle", "--", &program(), "receives"];
+    assert_eq!(said(&command), "waits\nright\n");
+}

@@ -1,0 +1,90 @@
+//! Changes to one thread, which stands for some microseconds meanwhile.
+
+use std::ffi::c_int;
+
+use vdsokit_waits::call::{Call, Restart};
+
+use super::{arch, process};
+use crate::sys::{self, Pid, Registers, Resume};
+
+/// Has `thread`, which is in a call, make another call at `address`, an instruction in the gate.
+/// Its own call is then restarted or ends as by any other stop. Returns the result. `None`: the
+/// thread has ended, or can't be stopped now.
+///
+/// Signals are blocked meanwhile. One that the call causes, that of a timer which is due at once,
+/// then comes while the thread stands in its own call and ends that with EINTR. Were it handled on
+/// the way back into the call, the call would not know of it.
+pub(super) fn make(thread: Pid, address: u64, call: &Call) -> Option<i64> {
+    let (registers, mut signal) = stop(thread)?;
+    let result = match signal {
+        0 => make_stopped(thread, &registers, address, call, &mut signal),
+        _ => None,
+    };
+    let _ = sys::resume(thread, Resume::Detach, signal);
+    result
+}
+
+/// Has the call of `thread` behind which `pointer` is fail with `error`, unless it has ended.
+pub(super) fn fail(thread: Pid, pointer: u64, error: c_int) {
+    let Some((mut registers, signal)) = stop(thread) else {
+        return;
+    };
+    if signal == 0 && arch::was_interrupted(&registers, pointer) {
+        arch::set_error(&mut registers, pointer, error);
+        // One that was killed reports that next.
+        let _ = sys::set_registers(thread, &registers);
+    }
+    let _ = sys::resume(thread, Resume::Detach, signal);
+}
+
+/// Stops `thread` where it stands. Returns its registers and a signal to resume it with.
+fn stop(thread: Pid) -> Option<(Registers, c_int)> {
+    sys::seize(thread, 0).ok()?;
+    sys::interrupt(thread).ok()?;
+    process::stopped(thread)
+}
+
+/// `signal` becomes one that can't be blocked and came meanwhile.
+fn make_stopped(
+    thread: Pid,
+    registers: &Registers,
+    address: u64,
+    call: &Call,
+    signal: &mut c_int,
+) -> Option<i64> {
+    let blocked = sys::blocked(thread).ok()?;
+    sys::set_blocked(thread, u64::MAX).ok()?;
+    let mut calling = *registers;
+    arch::restart(&mut calling, address, call, Restart::Always);
+    let set = sys::set_registers(thread, &calling);
+    let result = set.ok().and_then(|()| ended(thread, signal));
+    // In that order: a signal that is pending meets the thread in its own call.
+    sys::set_registers(thread, registers).ok()?;
+    sys::set_blocked(thread, blocked).ok()?;
+    result
+}
+
+/// Resumes `thread` up to the end of the call that it is about to make, and on to where the kernel
+/// delivers signals and restarts calls, before any instruction of the program. Returns the call's
+/// result.
+fn ended(thread: Pid, signal: &mut c_int) -> Option<i64> {
+    let mut result = None;
+    // The call's begin and its end (ptrace(2), "Syscall-stops").
+    for _ in 0..2 {
+        loop {
+            sys::resume(thread, Resume::Call, 0).ok()?;
+            match process::stopped(thread)? {
+                (registers, libc::SIGTRAP) => {
+                    result = Some(arch::result(&registers));
+                    break;
+                }
+                (_, 0) => {}
+                (_, other) => *signal = other,
+            }
+        }
+    }
+    sys::interrupt(thread).ok()?;
+    sys::resume(thread, Resume::Continue, 0).ok()?;
+    process::stopped(thread)?;
+    result
+}
