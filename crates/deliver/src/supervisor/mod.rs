@@ -91,7 +91,6 @@ impl<'a> Supervisor<'a> {
         is_required: bool,
         report: &'a mut dyn FnMut(Event),
     ) -> Self {
-        process::wake_synchronously(&listener);
         Supervisor {
             listener,
             inbox,
@@ -179,6 +178,8 @@ impl<'a> Supervisor<'a> {
                     is_complete = true;
                     // If it fails, so it does again at the exec stop, and is reported.
                     let _ = self.injector.complete();
+                    // Not before: the first program is to run on another CPU beside all this.
+                    process::wake_synchronously(&self.listener);
                 }
             } else if !calls.is_empty() {
                 return;
