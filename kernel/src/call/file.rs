@@ -2,7 +2,8 @@
 
 use crate::errno::Errno;
 use crate::files::initrd::{self, Node};
-use crate::files::{self, Object, Open, pipe};
+use crate::files::{self, Object, Open, epoll, pipe};
+use crate::lock::Guarded;
 use crate::task::signal::{Info, send};
 use crate::task::{Key, Process, schedule};
 use crate::user::{self, Plain};
@@ -422,4 +423,71 @@ fn ready_events(descriptor: i32, wanted: u16) -> u16 {
             wanted & (bit(readable, IN) | bit(writable, OUT))
         }
     }
+}
+
+/// `struct epoll_event`: events, and data that x86-64 alone does not align.
+const EVENT: usize = if cfg!(target_arch = "x86_64") { 12 } else { 16 };
+
+/// `epoll_create1`
+pub fn new_set(flags: usize) -> Result<usize, Errno> {
+    let open = Open::new(Object::Epoll(Guarded::new(epoll::Epoll::default())), 0);
+    process().files.get().add(open, flags as u32, 0)
+}
+
+/// `epoll_ctl`
+pub fn control_set(
+    set: usize,
+    operation: usize,
+    descriptor: usize,
+    address: usize,
+) -> Result<usize, Errno> {
+    let (set, open) = (opened(set)?, opened(descriptor)?);
+    let Object::Epoll(set) = &set.object else {
+        return Err(Errno::INVALID);
+    };
+    if matches!(open.object, Object::Epoll(_)) {
+        // Sets within sets could lead in circles.
+        return Err(Errno::INVALID);
+    }
+    let (mut events, mut data) = ([0; 4], [0; 8]);
+    if operation as u32 != linux::EPOLL_CTL_DEL {
+        user::read(address, &mut events)?;
+        user::read(address.wrapping_add(EVENT - 8), &mut data)?;
+    }
+    let event = (u32::from_ne_bytes(events), u64::from_ne_bytes(data));
+    set.get()
+        .control(operation as u32, descriptor, &open, event)?;
+    Ok(0)
+}
+
+/// `epoll_pwait`, without changing the mask.
+pub fn wait_for_set(
+    set: usize,
+    address: usize,
+    most: usize,
+    left: Option<u64>,
+) -> Result<usize, Errno> {
+    let deadline = left.map(|left| crate::time::monotonic().saturating_add(left));
+    let open = opened(set)?;
+    let Object::Epoll(set) = &open.object else {
+        return Err(Errno::INVALID);
+    };
+    if most == 0 || most > 1024 {
+        return Err(Errno::INVALID);
+    }
+    let ready = schedule::wait_until(Key::Files, deadline, || {
+        let ready = set.get().ready(most);
+        Ok((!ready.is_empty()).then_some(ready))
+    });
+    let ready = match ready {
+        Err(Errno::TIMED_OUT) => return Ok(0),
+        Err(Errno::RESTART) => return Err(Errno::INTERRUPTED),
+        ready => ready?,
+    };
+    for (index, (events, data)) in ready.iter().enumerate() {
+        let at = address.wrapping_add(EVENT * index);
+        user::write_u32(at, *events)?;
+        user::write(at.wrapping_add(EVENT - 8), &data.to_ne_bytes())?;
+    }
+    Ok(ready.len())
 }

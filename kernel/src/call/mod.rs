@@ -167,6 +167,9 @@ calls! { |a, frame|
     __NR_fcntl => file::control(a[0], a[1], a[2]);
     __NR_ioctl => file::device_control(a[0], a[1], a[2]);
     __NR_ppoll => file::poll(a[0], a[1], time::duration(a[2])?);
+    __NR_epoll_create1 => file::new_set(a[0]);
+    __NR_epoll_ctl => file::control_set(a[0], a[1], a[2], a[3]);
+    __NR_epoll_pwait => file::wait_for_set(a[0], a[1], a[2], time::milliseconds(a[3]));
     __NR_umask => Ok(0o022);
 
     // Memory.

@@ -19,8 +19,7 @@ pub fn duration(address: usize) -> Result<Option<u64>, Errno> {
     Ok(Some(whole.saturating_add(nanoseconds as u64)))
 }
 
-/// Nanoseconds of `poll`'s time-out.
-#[cfg(target_arch = "x86_64")]
+/// Nanoseconds of a time-out in milliseconds; `None` for a negative one, which never ends.
 pub fn milliseconds(timeout: usize) -> Option<u64> {
     let milliseconds = u64::try_from(timeout as i32).ok()?;
     Some(milliseconds * 1_000_000)

@@ -1,5 +1,6 @@
 //! Open files: the initrd's, which can't be changed, the console, pipes and a few devices.
 
+pub mod epoll;
 pub mod initrd;
 pub mod pipe;
 
@@ -28,6 +29,8 @@ pub enum Object {
     Reader(pipe::Reader),
     /// The end of a pipe that is written.
     Writer(pipe::Writer),
+    /// A set of files to wait for.
+    Epoll(epoll::Set),
 }
 
 /// An open file, which descriptors of several processes may lead to.
@@ -66,6 +69,7 @@ impl Open {
             Object::Console => self.wait_until(|| console::read(bytes)),
             Object::Reader(pipe) => self.wait_until(|| pipe.read(bytes)),
             Object::Writer(_) => Err(Errno::BAD_DESCRIPTOR),
+            Object::Epoll(_) => Err(Errno::INVALID),
             Object::Null => Ok(0),
             Object::Zero => {
                 bytes.fill(0);
@@ -98,6 +102,7 @@ impl Open {
             Object::Reader(_) => Err(Errno::BAD_DESCRIPTOR),
             Object::Null | Object::Zero | Object::Random => Ok(bytes.len()),
             Object::Node(..) => Err(Errno::BAD_DESCRIPTOR),
+            Object::Epoll(_) => Err(Errno::INVALID),
         }
     }
 
@@ -107,6 +112,7 @@ impl Open {
             Object::Console => (console::is_ready(), true),
             Object::Reader(pipe) => (pipe.is_ready(), false),
             Object::Writer(pipe) => (false, pipe.is_ready()),
+            Object::Epoll(set) => (!set.get().ready(1).is_empty(), false),
             _ => (true, true),
         }
     }

@@ -42,6 +42,22 @@ pub(crate) fn program(architecture: Architecture, name: &str) -> Result<PathBuf,
     Ok(program)
 }
 
+/// Compiles a program in Go.
+pub(crate) fn program_in_go(architecture: Architecture, name: &str) -> Result<PathBuf, String> {
+    // Go names these architectures as Debian does.
+    let architecture = architecture.machine().debian;
+    let source = reference::directory().join(format!("conformance/{name}.go"));
+    let program = reference::directory().join(format!("target/{architecture}/{name}"));
+    let mut compiler = Command::new("go");
+    compiler
+        .args(["build", "-o"])
+        .args([&program, &source])
+        .env("GOARCH", architecture)
+        .env("CGO_ENABLED", "0");
+    steps::check(&mut compiler)?;
+    Ok(program)
+}
+
 /// Boots the tests and shows what they print.
 pub(crate) fn run(architecture: Architecture, kernel: Kernel, cpus: u32) -> ExitCode {
     let result = boot(architecture, kernel).and_then(|boot| {

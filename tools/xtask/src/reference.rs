@@ -314,7 +314,8 @@ pub(crate) fn step() -> Outcome {
         check(&mut clippy)?;
         let tests = conformance::program(*architecture, conformance::TESTS)?;
         let counts = conformance::program(*architecture, "counts")?;
-        let initrd = initrd(*architecture, &[&tests, &counts])?;
+        let hello = conformance::program_in_go(*architecture, "hello")?;
+        let initrd = initrd(*architecture, &[&tests, &counts, &hello])?;
         let boot = Boot {
             architecture: *architecture,
             kernel,
@@ -342,6 +343,7 @@ const TESTS: &[(&str, Test)] = &[
     ),
     ("a shell runs pipelines, waits and gets signals", shell),
     ("processes on four CPUs", four_cpus),
+    ("goroutines sleep and wake", goroutines),
     ("instructions of calls", instructions),
     ("conformance on one CPU", |boot| conformance::check(boot, 1)),
     ("conformance on four CPUs", |boot| {
@@ -422,6 +424,11 @@ fn four_cpus(boot: &Boot) -> Result<(), String> {
     expect(&output, &["2000"; 4])?;
     let time = output.replace("2000\n", "");
     is_now(&time, before)
+}
+
+fn goroutines(boot: &Boot) -> Result<(), String> {
+    let output = boot.output(2, &[], &["hello"])?;
+    expect(&output, &["sum 45 slept true"])
 }
 
 /// What the functions of the vDSO and calls cost, in instructions.
