@@ -219,14 +219,16 @@ static result coarse_clocks(void) {
     };
     for (int i = 0; i < 2; i++) {
         int64_t last = 0, changes = 0;
-        for (int64_t end = by_vdso(CLOCK_MONOTONIC) + 60000000; by_vdso(CLOCK_MONOTONIC) < end;) {
+        /* The bound ends a clock that stands; on a busy emulator ticks come late. */
+        int64_t end = by_vdso(CLOCK_MONOTONIC) + 20000000000;
+        while (changes < 3 && by_vdso(CLOCK_MONOTONIC) < end) {
             int64_t coarse = by_vdso(clocks[i][0]), exact = by_vdso(clocks[i][1]);
             if (coarse < last || coarse > exact)
                 return "a coarse clock is ahead of its exact one, or stepped back";
             changes += coarse != last;
             last = coarse;
         }
-        if (changes < 2)
+        if (changes < 3)
             return "a coarse clock stands still";
     }
     return NULL;
