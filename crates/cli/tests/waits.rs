@@ -2,6 +2,8 @@
 #![cfg(target_arch = "x86_64")]
 
 mod common;
+#[path = "waits/languages.rs"]
+mod languages;
 #[path = "waits/timers.rs"]
 mod timers;
 

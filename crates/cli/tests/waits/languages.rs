@@ -1,0 +1,98 @@
+//! Programs in other languages, whose runtimes wait in their own ways.
+
+use std::fs;
+use std::process::Command;
+
+use super::{installed, said, scratch, text};
+
+/// Runs a program under `--skip-idle`. It prints the name of each way to wait for an hour, with more
+/// on the line if that did not take an hour of the clocks that it reads.
+#[track_caller]
+fn waits(program: &[&str], ways: &[&str]) {
+    let output = said(&[&["run", "--skip-idle", "--"], program].concat());
+    assert_eq!(output.lines().collect::<Vec<_>>(), ways);
+}
+
+/// A source file of this directory, in a directory of its own.
+fn source(name: &str, text: &str) -> String {
+    let file = scratch(&format!("languages-{name}")).join(name);
+    fs::write(&file, text).expect("a source file");
+    super::text(&file).to_owned()
+}
+
+#[test]
+fn go_waits_in_skipped_time() {
+    if !installed("go") {
+        return;
+    }
+    let source = source("waits.go", include_str!("waits.go"));
+    let program = scratch("languages-waits.go").join("waits");
+    let mut build = Command::new("go");
+    build.args(["build", "-o", text(&program), &source]);
+    assert!(build.status().expect("go runs").success());
+    let ways = ["Sleep", "After", "Ticker", "WithTimeout", "WithDeadline"];
+    waits(&[text(&program)], &ways);
+}
+
+#[test]
+fn javascript_waits_in_skipped_time() {
+    if !installed("node") {
+        return;
+    }
+    let source = source("waits.js", include_str!("waits.js"));
+    let ways = [
+        "setTimeout",
+        "setInterval",
+        "Atomics.wait",
+        "AbortSignal.timeout",
+    ];
+    waits(&["node", &source], &ways);
+}
+
+#[test]
+fn cpp_waits_in_skipped_time() {
+    let source = source("waits.cc", include_str!("waits.cc"));
+    let program = scratch("languages-waits.cc").join("waits");
+    let mut compiler = Command::new("c++");
+    compiler.args(["-O1", "-o", text(&program), &source]);
+    assert!(compiler.status().expect("a C++ compiler").success());
+    let ways = [
+        "sleep_until",
+        "sleep_for",
+        "condition",
+        "condition_for",
+        "future",
+    ];
+    waits(&[text(&program)], &ways);
+}
+
+#[test]
+fn scripts_wait_in_skipped_time() {
+    let perl = "$s = time; select(undef, undef, undef, 3600); $p = time - $s; \
+                print $p >= 3600 && $p < 3700 ? \"select\\n\" : \"select $p\\n\"";
+    waits(&["perl", "-e", perl], &["select"]);
+    let bash = "sleep 7200 | { read -t 3600; echo $(($? > 128)); }; \
+                timeout 3600 sleep 7200; echo $?";
+    waits(&["bash", "-c", bash], &["1", "124"]);
+    if installed("ruby") {
+        let ruby = "s = Process.clock_gettime(Process::CLOCK_MONOTONIC); \
+                    sleep 1800; sleep 1800; \
+                    p = Process.clock_gettime(Process::CLOCK_MONOTONIC) - s; \
+                    puts p >= 3600 && p < 3700 ? 'sleep' : \"sleep #{p}\"";
+        waits(&["ruby", "-e", ruby], &["sleep"]);
+    }
+}
+
+#[test]
+fn two_sides_of_a_connection_time_out_in_order() {
+    if !installed("python3") {
+        return;
+    }
+    let source = source("protocol.py", include_str!("protocol.py"));
+    for kind in ["tcp", "pipe"] {
+        waits(
+            &["python3", &source, kind],
+            &["ask 1", "answer 1", "ask 2", "late 2", "ask 3", "answer 3"],
+        );
+    }
+}
