@@ -4,15 +4,15 @@
 use super::report::Reporter;
 use super::{Arguments, is_declaration, is_system};
 use crate::{image, published, signals};
-use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use miette::{IntoDiagnostic, Result, miette};
 use serde_json::json;
 use std::fmt::Write;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use vdsokit_build::declaration::{Kind, Problem, Variable};
 use vdsokit_build::{Declaration, header, write_file};
+use vdsokit_inspect::inspect::read_image;
 use vdsokit_publish::{Publisher, place};
 use vdsokit_sources::kernel::{self, Binding, Hook, Kernel, Relay, named, plain_name};
 
@@ -118,9 +118,10 @@ fn publishing(arguments: &Arguments) -> Result<Option<Publishing>> {
     if let Some(relay) = Relay::open(&path, every)? {
         return Ok(Some(Publishing::Running(Box::new(relay))));
     }
-    let image = fs::read(&path)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("{} could not be read", crate::output::path(&path)))?;
+    // What is wrong with such a file is reported when its values are to be published.
+    let Ok(image) = read_image(&path) else {
+        return Ok(None);
+    };
     let bindings = kernel::bindings(&image);
     if bindings.is_empty() {
         return Ok(None);
