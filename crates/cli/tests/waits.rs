@@ -95,6 +95,20 @@ fn polls_in_between_are_served_at_their_time() {
     assert_eq!(said(&command), "True\n");
 }
 
+/// A loop that counts its polls instead of reading a clock.
+#[test]
+fn polls_of_the_only_thread_take_their_time() {
+    if !installed("python3") {
+        return;
+    }
+    let script = "import time\n\
+                  start = time.monotonic()\n\
+                  for _ in range(1000): time.sleep(0.01)\n\
+                  print(10 <= time.monotonic() - start < 15)";
+    let command = ["run", "--skip-idle", "--", "python3", "-c", script];
+    assert_eq!(said(&command), "True\n");
+}
+
 /// A program that waits at a named time.
 struct Waiter {
     child: Child,

@@ -5,9 +5,9 @@
 //! shrinks while only pollers wake: a thread that waits again and again at one place, for one short
 //! time, and writes nothing in between. Once pollers alone have run for a whole threshold, the next
 //! poll needs no look: time steps at once when a poller waits again. And the longer a poller has
-//! polled without effect, the later one of its waits may end ([`Pollers::slack`]): what it polls for
-//! is seen late by a sixty-fourth of the time that it took, and by a second at most. So an hour of
-//! polls takes seconds.
+//! polled without effect while something else waits, the later one of its waits may end
+//! ([`Pollers::slack`]): what it polls for is seen late by a sixty-fourth of the time that it took, and
+//! by a second at most. So an hour beside a poller takes seconds.
 
 use std::collections::HashMap;
 

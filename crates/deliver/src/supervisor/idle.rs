@@ -167,6 +167,36 @@ impl Skip {
     }
 }
 
+/// How far the next deadlines are; 0 or less if one has come.
+#[derive(Debug, Default, Clone, Copy)]
+struct Deadlines {
+    /// Of what does not poll.
+    others: Option<Nanoseconds>,
+    /// Of pollers.
+    polls: Option<Nanoseconds>,
+    /// Of pollers, as late as each may end.
+    late_polls: Option<Nanoseconds>,
+}
+
+impl Deadlines {
+    /// How far the next one is. A poller may be late only while something else waits: alone it may
+    /// count its polls, and then takes as long as they are to last.
+    fn next(&self) -> Option<u64> {
+        let polls = match self.others {
+            Some(_) => self.late_polls,
+            None => self.polls,
+        };
+        let next = self.others.into_iter().chain(polls).min()?;
+        u64::try_from(next.max(0)).ok()
+    }
+}
+
+/// The earlier of two deadlines. What never ends is none.
+fn earlier(known: Option<Nanoseconds>, left: Nanoseconds) -> Option<Nanoseconds> {
+    let new = (left < 1 << 61).then_some(left);
+    known.into_iter().chain(new).min()
+}
+
 impl Waits {
     /// Whether a thread or a timer has a deadline.
     pub(crate) fn has_deadline(&self) -> bool {
@@ -191,22 +221,32 @@ impl Waits {
 
     /// How far the next deadline is; 0 if one has come. `None`: there is none.
     pub(crate) fn next_deadline(&mut self, now: &KernelTime) -> Option<u64> {
+        self.deadlines(now).next()
+    }
+
+    fn deadlines(&mut self, now: &KernelTime) -> Deadlines {
         self.forget_ended();
         self.roll(now);
-        let waits = self.frames.iter().filter_map(|(_, _, passage)| {
+        let mut next = Deadlines::default();
+        for (_, _, passage) in self.frames.iter() {
             let Purpose::Wait(waiting) = &passage.purpose else {
-                return None;
+                continue;
             };
-            Some(waiting.due + waiting.slack - self.at(waiting.clock, now))
-        });
+            let left = waiting.due - self.at(waiting.clock, now);
+            match waiting.slack {
+                0 => next.others = earlier(next.others, left),
+                slack => {
+                    next.polls = earlier(next.polls, left);
+                    next.late_polls = earlier(next.late_polls, left + slack);
+                }
+            }
+        }
         let timers = self.settings.timers.iter();
         let timers = timers.map(|(_, due)| due.due - self.at(due.clock, now));
         let shown = self.at(Clock::Monotonic, now);
         let sockets = self.sockets.deadlines().map(|due| due - shown);
-        let next = waits.chain(timers).chain(sockets).min()?;
-        let step = u64::try_from(next.max(0)).ok()?;
-        // What never ends is no deadline.
-        (step < 1 << 61).then_some(step)
+        next.others = timers.chain(sockets).fold(next.others, earlier);
+        next
     }
 
     /// Whether a wait until `due`, which a poller is about to make, may end at once: time then is
@@ -216,7 +256,9 @@ impl Waits {
         let Ok(ahead) = u64::try_from(ahead) else {
             return false;
         };
-        let next = self.next_deadline(now).unwrap_or(u64::MAX);
+        let deadlines = self.deadlines(now);
+        let next = deadlines.next().unwrap_or(u64::MAX);
+        let slack = deadlines.others.map_or(0, |_| slack);
         let step = (ahead + slack).min(next);
         next >= ahead && self.clocks.advance(step).is_ok() && {
             self.end_due();
