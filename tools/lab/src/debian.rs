@@ -48,7 +48,7 @@ pub fn file(workshop: &Workshop, package: &str, path: &str) -> Result<PathBuf, E
 /// The same of a package for `architecture`.
 ///
 /// # Errors
-/// As [`file`].
+/// As [`file()`].
 pub fn file_of(
     workshop: &Workshop,
     architecture: Architecture,

@@ -45,7 +45,7 @@ impl Found {
     }
 }
 
-/// The published vDSO with this file name, in the places that [`propose`] gives this user
+/// The published vDSO with this file name, in the places that [`propose`](super::propose) gives this user
 /// and root, and in `/run/vdso` of a service with `DynamicUser=yes` and
 /// `RuntimeDirectory=vdso`, but for readers that are root. Files that another user could have
 /// put there are ignored.
