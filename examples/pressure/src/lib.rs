@@ -9,15 +9,15 @@
 use vdsokit_rt::{virtual_syscall, vvars};
 
 vvars! {
-    /// Pages that nobody uses, not even as a cache.
+    /// Pages that are free: no cache holds them either. The kernel counts them in signed words.
     #[vvar(unit = "pages")]
     #[kernel = "vm_zone_stat[NR_FREE_PAGES]"]
-    pub static FREE: u64 = 0;
+    pub static FREE: i64 = 0;
 
     /// Pages of files that have not been read for a while.
     #[vvar(unit = "pages")]
     #[kernel = "vm_node_stat[NR_INACTIVE_FILE]"]
-    pub static INACTIVE_FILES: u64 = 0;
+    pub static INACTIVE_FILES: i64 = 0;
 
     /// Pages that the kernel keeps back for itself.
     #[vvar(unit = "pages")]
@@ -31,5 +31,6 @@ vvars! {
 #[virtual_syscall]
 pub fn memory_is_short() -> u64 {
     let available = FREE.get().saturating_add(INACTIVE_FILES.get() / 2);
-    u64::from(available < RESERVE.get().saturating_mul(2))
+    // Each CPU adds what it counted now and then, so a sum may be below 0 for a moment.
+    u64::from(available.max(0).unsigned_abs() < RESERVE.get().saturating_mul(2))
 }
