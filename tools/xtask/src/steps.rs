@@ -5,7 +5,7 @@
 //! except for the steps that README.md lists.
 //!
 //! Each step but `lab` is meant to end within about five minutes on two idle cores once its
-//! dependencies are compiled. What takes longer runs with `--all` only: `mutants` and `fresh`
+//! dependencies are compiled. What takes longer runs with `--all` only: `mutants`, `fresh`, `dist`, some rows of `lab`
 //! (hours), a first build of the kernel in `kernel` (10 minutes), and in `package` the
 //! compilation of each package from its own files.
 
