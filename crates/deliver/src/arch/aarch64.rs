@@ -15,10 +15,9 @@
 use std::ffi::c_int;
 use std::mem::offset_of;
 use std::ops::Range;
-use std::slice;
 
 use super::block::{Block, Entry, MemoryMap, Word, bytes};
-use super::error_of;
+use super::{error_of, stub};
 use crate::memory::Memory;
 use crate::stop::Stop;
 use crate::sys::{self, Pid, Registers, Resume};
@@ -264,30 +263,6 @@ std::arch::global_asm!(
 /// Not blocking and not becoming a terminal, should the path name something else.
 const OPEN_FLAGS: i32 = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
 
-unsafe extern "C" {
-    safe static vdsokit_deliver_stub: u8;
-    safe static vdsokit_deliver_stub_done: u8;
-    safe static vdsokit_deliver_stub_signalled: u8;
-    safe static vdsokit_deliver_stub_reported: u8;
-    safe static vdsokit_deliver_stub_call: u8;
-    safe static vdsokit_deliver_stub_called: u8;
-    safe static vdsokit_deliver_stub_end: u8;
-}
-
-/// The offset of one of the stub's labels.
-fn label(address: *const u8) -> u64 {
-    (address as usize - (&raw const vdsokit_deliver_stub) as usize) as u64
-}
-
-/// The stub's bytes: position-independent code.
-pub(crate) fn stub() -> &'static [u8] {
-    let start = &raw const vdsokit_deliver_stub;
-    let length = label(&raw const vdsokit_deliver_stub_end) as usize;
-    // SAFETY: the labels are the first byte of the stub and the byte behind its last, in one
-    // section of this program's read-only data, which is never written.
-    unsafe { slice::from_raw_parts(start, length) }
-}
-
 /// Sets `registers` to run the stub at `address` on the block at `block`.
 pub(crate) fn enter_stub(registers: &mut Registers, address: u64, block: u64) {
     set_instruction_pointer(registers, address);
@@ -301,32 +276,9 @@ pub(crate) fn enter_call(
     number: u64,
     arguments: [u64; 6],
 ) {
-    set_instruction_pointer(
-        registers,
-        address + label(&raw const vdsokit_deliver_stub_call),
-    );
+    set_instruction_pointer(registers, address + stub::call());
     registers.regs[..6].copy_from_slice(&arguments);
     registers.regs[8] = number;
-}
-
-/// Whether a thread stopped by a trap or a fault is at the end of the stub at `address`.
-pub(crate) fn is_done(registers: &Registers, address: u64) -> bool {
-    // A breakpoint is reported with its own address.
-    let at = registers.pc.wrapping_sub(address);
-    at == label(&raw const vdsokit_deliver_stub_done)
-        || at == label(&raw const vdsokit_deliver_stub_called)
-}
-
-/// Whether a thread about to get SIGURG has sent that from the stub at `address`, which a program
-/// runs that was to begin without a tracer's help, and failed.
-pub(crate) fn has_failed(registers: &Registers, address: u64) -> bool {
-    registers.pc.wrapping_sub(address) == label(&raw const vdsokit_deliver_stub_signalled)
-}
-
-/// Whether `pointer` is behind the call by which the same stub reports the same failure to a
-/// seccomp listener.
-pub(crate) fn reports_failure(pointer: u64, address: u64) -> bool {
-    pointer.wrapping_sub(address) == label(&raw const vdsokit_deliver_stub_reported)
 }
 
 /// The result of the mapping stub: the address of entry 0, or the error.
@@ -423,6 +375,11 @@ fn code(instructions: [u32; 4]) -> [u8; 16] {
         *bytes = instruction.to_le_bytes();
     }
     bytes
+}
+
+/// Where a thread continues.
+pub(crate) fn instruction_pointer(registers: &Registers) -> u64 {
+    registers.pc
 }
 
 /// Makes a thread continue at `address`.

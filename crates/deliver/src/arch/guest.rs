@@ -95,14 +95,7 @@ pub(crate) fn enter(registers: &mut Registers, address: u64, number: u64, argume
     registers.rip = address;
     registers.rax = number;
     registers.orig_rax = u64::MAX;
-    [
-        registers.rdi,
-        registers.rsi,
-        registers.rdx,
-        registers.r10,
-        registers.r8,
-        registers.r9,
-    ] = arguments;
+    super::set_arguments(registers, arguments);
 }
 
 /// Makes of registers with which the kernel would restart a call those with which the program makes

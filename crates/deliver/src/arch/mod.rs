@@ -1,9 +1,10 @@
 //! What differs from one architecture to the next: registers, system call numbers and the
 //! few instructions that run inside the target. One module an architecture.
 //!
-//! [`block`] is what all stubs read.
+//! [`block`] is what all stubs read; `stub` finds the places in them.
 
 mod block;
+mod stub;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -15,6 +16,7 @@ mod x86_64;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use aarch64::*;
 pub(crate) use block::*;
+pub(crate) use stub::{has_failed, is_done, reports_failure, stub};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::*;
 

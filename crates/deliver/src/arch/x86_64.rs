@@ -13,10 +13,9 @@
 use std::ffi::c_int;
 use std::mem::offset_of;
 use std::ops::Range;
-use std::slice;
 
 use super::block::{ANONYMOUS, Block, Entry, MemoryMap, Word, bytes};
-use super::error_of;
+use super::{error_of, stub};
 use crate::sys::{Pid, Registers};
 
 /// System call numbers (arch/x86/entry/syscalls/syscall_64.tbl).
@@ -255,35 +254,23 @@ std::arch::global_asm!(
     stale = const -libc::ESTALE,
 );
 
-unsafe extern "C" {
-    safe static vdsokit_deliver_stub: u8;
-    safe static vdsokit_deliver_stub_done: u8;
-    safe static vdsokit_deliver_stub_signalled: u8;
-    safe static vdsokit_deliver_stub_reported: u8;
-    safe static vdsokit_deliver_stub_call: u8;
-    safe static vdsokit_deliver_stub_called: u8;
-    safe static vdsokit_deliver_stub_end: u8;
-}
-
-/// The offset of one of the stub's labels.
-fn label(address: *const u8) -> u64 {
-    (address as usize - (&raw const vdsokit_deliver_stub) as usize) as u64
-}
-
-/// The stub's bytes: position-independent code.
-pub(crate) fn stub() -> &'static [u8] {
-    let start = &raw const vdsokit_deliver_stub;
-    let length = label(&raw const vdsokit_deliver_stub_end) as usize;
-    // SAFETY: the labels are the first byte of the stub and the byte behind its last, in one
-    // section of this program's read-only data, which is never written.
-    unsafe { slice::from_raw_parts(start, length) }
-}
-
 /// Sets `registers` to run the stub at `address` on the block at `block`.
 pub(crate) fn enter_stub(registers: &mut Registers, address: u64, block: u64) {
     registers.rip = address;
     registers.rbx = block;
     leave_syscall(registers);
+}
+
+/// Sets the arguments of a system call (syscall(2)).
+pub(crate) fn set_arguments(registers: &mut Registers, arguments: [u64; 6]) {
+    [
+        registers.rdi,
+        registers.rsi,
+        registers.rdx,
+        registers.r10,
+        registers.r8,
+        registers.r9,
+    ] = arguments;
 }
 
 /// Sets `registers` to run one system call by the stub at `address`.
@@ -293,36 +280,10 @@ pub(crate) fn enter_call(
     number: u64,
     arguments: [u64; 6],
 ) {
-    registers.rip = address + label(&raw const vdsokit_deliver_stub_call);
+    registers.rip = address + stub::call();
     registers.rax = number;
-    [
-        registers.rdi,
-        registers.rsi,
-        registers.rdx,
-        registers.r10,
-        registers.r8,
-        registers.r9,
-    ] = arguments;
+    set_arguments(registers, arguments);
     leave_syscall(registers);
-}
-
-/// Whether a thread stopped by a trap or a fault is at the end of the stub at `address`.
-pub(crate) fn is_done(registers: &Registers, address: u64) -> bool {
-    let at = registers.rip.wrapping_sub(address);
-    at == label(&raw const vdsokit_deliver_stub_done)
-        || at == label(&raw const vdsokit_deliver_stub_called)
-}
-
-/// Whether a thread about to get SIGURG has sent that from the stub at `address`, which a program
-/// runs that was to begin without a tracer's help, and failed.
-pub(crate) fn has_failed(registers: &Registers, address: u64) -> bool {
-    registers.rip.wrapping_sub(address) == label(&raw const vdsokit_deliver_stub_signalled)
-}
-
-/// Whether `pointer` is behind the call by which the same stub reports the same failure to a
-/// seccomp listener.
-pub(crate) fn reports_failure(pointer: u64, address: u64) -> bool {
-    pointer.wrapping_sub(address) == label(&raw const vdsokit_deliver_stub_reported)
 }
 
 /// The result of the mapping stub: the address of entry 0, or the error.

@@ -3,6 +3,7 @@
 use vdsokit_waits::call::{Call, Restart};
 use vdsokit_waits::gate::CALL;
 
+use crate::arch;
 use crate::sys::Registers;
 
 /// What the kernel's restart of calls makes of the result register
@@ -23,14 +24,7 @@ pub(crate) fn restart(registers: &mut Registers, address: u64, call: &Call, rest
     registers.rip = address + CALL;
     registers.rax = restart.value();
     registers.orig_rax = u64::from(call.number);
-    [
-        registers.rdi,
-        registers.rsi,
-        registers.rdx,
-        registers.r10,
-        registers.r8,
-        registers.r9,
-    ] = call.arguments;
+    arch::set_arguments(registers, call.arguments);
 }
 
 /// Has a call that was interrupted, behind which is `pointer`, fail with `error`.
