@@ -3,6 +3,8 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+mod generic;
 #[cfg(target_arch = "riscv64")]
 mod riscv64;
 #[cfg(target_arch = "x86_64")]
@@ -10,6 +12,8 @@ mod x86_64;
 
 #[cfg(target_arch = "aarch64")]
 pub(crate) use aarch64::*;
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+pub(crate) use generic::*;
 #[cfg(target_arch = "riscv64")]
 pub(crate) use riscv64::*;
 #[cfg(target_arch = "x86_64")]

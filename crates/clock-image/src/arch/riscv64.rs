@@ -4,23 +4,9 @@
     reason = "the counter, system calls and addresses need instructions of their own"
 )]
 
+#[cfg(vdsokit_image)]
+use super::number;
 use core::arch::asm;
-
-/// Numbers of system calls (include/uapi/asm-generic/unistd.h).
-pub(crate) mod number {
-    pub(crate) const CLOCK_GETTIME: usize = 113;
-    pub(crate) const CLOCK_GETRES: usize = 114;
-    #[cfg(vdsokit_image)]
-    pub(super) const RT_SIGRETURN: usize = 139;
-    pub(crate) const GETCPU: usize = 168;
-    pub(crate) const GETTIMEOFDAY: usize = 169;
-    pub(crate) const ADJTIMEX: usize = 171;
-    pub(crate) const GETRANDOM: usize = 278;
-    #[cfg(vdsokit_guest)]
-    pub(crate) const GETPID: usize = 172;
-    #[cfg(vdsokit_guest)]
-    pub(crate) const GETPPID: usize = 173;
-}
 
 /// Linux's vDSO function of this name.
 #[cfg(vdsokit_image)]
@@ -31,24 +17,6 @@ macro_rules! kernel_name {
 }
 #[cfg(vdsokit_image)]
 pub(crate) use kernel_name;
-
-/// Gives a function its name, `__vdso_NAME`. Linux's vDSO has no name without the prefix here.
-#[cfg(vdsokit_image)]
-macro_rules! export {
-    (fn $name:ident($($argument:ident: $of:ty),*) -> $result:ty) => {
-        mod $name {
-            use super::*;
-
-            #[unsafe(export_name = crate::arch::kernel_name!($name))]
-            unsafe extern "C" fn exported($($argument: $of),*) -> $result {
-                // SAFETY: the C caller fulfils the requirements of the C function.
-                unsafe { $name($($argument),*) }
-            }
-        }
-    };
-}
-#[cfg(vdsokit_image)]
-pub(crate) use export;
 
 /// The wall-clock timer. `rdtime` traps to machine mode or reads a device's register, so that it is
 /// not speculated; Linux's vDSO has no fence around it either
