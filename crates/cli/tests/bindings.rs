@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use vdsokit_build::{Architecture, Declaration, image};
 use vdsokit_elf::Image;
 use vdsokit_publish::{Publisher, assign, install, place};
+use vdsokit_test_support::cache;
 
 /// The generated module itself; [`the_rust_module_is_the_generated_one`] compares them.
 #[allow(unreachable_pub, reason = "users include it where others can reach it")]
@@ -112,18 +113,6 @@ fn reads_everything(library: &Path, command: impl Fn() -> Command) {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(errors.contains("/nonexistent/libweather.so.1"), "{errors}");
-}
-
-/// A directory for what the registries of languages have, kept from run to run.
-fn cache(name: &str) -> PathBuf {
-    let from = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let cache = from("VDSOKIT_CACHE")
-        .or_else(|| Some(from("XDG_CACHE_HOME")?.join("vdsokit")))
-        .or_else(|| Some(from("HOME")?.join(".cache/vdsokit")))
-        .expect("a directory for a cache");
-    let directory = cache.join(name);
-    fs::create_dir_all(&directory).unwrap();
-    directory
 }
 
 /// Packages of npm, in a directory of their own.

@@ -1,14 +1,13 @@
 //! Programs in several languages read a vDSO that one process publishes: each of them sees each
 //! new value. Those that a user would write are in `examples/readers`.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use vdsokit_build::{Architecture, Declaration, Outputs};
 use vdsokit_publish::{Publisher, assign, place};
-use vdsokit_test_support::skip;
+use vdsokit_test_support::{cache, skip};
 
 const WEATHER: &str = r#"
 [vdso]
@@ -232,15 +231,9 @@ fn koffi() -> Result<PathBuf, String> {
     if !has("node") || !has("npm") {
         return Err("there is no `node` with `npm`".into());
     }
-    let from = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let cache = from("VDSOKIT_CACHE")
-        .or_else(|| Some(from("XDG_CACHE_HOME")?.join("vdsokit")))
-        .or_else(|| Some(from("HOME")?.join(".cache/vdsokit")))
-        .ok_or("there is no directory for a cache")?
-        .join("npm");
+    let cache = cache("npm");
     let modules = cache.join("node_modules");
     if !modules.join("koffi").exists() {
-        fs::create_dir_all(&cache).map_err(|error| error.to_string())?;
         let output = Command::new("npm")
             .args([
                 "install",

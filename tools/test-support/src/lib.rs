@@ -1,6 +1,7 @@
 //! What tests of several crates need: skipping, and programs that may be missing.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use vdsokit_lab::{Workshop, debian};
 
@@ -36,6 +37,19 @@ pub fn unpacked(packages: &[&str]) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let tree = Workshop::new(root).and_then(|workshop| debian::tree(&workshop, packages));
     tree.inspect_err(|error| skip(&error.to_string())).ok()
+}
+
+/// A directory in the cache for what registries of packages have, kept from run to run.
+///
+/// # Panics
+/// When there is no cache or the directory can't be made.
+#[must_use]
+pub fn cache(name: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let workshop = Workshop::new(root).expect("a directory for a cache");
+    let directory = workshop.cache.join(name);
+    fs::create_dir_all(&directory).expect("a directory in the cache");
+    directory
 }
 
 #[cfg(test)]

@@ -3,10 +3,12 @@
 //! A language that is not installed is a figure that is skipped.
 
 use super::programs::{number, program, succeed};
+use crate::steps::root;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use vdsokit_figures::{Figure, Turns};
+use vdsokit_lab::Workshop;
 
 const GAUGE: &str = "[vdso]\nsoname = \"libgauge.so.1\"\nversion = \"GAUGE_1.0\"\n\n\
                      [var.level]\ntype = \"f64\"\ninit = 1.5\n";
@@ -101,12 +103,14 @@ fn read(language: &Language, modules: &Path, library: &Path) -> Result<Figure, S
         .map_or(Ok(()), fs::create_dir_all)
         .and_then(|()| fs::write(&path, text))
         .map_err(|error| error.to_string())?;
+    let workshop = Workshop::new(root()).map_err(|error| error.to_string())?;
+    let cache = workshop.cache;
     let shell = |script: &str| {
         let mut shell = Command::new("sh");
         shell.args(["-c", script, "sh"]).arg(library);
         shell.arg(language.reads.to_string()).current_dir(modules);
         shell.env("JNA", "/usr/share/java/jna.jar");
-        shell.env("NPM", cache().join("npm-bindings/node_modules"));
+        shell.env("NPM", cache.join("npm-bindings/node_modules"));
         succeed(&mut shell)
     };
     shell(language.make)?;
@@ -117,13 +121,4 @@ fn read(language: &Language, modules: &Path, library: &Path) -> Result<Figure, S
         .into_iter()
         .collect();
     Ok(Figure::number(language.name, turns.least(), "ns", None))
-}
-
-/// The directory in which tests keep packages of languages from run to run.
-fn cache() -> PathBuf {
-    let from = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    from("VDSOKIT_CACHE")
-        .or_else(|| Some(from("XDG_CACHE_HOME")?.join("vdsokit")))
-        .or_else(|| Some(from("HOME")?.join(".cache/vdsokit")))
-        .unwrap_or_default()
 }
