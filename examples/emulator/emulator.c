@@ -60,7 +60,7 @@ int main(void) {
     if (frame < 0 || ftruncate(frame, PAGE) != 0)
         return 1;
     vdsokit_start start = {
-        .frequency = 1000000000, /* what the guest is told; the host's is about this */
+        .frequency = 1000000000, /* the guest's; the host's is about this */
         .ticks = counter(),
         .wall_seconds = 4102444800, /* the guest lives in 2100 */
         .tai = 37,

@@ -32,7 +32,7 @@ errnos! {
     NO_PROCESS = ESRCH, "No such process.";
     NO_TERMINAL = ENOTTY, "Not a terminal.";
     PERMISSION = EPERM, "Not permitted.";
-    PIPE = EPIPE, "Nobody can read the pipe.";
+    PIPE = EPIPE, "The pipe has no reader.";
     RANGE = ERANGE, "The result does not fit.";
     READ_ONLY = EROFS, "Files can't be changed.";
     SEEK = ESPIPE, "Not a file that has positions.";

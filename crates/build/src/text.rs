@@ -2,7 +2,7 @@
 //!
 //! Docs and units are any text. In a comment none of it may end the line or the comment, as
 //! the compiler reads it: C and C++ replace trigraphs and join lines that end in a backslash
-//! before they look for comments (C17, 5.1.1.2), Java replaces `\uXXXX` there (JLS, 3.3),
+//! before they look for comments (C17, 5.1.1.2), Java replaces Unicode escapes there (JLS, 3.3),
 //! JavaScript ends lines at U+2028 and U+2029 (ECMA-262, 12.3). Characters that reverse the
 //! direction of text are removed: they make code look like a comment in an editor (Boucher
 //! and Anderson, "Trojan Source", 2021).

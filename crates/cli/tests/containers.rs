@@ -15,18 +15,18 @@ const DECLARATION: &str =
 /// arguments are a directory for the overlay, the publisher's directory, and the command.
 const INSIDE: &str = r#"
 set -eu
-work=$1 published=$2
+scratch=$1 published=$2
 shift 2
-mount -t tmpfs tmpfs "$work"
-mkdir -p "$work/lower/proc" "$work/lower/run/vdso" "$work/lower/own" "$work/upper" "$work/work" "$work/root"
-cp "$VDSO" "$work/lower/vdso"
-cp "$published/flags.toml" "$work/lower/flags.toml"
-mount -t overlay overlay -o "lowerdir=$work/lower,upperdir=$work/upper,workdir=$work/work" "$work/root"
-mount --bind "$published" "$work/root/run/vdso"
-mount -o remount,bind,ro "$work/root/run/vdso"
-mount -t tmpfs -o mode=755 tmpfs "$work/root/own"
-mount -t proc proc "$work/root/proc"
-exec setpriv --inh-caps=-all --bounding-set=-sys_admin,-sys_ptrace,-dac_override,-dac_read_search,-bpf,-perfmon chroot "$work/root" "$@"
+mount -t tmpfs tmpfs "$scratch"
+mkdir -p "$scratch/lower/proc" "$scratch/lower/run/vdso" "$scratch/lower/own" "$scratch/upper" "$scratch/changes" "$scratch/root"
+cp "$VDSO" "$scratch/lower/vdso"
+cp "$published/flags.toml" "$scratch/lower/flags.toml"
+mount -t overlay overlay -o "lowerdir=$scratch/lower,upperdir=$scratch/upper,workdir=$scratch/changes" "$scratch/root"
+mount --bind "$published" "$scratch/root/run/vdso"
+mount -o remount,bind,ro "$scratch/root/run/vdso"
+mount -t tmpfs -o mode=755 tmpfs "$scratch/root/own"
+mount -t proc proc "$scratch/root/proc"
+exec setpriv --inh-caps=-all --bounding-set=-sys_admin,-sys_ptrace,-dac_override,-dac_read_search,-bpf,-perfmon chroot "$scratch/root" "$@"
 "#;
 
 /// A publisher on the host.

@@ -25,7 +25,7 @@ impl Reader {
     /// program.
     ///
     /// # What is checked
-    /// The directory belongs to root and nobody else can write it, so that its names are root's;
+    /// The directory belongs to root, and no other user can write it, so that its names are root's;
     /// the head has this layout version.
     #[must_use]
     pub fn open() -> Option<Self> {

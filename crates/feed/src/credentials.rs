@@ -1,4 +1,4 @@
-//! How a store is told who connects. Secrets are in files, which are read at each connection.
+//! How a client authenticates to a store. Secrets are in files, which are read at each connection.
 
 use crate::error::Error;
 use std::fs;

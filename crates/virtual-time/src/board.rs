@@ -9,7 +9,7 @@
 //! | [`REPORTS`] | what could not be served: a length word and text for each |
 //!
 //! Every slot is claimed by one compare-and-exchange and is complete after one store, so a process
-//! that is killed leaves at most a slot that nobody uses.
+//! that is killed leaves at most an unused slot.
 
 use std::ops::Range;
 use std::sync::atomic::AtomicU64;

@@ -249,7 +249,7 @@ pub fn read_link(at: usize, path: usize, address: usize, length: usize) -> Resul
     Ok(length)
 }
 
-/// `faccessat`: whoever runs is root.
+/// `faccessat`: every program runs as root.
 pub fn access(at: usize, path: usize) -> Result<usize, Errno> {
     Open::at_path(&directory(at)?, &user::path(path)?, 0).map(|_| 0)
 }

@@ -1,5 +1,5 @@
 //! Sets of files to wait for: `epoll`. Every entry is level-triggered, `EPOLLET` or not: a program
-//! that wants edges is told again what it has not read.
+//! that wants edges gets a report again for what it has not read.
 
 use super::Open;
 use crate::errno::Errno;

@@ -45,7 +45,7 @@ pub struct Process {
     space: Guarded<Option<Arc<Guarded<Space>>>>,
 }
 
-/// All processes that nobody has waited for, by number.
+/// All processes that were not waited for, by number.
 pub static PROCESSES: Guarded<BTreeMap<usize, Arc<Process>>> = Guarded::new(BTreeMap::new());
 
 impl Process {
@@ -192,7 +192,7 @@ pub fn end_thread() {
     let process = task.process.clone();
     let clear = *task.clear_id_at.get();
     if clear != 0 && user::write_u32(clear, 0).is_ok() {
-        // A program that unmapped the word has nobody waiting for it.
+        // A program that unmapped the word has no waiter.
         let _ = super::futex::wake(clear, 1, u32::MAX);
     }
     TASKS.get().remove(&task.id);

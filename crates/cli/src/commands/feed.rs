@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
     login: Login,
 }
 
-/// How the store is told who connects.
+/// How this client authenticates to the store.
 #[derive(clap::Args)]
 pub(crate) struct Login {
     /// The user

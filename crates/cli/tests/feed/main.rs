@@ -180,7 +180,7 @@ impl Feed {
     }
 }
 
-/// Polls until there is an answer. A test that never gets one is ended by whoever runs it; every
+/// Polls until there is an answer. A test that never gets one is ended by the test run; every
 /// minute it prints what it has instead.
 #[track_caller]
 fn eventually<T, E: std::fmt::Debug>(mut answer: impl FnMut() -> Result<T, E>) -> T {

@@ -208,7 +208,7 @@ std::arch::global_asm!(
     "   svc   #0",
     "9: ldr   x9, [x19, #{slot}]",
     "   cbz   x9, 4b",
-    "   mov   x8, #172",                // kill(getpid(), SIGURG): a tracer sees it, and nobody else
+    "   mov   x8, #172",                // kill(getpid(), SIGURG): only a tracer sees it
     "   svc   #0",
     "   mov   x1, #{sigurg}",
     "   mov   x8, #129",

@@ -200,7 +200,7 @@ std::arch::global_asm!(
     "   syscall",
     "9: cmp   qword ptr [rbx + {slot}], 0",
     "   je    4b",
-    "   mov   eax, 39",                 // kill(getpid(), SIGURG): a tracer sees it, and nobody else
+    "   mov   eax, 39",                 // kill(getpid(), SIGURG): only a tracer sees it
     "   syscall",
     "   mov   edi, eax",
     "   mov   esi, {sigurg}",

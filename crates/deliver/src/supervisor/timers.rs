@@ -194,7 +194,7 @@ impl Waits {
     }
 
     /// What the kernel is given for a timer: interval and value. One whose clock stands still is due
-    /// in [`FOREVER`], not disarmed: so it is told from one that has fired.
+    /// in [`FOREVER`], not disarmed: so that it differs from one that has fired.
     pub(super) fn kernel_setting(&self, due: Option<Due>, now: &KernelTime) -> (u64, u64) {
         let Some(due) = due else {
             return (0, 0);

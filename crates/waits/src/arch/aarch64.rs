@@ -145,7 +145,7 @@ std::arch::global_asm!(
     "3: str   x0, [x17, #{result}]",
     "   ldr   x8, [x17, #{report_number}]",
     "   mov   x1, x17",
-    // An argument that no call accepts: nothing happens should nobody answer.
+    // An argument that no call accepts: nothing happens without an answer.
     "   mov   x0, #-1",
     "   svc   #0",
     "   ldr   x0, [x17, #{result}]",

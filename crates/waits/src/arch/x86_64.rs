@@ -180,7 +180,7 @@ std::arch::global_asm!(
     "   mov   rsi, r11",
     // A call that is restarted has the flags in r11.
     "   vdsokit_waits_row 4",
-    // An argument that no call accepts: nothing happens should nobody answer.
+    // An argument that no call accepts: nothing happens without an answer.
     "   mov   rdi, -1",
     ".org vdsokit_waits_gate + {report}, 0x90",
     "   syscall",

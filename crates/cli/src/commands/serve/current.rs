@@ -197,7 +197,7 @@ fn check_bpf_fs(audience: &Audience) -> Result<()> {
     let mode = fs::metadata(BPF_FS).into_diagnostic()?.permissions().mode();
     if mode & 0o001 == 0 && *audience != Audience::Users(vec![0]) {
         output::warn(format_args!(
-            "vdso: only root can reach {BPF_FS}, so the pages help nobody else: `chmod a+x {BPF_FS}`"
+            "vdso: only root can reach {BPF_FS}, so other users can't map the pages: `chmod a+x {BPF_FS}`"
         ));
     }
     Ok(())
