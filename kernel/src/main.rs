@@ -56,8 +56,8 @@ unsafe fn start(boot: Boot) -> ! {
         core::slice::from_raw_parts(start, boot.initrd.len())
     };
     files::initrd::initialise(archive);
-    time::initialise(boot.frequency, boot.wall);
     vdso::initialise(&options);
+    time::initialise(boot.frequency, boot.wall);
     let cpus = options.cpus.unwrap_or(boot.cpus).clamp(1, boot.cpus);
     println!(
         "reference kernel: {cpus} of {} CPUs, counter at {} Hz",

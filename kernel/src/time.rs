@@ -31,7 +31,7 @@ struct Time {
 
 static TIME: Guarded<Option<Time>> = Guarded::new(None);
 
-/// Starts the clocks: the counter's frequency, and wall time in nanoseconds.
+/// Starts the clocks and publishes them: the counter's frequency, and wall time in nanoseconds.
 pub fn initialise(frequency: u64, wall: u64) {
     let ticks = arch::counter();
     let keeper = Timekeeper::new(Start {
@@ -42,8 +42,11 @@ pub fn initialise(frequency: u64, wall: u64) {
         promise: PROMISE,
         tai: 0,
     });
+    let keeper = keeper.expect("the counter's frequency is none");
+    // A program may read a clock before the timer's first interrupt.
+    vdso::publish(&keeper);
     *TIME.get() = Some(Time {
-        keeper: keeper.expect("the counter's frequency is none"),
+        keeper,
         frequency,
         next: ticks,
         last: ticks,
