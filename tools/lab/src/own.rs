@@ -1,7 +1,7 @@
 //! A kernel of our own: Debian's source with virtual system calls added, as
 //! docs/adding-a-virtual-system-call.md builds it, and what is checked inside.
 
-use crate::checks::{Check, Kernel, Need, PROCESSOR};
+use crate::check::{Check, Kernel, Need, PROCESSOR};
 use crate::workshop::output_of;
 use crate::{Architecture, Error, Workshop, debian, programs};
 use std::fs;
@@ -171,6 +171,7 @@ const fn inside(name: &'static str, why: &'static str, command: &'static [&'stat
         command_line: COMMAND_LINE,
         processor: PROCESSOR,
         seconds: 120,
+        long: false,
     }
 }
 

@@ -14,8 +14,8 @@ pub struct Workshop {
     /// Downloads and unpacked packages, kept between runs and outside the
     /// checkout: `$VDSOKIT_CACHE`, or else `vdsokit` in the user's cache.
     pub cache: PathBuf,
-    /// How long a guest may take to boot and power off, beyond what its checks
-    /// may take. It needs 5 s on two idle cores; the bound ends a hang.
+    /// How long a guest may take to boot, to power off, and to start and end each check, beyond
+    /// what the check may take. It needs 5 s on two idle cores; the bound ends a hang.
     pub overhead: Duration,
 }
 

@@ -3,13 +3,13 @@
 use crate::steps::{self, End, Outcome};
 use miette::Diagnostic;
 use std::process::ExitCode;
-use vdsokit_lab::checks::{self, CHECKS};
+use vdsokit_lab::checks;
 use vdsokit_lab::plan::Verdict;
 use vdsokit_lab::{BootReport, Check, Error, Workshop};
 
 /// Prints the checks.
 pub(crate) fn list() {
-    for check in CHECKS {
+    for check in checks::all() {
         let kernels: Vec<&str> = check.kernels.iter().map(|kernel| kernel.name).collect();
         println!("{:24} {:9} {}", check.name, kernels.join(","), check.why);
         if !check.command_line.is_empty() {
@@ -36,16 +36,10 @@ pub(crate) fn run(names: &[String]) -> ExitCode {
     }
 }
 
-/// Rows that run with `--all` only, by the beginning of their names: to emulate four CPUs or another
-/// architecture takes minutes a boot.
-const LONG: [&str; 2] = ["arm-", "current-"];
-
 /// The step of `cargo xtask test`: the checks, then the lab's own tests.
 pub(crate) fn step() -> Outcome {
-    let is_long = |check: &Check| LONG.iter().any(|name| check.name.starts_with(name));
-    let checks: Vec<&Check> = CHECKS
-        .iter()
-        .filter(|check| steps::all() || !is_long(check))
+    let checks: Vec<&Check> = checks::all()
+        .filter(|check| steps::all() || !check.long)
         .collect();
     match run_checks(&checks, false, |_| {})? {
         End::Passed => steps::cargo(

@@ -1,0 +1,164 @@
+//! 64-bit Arm: the checks, and the programs that its guests run beside the workspace's own.
+
+use super::VDSO;
+use crate::check::{ARM, ARM_6_1, ARM_6_12, ARM_16K, Check, Need};
+use crate::workshop::output_of;
+use crate::{Architecture, Error, Workshop, programs};
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where the programs' sources lie.
+const SOURCES: &str = "tools/lab/tests/architectures";
+
+/// A program in C or assembly, linked statically.
+macro_rules! program {
+    ($name:literal, $source:literal $(, $option:literal)*) => {
+        Need::File {
+            at: concat!("/bin/", $name),
+            make: |workshop| {
+                let source = Path::new(SOURCES).join($source);
+                let options = ["-static", $($option),*].map(OsStr::new);
+                programs::compile_for(workshop, Architecture::Aarch64, $name, &source, options)
+            },
+        }
+    };
+}
+
+/// What the rows need.
+const NEEDS: &[Need] = &[
+    VDSO,
+    Need::Test {
+        package: "vdsokit-lab",
+        name: "architectures",
+    },
+    program!("waits", "waits.c"),
+    program!("guarded", "guarded.S", "-nostdlib"),
+    Need::File {
+        at: "/bin/profiled",
+        make: profiled,
+    },
+];
+
+/// A row for one test of what works on every architecture.
+const fn arm(name: &'static str, why: &'static str, command: &'static [&'static str]) -> Check {
+    Check {
+        name,
+        why,
+        command,
+        needs: NEEDS,
+        kernels: &[ARM_6_1, ARM_6_12, ARM_16K],
+        command_line: "",
+        processor: ARM,
+        seconds: 60,
+        long: true,
+    }
+}
+
+/// The checks.
+pub(super) const CHECKS: &[Check] = &[
+    arm(
+        "arm-publishing",
+        "64-bit Arm: a declaration is built, checked, published and read",
+        test!(
+            "architectures",
+            "a_declaration_is_built_checked_published_and_read"
+        ),
+    ),
+    arm(
+        "arm-inspection",
+        "64-bit Arm: the kernel's own vDSO is listed",
+        test!("architectures", "the_kernels_own_vdso_is_listed"),
+    ),
+    arm(
+        "arm-run",
+        "64-bit Arm: programs get an object at exec and keep the kernel's vDSO",
+        test!(
+            "architectures",
+            "a_program_gets_an_object_and_keeps_the_kernels_vdso"
+        ),
+    ),
+    arm(
+        "arm-waits",
+        "64-bit Arm: waits and timers follow a program's clock",
+        test!("architectures", "every_wait_and_timer_follows_the_clock"),
+    ),
+    arm(
+        "arm-clock-changed",
+        "64-bit Arm: what waits follows a clock that is changed, and idle time is skipped",
+        test!("architectures", "a_changed_clock_reaches_what_waits"),
+    ),
+    arm(
+        "arm-registers",
+        "64-bit Arm: a converted wait in guarded pages changes no register that a program keeps",
+        test!(
+            "architectures",
+            "a_converted_wait_changes_no_register_that_a_program_keeps"
+        ),
+    ),
+    arm(
+        "arm-go",
+        "64-bit Arm: Go reads the clock while it is profiled",
+        test!("architectures", "go_reads_the_clock_under_sigprof"),
+    ),
+    arm(
+        "arm-counter",
+        "64-bit Arm: a clock from the counter is published and delivered",
+        test!("architectures", "the_counter_is_published_as_a_clock"),
+    ),
+    Check {
+        kernels: &[ARM_6_12],
+        ..arm(
+            "arm-kernel",
+            "64-bit Arm: the kernel publishes its variables and its clock",
+            test!(
+                "architectures",
+                "the_kernel_publishes_its_variables_and_its_clock"
+            ),
+        )
+    },
+    Check {
+        kernels: &[ARM_6_1],
+        ..arm(
+            "arm-refused",
+            "64-bit Arm: a kernel without direct calls is named",
+            test!("architectures", "a_kernel_without_direct_calls_is_named"),
+        )
+    },
+];
+
+/// A static program in Go. Debian's Go looks for the clock of AArch64's vDSO by the hashes of another
+/// name, finds nothing, and makes system calls (runtime/vdso_linux_arm64.go). So it gets the right
+/// ones.
+fn profiled(workshop: &Workshop) -> Result<PathBuf, Error> {
+    const FILE: &str = "src/runtime/vdso_linux_arm64.go";
+    let directory = workshop.output().join("own/go");
+    fs::create_dir_all(&directory).map_err(Error::file(&directory))?;
+    let root = output_of(Command::new("go").args(["env", "GOROOT"]))?;
+    let original = Path::new(root.trim()).join(FILE);
+    let text = fs::read_to_string(&original).map_err(Error::file(&original))?;
+    let text = text.replace("0xd35ec75, 0x6e43a318", "0xb0cd725, 0xdfa941fd");
+    let write = |name: &str, text: &str| {
+        let path = directory.join(name);
+        fs::write(&path, text).map_err(Error::file(&path))?;
+        Ok::<_, Error>(path)
+    };
+    let replacement = write("vdso_linux_arm64.go", &text)?;
+    let overlay = serde_json::json!({ "Replace": { original.display().to_string(): replacement } });
+    let overlay = write("overlay.json", &overlay.to_string())?;
+    let program = directory.join("profiled");
+    let mut go = Command::new("go");
+    go.args(["build", "-overlay"])
+        .arg(&overlay)
+        .arg("-o")
+        .arg(&program)
+        .arg(workshop.root.join(SOURCES).join("profiled.go"))
+        .envs([
+            ("GOARCH", "arm64"),
+            ("CGO_ENABLED", "0"),
+            ("GO111MODULE", "off"),
+        ]);
+    output_of(&mut go)?;
+    Ok(program)
+}

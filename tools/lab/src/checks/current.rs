@@ -1,0 +1,223 @@
+//! Facts about the running task, published for each CPU.
+
+use super::{VDSO, publisher::kernel};
+use crate::check::{COUNTING, Check, FOUR_CPUS, Need, PROCESSOR, Processor};
+use std::path::PathBuf;
+
+/// A file of the host's, at the same place in the guest or at another.
+macro_rules! host_file {
+    ($path:literal) => {
+        host_file!($path, $path)
+    };
+    ($at:literal, $path:literal) => {
+        Need::File {
+            at: $at,
+            make: |_| Ok(PathBuf::from($path)),
+        }
+    };
+}
+
+/// What checks of `vdso serve current` need: perl and bash, with their libraries.
+const UNCHANGED_PROGRAMS: &[Need] = &[
+    VDSO,
+    Need::Test {
+        package: "vdsokit-cli",
+        name: "current_lab",
+    },
+    host_file!("/bin/perl", "/usr/bin/perl"),
+    host_file!("/bin/bash", "/usr/bin/bash"),
+    host_file!("/lib64/ld-linux-x86-64.so.2"),
+    host_file!("/lib/x86_64-linux-gnu/libc.so.6"),
+    host_file!("/lib/x86_64-linux-gnu/libm.so.6"),
+    host_file!("/lib/x86_64-linux-gnu/libcrypt.so.1"),
+    host_file!("/lib/x86_64-linux-gnu/libtinfo.so.6"),
+];
+
+/// A row for one test of the facts about the running task, in a machine of four CPUs whose kernel
+/// trusts the counter and has these words on its command line.
+const fn current(
+    name: &'static str,
+    why: &'static str,
+    command: &'static [&'static str],
+    command_line: &'static str,
+) -> Check {
+    Check {
+        needs: &[Need::Test {
+            package: "vdsokit-bpf",
+            name: "current",
+        }],
+        command_line,
+        processor: FOUR_CPUS,
+        long: true,
+        ..kernel(name, why, command)
+    }
+}
+
+/// The checks.
+pub(super) const CHECKS: &[Check] = &[
+    current(
+        "current-facts",
+        "the slot of a CPU has the facts of the task that runs there",
+        test!("current", "the_facts_are_those_of_system_calls"),
+        "tsc=reliable",
+    ),
+    current(
+        "current-torture",
+        "under torture by tasks of every kind no read of the running task's facts is wrong",
+        test!("current", "torture::no_read_is_wrong_under_torture"),
+        "tsc=reliable",
+    ),
+    current(
+        "current-torture-preempt",
+        "the same in a kernel that preempts itself",
+        test!("current", "torture::no_read_is_wrong_under_torture"),
+        "tsc=reliable preempt=full",
+    ),
+    Check {
+        processor: Processor {
+            model: "max,-rdpid",
+            ..PROCESSOR
+        },
+        ..current(
+            "current-torture-lsl",
+            "the same on a CPU that lacks rdpid",
+            test!("current", "torture::no_read_is_wrong_without_rdpid"),
+            "tsc=reliable",
+        )
+    },
+    current(
+        "current-hotplug",
+        "the same while CPUs are unplugged and plugged",
+        test!(
+            "current",
+            "torture::no_read_is_wrong_while_cpus_come_and_go"
+        ),
+        "tsc=reliable preempt=full",
+    ),
+    current(
+        "current-orders",
+        "a thread that is moved between any two steps refutes every order of a read but one",
+        test!(
+            "current",
+            "orders::every_other_order_is_refuted_and_the_right_one_is_not"
+        ),
+        "tsc=reliable",
+    ),
+    current(
+        "current-rseq",
+        "the CPU's number of rseq(2) is refuted by a child of vfork(2)",
+        test!("current", "orders::the_number_of_rseq_is_refuted_by_vfork"),
+        "tsc=reliable",
+    ),
+    current(
+        "current-retire",
+        "retired pages have no answer before anything is detached",
+        test!(
+            "current",
+            "detach::retiring_ends_reads_before_anything_is_detached"
+        ),
+        "tsc=reliable",
+    ),
+    current(
+        "current-unmount",
+        "unmounting the BPF file system retires the pages",
+        test!(
+            "current",
+            "detach::unmounting_the_bpf_file_system_retires_the_pages"
+        ),
+        "tsc=reliable preempt=full",
+    ),
+    current(
+        "current-unpin",
+        "removing any one link retires the pages",
+        test!("current", "detach::removing_any_one_link_retires_the_pages"),
+        "tsc=reliable",
+    ),
+    current(
+        "current-killed",
+        "killing a publisher that holds the only links retires the pages",
+        test!(
+            "current",
+            "detach::killing_a_publisher_that_has_pinned_nothing_retires_the_pages"
+        ),
+        "tsc=reliable preempt=full",
+    ),
+    current(
+        "current-goes-on",
+        "killed, a publisher leaves the kernel publishing",
+        test!(
+            "current",
+            "detach::the_kernel_goes_on_without_the_publisher"
+        ),
+        "tsc=reliable",
+    ),
+    current(
+        "current-link-detach",
+        "the links can't be detached by a stranger",
+        test!("current", "detach::a_stranger_can_t_detach_a_link"),
+        "tsc=reliable",
+    ),
+    current(
+        "current-users",
+        "a user sees its own tasks only",
+        test!("current", "users::a_user_sees_its_own_tasks_only"),
+        "tsc=reliable",
+    ),
+    current(
+        "current-cpu-time",
+        "CPU time is never behind the kernel's and never goes back",
+        test!(
+            "current",
+            "time::cpu_time_is_never_behind_the_kernels_and_never_goes_back"
+        ),
+        "tsc=reliable",
+    ),
+    current(
+        "current-cpu-time-preempt",
+        "the same in a kernel that preempts itself",
+        test!(
+            "current",
+            "time::cpu_time_is_never_behind_the_kernels_and_never_goes_back"
+        ),
+        "tsc=reliable preempt=full",
+    ),
+    current(
+        "current-process-time",
+        "the CPU time of a process is known while it has one thread",
+        test!(
+            "current",
+            "time::the_time_of_a_process_is_known_while_it_has_one_thread"
+        ),
+        "tsc=reliable",
+    ),
+    current(
+        "current-no-clock",
+        "CPU times are left to a kernel whose clock is not the counter",
+        test!(
+            "current",
+            "time::without_a_stable_counter_the_kernel_alone_knows_cpu_times"
+        ),
+        "clocksource=hpet",
+    ),
+    Check {
+        needs: UNCHANGED_PROGRAMS,
+        ..current(
+            "current-served",
+            "perl and bash know their ids where the system calls for ids fail",
+            test!(
+                "current_lab",
+                "unchanged_programs_know_their_ids_without_a_system_call"
+            ),
+            "tsc=reliable",
+        )
+    },
+    Check {
+        processor: COUNTING,
+        ..current(
+            "current-instructions",
+            "what a switch and a read cost, in instructions",
+            test!("current", "figures::what_a_switch_and_a_read_cost"),
+            "tsc=reliable",
+        )
+    },
+];

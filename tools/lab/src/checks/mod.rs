@@ -1,0 +1,95 @@
+//! What the lab checks: a table for each subject.
+
+/// A command that runs one test of an integration test's file in a guest.
+macro_rules! test {
+    ($file:literal, $test:literal) => {
+        &[$file, "--ignored", "--exact", "--nocapture", $test]
+    };
+}
+
+mod arm;
+mod clock;
+mod current;
+mod doctor;
+mod guest;
+mod publisher;
+mod served;
+
+use crate::check::{Check, Need};
+
+/// The program itself.
+const VDSO: Need = Need::Program {
+    package: "vdsokit-cli",
+    name: "vdso",
+};
+
+/// In the order in which they run.
+const TABLES: [&[Check]; 7] = [
+    guest::CHECKS,
+    publisher::CHECKS,
+    current::CHECKS,
+    served::CHECKS,
+    doctor::CHECKS,
+    clock::CHECKS,
+    arm::CHECKS,
+];
+
+/// Every check.
+pub fn all() -> impl Iterator<Item = &'static Check> {
+    TABLES.into_iter().flatten()
+}
+
+/// The checks with these names, or all when none is given.
+///
+/// # Errors
+/// The first name that no check has.
+pub fn named(names: &[String]) -> Result<Vec<&'static Check>, &str> {
+    if names.is_empty() {
+        return Ok(all().collect());
+    }
+    names
+        .iter()
+        .map(|name| {
+            let row = all().find(|check| check.name == *name);
+            row.ok_or(name.as_str())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_fit_into_a_plan() {
+        let all: Vec<&Check> = all().collect();
+        for (at, check) in all.iter().enumerate() {
+            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            assert!(check.name.chars().all(plain), "{}", check.name);
+            assert!(!check.command.is_empty() && !check.kernels.is_empty());
+            for word in check.command {
+                assert!(!word.contains(['\t', '\n']), "{}: {word}", check.name);
+            }
+            let earlier = &all[..at];
+            assert!(earlier.iter().all(|other| other.name != check.name));
+        }
+    }
+
+    /// Two files can't be in one place.
+    #[test]
+    fn a_place_in_the_guest_is_one_files() {
+        let needs = || all().flat_map(|check| check.needs);
+        for need in needs() {
+            let same = needs().filter(|other| other.at() == need.at());
+            for other in same {
+                assert_eq!(format!("{other:?}"), format!("{need:?}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_no_row_has_is_said() {
+        assert_eq!(named(&["nonsense".into()]).unwrap_err(), "nonsense");
+        assert_eq!(named(&[]).unwrap().len(), all().count());
+    }
+}
