@@ -1,5 +1,5 @@
 //! Packages of Debian's archive: unpacked into the cache. Only what tests run as programs is
-//! installed.
+//! installed, and the machine's list of architectures stays as it is.
 
 use crate::workshop::output_of;
 use crate::{Architecture, Error, Workshop};
@@ -31,7 +31,8 @@ pub fn kernel_of(
 ) -> Result<PathBuf, Error> {
     let prefix = format!("linux-image-{series}.");
     let suffix = format!("-{flavour}-unsigned");
-    let tree = unpacked(&Apt::of(workshop, architecture)?, &prefix, |name| {
+    let apt = Apt::new(workshop, Archive::of(architecture))?;
+    let tree = unpacked(&apt, &prefix, |name| {
         name.starts_with(&prefix) && name.ends_with(&suffix)
     })?;
     file_in(&tree.join("boot"), "vmlinuz-")
@@ -55,11 +56,59 @@ pub fn file_of(
     package: &str,
     path: &str,
 ) -> Result<PathBuf, Error> {
-    let apt = Apt::of(workshop, architecture)?;
-    let tree = unpacked(&apt, package, |name| name == package)?;
+    let tree = package_of(workshop, Archive::of(architecture), package)?;
     let file = tree.join(path.trim_start_matches('/'));
     fs::metadata(&file).map_err(Error::file(&file))?;
     Ok(file)
+}
+
+/// A part of Debian's archive.
+#[derive(Debug, Clone, Copy)]
+pub struct Archive<'name> {
+    /// Debian's name of the architecture.
+    pub architecture: &'name str,
+    /// A release, such as `trixie`. None: the machine's own, with its updates.
+    pub release: Option<&'name str>,
+}
+
+impl Archive<'static> {
+    fn of(architecture: Architecture) -> Self {
+        Self {
+            architecture: architecture.debian(),
+            release: None,
+        }
+    }
+}
+
+/// The directory that the package of exactly this name is unpacked in.
+///
+/// # Errors
+/// When it is neither in the cache nor to be had from this machine's archive.
+pub fn package_of(
+    workshop: &Workshop,
+    archive: Archive<'_>,
+    package: &str,
+) -> Result<PathBuf, Error> {
+    let apt = Apt::new(workshop, archive)?;
+    unpacked(&apt, package, |name| name == package)
+}
+
+/// The kernel that the package `depends_on_it` depends on, unpacked in `work`. It is not kept in
+/// the cache: a kernel's package with all of its modules is large.
+///
+/// # Errors
+/// When this machine has no archive of Debian's, or that has no such package.
+pub fn kernel_behind(
+    workshop: &Workshop,
+    archive: Archive<'_>,
+    depends_on_it: &str,
+    work: &Path,
+) -> Result<PathBuf, Error> {
+    let apt = Apt::new(workshop, archive)?;
+    let kernel = apt.dependency(depends_on_it, "linux-image-")?;
+    let tree = work.join("unpacked");
+    apt.fetch(&tree, &[&kernel])?;
+    file_in(&tree.join("boot"), "vmlinu")
 }
 
 /// Exactly these packages, unpacked over each other: programs that run from there,
@@ -69,21 +118,10 @@ pub fn file_of(
 /// # Errors
 /// When they are neither in the cache nor to be had from this machine's archive.
 pub fn tree(workshop: &Workshop, packages: &[&str]) -> Result<PathBuf, Error> {
-    let apt = Apt::of(workshop, Architecture::X86_64)?;
+    let apt = Apt::new(workshop, Archive::of(Architecture::X86_64))?;
     let tree = apt.trees.join(packages.join("+"));
-    if tree.is_dir() {
-        return Ok(tree);
-    }
-    if !has_apt() {
-        return Err(no_archive(&packages.join("`, `")));
-    }
-    match apt.fetch(&tree, packages) {
-        // The lists may be old, and name packages that are gone.
-        Err(_) if apt.can_update() => {
-            apt.update()?;
-            apt.fetch(&tree, packages)?;
-        }
-        result => result?,
+    if !tree.is_dir() {
+        apt.fetch(&tree, packages)?;
     }
     Ok(tree)
 }
@@ -106,8 +144,9 @@ pub struct Rust {
 /// When it is neither in the cache nor to be had from this machine's archive.
 pub fn rust(workshop: &Workshop) -> Result<Rust, Error> {
     let development = "libstd-rust-web-dev";
-    let library = dependency(development, "libstd-rust-web-")?;
-    let llvm = dependency(&library, "libllvm")?;
+    let apt = Apt::new(workshop, Archive::of(Architecture::X86_64))?;
+    let library = apt.dependency(development, "libstd-rust-web-")?;
+    let llvm = apt.dependency(&library, "libllvm")?;
     let packages = ["rustc-web", "rust-web-src", development, &library, &llvm];
     let tree = tree(workshop, &packages)?;
     let source = file_in(&tree.join("usr/src"), "rustc-web-")
@@ -117,30 +156,6 @@ pub fn rust(workshop: &Workshop) -> Result<Rust, Error> {
         libraries: tree.join("usr/lib/x86_64-linux-gnu"),
         sysroot: tree.join("usr"),
     })
-}
-
-/// The one package whose name begins with `prefix` that another depends on.
-fn dependency(of: &str, prefix: &str) -> Result<String, Error> {
-    let find = || -> Result<Option<String>, Error> {
-        let depends = output_of(Command::new("apt-cache").args(["depends", "--important", of]))?;
-        let mut names = depends
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("Depends: "));
-        Ok(names
-            .find(|name| name.starts_with(prefix))
-            .map(str::to_owned))
-    };
-    if !has_apt() {
-        return Err(no_archive(of));
-    }
-    match find() {
-        Ok(Some(name)) => Ok(name),
-        _ if rustix::process::geteuid().is_root() => {
-            native_update()?;
-            find()?.ok_or_else(|| no_archive(of))
-        }
-        _ => Err(no_archive(of)),
-    }
 }
 
 /// Installs packages where that is allowed.
@@ -198,44 +213,62 @@ fn unpacked(apt: &Apt, what: &str, wanted: impl Fn(&str) -> bool) -> Result<Path
     Ok(tree)
 }
 
-/// apt for the packages of one architecture, and where they are unpacked.
+/// apt for one part of the archive, and where its packages are unpacked.
 struct Apt {
     /// The directory of the trees.
     trees: PathBuf,
-    /// Options that give apt a state of its own for a foreign architecture, so that the machine's
-    /// list of architectures stays as it is. None: the machine's own state is used.
+    /// Options that give apt a state of its own for a foreign architecture or another release. None:
+    /// the machine's own state is used.
     options: Vec<String>,
 }
 
 impl Apt {
-    fn of(workshop: &Workshop, architecture: Architecture) -> Result<Apt, Error> {
+    fn new(workshop: &Workshop, archive: Archive<'_>) -> Result<Apt, Error> {
         let create = |directory: PathBuf| {
             fs::create_dir_all(&directory).map_err(Error::file(&directory))?;
             Ok::<_, Error>(directory)
         };
-        if architecture == Architecture::X86_64 {
+        let Archive {
+            architecture,
+            release,
+        } = archive;
+        if architecture == Architecture::X86_64.debian() && release.is_none() {
             let trees = create(workshop.cache.join("debian"))?;
             let options = Vec::new();
             return Ok(Apt { trees, options });
         }
-        let name = architecture.debian();
+        let name = match release {
+            None => architecture.to_owned(),
+            Some(release) => format!("{release}-{architecture}"),
+        };
         let state = create(workshop.cache.join(format!("apt-{name}")))?;
         create(state.join("lists/partial"))?;
         create(state.join("cache/archives/partial"))?;
-        let status = state.join("status");
-        fs::write(&status, "").map_err(Error::file(&status))?;
+        let write = |name: &str, text: &str| {
+            let path = state.join(name);
+            fs::write(&path, text).map_err(Error::file(&path))
+        };
+        write("status", "")?;
         let at = |name: &str| state.join(name).display().to_string();
+        let mut options = vec![
+            format!("Dir::State::lists={}", at("lists")),
+            format!("Dir::State::status={}", at("status")),
+            format!("Dir::Cache={}", at("cache")),
+            format!("APT::Architecture={architecture}"),
+            format!("APT::Architectures::={architecture}"),
+            "APT::Sandbox::User=root".into(),
+            "Acquire::Languages=none".into(),
+        ];
+        if let Some(release) = release {
+            write("sources.list", &sources(architecture, release)?)?;
+            options.extend([
+                format!("Dir::Etc::sourcelist={}", at("sources.list")),
+                "Dir::Etc::sourceparts=-".into(),
+            ]);
+        }
         Ok(Apt {
             trees: create(workshop.cache.join(format!("debian-{name}")))?,
-            options: vec![
-                format!("Dir::State::lists={}", at("lists")),
-                format!("Dir::State::status={}", at("status")),
-                format!("Dir::Cache={}", at("cache")),
-                format!("APT::Architecture={name}"),
-                format!("APT::Architectures::={name}"),
-                "APT::Sandbox::User=root".into(),
-                "Acquire::Languages=none".into(),
-            ],
+            options,
         })
     }
 
@@ -263,8 +296,47 @@ impl Apt {
         Ok(names.lines().map(str::to_owned).collect())
     }
 
+    /// The one package whose name begins with `prefix` that another depends on.
+    fn dependency(&self, package: &str, prefix: &str) -> Result<String, Error> {
+        // Nothing of what it prints is shown: without lists it fails, and they are fetched then.
+        let find = || {
+            let mut command = self.command("apt-cache");
+            let depends = command.args(["depends", "--important", package]).output();
+            let depends = String::from_utf8(depends.ok()?.stdout).ok()?;
+            depends
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("Depends: "))
+                .find(|name| name.starts_with(prefix))
+                .map(str::to_owned)
+        };
+        if !has_apt() {
+            return Err(no_archive(package));
+        }
+        if let Some(name) = find() {
+            return Ok(name);
+        }
+        if self.can_update() {
+            self.update()?;
+        }
+        find().ok_or_else(|| no_archive(package))
+    }
+
     /// Downloads packages and unpacks them as `tree`.
     fn fetch(&self, tree: &Path, packages: &[&str]) -> Result<(), Error> {
+        if !has_apt() {
+            return Err(no_archive(&packages.join("`, `")));
+        }
+        match self.try_to_fetch(tree, packages) {
+            // The lists may be old, and name packages that are gone.
+            Err(_) if self.can_update() => {
+                self.update()?;
+                self.try_to_fetch(tree, packages)
+            }
+            result => result,
+        }
+    }
+
+    fn try_to_fetch(&self, tree: &Path, packages: &[&str]) -> Result<(), Error> {
         // Whole trees only: unpack beside the place, then rename.
         let work = tree.with_file_name(format!(".{}.{}", packages[0], std::process::id()));
         let fresh = work.join("tree");
@@ -299,6 +371,28 @@ fn no_archive(what: &str) -> Error {
                  security updates among apt's sources"
             .into(),
     }
+}
+
+/// A release in the archive that the machine has its own packages from.
+fn sources(architecture: &str, release: &str) -> Result<String, Error> {
+    let format = "$(REPO_URI) $(CODENAME) $(COMPONENT)";
+    let targets = output_of(Command::new("apt-get").args([
+        "indextargets",
+        "--format",
+        format,
+        "Created-By: Packages",
+    ]))?;
+    let archive = targets.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let (site, suite) = (fields.next()?, fields.next()?);
+        let is_main = fields.next()? == "main";
+        (is_main && site.ends_with("/debian/") && !suite.contains('-')).then_some(site)
+    });
+    let site = archive.ok_or_else(|| Error::Missing {
+        what: "an archive of Debian's main component".into(),
+        advice: "add it to apt's sources".into(),
+    })?;
+    Ok(format!("deb [arch={architecture}] {site} {release} main\n"))
 }
 
 /// Changes the links below `directory` that name absolute paths which are in `fresh` to name

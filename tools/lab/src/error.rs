@@ -26,7 +26,7 @@ pub enum Error {
     },
     /// Cargo built, but not what a check needs.
     #[error("cargo built no program `{name}` in package `{package}`")]
-    #[diagnostic(help("the `needs` of a row in tools/lab/src/checks.rs name it: correct them"))]
+    #[diagnostic(help("the `needs` of a row in tools/lab/src/checks name it: correct them"))]
     NotBuilt {
         /// The package asked for.
         package: String,

@@ -40,7 +40,6 @@ pub mod checks;
 pub mod cpio;
 pub mod debian;
 mod error;
-pub mod foreign;
 mod machine;
 pub mod own;
 pub mod plan;

@@ -10,7 +10,8 @@ use clap::ValueEnum;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
-use vdsokit_lab::{Workshop, debian, foreign};
+use vdsokit_lab::Workshop;
+use vdsokit_lab::debian::{self, Archive};
 
 /// A kernel to test.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -110,7 +111,11 @@ fn linux(architecture: Architecture) -> Result<PathBuf, String> {
         let package = format!("linux-image-{name}");
         let file = |error: std::io::Error| format!("{}: {error}", kept.display());
         fs::create_dir_all(&work).map_err(file)?;
-        let kernel = foreign::kernel(&work, name, Some(SUITE), &package)
+        let archive = Archive {
+            architecture: name,
+            release: Some(SUITE),
+        };
+        let kernel = debian::kernel_behind(&workshop, archive, &package, &work)
             .map_err(|error| error.to_string())?;
         fs::rename(kernel, &kept).map_err(file)?;
         fs::remove_dir_all(&work).map_err(file)?;

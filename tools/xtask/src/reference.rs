@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use vdsokit_lab::cpio::Archive;
-use vdsokit_lab::{Workshop, foreign};
+use vdsokit_lab::{Workshop, debian};
 
 /// An architecture that the reference kernel runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -147,7 +147,11 @@ fn cargo(command: &str) -> Command {
 pub(crate) fn initrd(architecture: Architecture, programs: &[&Path]) -> Result<PathBuf, String> {
     let machine = architecture.machine();
     let workshop = Workshop::new(root()).map_err(|error| error.to_string())?;
-    let tree = foreign::package(&workshop, machine.debian, SUITE, "busybox-static")
+    let archive = debian::Archive {
+        architecture: machine.debian,
+        release: Some(SUITE),
+    };
+    let tree = debian::package_of(&workshop, archive, "busybox-static")
         .map_err(|error| error.to_string())?;
     let mut archive = Archive::default();
     let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 
 use vdsokit_elf::Header;
 use vdsokit_elf::constants::ET_DYN;
-use vdsokit_lab::{Workshop, foreign};
+use vdsokit_lab::Workshop;
+use vdsokit_lab::debian::{self, Archive};
 
 /// Debian's names: the architecture, and the package that depends on its current kernel.
 const KERNELS: [(&str, &str); 6] = [
@@ -41,19 +42,23 @@ pub(crate) fn images() -> Vec<Real> {
 
 fn fetch_all() -> Result<Vec<Real>, String> {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let root = Workshop::new(checkout)
-        .map_err(|error| error.to_string())?
-        .cache;
-    fs::create_dir_all(&root).map_err(|error| error.to_string())?;
+    let workshop = Workshop::new(checkout).map_err(|error| error.to_string())?;
+    let root = &workshop.cache;
+    fs::create_dir_all(root).map_err(|error| error.to_string())?;
     let mut all = vec![];
     for (arch, package) in KERNELS {
         let directory = root.join("vdso").join(arch);
         if !directory.is_dir() {
             // The first process renames its whole directory into place.
-            let work = tempfile::tempdir_in(&root).map_err(|error| error.to_string())?;
+            let work = tempfile::tempdir_in(root).map_err(|error| error.to_string())?;
             let images = work.path().join("images");
             fs::create_dir_all(&images).map_err(|error| error.to_string())?;
-            let kernel = foreign::kernel(work.path(), arch, None, package);
+            let archive = Archive {
+                architecture: arch,
+                // Updates are not there for each of these architectures.
+                release: Some("bookworm"),
+            };
+            let kernel = debian::kernel_behind(&workshop, archive, package, work.path());
             let kernel = kernel.map_err(|error| error.to_string())?;
             extract(&kernel, work.path(), &images)?;
             fs::create_dir_all(root.join("vdso")).map_err(|error| error.to_string())?;

@@ -33,8 +33,8 @@ const UNCHANGED_PROGRAMS: &[Need] = &[
     host_file!("/lib/x86_64-linux-gnu/libtinfo.so.6"),
 ];
 
-/// A row for one test of the facts about the running task, in a machine of four CPUs whose kernel
-/// trusts the counter and has these words on its command line.
+/// A row for one test of the facts about the running task, in a machine whose kernel has these words
+/// on its command line.
 const fn current(
     name: &'static str,
     why: &'static str,
@@ -47,9 +47,21 @@ const fn current(
             name: "current",
         }],
         command_line,
+        ..kernel(name, why, command)
+    }
+}
+
+/// The same with four CPUs, which take minutes to start under emulation.
+const fn on_four_cpus(
+    name: &'static str,
+    why: &'static str,
+    command: &'static [&'static str],
+    command_line: &'static str,
+) -> Check {
+    Check {
         processor: FOUR_CPUS,
         long: true,
-        ..kernel(name, why, command)
+        ..current(name, why, command, command_line)
     }
 }
 
@@ -85,6 +97,36 @@ pub(super) const CHECKS: &[Check] = &[
             "tsc=reliable",
         )
     },
+    on_four_cpus(
+        "current-torture-four",
+        "the same with four CPUs",
+        test!("current", "torture::no_read_is_wrong_under_torture"),
+        "tsc=reliable",
+    ),
+    on_four_cpus(
+        "current-torture-four-preempt",
+        "the same in a kernel that preempts itself",
+        test!("current", "torture::no_read_is_wrong_under_torture"),
+        "tsc=reliable preempt=full",
+    ),
+    on_four_cpus(
+        "current-hotplug-four",
+        "the same while CPUs are unplugged and plugged",
+        test!(
+            "current",
+            "torture::no_read_is_wrong_while_cpus_come_and_go"
+        ),
+        "tsc=reliable preempt=full",
+    ),
+    on_four_cpus(
+        "current-orders-four",
+        "with four CPUs, too, every order of a read but one is refuted",
+        test!(
+            "current",
+            "orders::every_other_order_is_refuted_and_the_right_one_is_not"
+        ),
+        "tsc=reliable",
+    ),
     current(
         "current-hotplug",
         "the same while CPUs are unplugged and plugged",
