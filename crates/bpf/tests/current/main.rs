@@ -1,5 +1,5 @@
 //! Facts about the running task beside what system calls say: runs in the lab.
-//! The table of checks in tools/lab/src/checks.rs names each of these tests.
+//! The table of checks in tools/lab/src/checks/current.rs names each of these tests.
 #![cfg(target_arch = "x86_64")]
 #![allow(
     unsafe_code,

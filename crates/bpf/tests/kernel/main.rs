@@ -1,5 +1,5 @@
 //! Publishing from a real kernel: runs in the lab, which has one that allows it.
-//! The table of checks in tools/lab/src/checks.rs names each of these tests.
+//! The table of checks in tools/lab/src/checks/publisher.rs names each of these tests.
 #![allow(
     unsafe_code,
     reason = "the tests try what must be refused, mapping the pages for writing, and call what \
