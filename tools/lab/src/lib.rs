@@ -76,6 +76,8 @@ pub struct BootReport {
     pub booted: Option<Duration>,
     /// In the order in which they ran.
     pub reports: Vec<Report>,
+    /// Whether the guest sent no result for longer than a check and its end may take.
+    pub hung: bool,
     /// What the kernel printed on its console.
     pub console: PathBuf,
 }
@@ -91,9 +93,12 @@ impl BootReport {
     /// `text_poke_bp_batch`), and nothing in this workspace makes a breakpoint.
     ///
     /// A guest that never says a word has not run any check: a 6.12 kernel was seen to hang when it
-    /// switched its clocksource, once. A kernel that can't start fails every boot.
+    /// switched its clocksource, once. A guest that hangs later has stopped as a whole, since its
+    /// process 1 ends a check that takes too long. A kernel that can't start, and one that a check
+    /// hangs, fails every boot.
     fn emulator_failed(&self) -> bool {
         self.booted.is_none()
+            || self.hung
             || std::fs::read_to_string(&self.console)
                 .is_ok_and(|console| console.contains("int3: 0000 [#1]"))
     }
@@ -166,6 +171,11 @@ pub fn run(
                 "{}: the emulator lost a breakpoint, or the guest hung; booting again",
                 report.name
             );
+            for report in &report.reports {
+                if let Verdict::Failed(reason) = &report.verdict {
+                    eprintln!("  {}: {reason}", report.name);
+                }
+            }
             report = machine::boot(workshop, &boot)?;
         }
         each(&report);
@@ -192,21 +202,24 @@ mod tests {
     }
 
     #[test]
-    fn only_a_lost_breakpoint_and_a_silent_guest_are_the_emulators_fault() {
+    fn only_a_lost_breakpoint_and_a_hung_guest_are_the_emulators_fault() {
         let directory = tempfile::tempdir().unwrap();
-        let failed = |console: &str, booted| {
+        let failed = |console: &str, booted, hung| {
             let file = directory.path().join("console.log");
             std::fs::write(&file, console).unwrap();
             let report = BootReport {
                 name: String::new(),
                 booted,
                 reports: Vec::new(),
+                hung,
                 console: file,
             };
             report.emulator_failed()
         };
-        let failed_with = |console| failed(console, Some(Duration::from_secs(2)));
-        assert!(failed("", None));
+        let booted = Some(Duration::from_secs(2));
+        let failed_with = |console| failed(console, booted, false);
+        assert!(failed("", None, false));
+        assert!(failed("", booted, true));
         assert!(failed_with(
             "[   22.9] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI\n"
         ));

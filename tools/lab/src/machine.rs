@@ -53,6 +53,7 @@ pub(crate) fn boot(workshop: &Workshop, boot: &Boot<'_>) -> Result<BootReport, E
     // boot has a bound here as well: a hang in the first check does not last as long as all.
     let mut bound = workshop.overhead;
     let mut part = start;
+    let mut hung = false;
     let ending = loop {
         let left = bound.saturating_sub(part.elapsed());
         match guest.messages.recv_timeout(left) {
@@ -63,6 +64,7 @@ pub(crate) fn boot(workshop: &Workshop, boot: &Boot<'_>) -> Result<BootReport, E
                 listener.receive(message, start);
             }
             Err(RecvTimeoutError::Timeout) => {
+                hung = true;
                 break format!("the guest hung: no result after {} s", bound.as_secs());
             }
             Err(RecvTimeoutError::Disconnected) if listener.done => break String::new(),
@@ -78,6 +80,7 @@ pub(crate) fn boot(workshop: &Workshop, boot: &Boot<'_>) -> Result<BootReport, E
         name: label(boot),
         booted: listener.booted,
         reports: reports(boot, &listener, &ending),
+        hung,
         console,
     })
 }
