@@ -203,7 +203,7 @@ pub(crate) enum Duty {
 /// Bytes of a group's count and lock in the control map.
 pub(crate) const LOCK_SIZE: u32 = 16;
 
-/// How often a holder of the lock starts anew before it leaves the rest to the next
+/// How often a holder of the lock retries before it leaves the rest to the next
 /// event or tick. The verifier follows every turn, so they can't be many.
 const TURNS: i32 = 8;
 

@@ -216,7 +216,7 @@ fn sigkill_leaves_nothing_behind() {
     let before = tracer(&name).expect("a tracer");
     tree.child.kill().expect("SIGKILL");
     tree.child.wait().expect("its end");
-    // The tracer hears of it, and with its end the pages and the name are gone.
+    // The tracer is notified, and when it ends the pages and the name are gone.
     while fs::read_to_string(format!("/proc/{before}/stat")).is_ok_and(|stat| !stat.contains(" Z "))
     {
         std::thread::yield_now();

@@ -293,7 +293,7 @@ fn each_read_is_a_step_and_the_same_run_says_the_same() {
         let options = ["run", "--seed-step", "250ms", "--time", "@946684800", "--"];
         said(&[&options[..], command].concat())
     };
-    // A new program begins anew.
+    // A new program starts again at the beginning.
     let script = "date +%s.%N; date +%s.%N";
     assert_eq!(
         run(&["sh", "-c", script]),

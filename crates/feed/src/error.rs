@@ -98,7 +98,7 @@ pub enum Error {
     /// The store's last revision is older than one that was published.
     #[error(
         "{location} is at revision {found}, and revision {published} was published already: it was \
-         restored from a backup, made anew, or is another store"
+         restored from a backup, created again, or is another store"
     )]
     #[diagnostic(help("the values stay as they are; --reset accepts the store as it is now"))]
     Older {

@@ -136,7 +136,7 @@ fn changed(words: &[(usize, u32)]) -> Vec<u8> {
     note
 }
 
-/// The note with a word changed, and all hashes computed anew from what it then says.
+/// The note with a word changed, and all hashes computed again from the result.
 fn rehashed(words: &[(usize, u32)]) -> Vec<u8> {
     let mut note = changed(words);
     let word = |note: &[u8], at: usize| u32::from_le_bytes(*note[at..].first_chunk().unwrap());

@@ -8,12 +8,12 @@
 use vdsokit_rt::{virtual_syscall, vvars};
 
 vvars! {
-    /// How many pages of memory nobody uses, not even as a cache.
+    /// How many pages of memory are free, and not used as a cache either.
     #[vvar(unit = "1")]
     pub static FREE_PAGES: u64 = 0;
 }
 
-/// How many pages of memory nobody uses, not even as a cache.
+/// How many pages of memory are free, and not used as a cache either.
 #[virtual_syscall]
 pub fn number_of_free_pages() -> u64 {
     FREE_PAGES.get()

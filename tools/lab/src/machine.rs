@@ -196,8 +196,8 @@ impl Guest {
     ) -> Result<Self, Error> {
         // Commas part the options of an argument; doubled, they stand for one.
         let console = console.display().to_string().replace(',', ",,");
-        // util-linux's setpriv sees to it that the emulator ends with this process
-        // even when that is killed.
+        // util-linux's setpriv makes the kernel end the emulator with this process, even when
+        // that is killed.
         let architecture = boot.kernel.architecture;
         let mut command = Command::new("setpriv");
         command
@@ -248,7 +248,7 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        // After `stop` there is nothing left to do, and neither call minds.
+        // After `stop` there is nothing left to do, and both calls fail without harm.
         let _ = self.stop();
     }
 }

@@ -29,7 +29,7 @@ doc = "Load averages over 1, 5 and 15 minutes"
 [var.memory_free]
 type = "u64"
 unit = "B"
-doc = "Memory that nobody uses"
+doc = "Unused memory"
 [var.memory_available]
 type = "u64"
 unit = "B"

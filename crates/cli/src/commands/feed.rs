@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1, requires = "create")]
     replicas: usize,
     /// Accept a store whose last revision is older than what was published: one that was restored
-    /// or made anew
+    /// or created again
     #[arg(long)]
     reset: bool,
     /// Replace the file even where its layout has a variable that the new image moves, retypes or

@@ -112,7 +112,7 @@ enum By {
 }
 
 impl Limit {
-    /// Ours in relation to theirs.
+    /// One subject in relation to another.
     pub(crate) fn ratio(
         what: &'static str,
         ours: &'static str,

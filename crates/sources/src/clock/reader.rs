@@ -19,7 +19,7 @@ use vdsokit_publish::{Error, Latched, Vdso};
 /// 2. Where a record has none, its publisher was silent for longer than it had promised to
 ///    be. The kernel's answer is then raised to the end of that promise, which no reader
 ///    has passed. So from the page's answer to the kernel's time goes forwards, or stands.
-/// 3. A publisher that begins anew begins ahead of both, and one that ends in order waits
+/// 3. A publisher that starts again starts ahead of both, and one that ends in order waits
 ///    for the kernel's clock before it says so.
 ///
 /// What that rests on: that the counters of all CPUs agree, which publishers check, and that

@@ -64,7 +64,7 @@ mod tests {
         );
     }
 
-    /// The kernel's clock is inside the interval, whoever keeps the time of this machine.
+    /// The kernel's clock is inside the interval, whichever daemon keeps the time of this machine.
     #[test]
     fn the_kernels_clock_is_within_the_bounds() {
         let clock = Clock::new();

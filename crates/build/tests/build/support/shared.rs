@@ -34,7 +34,7 @@ pub(crate) fn pages(path: &Path) -> PagesMut<'static> {
     };
     let base = NonNull::new(base.unwrap()).unwrap().cast();
     // SAFETY: (1) the mapping is never undone, and tests don't truncate the file; (2)
-    // whoever else maps it only reads; (3) tests have one writer for each file.
+    // every other mapping of it is read-only; (3) tests have one writer for each file.
     unsafe { PagesMut::new(Pages::new(base, size).unwrap()) }
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn store(pages: &PagesMut<'_>, entry: &Entry<'_>, value: &[u8]) {
 }
 
 /// What a publisher leaves that dies in the middle of a write: half of the copy that
-/// nobody reads.
+/// is never read.
 pub(crate) fn store_half(pages: &PagesMut<'_>, entry: &Entry<'_>) {
     let words = entry.size().div_ceil(8);
     let current = pages
