@@ -10,6 +10,8 @@ use vdsokit_clock::{Clock, Course};
 use vdsokit_deliver::{Event, Object};
 use vdsokit_publish::{Condition, install, place};
 use vdsokit_sources::clock::{FILE, Reader, is_machine_time};
+#[cfg(target_arch = "x86_64")]
+use vdsokit_virtual_time::IMAGE_I386;
 use vdsokit_virtual_time::{Change, Clocks, IMAGE, Name, Reading, Reports, Time, text};
 use vdsokit_waits::call::Scope;
 
@@ -219,6 +221,11 @@ pub(crate) fn join(name: &str) -> Result<Made> {
 /// The clock image with the pages of `time`.
 fn object(time: &Time, counts_reads: bool) -> Result<Object> {
     let object = Object::new(IMAGE)?.with_vvar(time.vvar()?, 0)?;
+    #[cfg(target_arch = "x86_64")]
+    let object = match IMAGE_I386 {
+        Some(image) => object.with_i386(image)?,
+        None => object,
+    };
     match counts_reads {
         true => Ok(object.with_word(READS)?),
         false => Ok(object),

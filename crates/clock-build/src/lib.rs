@@ -9,7 +9,7 @@
 
 mod link;
 
-pub use link::{AARCH64, Architecture, Linker, RISCV64, X86_64, image};
+pub use link::{AARCH64, Architecture, I386, Linker, RISCV64, X86_64, image};
 
 use std::env;
 use std::ffi::OsString;
@@ -33,6 +33,21 @@ pub enum System {
     /// Processes of a kernel that publishes itself: with the functions that read the page of a
     /// process.
     Guest,
+}
+
+/// Whether the compiler has its `core` library for an architecture.
+///
+/// # Panics
+/// When the compiler can't be run.
+#[must_use]
+pub fn has_core(of: &Architecture) -> bool {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
+    let mut command = Command::new(rustc);
+    command.args(["--print", "target-libdir", "--target", of.target]);
+    let output = command.output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let path = String::from_utf8(output.stdout).expect("rustc prints text");
+    output.status.success() && Path::new(path.trim_end()).is_dir()
 }
 
 /// Compiles the image's code for an architecture, as a static library in `out`.

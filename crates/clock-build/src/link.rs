@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use vdsokit_clock::page::READS;
-use vdsokit_elf::Image;
 use vdsokit_elf::check::{Profile, check};
+use vdsokit_elf::{Class, Image};
 use vdsokit_random::page::{SIZE, VARIABLES};
 use vdsokit_vvar::header::{self, Header};
 use vdsokit_vvar::layout::{Cursor, Hash};
@@ -26,8 +26,8 @@ pub struct Architecture {
     pub target: &'static str,
     /// The compiler's option for what the image's code may use of the processor.
     pub(crate) features: &'static str,
-    /// The GNU linker.
-    linker: &'static str,
+    /// The GNU linker, and its arguments.
+    linker: &'static [&'static str],
     /// Its largest page.
     pub page: u64,
     version: &'static str,
@@ -45,7 +45,7 @@ pub const X86_64: Architecture = Architecture {
     name: "x86_64",
     target: "x86_64-unknown-linux-gnu",
     features: "-Ctarget-cpu=x86-64",
-    linker: "ld",
+    linker: &["ld"],
     page: 0x1000,
     version: "LINUX_2.6",
     prefix: "__vdso_",
@@ -75,7 +75,7 @@ pub const AARCH64: Architecture = Architecture {
     // In x28 Go keeps its goroutine, which its signal handlers read (runtime/signal_unix.go,
     // `sigFetchG`). The compiler warns that the options are unstable.
     features: "-Ctarget-feature=-outline-atomics,+reserve-x28",
-    linker: "aarch64-linux-gnu-ld",
+    linker: &["aarch64-linux-gnu-ld"],
     page: 0x10000,
     version: "LINUX_2.6.39",
     prefix: "__kernel_",
@@ -95,7 +95,7 @@ pub const RISCV64: Architecture = Architecture {
     name: "riscv64",
     target: "riscv64gc-unknown-linux-gnu",
     features: "-Ctarget-cpu=generic-rv64",
-    linker: "riscv64-linux-gnu-ld",
+    linker: &["riscv64-linux-gnu-ld"],
     page: 0x1000,
     version: "LINUX_4.15",
     prefix: "__vdso_",
@@ -117,6 +117,27 @@ pub const RISCV64: Architecture = Architecture {
     ],
 };
 
+/// i386: 32-bit programs on x86-64 kernels.
+pub const I386: Architecture = Architecture {
+    name: "x86",
+    target: "i686-unknown-linux-gnu",
+    features: "-Ctarget-cpu=pentium4",
+    linker: &["ld", "-m", "elf_i386"],
+    page: 0x1000,
+    version: "LINUX_2.6",
+    prefix: "__vdso_",
+    functions: &[
+        "clock_gettime64",
+        "clock_gettime",
+        "clock_getres_time64",
+        "clock_getres",
+        "gettimeofday",
+        "time",
+    ],
+    plain: false,
+    links: &["clock_gettime64", "clock_getres_time64", "gettimeofday"],
+};
+
 /// A linker. Both take the same script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Linker {
@@ -131,7 +152,8 @@ impl Linker {
     fn command(self, of: &Architecture) -> Command {
         match self {
             Self::Gnu => {
-                let mut linker = Command::new(of.linker);
+                let mut linker = Command::new(of.linker[0]);
+                linker.args(&of.linker[1..]);
                 linker.arg("--spare-dynamic-tags=0");
                 linker
             }
@@ -164,11 +186,16 @@ fn lld() -> PathBuf {
 }
 
 impl System {
-    /// The functions that are not Linux's.
-    fn exports(self) -> impl Iterator<Item = &'static str> {
+    /// The functions that are not Linux's. i386's image is beside the kernel's own vDSO, and what it
+    /// exports beyond that would not be found.
+    fn exports(self, of: &Architecture) -> impl Iterator<Item = &'static str> {
         let (every, guest) = (["vdso_clock_bound"], ["vdso_getpid", "vdso_getppid"]);
+        let every = (of.name != I386.name).then_some(every);
         let guest = (self == Self::Guest).then_some(guest);
-        every.into_iter().chain(guest.into_iter().flatten())
+        every
+            .into_iter()
+            .flatten()
+            .chain(guest.into_iter().flatten())
     }
 }
 
@@ -210,7 +237,7 @@ pub fn image(
                 .iter()
                 .map(|name| format!("--undefined={}{name}", of.prefix)),
         )
-        .args(system.exports().map(|name| format!("--undefined={name}")))
+        .args(system.exports(of).map(|name| format!("--undefined={name}")))
         .arg("--script")
         .arg(&script)
         .arg(format!("--version-script={}", versions.display()))
@@ -227,7 +254,8 @@ pub fn image(
 
 /// Moves the table of sections, with their names, from behind the vvar pages to the end of the
 /// text, where debuggers find it in memory too; or leaves it out, where that would take a page
-/// more. The vvar pages stay the last bytes of the file.
+/// more, or the image is a 32-bit one, which debuggers don't look for. The vvar pages stay the last
+/// bytes of the file.
 fn with_sections(mut bytes: Vec<u8>) -> Vec<u8> {
     // The size of a section's header, and of fields in it (ELF-64 Object File Format).
     const HEADER: usize = 64;
@@ -237,14 +265,23 @@ fn with_sections(mut bytes: Vec<u8>) -> Vec<u8> {
         let word = bytes[at..at + 8].try_into().expect("eight bytes");
         u64::from_le_bytes(word) as usize
     };
-    let (text, end) = {
+    let (text, end, class) = {
         let image = Image::parse(&bytes).expect("an ELF file");
         let mut loads = image.segments().filter(|segment| segment.is_load());
         let text = loads.next().expect("a text segment");
         let pages = loads.next().expect("the vvar pages");
         let free = text.offset + text.filesz..pages.offset;
-        (free, (pages.offset + pages.filesz) as usize)
+        let end = (pages.offset + pages.filesz) as usize;
+        (free, end, image.header().class)
     };
+    if class == Class::Elf32 {
+        bytes.truncate(end);
+        // e_shoff, e_shnum and e_shstrndx of a 32-bit header.
+        for field in [0x20..0x24, 0x30..0x34] {
+            bytes[field].fill(0);
+        }
+        return bytes;
+    }
     let count = usize::from(u16::from_le_bytes([bytes[0x3c], bytes[0x3d]]));
     let names = usize::from(u16::from_le_bytes([bytes[0x3e], bytes[0x3f]]));
     let start = word(&bytes, 0x28);
@@ -278,7 +315,7 @@ fn with_sections(mut bytes: Vec<u8>) -> Vec<u8> {
 
 fn version_script(of: &Architecture, system: System) -> String {
     let mut names = format!("{}*;", of.prefix);
-    for name in system.exports() {
+    for name in system.exports(of) {
         write!(names, " {name};").expect("a string takes everything");
     }
     if of.plain {

@@ -9,7 +9,7 @@ use crate::{arch, link};
 use vdsokit_clock::{Answer, NANOSECONDS, Record, Source, split};
 use vdsokit_vvar::latch::Latch;
 
-/// C's `struct timespec` on 64-bit Linux.
+/// C's `struct timespec` on 64-bit Linux, and `struct __kernel_timespec` on every Linux.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timespec {

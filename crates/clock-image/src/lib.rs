@@ -18,7 +18,8 @@
 //! Names and versions are those of the architecture ([`arch`]): x86-64 has
 //! `__vdso_clock_gettime` and the weak name `clock_gettime`, version
 //! `LINUX_2.6`; AArch64 has `__kernel_clock_gettime`, version `LINUX_2.6.39`; RISC-V has
-//! `__vdso_clock_gettime` alone, version `LINUX_4.15`. They
+//! `__vdso_clock_gettime` alone, version `LINUX_4.15`; i386 has [functions of its own](i386),
+//! version `LINUX_2.6`. They
 //! exist only in the image itself (`--cfg vdsokit_image`): in an ordinary
 //! program they would replace libc's.
 //!
@@ -35,20 +36,27 @@
 #![cfg(any(
     target_arch = "x86_64",
     target_arch = "aarch64",
-    target_arch = "riscv64"
+    target_arch = "riscv64",
+    target_arch = "x86"
 ))]
 #![no_std]
 
 pub mod arch;
+#[cfg(not(target_arch = "x86"))]
 pub mod bound;
+#[cfg(not(target_arch = "x86"))]
 pub mod getcpu;
+#[cfg(not(target_arch = "x86"))]
 pub mod getrandom;
 pub mod gettime;
+#[cfg(target_arch = "x86")]
+pub mod i386;
 pub mod link;
 mod page;
+#[cfg(not(target_arch = "x86"))]
 pub mod wall;
 
-#[cfg(vdsokit_image)]
+#[cfg(all(vdsokit_image, not(target_arch = "x86")))]
 mod exports;
 #[cfg(vdsokit_image)]
 mod panic;

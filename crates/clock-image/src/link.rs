@@ -10,7 +10,11 @@
 )]
 
 use crate::gettime::Timespec;
+#[cfg(target_arch = "x86")]
+use crate::i386::{Timeval, Timezone};
+#[cfg(not(target_arch = "x86"))]
 use crate::wall::{Timeval, Timezone};
+#[cfg(not(target_arch = "x86"))]
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,6 +26,7 @@ pub(crate) type GetTimeOfDay = extern "C" fn(*mut Timeval, *mut Timezone) -> i32
 #[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
 pub(crate) type GetCpu = extern "C" fn(*mut u32, *mut u32, *mut c_void) -> i64;
 /// The type of the kernel's own `getrandom`.
+#[cfg(not(target_arch = "x86"))]
 pub(crate) type GetRandom = extern "C" fn(*mut c_void, usize, u32, *mut c_void, usize) -> isize;
 
 /// Defines a link: its word in the image, and a function that loads it. Outside of
@@ -57,6 +62,7 @@ link!(load_clock_getres = crate::arch::kernel_name!(clock_getres));
 #[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
 link!(load_getcpu = crate::arch::kernel_name!(getcpu));
 link!(load_gettimeofday = crate::arch::kernel_name!(gettimeofday));
+#[cfg(not(target_arch = "x86"))]
 link!(load_getrandom = crate::arch::kernel_name!(getrandom));
 link!(load_reads = "vdsokit_reads");
 
@@ -100,6 +106,7 @@ pub(crate) fn getcpu() -> Option<extern "C" fn(*mut u32, *mut u32, *mut c_void) 
 }
 
 /// The kernel's own `getrandom`, if linked.
+#[cfg(not(target_arch = "x86"))]
 #[inline(always)]
 pub(crate) fn getrandom() -> Option<GetRandom> {
     // SAFETY: (1) the word is 0, which is `None`, or the address of the function that

@@ -8,7 +8,9 @@ use crate::arch;
 use core::sync::atomic::Ordering;
 use vdsokit_clock::Clock;
 use vdsokit_clock::page::{RECORD_SIZE, record_offset, source_offset};
-use vdsokit_vvar::latch::{self, Copy, Latch, Word};
+#[cfg(not(target_arch = "x86"))]
+use vdsokit_vvar::latch::Copy;
+use vdsokit_vvar::latch::{self, Latch, Word};
 
 /// The number of words of a record's latch.
 const WORDS: usize = latch::size_of(RECORD_SIZE) / 8;
@@ -40,6 +42,7 @@ impl Id {
     }
 
     /// Reads the clock's record through its latch.
+    #[cfg(not(target_arch = "x86"))]
     #[inline(always)]
     pub(crate) fn read<R: Default>(self, decode: impl Fn(Copy<'static>) -> R) -> R {
         self.latch()
@@ -65,6 +68,7 @@ impl Id {
 }
 
 /// The word of the generation of random bytes.
+#[cfg(not(target_arch = "x86"))]
 #[inline(always)]
 pub(crate) fn random_generation() -> &'static Word {
     // SAFETY: (1) the vvar pages are mapped behind the image, readable, for as long as the

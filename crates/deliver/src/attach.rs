@@ -273,7 +273,7 @@ fn tidy(pid: Pid, threads: &mut Threads, memory: Memory, maps: &str) -> Result<(
 /// Where in the kernel's vDSO there is room for the code of a guest.
 fn spare(kernel: &KernelVdso) -> Result<u64, Unserved> {
     kernel
-        .spare(&vec![0; code::length()])
+        .spare(code::length())
         .ok_or(Unserved::NoRoom)
 }
 

@@ -236,7 +236,8 @@ pub enum ImageError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Unserved {
-    /// A 32-bit or x32 program, which has another vDSO.
+    /// An x32 program, or a 32-bit program and the object has nothing for those: they have another
+    /// vDSO.
     #[error("it is not a 64-bit program")]
     NotNative,
     /// It runs with more rights than its caller (AT_SECURE): setuid, setgid or file
@@ -306,6 +307,9 @@ pub enum UnservedWait {
     /// Time-outs are submitted to io_uring(7), in memory that no call shows.
     #[error("io_uring's time-outs can't be converted")]
     IoUring,
+    /// It is a 32-bit program: its calls have numbers and structures of their own.
+    #[error("waits of 32-bit programs are not converted")]
+    I386,
 }
 
 /// A report of the tracer about one process. All but [`Event::Delivered`] are reported once for

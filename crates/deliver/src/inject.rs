@@ -8,11 +8,13 @@ use vdsokit_elf::own;
 
 use crate::arch::{self, Block, KERNEL_VDSO_IS_OPTIONAL, MemoryMap, Word, number};
 use crate::error::Unserved;
+#[cfg(target_arch = "x86_64")]
+use crate::i386;
 use crate::kernel::KernelVdso;
 use crate::memory::Memory;
 use crate::object::{Object, PAGE};
 use crate::proc;
-use crate::stack::{self, Auxiliary, StackError};
+use crate::stack::{self, Auxiliary, StackError, Width};
 use crate::sys::{self, Pid, Registers, SignalInfo};
 use crate::visit::{self, Caller, Failure, Handle, StubError, Visit};
 
@@ -39,6 +41,8 @@ pub(crate) struct Start {
     is_filtered: bool,
     /// Whether it is a tool of valgrind, which runs programs in its own process and without a vDSO.
     pub(crate) is_valgrind: bool,
+    /// Whether it is a 32-bit program of an x86-64 kernel.
+    pub(crate) is_i386: bool,
 }
 
 impl Start {
@@ -61,12 +65,17 @@ pub(crate) struct Injector {
     /// How many seccomp filters a program may have that is changed with them in force: those of
     /// the process that started the delivery, which is subject to them itself.
     filters: Option<u32>,
+    /// What 32-bit programs get.
+    #[cfg(target_arch = "x86_64")]
+    i386: Option<i386::Target>,
 }
 
 impl Injector {
     /// Without [`Injector::with_filters`] those of the program are counted that is looked at first.
-    pub(crate) fn new(object: Object) -> Injector {
+    pub(crate) fn new(mut object: Object) -> Injector {
         Injector {
+            #[cfg(target_arch = "x86_64")]
+            i386: object.i386().map(i386::Target::new),
             object,
             kernel: None,
             is_complete: false,
@@ -82,7 +91,10 @@ impl Injector {
 
     /// The files that programs map.
     pub(crate) fn files(&self) -> impl Iterator<Item = &File> {
-        self.object.files()
+        let files = self.object.files();
+        #[cfg(target_arch = "x86_64")]
+        let files = files.chain(self.i386.iter().flat_map(i386::Target::files));
+        files
     }
 
     /// Reads the kernel's vDSO before it is needed, from this process. Where the vDSO of this
@@ -113,12 +125,15 @@ impl Injector {
         let is_filtered = self.is_filtered(pid)?;
         let (mut registers, length) = sys::registers(pid)?;
         if !arch::is_native(&registers, length) {
+            #[cfg(target_arch = "x86_64")]
+            return self.look_i386(pid, is_filtered);
+            #[cfg(not(target_arch = "x86_64"))]
             return Err(Unserved::NotNative.into());
         }
         arch::leave_exec(&mut registers);
         let memory = Memory::open(pid)?;
         let stack = arch::stack_pointer(&registers);
-        let found = auxiliary(&memory, stack)?;
+        let found = auxiliary(&memory, stack, Width::Eight)?;
         let Some((slot, vdso)) = found.vdso else {
             return Err(Unserved::NoVdso.into());
         };
@@ -137,6 +152,34 @@ impl Injector {
             saved: proc::memory_map(pid, vector).unwrap_or_default(),
             is_filtered,
             is_valgrind: found.headers & !(PAGE - 1) == VALGRIND_ADDRESS,
+            is_i386: false,
+        };
+        Ok((start, memory))
+    }
+
+    /// [`Injector::look`] at a 32-bit program.
+    #[cfg(target_arch = "x86_64")]
+    fn look_i386(&mut self, pid: Pid, is_filtered: bool) -> Result<(Start, Memory), Failure> {
+        let Some(target) = &mut self.i386 else {
+            return Err(Unserved::NotNative.into());
+        };
+        let mut registers = sys::wide_registers(pid)?;
+        arch::leave_exec(&mut registers);
+        let memory = Memory::open(pid)?;
+        let found = auxiliary(&memory, arch::stack_pointer(&registers), Width::Four)?;
+        if found.secure {
+            return Err(Unserved::Privileged.into());
+        }
+        let (_, vdso) = found.vdso.ok_or(Unserved::NoVdso)?;
+        target.read_kernel(pid, &memory, vdso)?;
+        let start = Start {
+            registers,
+            slot: 0,
+            vdso,
+            saved: MemoryMap::default(),
+            is_filtered,
+            is_valgrind: found.headers & !(PAGE - 1) == VALGRIND_ADDRESS,
+            is_i386: true,
         };
         Ok((start, memory))
     }
@@ -156,8 +199,8 @@ impl Injector {
 
     /// Prepares `pid`, which is in its exec stop, to put the object into itself once it is resumed.
     /// It does not stop again unless that fails. `false`: it takes [`Injector::deliver`], because
-    /// the kernel's vDSO has no room for the stub or is to be unmapped, or because a seccomp
-    /// filter has to be suspended.
+    /// the kernel's vDSO has no room for the stub or is to be unmapped, because a seccomp filter has
+    /// to be suspended, or because it is a 32-bit program.
     ///
     /// The registers are the only state of the program that changes, and they change last: if the
     /// tracer dies before that, the program begins without the object. After that the program
@@ -165,12 +208,13 @@ impl Injector {
     /// ([`Injector::has_failed`], [`Injector::reports_failure`]), and if nothing answers it begins
     /// without the object.
     pub(crate) fn launch(&self, pid: Pid, start: &Start, memory: &Memory) -> Result<bool, Failure> {
-        if start.is_filtered {
+        if start.is_filtered || start.is_i386 {
             return Ok(false);
         }
         let (stub, vdso) = (arch::stub(), start.vdso);
         let kernel = self.kernel.as_ref().filter(|_| keeps_kernel(&self.object));
-        let Some((kernel, spare)) = kernel.and_then(|kernel| Some((kernel, kernel.spare(stub)?)))
+        let Some((kernel, spare)) =
+            kernel.and_then(|kernel| Some((kernel, kernel.spare(stub.len())?)))
         else {
             return Ok(false);
         };
@@ -215,7 +259,7 @@ impl Injector {
 
     /// Where the stub lies in a program that was launched from `start`.
     fn home(&self, start: &Start) -> Option<u64> {
-        let spare = self.kernel.as_ref()?.spare(arch::stub())?;
+        let spare = self.kernel.as_ref()?.spare(arch::stub().len())?;
         Some(start.vdso + spare)
     }
 
@@ -239,9 +283,6 @@ impl Injector {
             saved,
             ..
         } = start;
-        let Some(kernel) = &self.kernel else {
-            return Err(Unserved::NoVdso.into());
-        };
         let during = options | libc::PTRACE_O_EXITKILL;
         if start.is_filtered {
             let suspended = sys::set_options(pid, during | sys::SUSPEND_SECCOMP);
@@ -265,7 +306,12 @@ impl Injector {
             blocked,
             signals: Vec::new(),
         };
-        let outcome = put(&mut visit, &self.object, kernel, slot, &saved);
+        let outcome = match &self.kernel {
+            #[cfg(target_arch = "x86_64")]
+            _ if start.is_i386 => self.put_i386(&mut visit),
+            Some(kernel) => put(&mut visit, &self.object, kernel, slot, &saved).map(drop),
+            None => Err(Unserved::NoVdso.into()),
+        };
         if matches!(outcome, Err(Failure::Ended)) {
             return Err(Failure::Ended);
         }
@@ -276,6 +322,20 @@ impl Injector {
         // All signals but SIGSTOP were blocked.
         let signals = visit.take_signals()?;
         Ok(signals.first().map_or(0, SignalInfo::number))
+    }
+
+    /// Puts the object for 32-bit programs into one.
+    #[cfg(target_arch = "x86_64")]
+    fn put_i386(&self, visit: &mut Visit) -> Result<(), Failure> {
+        let Some(target) = &self.i386 else {
+            return Err(Unserved::NotNative.into());
+        };
+        let selector = std::mem::replace(&mut visit.registers.cs, arch::USER_CODE);
+        // While the selector is of 32 bits, a register set is i386's.
+        sys::set_wide_registers(visit.pid, &visit.registers)?;
+        let outcome = target.put(visit);
+        visit.registers.cs = selector;
+        outcome
     }
 }
 
@@ -371,11 +431,11 @@ fn whole(visit: &Visit, outcome: Result<(), Failure>) -> Result<(), Failure> {
 }
 
 /// Reads as much of the stack as it takes to find the auxiliary vector.
-fn auxiliary(memory: &Memory, stack_pointer: u64) -> Result<Auxiliary, Failure> {
+fn auxiliary(memory: &Memory, stack_pointer: u64, width: Width) -> Result<Auxiliary, Failure> {
     let mut stack = vec![0; PAGE as usize];
     loop {
         let got = memory.read(stack_pointer, &mut stack)?;
-        match stack::auxiliary(&stack[..got]) {
+        match stack::auxiliary(&stack[..got], width) {
             Ok(found) => return Ok(found),
             Err(StackError::NeedMore) if got == stack.len() && got < STACK_LIMIT => {
                 stack.resize(got * 4, 0);
@@ -488,7 +548,8 @@ mod tests {
         let pid = child.id() as Pid;
         let memory = Memory::open(pid).expect("its memory");
         let (registers, _) = sys::registers(pid).expect("its registers");
-        let found = auxiliary(&memory, arch::stack_pointer(&registers)).expect("its stack");
+        let found =
+            auxiliary(&memory, arch::stack_pointer(&registers), Width::Eight).expect("its stack");
         let (_, vdso) = found.vdso.expect("the kernel's vDSO");
         // A kernel of another time: one of its functions has a name that nobody knows.
         let mut bytes = vec![0; PAGE as usize];
@@ -522,7 +583,7 @@ mod tests {
             let memory = Memory::open(pid).expect("its memory");
             let (registers, _) = sys::registers(pid).expect("its registers");
             let stack_pointer = arch::stack_pointer(&registers);
-            let found = auxiliary(&memory, stack_pointer).expect("its stack");
+            let found = auxiliary(&memory, stack_pointer, Width::Eight).expect("its stack");
             let (slot, vdso) = found.vdso.expect("the kernel's vDSO");
             let mut kernel = KernelVdso::read(pid, &memory, vdso).expect("readable");
             kernel.resolve(&object.links);

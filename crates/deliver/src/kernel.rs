@@ -92,9 +92,10 @@ impl KernelVdso {
         &self.bytes
     }
 
-    /// A place for the stub that is no part of the image, in bytes from the image's start.
-    pub(crate) fn spare(&self, stub: &[u8]) -> Option<u64> {
-        (self.bytes.len() - self.spare >= stub.len()).then_some(self.spare as u64)
+    /// A place for `length` bytes of code that is no part of the image, in bytes from the image's
+    /// start.
+    pub(crate) fn spare(&self, length: usize) -> Option<u64> {
+        (self.bytes.len() - self.spare >= length).then_some(self.spare as u64)
     }
 
     /// Address and length of image and vvar pages together, the image being at `address`.

@@ -92,6 +92,8 @@ mod front;
 mod group;
 #[cfg(target_arch = "x86_64")]
 mod guest;
+#[cfg(target_arch = "x86_64")]
+mod i386;
 mod inject;
 mod join;
 mod kernel;

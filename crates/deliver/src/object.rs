@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 use rustix::process::{Resource, getrlimit};
 use vdsokit_elf::check::{self, Profile};
-use vdsokit_elf::constants::{ET_CORE, PF_W, PF_X, PT_GNU_EH_FRAME};
+use vdsokit_elf::constants::{EM_386, ET_CORE, PF_W, PF_X, PT_GNU_EH_FRAME};
 use vdsokit_elf::{Image, Kind, Segment};
 use vdsokit_waits::gate::Gate;
 
@@ -54,6 +54,8 @@ pub struct Object {
     address: u64,
     /// Where the gate is through which waits are made.
     gate: Option<u64>,
+    /// What 32-bit programs get.
+    i386: Option<Box<Object>>,
 }
 
 /// The bytes of a text, up to the end of its last page.
@@ -214,7 +216,7 @@ impl Object {
     /// [`Error::Image`] when the image can't be delivered, [`Error::FileSizeLimit`],
     /// [`Error::NoProc`], or [`Error::System`] when the kernel refuses a memfd.
     pub fn new(bytes: &[u8]) -> Result<Object, Error> {
-        let layout = Layout::of(bytes)?;
+        let layout = Layout::of(bytes, arch::MACHINE)?;
         let file = image_file(bytes)?;
         let vvar = file
             .try_clone()
@@ -242,7 +244,7 @@ impl Object {
         // The caller may have read the file, and duplicates of a descriptor share its offset.
         file.rewind().map_err(system())?;
         file.read_to_end(&mut bytes).map_err(system())?;
-        let layout = Layout::of(&bytes)?;
+        let layout = Layout::of(&bytes, arch::MACHINE)?;
         // The text comes from a copy: the file may be changed after the check.
         let text = &bytes[..layout.text.min(bytes.len() as u64) as usize];
         Object::assemble(image_file(text)?, file, layout, text)
@@ -280,6 +282,7 @@ impl Object {
             length: layout.length,
             address: 0,
             gate: None,
+            i386: None,
         })
     }
 
@@ -301,6 +304,7 @@ impl Object {
             length: 0,
             address: 0,
             gate: None,
+            i386: None,
         };
         for (index, mut object) in objects.into_iter().enumerate() {
             object.shift(all.length);
@@ -310,6 +314,7 @@ impl Object {
             all.heads.append(&mut object.heads);
             all.frames.append(&mut object.frames);
             all.length += object.length;
+            all.i386 = all.i386.or(object.i386);
             if index == 0 {
                 all.text = object.text;
             }
@@ -482,17 +487,63 @@ impl Object {
         Ok(self)
     }
 
+    /// Gives 32-bit programs on an x86-64 kernel the functions of `image`, an image for i386, over
+    /// the vvar pages of this object: those of them that tell time replace the kernel's. Without
+    /// it they are left as they are. Set the vvar pages before.
+    ///
+    /// # Errors
+    /// As [`Object::new`], and [`Error::Image`] when the object has no vvar pages, or too few.
+    pub fn with_i386(mut self, image: &[u8]) -> Result<Object, Error> {
+        let system = || Error::system("hand on the image");
+        let layout = Layout::of(image, EM_386)?;
+        let mut vvar = self
+            .sources
+            .iter()
+            .filter(|source| source.role == Role::Vvar);
+        let vvar = vvar.next().ok_or(ImageError::NoVvar)?;
+        let needed = layout.vvar.as_ref().map_or(0, |vvar| vvar.length);
+        let (Some(backing), true) = (&vvar.backing, needed <= vvar.length) else {
+            let (offset, length) = (vvar.offset, vvar.length);
+            return Err(ImageError::VvarOffset {
+                offset,
+                needed,
+                length,
+            }
+            .into());
+        };
+        let pages = backing.file.try_clone().map_err(system())?;
+        let text = &image[..layout.text.min(image.len() as u64) as usize];
+        let mut object = Object::assemble(image_file(text)?, pages, layout, text)?;
+        for source in object
+            .sources
+            .iter_mut()
+            .filter(|source| source.role == Role::Vvar)
+        {
+            source.offset = vvar.offset;
+        }
+        self.i386 = Some(Box::new(object));
+        Ok(self)
+    }
+
+    /// What 32-bit programs get. It is no part of the object any more.
+    pub(crate) fn i386(&mut self) -> Option<Object> {
+        self.i386.take().map(|object| *object)
+    }
+
     /// Gives every program a private word, 0 when the program begins, and stores its address in the
-    /// image's link called `link`. A child of fork(2) has a copy of its parent's word.
+    /// image's link called `name`. A child of fork(2) has a copy of its parent's word.
     ///
     /// # Errors
     /// [`Error::Image`] when the image has no such link.
-    pub fn with_word(mut self, link: &str) -> Result<Object, Error> {
+    pub fn with_word(mut self, name: &str) -> Result<Object, Error> {
         let own = self.length;
-        let link = self.links.iter_mut().find(|known| known.name == link);
+        let link = self.links.iter_mut().find(|known| known.name == name);
         link.ok_or(ImageError::NoLink)?.own = Some(own);
         self.sources.push(Source::own(own, PAGE));
         self.length += PAGE;
+        if let Some(object) = self.i386.take() {
+            self.i386 = Some(Box::new(object.with_word(name)?));
+        }
         Ok(self)
     }
 
@@ -576,6 +627,11 @@ impl Object {
     /// All ranges as they are mapped. The first covers the address space of the whole object, and
     /// the others are then mapped over it.
     pub(crate) fn places(&self) -> Vec<Place<'_>> {
+        self.places_at(self.address)
+    }
+
+    /// The same for the object at `address`; 0: where the kernel likes.
+    pub(crate) fn places_at(&self, address: u64) -> Vec<Place<'_>> {
         let mut places: Vec<Place<'_>> = self
             .sources
             .iter()
@@ -583,9 +639,9 @@ impl Object {
             .collect();
         places[0].flags = libc::MAP_PRIVATE;
         places[0].length = self.length;
-        if self.address != 0 {
+        if address != 0 {
             places[0].flags |= libc::MAP_FIXED_NOREPLACE;
-            places[0].distance = self.address;
+            places[0].distance = address;
         }
         places
     }
@@ -673,14 +729,14 @@ struct Stretch {
 }
 
 impl Layout {
-    /// Reads the layout of an image.
+    /// Reads the layout of an image for `machine`.
     ///
     /// # Errors
     /// When the image does not have the shape that delivery relies on (a first PT_LOAD, readable
     /// and executable, at offset 0 and an address other than 0, then at most one more, read-only,
     /// at the distance of its offset), or breaks another rule of `vdso check`: code of a damaged
     /// image would run in every program.
-    fn of(bytes: &[u8]) -> Result<Layout, Error> {
+    fn of(bytes: &[u8], machine: u16) -> Result<Layout, Error> {
         let image = Image::parse(bytes).map_err(ImageError::Parse)?;
         match image.header().kind {
             ET_REL => return Err(ImageError::Kind("a relocatable object file").into()),
@@ -688,7 +744,7 @@ impl Layout {
             ET_CORE => return Err(ImageError::Kind("a core dump").into()),
             _ => {}
         }
-        if image.header().machine != arch::MACHINE {
+        if image.header().machine != machine {
             return Err(ImageError::Machine(image.header().machine).into());
         }
         let loads: Vec<_> = image

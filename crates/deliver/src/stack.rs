@@ -1,14 +1,15 @@
 //! The stack of a program at its first instruction: argc, argv, envp, then the auxiliary
-//! vector (System V ABI for x86-64, 3.4.1; the same on every 64-bit Linux).
+//! vector (System V ABI for x86-64, 3.4.1; the same on every Linux, with words of the program's
+//! width).
 
 use std::ops::Range;
 
-/// Why a stack can't be read as that of a 64-bit program.
+/// Why a stack can't be read as that of a program of some width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StackError {
     /// The bytes end before the auxiliary vector does.
     NeedMore,
-    /// It does not look like a 64-bit program's stack.
+    /// It does not look like the stack of such a program.
     Foreign,
 }
 
@@ -31,16 +32,46 @@ const AT_PHENT: u64 = 4;
 const AT_SECURE: u64 = 23;
 const AT_SYSINFO_EHDR: u64 = 33;
 
-/// Bytes of a program header in a 64-bit program; in an x32 program it has 32.
-const PROGRAM_HEADER: u64 = 56;
+/// Bytes of the words on a stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Width {
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "32-bit programs are served on x86-64")
+    )]
+    Four,
+    Eight,
+}
+
+impl Width {
+    fn bytes(self) -> usize {
+        match self {
+            Width::Four => 4,
+            Width::Eight => 8,
+        }
+    }
+
+    /// Bytes of a program header (elf(5)). In an x32 program, which has 64-bit code, it has 32.
+    fn program_header(self) -> u64 {
+        match self {
+            Width::Four => 32,
+            Width::Eight => 56,
+        }
+    }
+}
 
 /// Reads the auxiliary vector from the bytes at the stack pointer.
-pub(crate) fn auxiliary(stack: &[u8]) -> Result<Auxiliary, StackError> {
+pub(crate) fn auxiliary(stack: &[u8], width: Width) -> Result<Auxiliary, StackError> {
+    let bytes = width.bytes();
     let word = |index: usize| {
-        let bytes = stack.get(index * 8..).and_then(<[u8]>::first_chunk);
-        bytes
-            .map(|bytes| u64::from_ne_bytes(*bytes))
-            .ok_or(StackError::NeedMore)
+        let from = stack.get(index * bytes..).ok_or(StackError::NeedMore)?;
+        let word = match width {
+            Width::Four => from
+                .first_chunk()
+                .map(|word| u32::from_ne_bytes(*word).into()),
+            Width::Eight => from.first_chunk().map(|word| u64::from_ne_bytes(*word)),
+        };
+        word.ok_or(StackError::NeedMore)
     };
     let arguments = usize::try_from(word(0)?)
         .ok()
@@ -55,26 +86,26 @@ pub(crate) fn auxiliary(stack: &[u8]) -> Result<Auxiliary, StackError> {
     }
     at += 1;
     let mut found = Auxiliary {
-        vector: at * 8..at * 8,
+        vector: at * bytes..at * bytes,
         vdso: None,
         secure: false,
         headers: 0,
     };
-    let mut is_64_bit = false;
+    let mut has_width = false;
     loop {
         let (key, value) = (word(at)?, word(at + 1)?);
         match key {
             AT_NULL => break,
             AT_PHDR => found.headers = value,
-            AT_PHENT => is_64_bit = value == PROGRAM_HEADER,
+            AT_PHENT => has_width = value == width.program_header(),
             AT_SECURE => found.secure = value != 0,
-            AT_SYSINFO_EHDR => found.vdso = Some(((at + 1) * 8, value)),
+            AT_SYSINFO_EHDR => found.vdso = Some(((at + 1) * bytes, value)),
             _ => {}
         }
         at += 2;
     }
-    found.vector.end = (at + 2) * 8;
-    if is_64_bit {
+    found.vector.end = (at + 2) * bytes;
+    if has_width {
         Ok(found)
     } else {
         Err(StackError::Foreign)
@@ -110,7 +141,7 @@ mod tests {
 
     #[test]
     fn finds_the_vdso_behind_arguments_and_environment() {
-        let found = auxiliary(&stack(&PLAIN));
+        let found = auxiliary(&stack(&PLAIN), Width::Eight);
         assert_eq!(
             found,
             Ok(Auxiliary {
@@ -127,7 +158,7 @@ mod tests {
         let bytes = stack(&PLAIN);
         for length in 0..bytes.len() {
             assert_eq!(
-                auxiliary(&bytes[..length]),
+                auxiliary(&bytes[..length], Width::Eight),
                 Err(StackError::NeedMore),
                 "{length} bytes"
             );
@@ -138,20 +169,23 @@ mod tests {
     fn a_stack_of_another_width_is_foreign() {
         let mut x32 = PLAIN;
         x32[11] = 32;
-        assert_eq!(auxiliary(&stack(&x32)), Err(StackError::Foreign));
         assert_eq!(
-            auxiliary(&stack(&[u64::MAX, 0, 0, 0])),
+            auxiliary(&stack(&x32), Width::Eight),
             Err(StackError::Foreign)
         );
         assert_eq!(
-            auxiliary(&stack(&[1, 5, 5, 0, 0, 0, 0])),
+            auxiliary(&stack(&[u64::MAX, 0, 0, 0]), Width::Eight),
+            Err(StackError::Foreign)
+        );
+        assert_eq!(
+            auxiliary(&stack(&[1, 5, 5, 0, 0, 0, 0]), Width::Eight),
             Err(StackError::Foreign)
         );
     }
 
     #[test]
     fn no_vdso_is_no_error() {
-        let found = auxiliary(&stack(&[0, 0, 0, AT_PHENT, 56, AT_NULL, 0]));
+        let found = auxiliary(&stack(&[0, 0, 0, AT_PHENT, 56, AT_NULL, 0]), Width::Eight);
         assert_eq!(
             found,
             Ok(Auxiliary {
@@ -160,6 +194,20 @@ mod tests {
                 secure: false,
                 headers: 0,
             })
+        );
+    }
+
+    #[test]
+    fn a_32_bit_stack_has_words_of_four_bytes() {
+        let mut words = PLAIN;
+        words[11] = 32;
+        let narrow = words.iter().flat_map(|&word| (word as u32).to_ne_bytes());
+        let narrow: Vec<u8> = narrow.collect();
+        let found = auxiliary(&narrow, Width::Four).map(|found| (found.vector, found.vdso));
+        assert_eq!(found, Ok((6 * 4..16 * 4, Some((7 * 4, 0x7000)))));
+        assert_eq!(
+            auxiliary(&stack(&PLAIN), Width::Four),
+            Err(StackError::Foreign)
         );
     }
 }

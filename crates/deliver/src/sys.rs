@@ -195,6 +195,27 @@ pub(crate) fn set_registers(pid: Pid, registers: &Registers) -> io::Result<()> {
     .map(drop)
 }
 
+/// The registers of a thread that executes 32-bit code, as x86-64 has them: PTRACE_GETREGS has the
+/// layout of the tracer, and PTRACE_GETREGSET that of the tracee's code
+/// (arch/x86/kernel/ptrace.c, `task_user_regset_view`).
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn wide_registers(pid: Pid) -> io::Result<Registers> {
+    // SAFETY: user_regs_struct is a C structure of integers, for which all zeros is valid.
+    let mut registers: Registers = unsafe { std::mem::zeroed() };
+    // SAFETY: a 64-bit process gets a user_regs_struct by PTRACE_GETREGS.
+    unsafe { ptrace_object(libc::PTRACE_GETREGS, pid, 0, &mut registers) }?;
+    Ok(registers)
+}
+
+/// Sets them, the code selector among them: afterwards the thread executes 64-bit code if that is
+/// the selector of such code.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn set_wide_registers(pid: Pid, registers: &Registers) -> io::Result<()> {
+    let mut registers = *registers;
+    // SAFETY: PTRACE_SETREGS of a 64-bit process reads a user_regs_struct, and writes nothing.
+    unsafe { ptrace_object(libc::PTRACE_SETREGS, pid, 0, &mut registers) }.map(drop)
+}
+
 /// Has a thread at the entry of a system call count as one outside of any.
 #[cfg(target_arch = "aarch64")]
 pub(crate) fn forget_call(pid: Pid) -> io::Result<()> {

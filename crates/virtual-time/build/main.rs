@@ -1,10 +1,12 @@
 //! Builds the clock image for `include_bytes!`, so that delivering it needs neither a
 //! compiler nor a linker.
 
-use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
-use vdsokit_clock_build::{AARCH64, Linker, SOURCES, System, X86_64, crates, image, library};
+use vdsokit_clock_build::{
+    AARCH64, Architecture, I386, Linker, SOURCES, System, X86_64, crates, has_core, image, library,
+};
 
 fn main() {
     println!("cargo::rerun-if-changed=build");
@@ -21,9 +23,29 @@ fn main() {
         return;
     };
     let out = PathBuf::from(variable("OUT_DIR"));
-    let library = library(of, System::Linux, &out);
-    let bytes = image(of, System::Linux, Linker::Gnu, &library, &out);
-    std::fs::write(out.join("clock.so"), bytes).expect("the image can be written");
+    write(of, &out, "clock.so");
+    if of.name != X86_64.name {
+        return;
+    }
+    // Its 32-bit programs.
+    if has_core(&I386) {
+        let directory = out.join(I386.name);
+        fs::create_dir_all(&directory).expect("a directory can be made");
+        return write(&I386, &directory, "../clock-i386.so");
+    }
+    println!(
+        "cargo::warning=without the target {0} (`rustup target add {0}`) 32-bit programs under \
+         `vdso run` have real time",
+        I386.target
+    );
+    fs::write(out.join("clock-i386.so"), []).expect("a file can be written");
+}
+
+/// Makes the image for an architecture, the file `name` in `out`.
+fn write(of: &Architecture, out: &Path, name: &str) {
+    let library = library(of, System::Linux, out);
+    let bytes = image(of, System::Linux, Linker::Gnu, &library, out);
+    fs::write(out.join(name), bytes).expect("the image can be written");
 }
 
 fn variable(name: &str) -> String {

@@ -52,3 +52,11 @@ pub use vdsokit_clock::Clocks;
 /// The clock image, an ELF shared object for delivery: the functions of the kernel's own
 /// vDSO, reading records in its vvar pages.
 pub const IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/clock.so"));
+
+/// The same for 32-bit programs on x86-64 kernels, i386's, over the same vvar pages. `None` where the
+/// compiler that built this crate had no `core` library for them.
+#[cfg(target_arch = "x86_64")]
+pub const IMAGE_I386: Option<&[u8]> = {
+    let image: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/clock-i386.so"));
+    if image.is_empty() { None } else { Some(image) }
+};

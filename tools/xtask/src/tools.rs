@@ -74,9 +74,14 @@ const PACKAGES: &[(&str, &str)] = &[
     ("etcd-client", "certificates and users of that store"),
 ];
 
-/// The targets whose `core` the images in `vdsokit-guest` are compiled with. rust-toolchain.toml names
-/// them too, for rustup where it installs by itself (`RUSTUP_AUTO_INSTALL`).
-const TARGETS: [&str; 2] = ["aarch64-unknown-linux-gnu", "riscv64gc-unknown-linux-gnu"];
+/// The targets whose `core` the images in `vdsokit-guest` and that of 32-bit programs are compiled
+/// with. rust-toolchain.toml names them too, for rustup where it installs by itself
+/// (`RUSTUP_AUTO_INSTALL`).
+const TARGETS: [&str; 3] = [
+    "aarch64-unknown-linux-gnu",
+    "riscv64gc-unknown-linux-gnu",
+    "i686-unknown-linux-gnu",
+];
 
 /// The step of `cargo xtask test`: all of them in one go, so that tests that run at the
 /// same time need not wait for each other's installation.

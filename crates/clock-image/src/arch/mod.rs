@@ -7,6 +7,8 @@ mod aarch64;
 mod generic;
 #[cfg(target_arch = "riscv64")]
 mod riscv64;
+#[cfg(target_arch = "x86")]
+mod x86;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
@@ -16,5 +18,7 @@ pub(crate) use aarch64::*;
 pub(crate) use generic::*;
 #[cfg(target_arch = "riscv64")]
 pub(crate) use riscv64::*;
+#[cfg(target_arch = "x86")]
+pub(crate) use x86::*;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::*;

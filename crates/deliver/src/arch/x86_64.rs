@@ -391,7 +391,7 @@ pub(crate) fn signal_frames(stack: &[u64]) -> impl Iterator<Item = SignalFrame> 
 }
 
 /// The selector of 64-bit user code (arch/x86/include/asm/segment.h, `__USER_CS`).
-const USER_CODE: u64 = 0x33;
+pub(crate) const USER_CODE: u64 = 0x33;
 
 pub(crate) fn instruction_pointer(registers: &Registers) -> u64 {
     registers.rip

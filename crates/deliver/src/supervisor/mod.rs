@@ -353,6 +353,9 @@ impl<'a> Supervisor<'a> {
             };
             self.say(pid, "emulates".to_owned(), event);
         }
+        if start.is_i386 && self.waits.is_some() {
+            self.unserved_wait(pid, UnservedWait::I386);
+        }
         if self.injector.launch(pid, &start, &memory)? {
             self.launched.retain(|(launched, _)| *launched != pid);
             self.launched.truncate(LAUNCHES - 1);
