@@ -77,7 +77,7 @@ fn a_32_bit_program_ends_the_tree() {
         .status()
         .is_ok_and(|status| status.code() == Some(7))
     {
-        ends(&format!("echo before; {program}; echo after"), "64-bit");
+        ends(&format!("echo before; {program}; echo after"), "32-bit");
         // The first program itself.
         let output = output(&["run", "--require", "--rate", "2", "--", &program]);
         assert_eq!(output.status.code(), Some(125), "{output:?}");

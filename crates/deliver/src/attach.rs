@@ -272,9 +272,7 @@ fn tidy(pid: Pid, threads: &mut Threads, memory: Memory, maps: &str) -> Result<(
 
 /// Where in the kernel's vDSO there is room for the code of a guest.
 fn spare(kernel: &KernelVdso) -> Result<u64, Unserved> {
-    kernel
-        .spare(code::length())
-        .ok_or(Unserved::NoRoom)
+    kernel.spare(code::length()).ok_or(Unserved::NoRoom)
 }
 
 fn explain(threads: &Threads, failure: Failure) -> Error {

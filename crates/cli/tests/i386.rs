@@ -1,0 +1,219 @@
+//! 32-bit programs on x86-64 kernels.
+#![cfg(target_arch = "x86_64")]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use common::{compiled, output, scratch, skip, vdso};
+use vdsokit_lab::{Workshop, foreign};
+
+const READS: &str = include_str!("i386/reads.c");
+const FUNCTIONS: &str = include_str!("i386/functions.c");
+
+/// A second in nanoseconds.
+const SECOND: i128 = 1_000_000_000;
+
+/// Where Debian has the kernel's headers, with or without gcc-multilib's link.
+const HEADERS: [&str; 3] = ["-m32", "-idirafter", "/usr/include/x86_64-linux-gnu"];
+
+/// The program that reads clocks: linked dynamically, statically, and with times of 64 bits.
+static READERS: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
+    let kinds: [(&str, &[&str]); 3] = [
+        ("reads32", &[]),
+        ("reads32-static", &["-static"]),
+        (
+            "reads32-time64",
+            &["-D_TIME_BITS=64", "-D_FILE_OFFSET_BITS=64"],
+        ),
+    ];
+    let glibc = kinds.map(|(name, flags)| compiled(name, READS, &[&HEADERS, flags].concat()));
+    glibc
+        .into_iter()
+        .chain(musl("reads32-musl", READS))
+        .collect()
+});
+
+/// A package of Debian's for i386, unpacked outside of the machine's own.
+fn package(name: &str) -> Option<PathBuf> {
+    /// Two tests would unpack it at the same place.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let tree = Workshop::new(root)
+        .and_then(|workshop| foreign::package(&workshop, "i386", "bookworm", name));
+    tree.inspect_err(|error| skip(&error.to_string())).ok()
+}
+
+/// A static program of musl.
+fn musl(name: &str, source: &str) -> Option<PathBuf> {
+    let tree = package("musl-dev")?;
+    let (include, lib) = ("usr/include/i386-linux-musl", "usr/lib/i386-linux-musl");
+    let at = |path: &str| tree.join(path).display().to_string();
+    let path = scratch("programs").join(name);
+    let file = path.with_extension("c");
+    fs::write(&file, source).expect("a source file");
+    let mut compiler = Command::new("cc");
+    compiler
+        .args([
+            "-m32",
+            "-O1",
+            "-static",
+            "-nostdinc",
+            "-nostdlib",
+            "-isystem",
+            &at(include),
+        ])
+        .arg("-o")
+        .arg(&path)
+        .args([at(&format!("{lib}/crt1.o")), at(&format!("{lib}/crti.o"))])
+        .arg(&file)
+        .args([
+            at(&format!("{lib}/libc.a")),
+            "-lgcc".into(),
+            "-lgcc_eh".into(),
+        ])
+        .arg(at(&format!("{lib}/libc.a")))
+        .arg(at(&format!("{lib}/crtn.o")));
+    let status = compiler.status().expect("a C compiler");
+    assert!(status.success(), "{compiler:?}");
+    Some(path)
+}
+
+/// What a program says under `vdso run` with `options`.
+#[track_caller]
+fn said(options: &[&str], program: &Path, arguments: &[&str]) -> String {
+    let mut command = vdso(&["run"]);
+    command.args(options).arg("--").arg(program).args(arguments);
+    let output = command.output().expect("vdso runs");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn a_32_bit_program_sees_a_date() {
+    for program in &*READERS {
+        let said = said(&["--time", "@1700000000", "--freeze"], program, &["times"]);
+        assert_eq!(
+            said, "1700000000000000000 1700000000.000000 1700000000\n",
+            "{program:?}"
+        );
+    }
+}
+
+#[test]
+fn a_32_bit_program_sees_an_offset_in_every_wall_clock_and_no_other() {
+    for program in &*READERS {
+        let said = said(&["--offset", "+1d"], program, &[]);
+        assert!(said.lines().count() >= 9, "{program:?}: {said}");
+        for line in said.lines() {
+            let (of, ahead) = line.split_once(' ').expect("a name and a number");
+            let ahead: i128 = ahead.parse().expect("a number");
+            let moved = match of {
+                "1" | "4" | "6" | "7" | "9" => 0,
+                _ => 86_400 * SECOND,
+            };
+            // Coarse clocks and seconds are behind.
+            assert!((ahead - moved).abs() < 2 * SECOND, "{program:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_32_bit_program_sees_a_rate() {
+    for program in &*READERS {
+        let said = said(&["--rate", "1000"], program, &["rate"]);
+        let numbers: Vec<i128> = said
+            .split_whitespace()
+            .map(|number| number.parse().expect("a number"))
+            .collect();
+        let [least, advanced, most] = numbers[..] else {
+            panic!("{said}");
+        };
+        // Nanoseconds are rounded down.
+        assert!(
+            (1000 * least - 1000..=1000 * most + 1000).contains(&advanced),
+            "{program:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_32_bit_program_counts_its_own_reads() {
+    for program in &*READERS {
+        let once = said(
+            &["--time", "@1700000000", "--seed-step", "1s"],
+            program,
+            &["times"],
+        );
+        let again = said(
+            &["--time", "@1700000000", "--seed-step", "1s"],
+            program,
+            &["times"],
+        );
+        assert_eq!(once, again, "{program:?}");
+    }
+}
+
+#[test]
+fn each_function_of_i386_and_the_rest_of_its_vdso_work_as_ever() {
+    let program = compiled(
+        "functions32",
+        FUNCTIONS,
+        &[
+            &HEADERS[..],
+            &["-rdynamic", "-fno-omit-frame-pointer", "-ldl"],
+        ]
+        .concat(),
+    );
+    let options = ["--time", "@1700000000.5", "--freeze"];
+    assert_eq!(
+        said(&options, &program, &[]),
+        "1700000000.500000000 1700000000.500000000 1700000000.500000 1700000000 1700000000 \
+         0.000000001\n-22 -22 0 0\nbacktrace 1\nvdso 1\n"
+    );
+    // Beside a tracer, which is detached after each program.
+    let alone = ["--no-follow", "--time", "@1700000000.5", "--freeze"];
+    assert_eq!(said(&alone, &program, &[]), said(&options, &program, &[]));
+}
+
+#[test]
+fn a_32_bit_program_that_a_64_bit_one_starts_has_its_time_and_one_that_it_starts() {
+    let program = compiled("reads32", READS, &HEADERS);
+    let script = format!(
+        "{0} times; sh -c '{0} times; date -u +%s'",
+        program.display()
+    );
+    let output = output(&[
+        "run",
+        "--time",
+        "@1700000000",
+        "--freeze",
+        "--",
+        "sh",
+        "-c",
+        &script,
+    ]);
+    let line = "1700000000000000000 1700000000.000000 1700000000\n";
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        format!("{line}{line}1700000000\n"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn programs_of_debians_i386_see_a_date() {
+    let Some(tree) = package("coreutils") else {
+        return;
+    };
+    let said = said(
+        &["--time", "2030-01-01T00:00:00Z", "--freeze"],
+        &tree.join("bin/date"),
+        &["-u", "+%s.%N"],
+    );
+    assert_eq!(said, "1893456000.000000000\n");
+}
