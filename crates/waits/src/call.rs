@@ -194,10 +194,10 @@ pub enum Scope {
 /// `FUTEX_CLOCK_REALTIME` (include/uapi/linux/futex.h).
 const FUTEX_REALTIME: u64 = 256;
 /// What of a futex operation is the command.
-const FUTEX_COMMAND: u64 = 0x7f;
-const FUTEX_WAIT_COMMAND: u64 = 0;
+pub(crate) const FUTEX_COMMAND: u64 = 0x7f;
+pub(crate) const FUTEX_WAIT_COMMAND: u64 = 0;
 const FUTEX_LOCK_PI: u64 = 6;
-const FUTEX_WAIT_BITSET: u64 = 9;
+pub(crate) const FUTEX_WAIT_BITSET: u64 = 9;
 const FUTEX_WAIT_REQUEUE_PI: u64 = 11;
 const FUTEX_LOCK_PI2: u64 = 13;
 /// `TIMER_ABSTIME` and `TFD_TIMER_ABSTIME`.

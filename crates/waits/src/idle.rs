@@ -3,11 +3,15 @@
 //! The tree is looked at when nothing has happened for half of a threshold, and again after the
 //! other half. If it was quiet both times, and no thread ran in between, time steps. The threshold
 //! shrinks while only pollers wake: a thread that waits again and again at one place, for one short
-//! time, and writes nothing in between. Once pollers alone have run for a whole threshold, the next
-//! poll needs no look: time steps at once when a poller waits again. And the longer a poller has
-//! polled without effect while something else waits, the later one of its waits may end
-//! ([`Pollers::slack`]): what it polls for is seen late by a sixty-fourth of the time that it took, and
-//! by a second at most. So an hour beside a poller takes seconds.
+//! time or less, and writes nothing in between. Once pollers alone have run for a whole threshold, the
+//! next poll needs no look: time steps at once when a poller waits again.
+//!
+//! The longer a poller has polled without effect while something else waits, the later one of its
+//! waits may end ([`Pollers::slack`]): an end of its own that it polls for, such as the time-out of
+//! `subprocess.run`, is seen late by a sixty-fourth of the time that it took, and by half a minute
+//! at most. What it polls for may also be made by another thread. So once a thread that is no poller
+//! has run, each poller looks twice at its own time before it may be late again. An hour beside a
+//! poller, or beside the six that a Java program has, then takes seconds.
 
 use std::collections::HashMap;
 
@@ -17,13 +21,18 @@ pub const THRESHOLD: u64 = 5_000_000;
 const LEAST: u64 = 300_000;
 /// After how many waits alike a thread is a poller.
 const ALIKE: u32 = 16;
-/// The longest wait of a poller, in nanoseconds.
-const SHORT: u64 = 100_000_000;
+/// After how many one of its waits may end late.
+const MANY: u32 = 64;
+/// The longest wait of a poller, in nanoseconds: threads of OpenJDK poll every 50 ms to 5 s.
+const SHORT: u64 = 10_000_000_000;
 
 /// Which part of the time that a poller has polled one of its waits may be late.
 const PART: u64 = 64;
 /// The most that it may be late, in nanoseconds.
-const MOST_SLACK: u64 = 1_000_000_000;
+const MOST_SLACK: u64 = 30_000_000_000;
+
+/// How often the pause between two looks is doubled at most.
+const MOST_DOUBLINGS: u32 = 4;
 
 /// How many times as long as given the threshold is at most while nothing waits for a deadline.
 const REST: u64 = 16;
@@ -48,6 +57,10 @@ pub struct Idle {
     event: u64,
     /// When something last happened but a poll.
     other: u64,
+    /// Whether what happened last was a poll.
+    is_poll: bool,
+    /// How many looks since then have shown that threads run.
+    runs: u32,
     /// When the tree was first seen quiet since then.
     quiet: Option<u64>,
 }
@@ -60,6 +73,8 @@ impl Idle {
             threshold,
             event: now,
             other: now,
+            is_poll: false,
+            runs: 0,
             quiet: None,
         }
     }
@@ -70,6 +85,8 @@ impl Idle {
         if !by_poller {
             self.other = now;
         }
+        self.is_poll = by_poller;
+        self.runs = 0;
         self.quiet = None;
         self.threshold = match by_poller {
             true => (self.threshold / 2).max(LEAST.min(self.most)),
@@ -82,9 +99,10 @@ impl Idle {
         now >= self.other + self.most
     }
 
-    /// When to look next.
+    /// When to look next: rarely while threads run that only need more time.
     pub fn next_look(&self) -> u64 {
-        self.quiet.unwrap_or(self.event) + self.threshold / 2
+        let pause = (self.threshold / 2) << self.runs.saturating_sub(1).min(MOST_DOUBLINGS);
+        self.quiet.unwrap_or(self.event) + pause.min(self.threshold.max(self.most))
     }
 
     /// Notes whether time stepped when it was to. Where nothing waits for a deadline, a look at the
@@ -102,11 +120,20 @@ impl Idle {
             (Seen::Busy, _) => {
                 self.event = now;
                 self.other = now;
+                self.is_poll = false;
+                self.runs += 1;
                 self.quiet = None;
             }
             (Seen::Polls, _) => {
                 self.event = now;
+                self.runs += 1;
                 self.quiet = None;
+            }
+            // What ran last is known to wait again.
+            (Seen::Quiet, None) if self.is_poll && self.has_polls_only(now) => {
+                self.event = now;
+                self.is_poll = false;
+                return true;
             }
             (Seen::Quiet, None) => self.quiet = Some(now),
             (Seen::Quiet, Some(since)) if now >= since + self.threshold / 2 => {
@@ -122,54 +149,94 @@ impl Idle {
 
 /// Threads that wait again and again.
 #[derive(Debug, Default)]
-pub struct Pollers(HashMap<i32, Habit>);
+pub struct Pollers {
+    habits: HashMap<i32, Habit>,
+    /// How often a thread that is no poller was seen to run.
+    others: u64,
+}
+
+/// A wait of a thread, with times in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause {
+    /// The address in the thread's code that it waits at.
+    pub place: u64,
+    /// When it waits, on a clock of the tree.
+    pub at: u64,
+    /// For how long it waits.
+    pub span: u64,
+    /// How many calls that write the thread has made.
+    pub writes: u64,
+}
 
 /// The last waits of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Habit {
-    place: u64,
-    span: u64,
-    writes: u64,
+    /// The first of those that are alike.
+    first: Pause,
     count: u32,
+    /// When it last waited.
+    last: u64,
+    /// [`Pollers::others`] when it last waited, and whether that was so the time before.
+    others: u64,
+    has_looked: bool,
 }
 
 impl Pollers {
-    /// Notes that `thread` waits at `place`, an address in its code, for `span` nanoseconds, and
-    /// has made `writes` calls that write. Returns whether it is a poller.
-    pub fn waits(&mut self, thread: i32, place: u64, span: u64, writes: u64) -> bool {
-        let habit = self.0.entry(thread).or_insert(Habit {
-            place,
-            span,
-            writes,
+    /// Notes a wait of `thread`. Returns whether it is a poller.
+    pub fn waits(&mut self, thread: i32, pause: Pause) -> bool {
+        let new = Habit {
+            first: pause,
             count: 0,
-        });
-        // A deadline is computed a little before the call.
-        let is_alike = (habit.place, habit.writes) == (place, writes)
-            && habit.span.abs_diff(span) <= habit.span / 4;
-        habit.count = if is_alike {
-            habit.count.saturating_add(1)
-        } else {
-            1
+            last: pause.at,
+            others: self.others,
+            has_looked: false,
         };
-        (habit.place, habit.span, habit.writes) = (place, span, writes);
+        let habit = self.habits.entry(thread).or_insert(new);
+        // A deadline is computed a little before the call.
+        let margin = habit.first.span / 4;
+        let is_elsewhere = (habit.first.place, habit.first.writes) != (pause.place, pause.writes);
+        if is_elsewhere || pause.span > habit.first.span.saturating_add(margin) {
+            (habit.first, habit.count) = (pause, 1);
+        } else if pause.span >= habit.first.span - margin {
+            habit.count = habit.count.saturating_add(1);
+        }
+        habit.last = pause.at;
+        habit.has_looked = habit.others == self.others;
+        habit.others = self.others;
         self.is_one(thread)
     }
 
+    /// Notes that a thread ran that is no poller.
+    pub fn others_ran(&mut self) {
+        self.others += 1;
+    }
+
     /// By how many nanoseconds the wait of `thread` may end late: a part of the time for which it has
-    /// polled without effect, so that thousands of its polls are served as hundreds. 0 for one that
-    /// is no poller.
-    pub fn slack(&self, thread: i32) -> u64 {
-        let habit = self.0.get(&thread).filter(|_| self.is_one(thread));
-        habit.map_or(0, |habit| {
-            let polled = habit.span.saturating_mul(habit.count.into());
+    /// polled without effect, so that thousands of its polls are served as hundreds. 0 while what
+    /// others did may be what it polls for. `None` for one that is no poller.
+    pub fn slack(&self, thread: i32) -> Option<u64> {
+        let habit = self.habits.get(&thread)?;
+        if !habit.is_poller() {
+            return None;
+        }
+        let is_settled = habit.count >= MANY && habit.others == self.others && habit.has_looked;
+        let polled = habit.last.saturating_sub(habit.first.at);
+        Some(if is_settled {
             (polled / PART).min(MOST_SLACK)
+        } else {
+            0
         })
     }
 
     /// Whether `thread` is a poller.
     pub fn is_one(&self, thread: i32) -> bool {
-        let habit = self.0.get(&thread);
-        habit.is_some_and(|habit| habit.count >= ALIKE && habit.span <= SHORT)
+        self.habits.get(&thread).is_some_and(Habit::is_poller)
+    }
+}
+
+impl Habit {
+    fn is_poller(&self) -> bool {
+        self.count >= ALIKE && self.first.span <= SHORT
     }
 }
 
@@ -205,6 +272,18 @@ mod tests {
     }
 
     #[test]
+    fn looks_become_rarer_while_threads_run() {
+        let mut idle = Idle::new(1000, 0);
+        let pauses = [1, 2, 3].map(|look| {
+            idle.looked(look, Seen::Busy);
+            idle.next_look() - look
+        });
+        assert_eq!(pauses, [500, 1000, 1000]);
+        idle.happened(9, false);
+        assert_eq!(idle.next_look(), 509);
+    }
+
+    #[test]
     fn the_threshold_shrinks_for_pollers_alone() {
         let mut idle = Idle::new(THRESHOLD, 0);
         for _ in 0..10 {
@@ -215,33 +294,76 @@ mod tests {
         assert_eq!(idle.next_look(), THRESHOLD / 2);
     }
 
+    /// A wait at a fixed place for so many milliseconds, at such a time.
+    fn pause(at: u64, milliseconds: u64, writes: u64) -> Pause {
+        Pause {
+            place: 0x1000,
+            at,
+            span: milliseconds * 1_000_000,
+            writes,
+        }
+    }
+
     #[test]
     fn a_thread_that_waits_alike_and_writes_nothing_is_a_poller() {
         let mut pollers = Pollers::default();
-        let mut polls = |place, span, writes| {
-            (0..ALIKE).fold(false, |_, _| pollers.waits(1, place, span, writes))
+        let mut polls = |milliseconds, writes| {
+            let pause = pause(0, milliseconds, writes);
+            (0..ALIKE).fold(false, |_, _| pollers.waits(1, pause))
         };
-        assert!(polls(0x1000, 50_000_000, 0));
-        assert!(!polls(0x1000, 3_600_000_000_000, 0), "a long one");
-        assert!(polls(0x1000, 50_000_000, 7));
-        assert!(!pollers.waits(1, 0x1000, 50_000_000, 8), "it wrote");
-        assert!(!pollers.waits(2, 0x1000, 50_000_000, 0), "another thread");
+        assert!(polls(50, 0));
+        assert!(!polls(3_600_000, 0), "a long one");
+        assert!(polls(50, 7));
+        assert!(!pollers.waits(1, pause(0, 50, 8)), "it wrote");
+        assert!(!pollers.waits(2, pause(0, 50, 0)), "another thread");
+    }
+
+    /// Such as that of OpenJDK's G1 service thread, which has tasks of two periods.
+    #[test]
+    fn a_poller_that_waits_for_less_at_times_stays_one() {
+        let mut pollers = Pollers::default();
+        for _ in 0..ALIKE {
+            pollers.waits(1, pause(0, 300, 0));
+            pollers.waits(1, pause(0, 90, 0));
+        }
+        assert!(pollers.is_one(1));
+        assert!(!pollers.waits(1, pause(0, 400, 0)), "for more");
+        let mut never = pause(0, 0, 0);
+        never.span = u64::MAX;
+        assert!(!pollers.waits(1, never));
+        assert!(!pollers.waits(1, pause(0, 90, 0)));
     }
 
     #[test]
     fn a_poller_may_be_late_by_a_part_of_the_time_for_which_it_has_polled() {
+        const SECOND: u64 = 1_000_000_000;
         let mut pollers = Pollers::default();
-        let mut polled = |count: u32| {
-            (0..count).for_each(|_| {
-                pollers.waits(1, 0x1000, 50_000_000, 0);
-            });
-            pollers.slack(1)
-        };
-        assert_eq!(polled(ALIKE - 1), 0);
-        assert_eq!(polled(1), 50_000_000 * u64::from(ALIKE) / PART);
-        assert_eq!(polled(72_000), MOST_SLACK);
-        pollers.waits(1, 0x1000, 50_000_000, 1);
-        assert_eq!(pollers.slack(1), 0, "it wrote");
+        for poll in 1..u64::from(MANY) {
+            let is_poller = pollers.waits(1, pause(poll * SECOND, 50, 0));
+            let slack = is_poller.then_some(0);
+            assert_eq!(pollers.slack(1), slack);
+        }
+        pollers.waits(1, pause(65 * SECOND, 50, 0));
+        assert_eq!(pollers.slack(1), Some(SECOND));
+        pollers.waits(1, pause(7200 * SECOND, 50, 0));
+        assert_eq!(pollers.slack(1), Some(MOST_SLACK));
+        pollers.waits(1, pause(7201 * SECOND, 50, 1));
+        assert_eq!(pollers.slack(1), None, "it wrote");
+    }
+
+    #[test]
+    fn a_poller_looks_twice_at_its_time_once_others_have_run() {
+        let mut pollers = Pollers::default();
+        for poll in 0..1000 {
+            pollers.waits(1, pause(poll * 50_000_000, 50, 0));
+        }
+        assert!(pollers.slack(1) > Some(0));
+        pollers.others_ran();
+        assert_eq!(pollers.slack(1), Some(0), "the wait under way");
+        pollers.waits(1, pause(50_000_000_000, 50, 0));
+        assert_eq!(pollers.slack(1), Some(0), "the one after it");
+        pollers.waits(1, pause(50_050_000_000, 50, 0));
+        assert!(pollers.slack(1) > Some(0));
     }
 
     #[test]
@@ -253,7 +375,9 @@ mod tests {
         assert!(idle.has_polls_only(1000));
         assert!(!idle.looked(1500, Seen::Polls));
         assert!(idle.has_polls_only(1500));
-        idle.happened(1600, false);
-        assert!(!idle.has_polls_only(1700));
+        assert!(idle.looked(1700, Seen::Quiet), "all that ran waits again");
+        assert!(!idle.looked(1800, Seen::Quiet));
+        idle.happened(1900, false);
+        assert!(!idle.has_polls_only(2000));
     }
 }

@@ -28,6 +28,7 @@
 mod arch;
 pub mod call;
 pub mod course;
+pub mod expiry;
 pub mod filter;
 pub mod gate;
 pub mod idle;

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use super::{installed, said, scratch, text};
 
-/// Runs a program under `--skip-idle`. It prints the name of each way to wait for an hour, with more
-/// on the line if that did not take an hour of the clocks that it reads.
+/// Runs a program under `--skip-idle`. It prints the name of each way to wait, with more on the
+/// line if that did not take its time by the clocks that it reads.
 #[track_caller]
 fn waits(program: &[&str], ways: &[&str]) {
     let output = said(&[&["run", "--skip-idle", "--"], program].concat());
@@ -47,6 +47,29 @@ fn javascript_waits_in_skipped_time() {
         "AbortSignal.timeout",
     ];
     waits(&["node", &source], &ways);
+}
+
+/// OpenJDK's threads poll every 50, 250, 300 and 1000 ms beside the program's.
+#[test]
+fn java_waits_in_skipped_time_beside_the_pollers_of_its_runtime() {
+    if !installed("java") || !installed("javac") {
+        return;
+    }
+    let source = source("Waits.java", include_str!("Waits.java"));
+    let directory = scratch("languages-Waits.java");
+    let mut compiler = Command::new("javac");
+    compiler.args(["-d", text(&directory), &source]);
+    assert!(compiler.status().expect("javac runs").success());
+    let ways = [
+        "sleep",
+        "wait",
+        "parkNanos",
+        "parkUntil",
+        "schedule",
+        "poll",
+        "sleeps",
+    ];
+    waits(&["java", "-cp", text(&directory), "Waits"], &ways);
 }
 
 #[test]

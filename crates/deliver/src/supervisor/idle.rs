@@ -4,20 +4,22 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 
 use vdsokit_clock::{Clock, KernelTime};
+use vdsokit_waits::call::{Basis, Wait};
 use vdsokit_waits::course::Nanoseconds;
-use vdsokit_waits::idle::{Idle, Pollers, Seen};
+use vdsokit_waits::expiry::Expiry;
+use vdsokit_waits::idle::{Idle, Pause, Pollers, Seen};
 
 use super::process::{self, Blocked};
-use super::waits::{Purpose, Waits};
+use super::times::given;
+use super::waits::{Purpose, Waits, has_gate};
 use crate::arch::FORKS;
-use crate::seccomp::Notification;
+use crate::seccomp::{Notification, Outcome};
 use crate::sys::Pid;
 
 /// What is known of the tree, and when to look at it.
 #[derive(Debug)]
 pub(crate) struct Skip {
     idle: Idle,
-    pollers: Pollers,
     /// The processes of the tree.
     processes: HashSet<Pid>,
     /// The id that was given to a process or thread last, when the tree was quiet: `processes` has
@@ -32,7 +34,6 @@ impl Skip {
     pub(crate) fn new(threshold: u64, now: u64) -> Skip {
         Skip {
             idle: Idle::new(threshold, now),
-            pollers: Pollers::default(),
             processes: HashSet::new(),
             last: None,
             ran: HashMap::new(),
@@ -40,8 +41,9 @@ impl Skip {
     }
 
     /// Notes that `thread`, which is of the tree, executes a program.
-    pub(crate) fn executes(&mut self, thread: Pid, now: u64) {
+    pub(crate) fn executes(&mut self, pollers: &mut Pollers, thread: Pid, now: u64) {
         self.processes.extend(process::thread_group(thread));
+        pollers.others_ran();
         self.idle.happened(now, false);
     }
 
@@ -50,27 +52,32 @@ impl Skip {
         self.idle.happened(now, false);
     }
 
-    /// Notes a call that was handed over; `wait`: the span that it waits for.
+    /// Notes a call that was handed over. `wait`: when it waits, and for how long.
     ///
     /// Returns whether time may step to the end of that wait at once.
     pub(crate) fn called(
         &mut self,
+        pollers: &mut Pollers,
         call: &Notification,
-        wait: Option<Nanoseconds>,
+        wait: Option<(Nanoseconds, Nanoseconds)>,
         now: u64,
     ) -> bool {
-        let is_poller = wait.is_some_and(|span| {
-            let span = u64::try_from(span).unwrap_or(u64::MAX);
-            let writes = writes(call.pid).unwrap_or(0);
-            self.pollers.waits(call.pid, call.pointer, span, writes)
+        let is_poller = wait.is_some_and(|(at, span)| {
+            let pause = Pause {
+                place: call.pointer,
+                at: positive(at),
+                span: positive(span),
+                writes: writes(call.pid).unwrap_or(0),
+            };
+            pollers.waits(call.pid, pause)
         });
         self.idle.happened(now, is_poller);
-        is_poller && self.idle.has_polls_only(now) && self.seen(Some(call.pid)) == Seen::Quiet
-    }
-
-    /// By how many nanoseconds a wait of `thread` may end late.
-    pub(crate) fn slack(&self, thread: Pid) -> u64 {
-        self.pollers.slack(thread)
+        if !is_poller {
+            pollers.others_ran();
+        }
+        is_poller
+            && self.idle.has_polls_only(now)
+            && self.seen(pollers, Some(call.pid)) == Seen::Quiet
     }
 
     /// When to look at the tree next.
@@ -79,11 +86,18 @@ impl Skip {
     }
 
     /// Looks at the tree. Returns whether time is to step.
-    pub(crate) fn look(&mut self, is_of_tree: impl Fn(Pid) -> bool, now: u64) -> bool {
+    pub(crate) fn look(
+        &mut self,
+        pollers: &mut Pollers,
+        is_of_tree: impl Fn(Pid) -> bool,
+        now: u64,
+    ) -> bool {
         let last = self.find(is_of_tree);
-        let seen = self.seen(None);
-        if seen == Seen::Quiet {
-            self.last = last;
+        let seen = self.seen(pollers, None);
+        match seen {
+            Seen::Quiet => self.last = last,
+            Seen::Polls => {}
+            Seen::Busy => pollers.others_ran(),
         }
         self.idle.looked(now, seen)
     }
@@ -120,7 +134,7 @@ impl Skip {
     }
 
     /// Which threads of the tree but `but` run, or have run since the last look.
-    fn seen(&mut self, but: Option<Pid>) -> Seen {
+    fn seen(&mut self, pollers: &Pollers, but: Option<Pid>) -> Seen {
         let mut seen = Seen::Quiet;
         let mut ran = HashMap::new();
         let mut ended = Vec::new();
@@ -152,7 +166,7 @@ impl Skip {
                 let time = numbers.next().unwrap_or(0) + numbers.nth(1).unwrap_or(0);
                 is_quiet &= self.ran.get(&thread) == Some(&time);
                 ran.insert(thread, time);
-                seen = seen.max(match (is_quiet, self.pollers.is_one(thread)) {
+                seen = seen.max(match (is_quiet, pollers.is_one(thread)) {
                     (true, _) => Seen::Quiet,
                     (false, true) => Seen::Polls,
                     (false, false) => Seen::Busy,
@@ -189,6 +203,19 @@ impl Deadlines {
         let next = self.others.into_iter().chain(polls).min()?;
         u64::try_from(next.max(0)).ok()
     }
+
+    /// Whether the next one is of a poller that may be no later.
+    fn next_is_late_poll(&self) -> bool {
+        match (self.others, self.late_polls) {
+            (Some(others), Some(polls)) => polls <= others,
+            _ => false,
+        }
+    }
+}
+
+/// The nearest time that is not negative.
+fn positive(time: Nanoseconds) -> u64 {
+    u64::try_from(time.max(0)).unwrap_or(u64::MAX)
 }
 
 /// The earlier of two deadlines. What never ends is none.
@@ -198,6 +225,89 @@ fn earlier(known: Option<Nanoseconds>, left: Nanoseconds) -> Option<Nanoseconds>
 }
 
 impl Waits {
+    /// Notes a wait where time is skipped, and ends it at once if it is a poller's, nothing else runs
+    /// and the kernel has no part in how it ends.
+    pub(super) fn poll(
+        &mut self,
+        call: &Notification,
+        wait: &Wait,
+        now: &KernelTime,
+    ) -> Option<Outcome> {
+        let mut skip = self.skip.take()?;
+        let shown = self.at(Clock::Monotonic, now);
+        let made = &wait.made;
+        let (due, span) = match (given(call.pid, wait.given), wait.basis) {
+            (Some(span), Basis::Call) => (Some(shown + span), Some(span)),
+            (Some(due), Basis::Clock(Clock::Monotonic)) => (Some(due), Some(due - shown)),
+            _ => (None, None),
+        };
+        let wait = span.map(|span| (shown, span));
+        let is_next = skip.called(&mut self.pollers, call, wait, now.monotonic);
+        let slack = self.pollers.slack(call.pid).unwrap_or(0);
+        self.skip = Some(skip);
+        if !is_next || self.clocks.is_held() {
+            return None;
+        }
+        let outcome = match Expiry::of(made)? {
+            Expiry::Slept => Outcome::Returns(0),
+            Expiry::Futex { address, value } => {
+                let mut word = [0; 4];
+                process::read(call.pid, address, &mut word).ok()?;
+                if u32::from_ne_bytes(word) != value {
+                    return None;
+                }
+                Outcome::Fails(libc::ETIMEDOUT)
+            }
+        };
+        self.polls(due?, slack, now).then_some(outcome)
+    }
+
+    /// Notes that a process is about to execute a program.
+    pub(crate) fn executes(&mut self, process: Pid) {
+        if let Some(mut skip) = self.skip.take() {
+            let now = self.monotonic();
+            skip.executes(&mut self.pollers, process, now);
+            self.skip = Some(skip);
+        }
+    }
+
+    /// When [`Waits::tick`] is to be called unless something happens before, on
+    /// `CLOCK_MONOTONIC`.
+    pub(crate) fn next_tick(&self) -> Option<u64> {
+        let skip = self.skip.as_ref()?;
+        let look = self.has_deadline().then(|| skip.next_look());
+        self.lagging.into_iter().chain(look).min()
+    }
+
+    /// Does what is due by itself. Nothing that happened must be left to serve: a thread whose
+    /// call waits for that looks idle.
+    pub(crate) fn tick(&mut self) {
+        let Some(mut skip) = self.skip.take() else {
+            return;
+        };
+        self.end_due(false);
+        let Ok(clocks) = self.clocks.now() else {
+            self.skip = Some(skip);
+            return;
+        };
+        let now = clocks.monotonic;
+        let mut is_time = self.has_deadline() && now >= skip.next_look();
+        if is_time && self.clocks.is_held() {
+            skip.happened(now);
+            is_time = false;
+        }
+        if is_time {
+            let gate = self.gate;
+            let is_of_tree = |process| has_gate(&gate, process);
+            let is_idle = skip.look(&mut self.pollers, is_of_tree, now);
+            self.find_blocked(skip.threads(), &clocks);
+            if is_idle {
+                skip.stepped(self.step());
+            }
+        }
+        self.skip = Some(skip);
+    }
+
     /// Whether a thread or a timer has a deadline.
     pub(crate) fn has_deadline(&self) -> bool {
         let mut calls = self.frames.iter();
@@ -209,35 +319,34 @@ impl Waits {
     /// Moves the clocks to the next deadline, and ends what waits for it. Returns whether there is
     /// one.
     pub(crate) fn step(&mut self) -> bool {
-        let next = self.clocks.now().ok();
-        let Some(step) = next.and_then(|now| self.next_deadline(&now)) else {
+        let Ok(now) = self.clocks.now() else {
             return false;
         };
-        if step > 0 && self.clocks.advance(step).is_ok() {
-            self.end_due();
+        let deadlines = self.deadlines(&now);
+        let Some(step) = deadlines.next() else {
+            return false;
+        };
+        if step == 0 || self.clocks.advance(step).is_ok() {
+            self.end_due(deadlines.next_is_late_poll());
         }
         true
-    }
-
-    /// How far the next deadline is; 0 if one has come. `None`: there is none.
-    pub(crate) fn next_deadline(&mut self, now: &KernelTime) -> Option<u64> {
-        self.deadlines(now).next()
     }
 
     fn deadlines(&mut self, now: &KernelTime) -> Deadlines {
         self.forget_ended();
         self.roll(now);
         let mut next = Deadlines::default();
-        for (_, _, passage) in self.frames.iter() {
+        for (thread, _, passage) in self.frames.iter() {
             let Purpose::Wait(waiting) = &passage.purpose else {
                 continue;
             };
             let left = waiting.due - self.at(waiting.clock, now);
-            match waiting.slack {
-                0 => next.others = earlier(next.others, left),
-                slack => {
+            match self.pollers.slack(thread) {
+                None => next.others = earlier(next.others, left),
+                Some(slack) => {
+                    let late = left + Nanoseconds::from(slack);
                     next.polls = earlier(next.polls, left);
-                    next.late_polls = earlier(next.late_polls, left + slack);
+                    next.late_polls = earlier(next.late_polls, late);
                 }
             }
         }
@@ -246,6 +355,7 @@ impl Waits {
         let shown = self.at(Clock::Monotonic, now);
         let sockets = self.sockets.deadlines().map(|due| due - shown);
         next.others = timers.chain(sockets).fold(next.others, earlier);
+        self.others_wait = next.others.is_some();
         next
     }
 
@@ -261,14 +371,15 @@ impl Waits {
         let slack = deadlines.others.map_or(0, |_| slack);
         let step = (ahead + slack).min(next);
         next >= ahead && self.clocks.advance(step).is_ok() && {
-            self.end_due();
+            self.end_due(step < next || deadlines.next_is_late_poll());
             true
         }
     }
 
     /// Ends what is due by now, but is to wake later by what the kernel was told, and notes when
-    /// the next such is due.
-    pub(crate) fn end_due(&mut self) {
+    /// the next such is due. Polls that may be late end with the first that may be no later, all
+    /// at once; `ends_polls`: they do now.
+    pub(crate) fn end_due(&mut self, ends_polls: bool) {
         let Ok(now) = self.clocks.now() else {
             return;
         };
@@ -282,6 +393,10 @@ impl Waits {
             let course = self.course(waiting.clock);
             let at = later(course.until(waiting.clock, waiting.due, &now));
             if at >= waiting.armed {
+                continue;
+            }
+            let may_be_late = || self.pollers.slack(thread).is_some_and(|slack| slack > 0);
+            if !ends_polls && self.others_wait && may_be_late() {
                 continue;
             }
             match at <= now.monotonic {

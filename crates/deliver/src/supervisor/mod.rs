@@ -12,6 +12,7 @@
 //! kernel's, and that is reported once for each executable.
 
 mod arch;
+mod changes;
 pub(crate) mod ending;
 mod frames;
 mod idle;
@@ -22,6 +23,7 @@ mod sockets;
 mod thread;
 mod timerfds;
 mod timers;
+mod times;
 mod waits;
 
 use std::collections::{HashSet, VecDeque};

@@ -19,7 +19,8 @@ use vdsokit_waits::course::{Course, Nanoseconds};
 
 use super::process::{self, Blocked};
 use super::thread;
-use super::waits::{Waits, nanoseconds};
+use super::times::nanoseconds;
+use super::waits::Waits;
 use crate::seccomp::{self, Notification, Outcome};
 use crate::sys::Pid;
 

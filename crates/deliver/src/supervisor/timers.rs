@@ -16,7 +16,8 @@ use vdsokit_waits::timers::{Key, Setting as Due, Timer, Timers};
 
 use super::process::{self, Blocked};
 use super::thread;
-use super::waits::{FOREVER, FRAME_NEW, Passage, Purpose, Waits, armed, nanoseconds};
+use super::times::{armed, nanoseconds};
+use super::waits::{FOREVER, FRAME_NEW, Passage, Purpose, Waits};
 use crate::seccomp::{self, Notification, Outcome};
 use crate::sys::Pid;
 

@@ -2,22 +2,22 @@
 //! the clock changes.
 
 use std::collections::HashSet;
-use std::io;
 use std::os::fd::OwnedFd;
 
 use vdsokit_clock::{Clock, KernelTime};
+use vdsokit_waits::Clocks;
 use vdsokit_waits::call::{Basis, Call, Form, Given, Kind, Numbers, Remaining, Restart, Wait};
 use vdsokit_waits::course::{Course, Nanoseconds};
-use vdsokit_waits::gate::{CALL, Frame, Gate, NEW, OLD, RESULT, Then, USED};
-use vdsokit_waits::number::{CLOCK_NANOSLEEP, NANOSLEEP};
-use vdsokit_waits::{Clocks, WallTime};
+use vdsokit_waits::gate::{Frame, Gate, NEW, OLD, RESULT, Then, USED};
+use vdsokit_waits::idle::Pollers;
 
 use super::arch;
 use super::frames::Frames;
 use super::idle::Skip;
-use super::process::{self, Blocked};
+use super::process;
 use super::sockets::Sockets;
 use super::timers::{self, Settings};
+use super::times::{armed, given, timeout};
 use crate::proc::{self, Filters};
 use crate::seccomp::{self, Notification, Outcome};
 use crate::sys::{self, Pid, Resume};
@@ -25,7 +25,7 @@ use crate::sys::{self, Pid, Resume};
 /// What stands for a time-out that never ends: 73 years, which the kernel adds to any clock
 /// without an overflow.
 pub(super) const FOREVER: u64 = 1 << 61;
-const SECOND: u64 = 1_000_000_000;
+pub(super) const SECOND: u64 = 1_000_000_000;
 
 /// What came of a call that was handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,13 +68,11 @@ pub(crate) struct Waiting {
     pub(crate) clock: Clock,
     /// When it ends.
     pub(crate) due: Nanoseconds,
-    form: Form,
+    pub(super) form: Form,
     /// The signal set that its frame begins with.
-    signals: i64,
+    pub(super) signals: i64,
     given: Given,
     remaining: Remaining,
-    /// How much later than `due` it may end where time is skipped.
-    pub(super) slack: Nanoseconds,
     /// When the kernel ends it, on `CLOCK_MONOTONIC`.
     pub(super) armed: u64,
 }
@@ -89,7 +87,7 @@ pub(crate) struct Waits {
     pub(super) settings: Settings,
     pub(super) sockets: Sockets,
     /// How far the wall clocks were ahead of the monotonic ones when that was last looked at.
-    wall_ahead: Option<Nanoseconds>,
+    pub(super) wall_ahead: Option<Nanoseconds>,
     /// Threads whose next call is the kernel's, as they have no gate.
     passes: HashSet<Pid>,
     next: u64,
@@ -98,7 +96,10 @@ pub(crate) struct Waits {
     /// Whether a program of the tree has installed a filter of its own.
     has_filters: bool,
     /// Where time in which nothing runs is skipped.
-    skip: Option<Skip>,
+    pub(super) skip: Option<Skip>,
+    pub(super) pollers: Pollers,
+    /// Whether something but pollers had a deadline when deadlines were last looked at.
+    pub(super) others_wait: bool,
     /// When the next call or timer is due that the kernel was told to end later.
     pub(super) lagging: Option<u64>,
 }
@@ -129,6 +130,8 @@ impl Waits {
             filters: proc::filters(first).map_or(0, Filters::count),
             has_filters: false,
             skip: threshold.map(|threshold| Skip::new(threshold, monotonic)),
+            pollers: Pollers::default(),
+            others_wait: false,
             lagging: None,
         };
         waits.wall_ahead = now.ok().and_then(|now| waits.wall_ahead(&now));
@@ -184,27 +187,6 @@ impl Waits {
             return made;
         }
         self.enter(listener, notification, passage, new, seized)
-    }
-
-    /// Notes a wait where time is skipped, and ends it at once if it is a sleep of a poller while
-    /// nothing else runs.
-    fn poll(&mut self, call: &Notification, wait: &Wait, now: &KernelTime) -> Option<Outcome> {
-        let mut skip = self.skip.take()?;
-        let shown = self.at(Clock::Monotonic, now);
-        let (due, span) = match (given(call.pid, wait.given), wait.basis) {
-            (Some(span), Basis::Call) => (Some(shown + span), Some(span)),
-            (Some(due), Basis::Clock(Clock::Monotonic)) => (Some(due), Some(due - shown)),
-            _ => (None, None),
-        };
-        let is_next = skip.called(call, span, now.monotonic);
-        let slack = skip.slack(call.pid);
-        self.skip = Some(skip);
-        let outcome = match call.number as u32 {
-            NANOSLEEP | CLOCK_NANOSLEEP => Outcome::Returns(0),
-            _ => return None,
-        };
-        let may_step = is_next && !self.clocks.is_held();
-        (may_step && self.polls(due?, slack, now)).then_some(outcome)
     }
 
     /// By which numbers `thread` makes its calls.
@@ -272,10 +254,6 @@ impl Waits {
             },
             given: wait.given,
             remaining: wait.remaining,
-            slack: self
-                .skip
-                .as_ref()
-                .map_or(0, |skip| skip.slack(notification.pid).into()),
             armed: armed(course, clock, due, now),
         };
         let then = match wait.remaining {
@@ -415,183 +393,6 @@ impl Waits {
             }
         }
     }
-
-    /// Notes that a process is about to execute a program.
-    pub(crate) fn executes(&mut self, process: Pid) {
-        if let Some(mut skip) = self.skip.take() {
-            skip.executes(process, self.monotonic());
-            self.skip = Some(skip);
-        }
-    }
-
-    /// When [`Waits::tick`] is to be called unless something happens before, on
-    /// `CLOCK_MONOTONIC`.
-    pub(crate) fn next_tick(&self) -> Option<u64> {
-        let skip = self.skip.as_ref()?;
-        let look = self.has_deadline().then(|| skip.next_look());
-        self.lagging.into_iter().chain(look).min()
-    }
-
-    /// Does what is due by itself. Nothing that happened must be left to serve: a thread whose
-    /// call waits for that looks idle.
-    pub(crate) fn tick(&mut self) {
-        let Some(mut skip) = self.skip.take() else {
-            return;
-        };
-        self.end_due();
-        let Ok(clocks) = self.clocks.now() else {
-            self.skip = Some(skip);
-            return;
-        };
-        let now = clocks.monotonic;
-        let mut is_time = self.has_deadline() && now >= skip.next_look();
-        if is_time && self.clocks.is_held() {
-            skip.happened(now);
-            is_time = false;
-        }
-        if is_time {
-            let is_idle = skip.look(|process| self.is_of_tree(process), now);
-            self.find_blocked(skip.threads(), &clocks);
-            if is_idle {
-                skip.stepped(self.step());
-            }
-        }
-        self.skip = Some(skip);
-    }
-
-    /// Sets the wall clocks of the tree.
-    pub(super) fn set_wall(&mut self, to: WallTime) -> io::Result<()> {
-        self.clocks.set_wall(to)?;
-        self.changed();
-        Ok(())
-    }
-
-    /// What adjtimex(2) returns and stores in the tree.
-    pub(super) fn adjustment(&self) -> io::Result<(i32, libc::timex)> {
-        self.clocks.adjustment()
-    }
-
-    /// Makes all that waits by the clock wait for its time again: the clock was changed.
-    pub(crate) fn changed(&mut self) {
-        let Ok(now) = self.clocks.now() else {
-            return;
-        };
-        self.forget_ended();
-        if self.walls_were_set() {
-            self.cancel_timerfds();
-        }
-        let calls = self.frames.iter();
-        let calls: Vec<_> = calls.map(|(thread, index, _)| (thread, index)).collect();
-        for (thread, index) in calls {
-            self.make_again(thread, index, &now);
-        }
-        self.set_again(&now);
-        self.set_sockets_again();
-        self.end_blocked(&now);
-    }
-
-    /// Whether the wall clocks were set since the last call of this. Unknown, and no, while they run
-    /// at another rate than the monotonic ones.
-    fn walls_were_set(&mut self) -> bool {
-        /// What a distance may differ by as the kernel's clocks are read one after another, in
-        /// nanoseconds. A delay between two readings looks like a step, so they are repeated.
-        const APART: u128 = 10_000_000;
-        const READINGS: usize = 3;
-        let readings = (0..READINGS).filter_map(|_| self.wall_ahead(&self.clocks.now().ok()?));
-        let readings: Vec<_> = readings.collect();
-        let Some(before) = self.wall_ahead else {
-            self.wall_ahead = readings.first().copied();
-            return false;
-        };
-        let is_far = |ahead: &Nanoseconds| before.abs_diff(*ahead) > APART;
-        let was_set = !readings.is_empty() && readings.iter().all(is_far);
-        if was_set {
-            self.wall_ahead = readings.last().copied();
-        }
-        was_set
-    }
-
-    /// How far the wall clocks are ahead of the monotonic ones, if that stays so.
-    fn wall_ahead(&self, now: &KernelTime) -> Option<Nanoseconds> {
-        let (wall, monotonic) = (Clock::Realtime, Clock::Monotonic);
-        let stays = self.course(wall).keeps_distance(&self.course(monotonic));
-        stays.then(|| self.at(wall, now) - self.at(monotonic, now))
-    }
-
-    /// Forgets calls that have ended.
-    pub(super) fn forget_ended(&mut self) {
-        let gate = self.gate;
-        self.frames
-            .retain(|thread, index, passage| passage.is_under_way(&gate, thread, index));
-    }
-
-    /// Makes a wait again, as the clock is now.
-    pub(super) fn make_again(&mut self, thread: Pid, index: usize, now: &KernelTime) {
-        let Some(passage) = self.frames.get(thread, index) else {
-            return;
-        };
-        let mut passage = passage.clone();
-        let Purpose::Wait(waiting) = &mut passage.purpose else {
-            return;
-        };
-        let course = self.course(waiting.clock);
-        let new = timeout(waiting, course, now, false, &mut passage.made);
-        waiting.armed = armed(course, waiting.clock, waiting.due, now);
-        // A thread that can't be stopped wakes when it was to wake before.
-        if self.again(thread, index, &passage, new).is_ok() {
-            self.frames.replace(thread, index, passage);
-        }
-    }
-
-    /// Makes a wait again, with another time-out.
-    pub(super) fn again(
-        &self,
-        thread: Pid,
-        index: usize,
-        passage: &Passage,
-        new: [i64; 4],
-    ) -> io::Result<()> {
-        /// How often a thread on its way into its call is looked at.
-        const LOOKS: usize = 10_000;
-        let address = self.gate.frame(index);
-        let bytes: Vec<u8> = new.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        // For a thread that is not in its call yet.
-        seccomp::write(thread, address + NEW, &bytes)?;
-        for _ in 0..LOOKS {
-            if !passage.is_under_way(&self.gate, thread, index) {
-                return Ok(());
-            }
-            match Blocked::read(thread) {
-                // It runs: into its call, or out of it.
-                None => std::thread::yield_now(),
-                Some(blocked) if blocked.pointer == passage.door + CALL => {
-                    sys::seize(thread, 0)?;
-                    sys::interrupt(thread)?;
-                    let Some((mut registers, signal)) = process::stopped(thread) else {
-                        return Ok(());
-                    };
-                    let signal = match signal {
-                        0 => crate::arch::settle(thread, &mut registers),
-                        signal => Some(signal),
-                    };
-                    let Some(signal) = signal else {
-                        return Ok(());
-                    };
-                    if signal == 0 && arch::was_interrupted(&registers, passage.door + CALL) {
-                        let (door, made) = (passage.door, &passage.made);
-                        arch::restart(&mut registers, door, made, passage.restart);
-                        // ppoll(2) and pselect(2) have left there what remained.
-                        seccomp::write(thread, address + NEW, &bytes)?;
-                        sys::set_registers(thread, &registers)?;
-                    }
-                    return sys::resume(thread, Resume::Detach, signal);
-                }
-                // It is in a handler that interrupted the call, which ends with EINTR.
-                Some(_) => return Ok(()),
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Passage {
@@ -618,65 +419,4 @@ pub(super) const FRAME_OLD: u64 = u64::MAX - 2;
 fn placed(mut call: Call, argument: usize) -> Call {
     call.arguments[argument] = FRAME_NEW;
     call
-}
-
-/// The time-out that a call gives, in nanoseconds. `None`: it is none, and the kernel says so.
-fn given(thread: Pid, given: Given) -> Option<Nanoseconds> {
-    let (address, unit) = match given {
-        Given::Milliseconds(time) => return Some(Nanoseconds::from(time) * 1_000_000),
-        Given::Timespec(address) => (address, 1),
-        Given::Timeval(address) => (address, 1000),
-    };
-    let [seconds, part] = process::words::<2>(thread, address).ok()?;
-    nanoseconds(seconds, part, unit)
-}
-
-/// Seconds and a part of a second in `unit` nanoseconds, if they are a time.
-pub(super) fn nanoseconds(seconds: i64, part: i64, unit: i64) -> Option<Nanoseconds> {
-    let is_one = seconds >= 0 && (0..SECOND as i64 / unit).contains(&part);
-    let part = Nanoseconds::from(part) * Nanoseconds::from(unit);
-    is_one.then_some(Nanoseconds::from(seconds) * Nanoseconds::from(SECOND) + part)
-}
-
-/// When the kernel ends a wait that is made now, on `CLOCK_MONOTONIC`.
-pub(super) fn armed(course: Course, clock: Clock, due: Nanoseconds, now: &KernelTime) -> u64 {
-    let real = course.until(clock, due, now);
-    real.map_or(u64::MAX, |real| now.monotonic.saturating_add(real))
-}
-
-/// What the frame has for a wait that is made now by `call`.
-fn timeout(
-    waiting: &Waiting,
-    course: Course,
-    now: &KernelTime,
-    is_first: bool,
-    call: &mut Call,
-) -> [i64; 4] {
-    let real = course.until(waiting.clock, waiting.due, now);
-    let real = real.unwrap_or(FOREVER).min(FOREVER);
-    // A duration of 0 would only look.
-    let duration = real.max(u64::from(is_first));
-    let words = |seconds: u64, part: u64| [seconds as i64, part as i64, 0, 0];
-    match waiting.form {
-        Form::Duration => words(duration / SECOND, duration % SECOND),
-        // Rounded up, as the kernel does with its clock's resolution.
-        Form::Microseconds => {
-            let time = duration.div_ceil(1000);
-            words(time / 1_000_000, time % 1_000_000)
-        }
-        Form::Milliseconds(argument) => {
-            // What is too long never ends.
-            let time = i32::try_from(duration.div_ceil(1_000_000)).unwrap_or(-1);
-            call.arguments[argument] = i64::from(time) as u64;
-            [waiting.signals, 0, 0, 0]
-        }
-        Form::Monotonic | Form::Realtime => {
-            let now = match waiting.form {
-                Form::Realtime => now.realtime,
-                _ => now.monotonic,
-            };
-            let at = now.saturating_add(real);
-            words(at / SECOND, at % SECOND)
-        }
-    }
 }

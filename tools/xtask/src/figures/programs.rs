@@ -16,6 +16,8 @@ const READS: &str = include_str!("reads.c");
 const STEP: &str = include_str!("step.c");
 const CALLS: &str = include_str!("calls.c");
 const SLEEPERS: &str = include_str!("sleepers.py");
+const SLEEPERS_JAVA: &str = include_str!("Sleepers.java");
+const SLEEPERS_GO: &str = include_str!("sleepers.go");
 const MAKEFILE: &str =
     "T := $(addprefix t,$(shell seq 200))\nall: $(T)\n$(T): ; @true --\n.PHONY: all $(T)\n";
 
@@ -41,7 +43,7 @@ struct Row {
     measure: fn(&Rig, &'static str) -> Result<Figure, String>,
 }
 
-const ROWS: [Row; 14] = [
+const ROWS: [Row; 16] = [
     Row {
         name: "clock-read-offset",
         measure: |rig, name| rig.ratio(name, [OFFSET, Way::Plain], 31, 1.12, Rig::read),
@@ -120,6 +122,38 @@ const ROWS: [Row; 14] = [
             rig.can(SKIP_IDLE)?;
             let mut tests = rig.command(SKIP_IDLE, "python3");
             let took = elapsed(tests.arg(rig.file("sleepers.py", SLEEPERS)?))?;
+            Ok(Figure::number(name, took / 1e3, "s", 5.0))
+        },
+    },
+    Row {
+        name: "java-100-sleepers",
+        measure: |rig, name| {
+            rig.can(SKIP_IDLE)?;
+            let source = rig.file("Sleepers.java", SLEEPERS_JAVA)?;
+            succeed(
+                Command::new("javac")
+                    .arg("-d")
+                    .arg(&rig.scratch)
+                    .arg(source),
+            )?;
+            let mut tests = rig.command(SKIP_IDLE, "java");
+            let took = elapsed(tests.arg("-cp").arg(&rig.scratch).arg("Sleepers"))?;
+            Ok(Figure::number(name, took / 1e3, "s", 5.0))
+        },
+    },
+    Row {
+        name: "go-100-sleepers",
+        measure: |rig, name| {
+            rig.can(SKIP_IDLE)?;
+            let source = rig.file("sleepers.go", SLEEPERS_GO)?;
+            let program = rig.scratch.join("sleepers-go");
+            succeed(
+                Command::new("go")
+                    .args(["build", "-o"])
+                    .arg(&program)
+                    .arg(source),
+            )?;
+            let took = elapsed(&mut rig.command(SKIP_IDLE, &program))?;
             Ok(Figure::number(name, took / 1e3, "s", 5.0))
         },
     },
