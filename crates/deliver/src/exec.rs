@@ -222,6 +222,23 @@ impl Delivery {
         Error::of_exec(program, source)
     }
 
+    /// As [`Delivery::exec`], in a new child of this process, whose id is returned. What `failed`
+    /// makes of an error, in the child, is the child's exit status.
+    ///
+    /// # Errors
+    /// [`Error::System`] when there can be no child, or this process has more than one thread.
+    pub fn spawn(
+        self,
+        program: &OsStr,
+        arguments: &[OsString],
+        report: impl FnMut(Event),
+        failed: impl FnOnce(Error) -> u8,
+    ) -> Result<u32, Error> {
+        let child = sys::child(|| failed(self.exec(program, arguments, report)));
+        let child = child.map_err(Error::system("start the program's process"))?;
+        Ok(child as u32)
+    }
+
     /// Starts the process that serves this one, and has all calls handed over to it that it has
     /// to serve. A supervisor is not waited for: the first call that it gets, an execve, is.
     fn start(mut self, report: &mut dyn FnMut(Event)) -> Result<(Pid, Channel), Error> {

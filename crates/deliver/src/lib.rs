@@ -20,6 +20,7 @@
 //! | module | contents |
 //! | --- | --- |
 //! | `object` | an image that was checked, in a memfd, with its vvar pages and links |
+//! | `traced` | an object that counts the calls of others |
 //! | `join`, `unwind` | the image in front of several objects, or of one that lacks a function |
 //! | `exec` | becomes a program, with a supervisor or a tracer beside it |
 //! | `supervisor` | serves calls of the tree, and traces a thread only while it changes that |
@@ -49,9 +50,9 @@
 //!    a change are delivered after it.
 //! 3. **Nothing is lost.** A function of the kernel's vDSO that the object lacks leads to the
 //!    kernel's own, which then stays mapped.
-//! 4. **Nothing shared is writable.** Text is mapped private and executable, vvar pages shared
-//!    and read-only from a descriptor that can't write; [`Object::with_word`]'s memory is the
-//!    process's own.
+//! 4. **Nothing shared is writable** but the counts of [`Object::traced`]. Text is mapped private and
+//!    executable, vvar pages shared and read-only from a descriptor that can't write;
+//!    [`Object::with_word`]'s memory is the process's own.
 //! 5. **Nothing stays behind.** When the tracer dies, the programs continue with the vDSO that
 //!    they have; programs that they start later have the kernel's. No file is on disk.
 //! 6. **Sandboxes hold.** No system call is made in a process with a seccomp filter that the
@@ -113,6 +114,8 @@ mod supervisor;
 mod sys;
 #[cfg(target_arch = "x86_64")]
 mod threads;
+#[cfg(target_arch = "x86_64")]
+mod traced;
 mod tracer;
 mod unwind;
 mod visit;

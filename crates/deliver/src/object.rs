@@ -38,15 +38,15 @@ pub(crate) use vdsokit_waits::gate::PAGE;
 #[derive(Debug)]
 pub struct Object {
     /// The first is the image's text.
-    sources: Vec<Source>,
+    pub(crate) sources: Vec<Source>,
     pub(crate) links: Vec<Link>,
-    functions: Vec<Function>,
+    pub(crate) functions: Vec<Function>,
     /// The first word of each text.
-    heads: Vec<Head>,
+    pub(crate) heads: Vec<Head>,
     /// The unwind tables of all texts.
-    frames: Vec<Frame>,
+    pub(crate) frames: Vec<Frame>,
     /// The bytes of the first text.
-    text: Text,
+    pub(crate) text: Text,
     /// Whether it begins with an image that leads to all of its functions.
     is_complete: bool,
     pub(crate) length: u64,
@@ -60,10 +60,10 @@ pub struct Object {
 
 /// The bytes of a text, up to the end of its last page.
 #[derive(Debug, Default)]
-struct Text {
-    bytes: Vec<u8>,
+pub(crate) struct Text {
+    pub(crate) bytes: Vec<u8>,
     /// Where its `.eh_frame` lies, and its length.
-    frames: Option<(u64, u64)>,
+    pub(crate) frames: Option<(u64, u64)>,
 }
 
 impl Text {
@@ -78,14 +78,14 @@ impl Text {
 /// The first word of a text, which delivery writes again with the same value. The kernel dumps
 /// core of a private mapping only if a page of it was written (fs/coredump.c, `vma_dump_size`).
 #[derive(Debug, Clone, Copy)]
-struct Head {
+pub(crate) struct Head {
     distance: u64,
     value: u64,
 }
 
 impl Head {
     /// That of the text `bytes`, which lies `distance` bytes from the object's start.
-    fn of(bytes: &[u8], distance: u64) -> Head {
+    pub(crate) fn of(bytes: &[u8], distance: u64) -> Head {
         let value = bytes.first_chunk().copied().map_or(0, u64::from_ne_bytes);
         Head { distance, value }
     }
@@ -122,6 +122,20 @@ pub(crate) enum Role {
     Own,
     /// What is only read, and by tools alone: private and read-only.
     Record,
+    /// Memory in which a traced program counts its calls: shared and writable.
+    #[cfg(target_arch = "x86_64")]
+    Counts,
+}
+
+impl Role {
+    fn is_writable(self) -> bool {
+        match self {
+            Role::Text | Role::Vvar | Role::Record => false,
+            Role::Own => true,
+            #[cfg(target_arch = "x86_64")]
+            Role::Counts => true,
+        }
+    }
 }
 
 /// An exported function.
@@ -158,7 +172,7 @@ impl Source {
     }
 
     /// Zeros that each process has for itself.
-    fn own(distance: u64, length: u64) -> Source {
+    pub(crate) fn own(distance: u64, length: u64) -> Source {
         Source {
             backing: None,
             offset: 0,
@@ -174,7 +188,7 @@ impl Source {
             distance: self.distance,
             length: self.length,
             is_text: self.role == Role::Text,
-            is_writable: self.role == Role::Own,
+            is_writable: self.role.is_writable(),
         }
     }
 
@@ -195,6 +209,8 @@ impl Source {
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
             ),
+            #[cfg(target_arch = "x86_64")]
+            Role::Counts => (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED),
         };
         let flags = flags | sharing;
         Place {
@@ -293,19 +309,7 @@ impl Object {
     /// # Errors
     /// [`Error::FileSizeLimit`], or [`Error::System`] when the kernel refuses a memfd.
     pub fn join(objects: Vec<Object>) -> Result<Object, Error> {
-        let mut all = Object {
-            sources: Vec::new(),
-            links: Vec::new(),
-            functions: Vec::new(),
-            heads: Vec::new(),
-            frames: Vec::new(),
-            text: Text::default(),
-            is_complete: false,
-            length: 0,
-            address: 0,
-            gate: None,
-            i386: None,
-        };
+        let mut all = Object::empty();
         for (index, mut object) in objects.into_iter().enumerate() {
             object.shift(all.length);
             all.sources.append(&mut object.sources);
@@ -324,6 +328,23 @@ impl Object {
             all.complete(&[])?;
         }
         Ok(all)
+    }
+
+    /// An object without anything.
+    pub(crate) fn empty() -> Object {
+        Object {
+            sources: Vec::new(),
+            links: Vec::new(),
+            functions: Vec::new(),
+            heads: Vec::new(),
+            frames: Vec::new(),
+            text: Text::default(),
+            is_complete: false,
+            length: 0,
+            address: 0,
+            gate: None,
+            i386: None,
+        }
     }
 
     /// Moves everything in the object by `shift` bytes.
@@ -662,7 +683,7 @@ impl Object {
 }
 
 /// A read-only memfd of an image that nobody can change.
-fn image_file(bytes: &[u8]) -> Result<File, Error> {
+pub(crate) fn image_file(bytes: &[u8]) -> Result<File, Error> {
     memfd("vdso", bytes).map_err(|source| match source.raw_os_error() {
         Some(libc::EFBIG) => Error::FileSizeLimit {
             limit: getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX),

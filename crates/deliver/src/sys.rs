@@ -387,6 +387,22 @@ pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
     }
 }
 
+/// Runs `main` in a child with a copy of the memory of this process, and returns its id. What `main`
+/// returns is the child's exit status.
+///
+/// Fails when this process has more than one thread, as [`orphan`] does.
+pub(crate) fn child(main: impl FnOnce() -> u8) -> io::Result<Pid> {
+    if !has_one_thread()? {
+        return Err(io::Error::other("this process has more than one thread"));
+    }
+    // SAFETY: this process has one thread, so the copy lacks none that could hold a lock.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => exit_now(main().into()),
+        pid => Ok(pid),
+    }
+}
+
 /// Whether this process has one thread only.
 fn has_one_thread() -> io::Result<bool> {
     // With this flag unshare(2) does nothing but check that the process has one thread.

@@ -26,6 +26,8 @@ mod run;
 mod serve;
 mod set;
 mod status;
+#[cfg(target_arch = "x86_64")]
+mod trace;
 #[cfg(not(target_arch = "x86_64"))]
 mod unsupported;
 mod watch;
@@ -69,6 +71,8 @@ pub(crate) enum Command {
     Serve(serve::Arguments),
     Set(set::Arguments),
     Status(status::Arguments),
+    #[cfg(target_arch = "x86_64")]
+    Trace(trace::Arguments),
     Watch(watch::Arguments),
     /// Give a running program another time (x86-64 only)
     #[cfg(not(target_arch = "x86_64"))]
@@ -79,6 +83,9 @@ pub(crate) enum Command {
     /// Give a program back the vDSO that it had before `vdso attach` (x86-64 only)
     #[cfg(not(target_arch = "x86_64"))]
     Detach(unsupported::Arguments),
+    /// Show each call of a program's vDSO, or count them (x86-64 only)
+    #[cfg(not(target_arch = "x86_64"))]
+    Trace(unsupported::Arguments),
     /// Run a program, unchanged, at another time (x86-64 and AArch64)
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     Run(unsupported::Arguments),
@@ -125,7 +132,11 @@ impl Command {
             Self::Serve(arguments) => serve::run(&arguments),
             Self::Set(arguments) => set::run(&arguments),
             Self::Status(arguments) => Ok(status::run(&arguments)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Trace(arguments) => trace::run(&arguments),
             Self::Watch(arguments) => watch::run(&arguments),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Trace(_) => unsupported::refuse("trace"),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Attach(_) => unsupported::refuse("attach"),
             #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -143,6 +154,8 @@ pub(crate) fn usage_status(arguments: &[OsString]) -> u8 {
     match arguments.get(1).and_then(|command| command.to_str()) {
         #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         Some("run") => run::NOT_TRIED,
+        #[cfg(target_arch = "x86_64")]
+        Some("trace") => run::NOT_TRIED,
         Some("status") => status::UNKNOWN,
         _ => 2,
     }

@@ -91,6 +91,11 @@ std::arch::global_asm!(
     "   mov   edi, {at_fdcwd}",         // openat(AT_FDCWD, path, flags)
     "   mov   rsi, r13",
     "   mov   edx, {open_flags}",
+    "   mov   eax, [r15 + 48]",         // O_RDWR if it is to be shared and writable
+    "   and   eax, {map_shared}",
+    "   add   eax, eax",
+    "   and   eax, [r15 + 40]",
+    "   or    edx, eax",
     "   mov   eax, 257",
     "   syscall",
     "   mov   r14, rax",                // r14: the outcome
@@ -251,8 +256,12 @@ std::arch::global_asm!(
     sigurg = const libc::SIGURG,
     // Not blocking and not becoming a terminal, should the path name something else.
     open_flags = const libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY,
+    map_shared = const libc::MAP_SHARED,
     stale = const -libc::ESTALE,
 );
+
+// The stub makes the flag of open(2) from those of mmap(2).
+const _: () = assert!(libc::MAP_SHARED * 2 == libc::PROT_WRITE && libc::PROT_WRITE == libc::O_RDWR);
 
 /// Sets `registers` to run the stub at `address` on the block at `block`.
 pub(crate) fn enter_stub(registers: &mut Registers, address: u64, block: u64) {

@@ -28,6 +28,8 @@ enum Way {
     Plain,
     /// By `vdso run` with these options.
     Run(&'static [&'static str]),
+    /// By `vdso trace -c`.
+    Count,
     /// By libfaketime's wrapper.
     Faketime,
 }
@@ -43,7 +45,7 @@ struct Row {
     measure: fn(&Rig, &'static str) -> Result<Figure, String>,
 }
 
-const ROWS: [Row; 16] = [
+const ROWS: [Row; 17] = [
     Row {
         name: "clock-read-offset",
         measure: |rig, name| rig.ratio(name, [OFFSET, Way::Plain], 31, 1.12, Rig::read),
@@ -55,6 +57,12 @@ const ROWS: [Row; 16] = [
     Row {
         name: "clock-read-freeze",
         measure: |rig, name| rig.ratio(name, [FREEZE, Way::Plain], 31, 1.12, Rig::read),
+    },
+    Row {
+        name: "clock-read-counted",
+        measure: |rig, name| {
+            rig.difference(name, [Way::Count, Way::Plain], 31, ("ns", 60.0), Rig::read)
+        },
     },
     Row {
         name: "getppid-offset",
@@ -260,7 +268,7 @@ impl Rig {
     /// Whether a way is there; the error says what is missing.
     fn can(&self, way: Way) -> Result<(), String> {
         match way {
-            Way::Plain => Ok(()),
+            Way::Plain | Way::Count => Ok(()),
             Way::Run(options) => {
                 let missing = |option: &&&str| {
                     option.starts_with("--")
@@ -287,6 +295,11 @@ impl Rig {
             Way::Run(options) => {
                 let mut command = Command::new(&self.vdso);
                 command.arg("run").args(options).arg("--").arg(program);
+                command
+            }
+            Way::Count => {
+                let mut command = Command::new(&self.vdso);
+                command.args(["trace", "-c", "--"]).arg(program);
                 command
             }
             Way::Faketime => {

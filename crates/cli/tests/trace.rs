@@ -1,0 +1,446 @@
+//! `vdso trace`, with real programs.
+#![cfg(target_arch = "x86_64")]
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use common::{Talk, compiled, installed, scratch, vdso};
+use serde_json::Value;
+
+/// Calls `clock_gettime` as often as its argument says in `inner`, twice in `main`, and once in vain.
+const LOOP: &str = r#"
+#include <stdlib.h>
+#include <stdio.h>
+#include <time.h>
+__attribute__((noinline)) void inner(long n) {
+    struct timespec t;
+    for (long i = 0; i < n; i++) clock_gettime(CLOCK_MONOTONIC, &t);
+}
+int main(int c, char **v) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    inner(atol(v[1]));
+    clock_gettime((clockid_t)99, &t);
+    clock_gettime(CLOCK_REALTIME, &t);
+    puts("unchanged");
+    return 7;
+}
+"#;
+
+/// 8 threads with 20,000 calls each; 4 children of fork with 1,000 each; and one call in a child of
+/// vfork, which then executes a program that calls nothing.
+const TREE: &str = r#"
+#include <pthread.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/wait.h>
+__attribute__((noinline)) void *work(void *n) {
+    struct timespec t;
+    for (long i = 0; i < (long)n; i++) clock_gettime(CLOCK_MONOTONIC, &t);
+    return 0;
+}
+int main(void) {
+    pthread_t t[8];
+    for (int i = 0; i < 8; i++) pthread_create(t + i, 0, work, (void *)20000L);
+    for (int i = 0; i < 8; i++) pthread_join(t[i], 0);
+    for (int i = 0; i < 4; i++)
+        if (!fork()) { work((void *)1000L); _exit(0); }
+    if (!vfork()) {
+        struct timespec z;
+        clock_gettime(CLOCK_TAI, &z);
+        execlp("true", "true", (char *)0);
+        _exit(1);
+    }
+    while (wait(0) > 0);
+    return 0;
+}
+"#;
+
+/// Reads a clock all the time, in two threads.
+const SPIN: &str = r#"
+#include <pthread.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+void *spin(void *x) {
+    struct timespec t;
+    for (;;) { clock_gettime(CLOCK_MONOTONIC, &t); usleep(200); }
+    return x;
+}
+int main(void) {
+    pthread_t t;
+    pthread_create(&t, 0, spin, 0);
+    puts("ready");
+    fflush(stdout);
+    spin(0);
+}
+"#;
+
+/// Takes a backtrace in a signal handler, again and again, while clocks are read. A backtrace from the
+/// kernel's own vDSO may end there: unwinders know one vDSO.
+const UNWIND: &str = r#"
+#define _GNU_SOURCE
+#include <execinfo.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <time.h>
+#include <ucontext.h>
+static unsigned long from, to, start, end;
+static volatile int inside, lost;
+static void handler(int s, siginfo_t *i, void *c) {
+    unsigned long pc = ((ucontext_t *)c)->uc_mcontext.gregs[REG_RIP];
+    if (pc >= from && pc < to) return;
+    void *b[32];
+    int n = backtrace(b, 32), found = 0;
+    for (int k = 3; k < n; k++)
+        found |= (unsigned long)b[k] >= start && (unsigned long)b[k] < end;
+    if (pc < start || pc >= end) { inside++; lost += !found; }
+}
+int main(void) {
+    char line[512];
+    void *b[4];
+    FILE *maps = fopen("/proc/self/maps", "r");
+    while (fgets(line, sizeof line, maps)) {
+        unsigned long a, z;
+        sscanf(line, "%lx-%lx", &a, &z);
+        if (strstr(line, "[vdso]")) { from = a; to = z; }
+        if ((unsigned long)main >= a && (unsigned long)main < z) { start = a; end = z; }
+    }
+    backtrace(b, 4);
+    struct sigaction action = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_RESTART };
+    sigaction(SIGPROF, &action, 0);
+    struct itimerval often = {{0, 200}, {0, 200}};
+    setitimer(ITIMER_PROF, &often, 0);
+    struct timespec t;
+    while (inside < 200) clock_gettime(CLOCK_MONOTONIC, &t);
+    printf("%d lost\n", lost);
+}
+"#;
+
+/// Where a test has its trace written.
+fn file(name: &str) -> PathBuf {
+    scratch("trace").join(name)
+}
+
+/// Runs `vdso trace` with `options`, its output in the file `name`, and returns how it ended and that.
+fn traced(name: &str, options: &[&str], command: &[&str]) -> (Output, String) {
+    let file = file(name);
+    let output = vdso(&["trace", "-o", file.to_str().expect("text")])
+        .args(options)
+        .arg("--")
+        .args(command)
+        .output()
+        .expect("it runs");
+    (output, fs::read_to_string(file).unwrap_or_default())
+}
+
+/// The summary of a command.
+fn counted(name: &str, options: &[&str], command: &[&str]) -> (Output, Value) {
+    let (output, text) = traced(name, &[&["-c", "--json"], options].concat(), command);
+    let summary = serde_json::from_str(&text);
+    (
+        output,
+        summary.unwrap_or_else(|error| panic!("{error}: {text}")),
+    )
+}
+
+/// The calls that a summary counts for a caller, by all of its names.
+fn calls_of(summary: &Value, symbol: &str) -> u64 {
+    let callers = summary["callers"].as_array().expect("a list").iter();
+    let matching = callers.filter(|caller| caller["caller"]["symbol"] == symbol);
+    matching
+        .map(|caller| caller["calls"].as_u64().expect("a number"))
+        .sum()
+}
+
+fn path(program: &Path) -> &str {
+    program.to_str().expect("text")
+}
+
+/// The mappings of a process by which its vDSO can be told.
+fn vdso_mappings(pid: &str) -> Vec<String> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("it lives");
+    let is_vdso = |line: &&str| line.contains("[v") || line.contains("vdso");
+    maps.lines().filter(is_vdso).map(str::to_owned).collect()
+}
+
+#[test]
+fn each_call_is_counted_once_for_the_function_that_made_it() {
+    let program = compiled("trace-loop", LOOP, &[]);
+    let (output, summary) = counted("counted", &[], &[path(&program), "30000"]);
+    assert_eq!(output.stdout, b"unchanged\n");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    assert_eq!(output.status.code(), Some(7));
+    assert_eq!(summary["calls"], 30_003);
+    assert_eq!(calls_of(&summary, "inner"), 30_000);
+    assert_eq!(calls_of(&summary, "main"), 3);
+    let [function] = summary["functions"].as_array().expect("a list").as_slice() else {
+        panic!("one function: {summary}");
+    };
+    assert_eq!(function["function"], "clock_gettime");
+    assert_eq!(function["errors"], 1);
+    assert!(
+        function["ns"].as_u64().is_some_and(|ns| ns > 0),
+        "{summary}"
+    );
+}
+
+#[test]
+fn a_static_program_is_counted_too() {
+    let program = compiled("trace-loop-static", LOOP, &["-static"]);
+    let (_, summary) = counted("static", &[], &[path(&program), "500"]);
+    assert_eq!(calls_of(&summary, "inner"), 500);
+    assert_eq!(summary["calls"], 503);
+}
+
+#[test]
+fn each_call_is_shown_with_arguments_result_and_caller() {
+    let program = compiled("trace-loop", LOOP, &[]);
+    let (_, text) = traced("shown", &[], &[path(&program), "3"]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 6, "{text}");
+    let (id, first) = lines[0].split_once(' ').expect("a thread");
+    assert!(id.parse::<u32>().is_ok(), "{text}");
+    assert!(
+        first.starts_with("clock_gettime(CLOCK_REALTIME, {tv_sec="),
+        "{text}"
+    );
+    assert!(
+        lines[1].contains("CLOCK_MONOTONIC") && lines[1].contains(" inner+0x"),
+        "{text}"
+    );
+    assert!(lines[4].contains(") = -22 (Invalid argument) <"), "{text}");
+    assert!(
+        lines[5].ends_with(" (trace-loop)") && lines[5].contains(" main+0x"),
+        "{text}"
+    );
+}
+
+#[test]
+fn json_has_a_call_a_line_and_the_number_of_calls() {
+    let program = compiled("trace-loop", LOOP, &[]);
+    let (_, text) = traced("lines.json", &["--json"], &[path(&program), "2"]);
+    let parse = |line| serde_json::from_str::<Value>(line).expect("JSON");
+    let mut lines: Vec<Value> = text.lines().map(parse).collect();
+    let last = lines.pop().expect("a last line");
+    assert_eq!(last, serde_json::json!({"calls": 5, "dropped": 0}));
+    // What differs from run to run.
+    let call = &mut lines[0];
+    for key in ["ns", "pid", "tid", "since_start_ns"] {
+        assert!(call[key].is_u64(), "{key}: {call}");
+        call[key] = "…".into();
+    }
+    for key in ["address", "offset", "object"] {
+        assert!(!call["caller"][key].is_null(), "{key}: {call}");
+        call["caller"][key] = "…".into();
+    }
+    let time = call["arguments"][1].as_str().expect("text");
+    assert!(
+        time.starts_with("{tv_sec=") && time.contains(", tv_nsec="),
+        "{time}"
+    );
+    call["arguments"][1] = "…".into();
+    assert_eq!(
+        *call,
+        serde_json::json!({
+            "function": "clock_gettime",
+            "arguments": ["CLOCK_REALTIME", "…"],
+            "result": 0,
+            "error": null,
+            "ns": "…",
+            "since_start_ns": "…",
+            "pid": "…",
+            "tid": "…",
+            "caller": {"symbol": "main", "offset": "…", "object": "…", "address": "…"},
+        })
+    );
+}
+
+#[test]
+fn threads_and_processes_of_a_tree_add_up() {
+    let program = compiled("trace-tree", TREE, &["-pthread"]);
+    let (output, summary) = counted("tree", &[], &[path(&program)]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(summary["calls"], 8 * 20_000 + 4 * 1_000 + 1);
+    let all = ["work", "main"].map(|symbol| calls_of(&summary, symbol));
+    assert_eq!(all, [164_000, 1], "{summary}");
+}
+
+#[test]
+fn what_a_shell_starts_is_traced() {
+    let script = "date +%Y; (date +%Y); exec date +%Y";
+    let (output, text) = traced("shell", &["-e", "clock_gettime"], &["sh", "-c", script]);
+    assert_eq!(output.stdout.len(), 3 * 5, "{output:?}");
+    let mut ids: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    ids.dedup();
+    assert_eq!(ids.len(), 3, "{text}");
+    assert!(
+        text.lines().all(|line| line.contains("clock_gettime(")),
+        "{text}"
+    );
+}
+
+#[test]
+fn python_is_named_as_the_caller_and_not_its_c_library() {
+    if !installed("python3") {
+        return;
+    }
+    let script = "import time\nfor _ in range(700): time.time()";
+    let (_, summary) = counted(
+        "python",
+        &["-e", "clock_gettime"],
+        &["python3", "-c", script],
+    );
+    let callers = summary["callers"].as_array().expect("a list");
+    let most = &callers[0];
+    assert!(
+        most["calls"].as_u64().is_some_and(|calls| calls >= 700),
+        "{summary}"
+    );
+    let object = most["caller"]["object"].as_str().expect("a file");
+    assert!(object.contains("python"), "{summary}");
+}
+
+#[test]
+fn a_full_buffer_counts_what_it_drops() {
+    let program = compiled("trace-loop", LOOP, &[]);
+    let options = ["--json", "--buffer", "16"];
+    let (_, text) = traced("full", &options, &[path(&program), "200000"]);
+    let last: Value = serde_json::from_str(text.lines().last().expect("lines")).expect("JSON");
+    let shown = text.lines().count() as u64 - 1;
+    let dropped = last["dropped"].as_u64().expect("a number");
+    assert_eq!(last["calls"], 200_003);
+    assert_eq!(shown + dropped, 200_003);
+    assert!(dropped > 0);
+}
+
+#[test]
+fn only_the_chosen_functions_are_traced() {
+    let program = compiled("trace-loop", LOOP, &[]);
+    let (output, summary) = counted("chosen", &["-e", "time,getcpu"], &[path(&program), "10"]);
+    assert_eq!(output.status.code(), Some(7));
+    assert_eq!(summary["calls"], 0);
+}
+
+#[test]
+fn what_cannot_be_traced_is_refused_in_a_sentence() {
+    let status = |arguments: &[&str]| {
+        let output = vdso(arguments).output().expect("it runs");
+        let text = String::from_utf8(output.stderr).expect("text");
+        (output.status.code(), text)
+    };
+    let (code, text) = status(&["trace", "-e", "clock_get", "--", "true"]);
+    assert_eq!(code, Some(125));
+    assert!(
+        text.contains("no function clock_get can be traced"),
+        "{text}"
+    );
+    assert!(text.contains("clock_gettime, gettimeofday, time"), "{text}");
+    let (code, text) = status(&["trace", "--", "/no/such/program"]);
+    assert_eq!(code, Some(127), "{text}");
+    let (code, text) = status(&["trace", "-o", "/no/such/directory/file", "--", "true"]);
+    assert_eq!(code, Some(125), "{text}");
+    assert!(
+        text.contains("/no/such/directory/file can't be written"),
+        "{text}"
+    );
+    let (code, text) = status(&["trace", "-p", "4194305"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("no process 4194305"), "{text}");
+}
+
+#[test]
+fn the_signal_that_ended_the_program_is_the_status() {
+    use std::os::unix::process::ExitStatusExt;
+    let (output, _) = traced("signal", &["-c"], &["sh", "-c", "kill -KILL $$"]);
+    assert_eq!(output.status.signal(), Some(9));
+}
+
+#[test]
+fn a_running_process_is_traced_and_has_its_own_vdso_back() {
+    let program = compiled("trace-spin", SPIN, &["-pthread"]);
+    let mut target = Talk::start(&mut std::process::Command::new(program));
+    assert_eq!(target.hear(), "ready");
+    let before = vdso_mappings(&target.pid());
+    for signal in ["INT", "TERM"] {
+        let mut trace = vdso(&["trace", "-p", &target.pid()])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let mut lines = BufReader::new(trace.stderr.take().expect("a pipe")).lines();
+        let first = lines.next().expect("a call").expect("text");
+        assert!(
+            first.contains(" clock_gettime(CLOCK_MONOTONIC, "),
+            "{first}"
+        );
+        assert!(first.contains("> spin+0x"), "{first}");
+        assert_ne!(vdso_mappings(&target.pid()), before);
+        let pid = trace.id().to_string();
+        let kill = std::process::Command::new("kill")
+            .args(["-s", signal, &pid])
+            .status();
+        assert!(kill.is_ok_and(|status| status.success()));
+        let rest: Vec<String> = lines.map_while(Result::ok).collect();
+        assert!(trace.wait().expect("it ends").success(), "{rest:?}");
+        assert_eq!(vdso_mappings(&target.pid()), before, "{rest:?}");
+    }
+}
+
+#[test]
+fn the_trace_of_a_process_ends_with_it() {
+    let program = compiled("trace-spin", SPIN, &["-pthread"]);
+    let mut target = Talk::start(&mut std::process::Command::new(program));
+    assert_eq!(target.hear(), "ready");
+    let mut trace = vdso(&["trace", "-p", &target.pid()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut lines = BufReader::new(trace.stderr.take().expect("a pipe")).lines();
+    assert!(lines.next().is_some_and(|line| line.is_ok()));
+    target.child.kill().expect("it lives");
+    assert!(lines.all(|line| line.is_ok()));
+    assert!(trace.wait().expect("it ends").success());
+}
+
+#[test]
+fn functions_of_other_vdsos_are_traced() {
+    if !installed("python3") {
+        return;
+    }
+    let directory = scratch("trace");
+    let declaration = directory.join("weather.toml");
+    let text = "[vdso]\nsoname = \"libweather.so.1\"\nversion = \"WEATHER_1.0\"\n\
+                [var.limit]\ntype = \"i32\"\ninit = 250\n";
+    fs::write(&declaration, text).expect("a declaration");
+    let image = directory.join("libweather.so.1");
+    let arguments = ["build", path(&declaration), "-o", path(&directory)];
+    let built = vdso(&arguments).output().expect("it runs");
+    assert!(built.status.success(), "{built:?}");
+    let script = "import ctypes\n\
+                  f = ctypes.CDLL('linux-vdso.so.1').weather_limit\n\
+                  print(sum(f() for _ in range(40)))";
+    let options = ["--object", path(&image), "-e", "weather_limit"];
+    let (output, summary) = counted("object", &options, &["python3", "-c", script]);
+    assert_eq!(output.stdout, b"10000\n", "{output:?}");
+    assert_eq!(summary["calls"], 40, "{summary}");
+    assert_eq!(summary["functions"][0]["function"], "weather_limit");
+}
+
+#[test]
+fn unwinders_pass_through_the_wrappers() {
+    let program = compiled("trace-unwind", UNWIND, &["-rdynamic"]);
+    for options in [&["-c"][..], &["--buffer", "16"]] {
+        let (output, _) = traced("unwind", options, &[path(&program)]);
+        assert_eq!(output.stdout, b"0 lost\n", "{options:?}: {output:?}");
+    }
+}
