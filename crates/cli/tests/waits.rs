@@ -191,6 +191,32 @@ fn what_stands_still_waits_until_time_goes_on() {
 }
 
 #[test]
+fn a_call_that_is_blocked_on_a_socket_with_a_time_out_follows_a_change() {
+    if !installed("python3") {
+        return;
+    }
+    let script = "exec python3 -u -c \"\nimport os, socket, struct\n\
+        ends = socket.socketpair()\n\
+        time = struct.pack('ll', 100000, 0)\n\
+        ends[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, time)\n\
+        print('waits')\n\
+        try: os.read(ends[0].fileno(), 1)\n\
+        except BlockingIOError: print('done')\n\"";
+    let frozen = ["--rate", "100000", "--freeze"];
+    let changes = [
+        (&[][..], &["rate", "100000"][..]),
+        (&frozen[..], &["resume"][..]),
+    ];
+    for (options, change) in changes {
+        let mut waiter = Waiter::start("socket", options, script);
+        assert_eq!(waiter.line(), "waits");
+        waiter.until_blocked();
+        waiter.change(change);
+        assert_eq!(waiter.line(), "done");
+    }
+}
+
+#[test]
 fn a_step_ends_waits_for_a_wall_time_only() {
     if !installed("python3") {
         return;

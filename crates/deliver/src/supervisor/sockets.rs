@@ -38,6 +38,8 @@ pub(super) struct Sockets {
     /// How many there may be before those of sockets that are gone are forgotten.
     room: usize,
     blocked: HashMap<Pid, Wait>,
+    /// How long a second of the tree lasted when they were set last. `None`: time stood still.
+    second: Option<u64>,
 }
 
 /// A thread that is blocked in a call on a socket with a time-out.
@@ -78,6 +80,7 @@ impl Waits {
         }
         match self.set_socket_to(process, fd as i32, key.1, span)? {
             Ok(()) => {
+                self.sockets.second = self.second();
                 self.sockets.spans.insert(key, span);
                 self.forget_sockets();
                 Some(Outcome::Returns(0))
@@ -129,6 +132,11 @@ impl Waits {
         })
     }
 
+    /// How long a second of the tree lasts. `None`: time stands still.
+    fn second(&self) -> Option<u64> {
+        self.course(Clock::Monotonic).real(SECOND)
+    }
+
     /// Sets all time-outs again: the clock was changed.
     pub(super) fn set_sockets_again(&mut self) {
         let mut spans = HashMap::new();
@@ -143,6 +151,44 @@ impl Waits {
             }
         }
         self.sockets.spans = spans;
+        let second = self.second();
+        if self.sockets.second != second {
+            self.sockets.second = second;
+            self.make_blocked_again();
+        }
+    }
+
+    /// Has the calls that are blocked on sockets with time-outs be made again. The kernel has read the
+    /// time-out at the begin of each, and when that was is not known: its time counts from now.
+    fn make_blocked_again(&self) {
+        let processes = match self.sockets.spans.is_empty() {
+            true => Vec::new(),
+            false => self.processes(),
+        };
+        let threads = processes
+            .into_iter()
+            .flat_map(|process| process::numbers(&format!("/proc/{process}/task")));
+        for thread in threads {
+            let Some(call) = Blocked::read(thread) else {
+                continue;
+            };
+            // A call in the gate has a time-out of its own. That of one whose deadline is known is
+            // ended by that.
+            let is_converted = self.gate.range().contains(&call.pointer);
+            let is_known = self.sockets.blocked.contains_key(&thread);
+            if !is_converted && !is_known && self.has_timeout(thread, &call) {
+                thread::make_again(thread, &call);
+            }
+        }
+    }
+
+    /// Whether `call` of `thread` is one on a socket whose time-out applies to it.
+    fn has_timeout(&self, thread: Pid, call: &Blocked) -> bool {
+        let wait = u32::try_from(call.number).ok().and_then(socket_wait);
+        wait.is_some_and(|(direction, _)| {
+            inode(thread, call.arguments[0] as i32)
+                .is_some_and(|inode| self.sockets.spans.contains_key(&(inode, direction)))
+        })
     }
 
     /// Forgets sockets that are gone, whenever there are twice as many as last time.

@@ -4,7 +4,8 @@ use std::ffi::c_int;
 
 use vdsokit_waits::call::{Call, Restart};
 
-use super::{arch, process};
+use super::arch;
+use super::process::{self, Blocked};
 use crate::sys::{self, Pid, Registers, Resume};
 
 /// Has `thread`, which is in a call, make another call at `address`, an instruction in the gate.
@@ -31,6 +32,19 @@ pub(super) fn fail(thread: Pid, pointer: u64, error: c_int) {
     };
     if signal == 0 && arch::was_interrupted(&registers, pointer) {
         arch::set_error(&mut registers, pointer, error);
+        // One that was killed reports that next.
+        let _ = sys::set_registers(thread, &registers);
+    }
+    let _ = sys::resume(thread, Resume::Detach, signal);
+}
+
+/// Has `thread` make `blocked` once more, unless it has ended.
+pub(super) fn make_again(thread: Pid, blocked: &Blocked) {
+    let Some((mut registers, signal)) = stop(thread) else {
+        return;
+    };
+    if signal == 0 && arch::was_interrupted(&registers, blocked.pointer) {
+        arch::make_again(&mut registers, blocked.pointer, blocked.arguments[0]);
         // One that was killed reports that next.
         let _ = sys::set_registers(thread, &registers);
     }

@@ -24,6 +24,13 @@ pub(crate) fn restart(registers: &mut Registers, address: u64, call: &Call, _: R
     registers.regs[8] = u64::from(call.number);
 }
 
+/// Has a call that was interrupted be made once more, also where it would fail with EINTR. `pointer`
+/// is behind it, and `first` is its first argument.
+pub(crate) fn make_again(registers: &mut Registers, pointer: u64, first: u64) {
+    crate::arch::set_instruction_pointer(registers, pointer - INSTRUCTION);
+    registers.regs[0] = first;
+}
+
 /// Has a call that was interrupted, behind which is `pointer`, fail with `error`.
 pub(crate) fn set_error(registers: &mut Registers, pointer: u64, error: i32) {
     crate::arch::set_instruction_pointer(registers, pointer);

@@ -27,6 +27,14 @@ pub(crate) fn restart(registers: &mut Registers, address: u64, call: &Call, rest
     arch::set_arguments(registers, call.arguments);
 }
 
+/// Has a call that was interrupted be made once more, also where it would fail with EINTR. `pointer`
+/// is behind it, and `first` is its first argument.
+pub(crate) fn make_again(registers: &mut Registers, _pointer: u64, _first: u64) {
+    if registers.rax == i64::from(libc::EINTR).wrapping_neg() as u64 {
+        registers.rax = Restart::NoHandler.value();
+    }
+}
+
 /// Has a call that was interrupted, behind which is `pointer`, fail with `error`.
 pub(crate) fn set_error(registers: &mut Registers, _pointer: u64, error: i32) {
     registers.rax = i64::from(error).wrapping_neg() as u64;
