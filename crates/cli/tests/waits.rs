@@ -82,6 +82,35 @@ fn the_order_of_deadlines_is_kept_across_processes() {
     assert_eq!(said(&command), "a\nb\nc\n");
 }
 
+/// The server works for much longer than the threshold, in a process that it starts.
+#[test]
+fn time_is_not_skipped_while_a_process_outside_runs_that_is_waited_for() {
+    let directory = scratch("busy-on");
+    for name in ["request", "answer"] {
+        let made = Command::new("mkfifo").arg(directory.join(name)).status();
+        assert!(made.expect("mkfifo runs").success());
+    }
+    let mut server = Command::new("sh");
+    let work = "read x <request; \
+                (i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done); echo y >answer";
+    let mut server = server
+        .args(["-c", work])
+        .current_dir(&directory)
+        .spawn()
+        .expect("it runs");
+    let client = format!(
+        "cd {}; exec 3<>answer; echo x >request; read -t 3600 -u 3 line; echo $? $line",
+        text(&directory)
+    );
+    let pid = server.id().to_string();
+    let options = ["run", "--skip-idle", "--busy-on", &pid];
+    let command = [&options[..], &["--", "bash", "-c", &client]].concat();
+    assert_eq!(said(&command), "0 y\n");
+    assert!(server.wait().expect("it ends").success());
+    let ended = output(&["run", "--skip-idle", "--busy-on", &pid, "--", "true"]);
+    assert_eq!(ended.status.code(), Some(125), "{ended:?}");
+}
+
 #[test]
 fn polls_in_between_are_served_at_their_time() {
     if !installed("python3") {

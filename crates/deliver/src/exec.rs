@@ -57,7 +57,9 @@ struct Conversion {
     clocks: Box<dyn Clocks>,
     scope: Scope,
     is_changeable: bool,
-    threshold: Option<u64>,
+    /// For how many nanoseconds nothing runs before time is skipped, and which processes outside the
+    /// tree count.
+    skip: Option<(u64, Vec<sys::Pid>)>,
 }
 
 impl std::fmt::Debug for Conversion {
@@ -155,16 +157,21 @@ impl Delivery {
             clocks,
             scope,
             is_changeable,
-            threshold: None,
+            skip: None,
         });
         self
     }
 
     /// Moves the clocks of [`Delivery::waits`] to the next deadline whenever no thread has run for
     /// `threshold`, at most some minutes. They must be changeable, and the scope all waits.
-    pub fn skip_idle(mut self, threshold: Duration) -> Delivery {
+    ///
+    /// Threads of the processes in `outside` and of all their descendants count too: the program waits
+    /// for what they do. One that has ended counts no more.
+    pub fn skip_idle(mut self, threshold: Duration, outside: &[u32]) -> Delivery {
         if let Some(waits) = &mut self.waits {
-            waits.threshold = u64::try_from(threshold.as_nanos()).ok();
+            let threshold = u64::try_from(threshold.as_nanos()).ok();
+            let outside = outside.iter().map(|&pid| pid as sys::Pid).collect();
+            waits.skip = threshold.map(|threshold| (threshold, outside));
         }
         self
     }
@@ -375,10 +382,10 @@ impl Delivery {
                     let Conversion {
                         clocks,
                         is_changeable,
-                        threshold,
+                        skip,
                         ..
                     } = waits;
-                    Waits::new(target, gate, clocks, is_changeable, threshold)
+                    Waits::new(target, gate, clocks, is_changeable, skip)
                 });
                 let Ok(inbox) = Inbox::new() else {
                     return;

@@ -5,7 +5,7 @@ use crate::output;
 use crate::signals::set_environment;
 use crate::signals::sigpipe_was_ignored;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -64,6 +64,10 @@ pub(crate) struct Arguments {
         conflicts_with_all = ["no_follow", "seed_step", "clock", "freeze"]
     )]
     skip_idle: Option<String>,
+    /// Don't skip time while this process, which --skip-idle does not serve, or one that it started
+    /// runs: a server that the program waits for. May be given again
+    #[arg(long, value_name = "PID", requires = "skip_idle")]
+    busy_on: Vec<u32>,
     /// Leave alone what the program executes: only the program itself gets the vDSO
     #[arg(long)]
     no_follow: bool,
@@ -168,7 +172,8 @@ fn delivery(arguments: &Arguments) -> Result<(Delivery, Speaker)> {
         delivery = delivery.waits(Box::new(time), scope, is_changeable);
     }
     if let Some(threshold) = skips {
-        delivery = delivery.skip_idle(Duration::from_nanos(text::step(threshold)?));
+        let threshold = Duration::from_nanos(text::step(threshold)?);
+        delivery = delivery.skip_idle(threshold, &arguments.busy_on);
     }
     Ok((delivery, speaker))
 }
@@ -186,6 +191,13 @@ fn check(arguments: &Arguments, made: &Made) -> Result<()> {
         return Err(miette!(
             help = "leave out --clocks, or choose all",
             "--skip-idle moves all clocks"
+        ));
+    }
+    let exists = |pid: &&u32| Path::new(&format!("/proc/{pid}")).exists();
+    if let Some(pid) = arguments.busy_on.iter().find(|pid| !exists(pid)) {
+        return Err(miette!(
+            help = "name a process that runs, as `pidof` prints it",
+            "there is no process {pid} for --busy-on"
         ));
     }
     if arguments.require && made.waits.is_none() {

@@ -22,6 +22,8 @@ pub(crate) struct Skip {
     idle: Idle,
     /// The processes of the tree.
     processes: HashSet<Pid>,
+    /// Processes outside the tree that it waits for, with all that they start.
+    outside: Vec<Pid>,
     /// The id that was given to a process or thread last, when the tree was quiet: `processes` has
     /// all of the tree up to this one. While a thread of it runs, a process may be about to begin of
     /// which there is nothing to be seen but its id.
@@ -31,10 +33,11 @@ pub(crate) struct Skip {
 }
 
 impl Skip {
-    pub(crate) fn new(threshold: u64, now: u64) -> Skip {
+    pub(crate) fn new(threshold: u64, outside: Vec<Pid>, now: u64) -> Skip {
         Skip {
             idle: Idle::new(threshold, now),
             processes: HashSet::new(),
+            outside,
             last: None,
             ran: HashMap::new(),
         }
@@ -133,12 +136,14 @@ impl Skip {
         last
     }
 
-    /// Which threads of the tree but `but` run, or have run since the last look.
+    /// Which threads of the tree but `but`, and of what it waits for, run or have run since the last
+    /// look.
     fn seen(&mut self, pollers: &Pollers, but: Option<Pid>) -> Seen {
         let mut seen = Seen::Quiet;
         let mut ran = HashMap::new();
         let mut ended = Vec::new();
-        for &pid in &self.processes {
+        let outside = self.outside.iter().flat_map(|&pid| with_descendants(pid));
+        for pid in self.processes.iter().copied().chain(outside) {
             let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
                 ended.push(pid);
                 continue;
@@ -176,9 +181,26 @@ impl Skip {
         self.ran = ran;
         for pid in ended {
             self.processes.remove(&pid);
+            self.outside.retain(|&outside| outside != pid);
         }
         seen
     }
+}
+
+/// A process and all its descendants (proc_pid_task(5), `children`).
+fn with_descendants(pid: Pid) -> Vec<Pid> {
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(&pid) = found.get(next) {
+        for thread in process::numbers(&format!("/proc/{pid}/task")) {
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{thread}/children"));
+            let children = children.unwrap_or_default();
+            let children = children.split_whitespace().flat_map(str::parse::<Pid>);
+            found.extend(children);
+        }
+        next += 1;
+    }
+    found
 }
 
 /// How far the next deadlines are; 0 or less if one has come.

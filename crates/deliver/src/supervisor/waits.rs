@@ -105,14 +105,14 @@ pub(crate) struct Waits {
 }
 
 impl Waits {
-    /// `first` has the tree's filters and no others. `threshold`: time is skipped once nothing has
-    /// run for so many nanoseconds.
+    /// `first` has the tree's filters and no others. `skip`: time is skipped once nothing has run for
+    /// so many nanoseconds, neither in the tree nor in these processes and their descendants.
     pub(crate) fn new(
         first: Pid,
         gate: Gate,
         mut clocks: Box<dyn Clocks>,
         is_changeable: bool,
-        threshold: Option<u64>,
+        skip: Option<(u64, Vec<Pid>)>,
     ) -> Waits {
         clocks.serve();
         let now = clocks.now();
@@ -129,7 +129,7 @@ impl Waits {
             next: 1,
             filters: proc::filters(first).map_or(0, Filters::count),
             has_filters: false,
-            skip: threshold.map(|threshold| Skip::new(threshold, monotonic)),
+            skip: skip.map(|(threshold, outside)| Skip::new(threshold, outside, monotonic)),
             pollers: Pollers::default(),
             others_wait: false,
             lagging: None,
