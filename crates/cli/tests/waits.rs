@@ -2,6 +2,8 @@
 #![cfg(target_arch = "x86_64")]
 
 mod common;
+#[path = "waits/cpython.rs"]
+mod cpython;
 #[path = "waits/languages.rs"]
 mod languages;
 #[path = "waits/timers.rs"]
@@ -18,6 +20,13 @@ use common::{compiled, installed, output, said, scratch};
 /// How long a wait may last that is not converted, as a multiple of one that is. Only a hang or a
 /// wait in real time gets there.
 const TOO_LONG: u64 = 50;
+
+/// A source file of this directory, in a directory of its own.
+fn source(name: &str, contents: &str) -> String {
+    let file = scratch(&format!("languages-{name}")).join(name);
+    fs::write(&file, contents).expect("a source file");
+    text(&file).to_owned()
+}
 
 /// The program that waits in every way.
 fn kinds(flags: &[&str]) -> String {

@@ -38,6 +38,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("valgrind", "counting instructions"),
     ("make", "many short processes"),
     ("python3", "a reader by ctypes"),
+    ("libpython3.11-testsuite", "CPython's own tests"),
     ("default-jdk-headless", "a reader in Java"),
     ("libjna-java", "a reader in Java"),
     ("golang-go", "programs in Go"),

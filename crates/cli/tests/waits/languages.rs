@@ -1,9 +1,8 @@
 //! Programs in other languages, whose runtimes wait in their own ways.
 
-use std::fs;
 use std::process::Command;
 
-use super::{installed, said, scratch, text};
+use super::{installed, said, scratch, source, text};
 
 /// Runs a program under `--skip-idle`. It prints the name of each way to wait, with more on the
 /// line if that did not take its time by the clocks that it reads.
@@ -11,13 +10,6 @@ use super::{installed, said, scratch, text};
 fn waits(program: &[&str], ways: &[&str]) {
     let output = said(&[&["run", "--skip-idle", "--"], program].concat());
     assert_eq!(output.lines().collect::<Vec<_>>(), ways);
-}
-
-/// A source file of this directory, in a directory of its own.
-fn source(name: &str, text: &str) -> String {
-    let file = scratch(&format!("languages-{name}")).join(name);
-    fs::write(&file, text).expect("a source file");
-    super::text(&file).to_owned()
 }
 
 #[test]
