@@ -16,8 +16,8 @@ fn main() {
     let out = PathBuf::from(variable("OUT_DIR"));
     let directory = out.join("library");
     let flags = [
-        "--cfg=vdsokit_image",
-        "--check-cfg=cfg(vdsokit_image)",
+        "--cfg=vdsokit_current_library",
+        "--check-cfg=cfg(vdsokit_current_library)",
         "-Clink-arg=-nostdlib",
         "-Clink-arg=-nostartfiles",
         "-Clink-arg=-Wl,-soname,libcurrent.so.1",

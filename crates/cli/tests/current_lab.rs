@@ -20,7 +20,11 @@ const USER: u32 = 1000;
 /// reads by system call until then. From here on getpid, gettid and getppid fail as system calls in this process, and in what it executes.
 fn without_ids() -> std::io::Result<()> {
     std::thread::sleep(std::time::Duration::from_millis(1));
-    let numbers = [libc::SYS_getpid, libc::SYS_gettid, libc::SYS_getppid];
+    without(&[libc::SYS_getpid, libc::SYS_gettid, libc::SYS_getppid])
+}
+
+/// From here on these system calls fail in this thread, and in what it starts and executes.
+fn without(numbers: &[libc::c_long]) -> std::io::Result<()> {
     let instruction = |code: u32, jt, jf, k| libc::sock_filter {
         code: code as u16,
         jt,
@@ -34,7 +38,7 @@ fn without_ids() -> std::io::Result<()> {
         0,
         0,
     )];
-    for number in numbers {
+    for &number in numbers {
         let fail = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
         filter.push(instruction(
             libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
@@ -105,6 +109,55 @@ fn printed(child: Child) -> (String, String) {
 const PERL: &str =
     "my $p = $$; for (1..20000) { die \"wrong\" if $$ != $p } print \"$$ \", syscall(39)";
 
+fn clock_gettime(clock: libc::clockid_t) -> Option<u64> {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the function writes the local variable.
+    let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    (result == 0).then_some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+/// Reads the clock until it has advanced by 5 ms. The system call fails, so only the page lets it
+/// advance.
+fn advances(clock: libc::clockid_t) {
+    let first = clock_gettime(clock).unwrap();
+    let mut last = first;
+    while last < first + 5_000_000 {
+        let now = clock_gettime(clock).unwrap();
+        assert!(now >= last, "clock {clock}: {now} after {last}");
+        last = now;
+    }
+}
+
+#[test]
+#[ignore = "a part of the lab's row current-served, which runs it under `vdso run --current`"]
+fn a_static_program_reads_cpu_time_without_a_system_call() {
+    std::thread::sleep(std::time::Duration::from_millis(1));
+    without(&[libc::SYS_clock_gettime]).unwrap();
+    let mut time = [0_u64; 2];
+    // SAFETY: the kernel would write the local variable.
+    let called = unsafe { libc::syscall(libc::SYS_clock_gettime, 3, time.as_mut_ptr()) };
+    assert_eq!(called, -1);
+    advances(libc::CLOCK_THREAD_CPUTIME_ID);
+    // The test harness has another thread; a child of fork has one.
+    // SAFETY: the child reads clocks and ends.
+    match unsafe { libc::fork() } {
+        0 => {
+            advances(libc::CLOCK_PROCESS_CPUTIME_ID);
+            // SAFETY: it ends the process without running what the parent has registered.
+            unsafe { libc::_exit(0) }
+        }
+        child => {
+            let mut status = -1;
+            // SAFETY: the kernel writes the local variable.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 0, "the process's CPU time");
+        }
+    }
+}
+
 #[test]
 #[ignore = "runs in the lab: cargo xtask vm current-served"]
 fn unchanged_programs_know_their_ids_without_a_system_call() {
@@ -132,6 +185,19 @@ fn unchanged_programs_know_their_ids_without_a_system_call() {
     let run = ["run", "--current", "--", "/bin/perl", "-e", PERL];
     let (pid, perl) = printed(start("/bin/vdso", &run, None, false));
     assert_eq!(perl, format!("{pid} {pid}"), "vdso run");
+
+    // A static program, which preloads nothing: this one.
+    let test = [
+        "run",
+        "--current",
+        "--",
+        "/bin/current_lab",
+        "--ignored",
+        "--exact",
+        "a_static_program_reads_cpu_time_without_a_system_call",
+    ];
+    let (_, output) = printed(start("/bin/vdso", &test, None, false));
+    assert!(output.contains("1 passed"), "{output}");
 
     kill_process(Pid::from_child(&server), Signal::TERM).unwrap();
     assert!(server.wait().unwrap().success());

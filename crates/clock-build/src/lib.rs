@@ -17,7 +17,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The packages from which the image is built, beside this one.
-pub const SOURCES: [&str; 5] = ["clock-image", "clock", "random", "vvar", "clock-build"];
+pub const SOURCES: [&str; 6] = [
+    "clock-image",
+    "clock",
+    "current",
+    "random",
+    "vvar",
+    "clock-build",
+];
 
 /// The directory with the [`SOURCES`].
 #[must_use]

@@ -38,6 +38,8 @@ pub struct Architecture {
     plain: bool,
     /// The functions of the kernel's vDSO for which the image has links.
     links: &'static [&'static str],
+    /// Its links to memory that delivery maps.
+    memory: &'static [&'static str],
 }
 
 /// x86-64.
@@ -65,6 +67,7 @@ pub const X86_64: Architecture = Architecture {
         "getcpu",
         "getrandom",
     ],
+    memory: &[READS, vdsokit_current::LINK],
 };
 
 /// AArch64.
@@ -88,6 +91,7 @@ pub const AARCH64: Architecture = Architecture {
     ],
     plain: false,
     links: &["clock_gettime", "clock_getres", "gettimeofday", "getrandom"],
+    memory: &[READS],
 };
 
 /// RISC-V, 64 bits.
@@ -115,6 +119,7 @@ pub const RISCV64: Architecture = Architecture {
         "getcpu",
         "getrandom",
     ],
+    memory: &[READS],
 };
 
 /// i386: 32-bit programs on x86-64 kernels.
@@ -136,6 +141,7 @@ pub const I386: Architecture = Architecture {
     ],
     plain: false,
     links: &["clock_gettime64", "clock_getres_time64", "gettimeofday"],
+    memory: &[READS],
 };
 
 /// A linker. Both take the same script.
@@ -204,7 +210,8 @@ impl Architecture {
     fn links(&self) -> Vec<(String, &'static str)> {
         let functions = self.links.iter();
         let functions = functions.map(|name| (format!("{}{name}", self.prefix), self.version));
-        functions.chain([(READS.to_owned(), "")]).collect()
+        let memory = self.memory.iter().map(|&name| (name.to_owned(), ""));
+        functions.chain(memory).collect()
     }
 }
 

@@ -13,7 +13,8 @@
 //! | `getcpu` | the kernel's own vDSO, in the same process, or the CPU (x86-64) | the system call |
 //!
 //! Clock ids without a record, `CLOCK_AUX` (16 and up) among them, are the kernel's: its
-//! vDSO may know them.
+//! vDSO may know them. On x86-64 the CPU-time clocks of the calling thread and process are those of
+//! [`vdsokit_current`] where delivery has linked its pages.
 //!
 //! Names and versions are those of the architecture ([`arch`]): x86-64 has
 //! `__vdso_clock_gettime` and the weak name `clock_gettime`, version
@@ -25,7 +26,7 @@
 //!
 //! # Rules of this code
 //! It runs in programs that were not written for it. So it has no heap, no panic
-//! path (one that is left fails the link), no thread-local and no writable memory,
+//! path (one that is left fails the link), no thread-local and no writable memory but what links lead to,
 //! no relocation, and uses little stack; no lock and no state, so that signals,
 //! forks and threads may interrupt it at any instruction; errors are those of the
 //! kernel's vDSO, negative numbers of errno.h.

@@ -65,6 +65,8 @@ link!(load_gettimeofday = crate::arch::kernel_name!(gettimeofday));
 #[cfg(not(target_arch = "x86"))]
 link!(load_getrandom = crate::arch::kernel_name!(getrandom));
 link!(load_reads = "vdsokit_reads");
+#[cfg(target_arch = "x86_64")]
+link!(load_current = "vdsokit_current");
 
 /// The kernel's own `clock_gettime`, if linked.
 #[inline(always)]
@@ -121,6 +123,17 @@ fn reads() -> Option<&'static AtomicU64> {
     // process's memory that stays mapped and is used for nothing else, as the note's name
     // for it requires.
     unsafe { core::ptr::with_exposed_provenance::<AtomicU64>(load_reads()).as_ref() }
+}
+
+/// The CPU-time clocks of the running task, if its pages are linked.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn cpu_clocks() -> Option<vdsokit_current::CpuClocks> {
+    let memory = core::ptr::with_exposed_provenance_mut(load_current());
+    // SAFETY: the word is 0, or the address of memory of this process's own, zeros at first, which
+    // is used for nothing else and stays mapped with the pages behind it, as the note's name
+    // for it requires.
+    core::ptr::NonNull::new(memory).map(|memory| unsafe { vdsokit_current::CpuClocks::new(memory) })
 }
 
 /// Counts a read of a clock. Returns how many there were before in this process; 0

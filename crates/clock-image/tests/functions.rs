@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use vdsokit_clock::page::READS;
 use vdsokit_clock::{Clock, ErrorBound, Line, Moment, Rate, Record, Source};
 use vdsokit_clock_image::wall::{Timeval, Timezone};
+use vdsokit_current::{RETIRED, SEVERAL, Slot, in_memory};
 
 const SECOND: i128 = 1_000_000_000;
 
@@ -297,6 +298,46 @@ fn reads_are_counted_in_this_process() {
         );
     }
     assert_eq!(COUNT.load(Ordering::Relaxed), 5);
+}
+
+#[test]
+fn cpu_time_is_that_of_the_running_tasks_page_where_it_is_linked() {
+    const PROCESS: u32 = 2;
+    const THREAD: u32 = 3;
+    let loaded = Loaded::new(image());
+    let thread_of_kernel = || Calls::kernel().gettime(THREAD);
+    let before = thread_of_kernel();
+    let unlinked = loaded.calls.gettime(THREAD);
+    assert!(before <= unlinked && unlinked <= thread_of_kernel());
+    loaded.link_kernel();
+    assert!(unlinked <= loaded.calls.gettime(THREAD));
+
+    let (memory, reader) = in_memory(1).unwrap();
+    // A clock that stands still.
+    reader.head().shift.store(63, Ordering::Relaxed);
+    let each = |change: &dyn Fn(&Slot)| {
+        let slots = (0..u32::MAX).map_while(|cpu| reader.slot(cpu));
+        slots.for_each(change);
+    };
+    each(&|slot| slot.sum.store(7_000_000_005, Ordering::Relaxed));
+    each(&|slot| slot.group_sum.store(2_000_000_000, Ordering::Relaxed));
+    loaded.link(vdsokit_current::LINK, memory.addr().get());
+    assert_eq!(loaded.calls.gettime(THREAD), Ok((7, 5)));
+    assert_eq!(loaded.calls.gettime(PROCESS), Ok((9, 5)));
+    // Other clocks are as without it.
+    as_the_kernel("monotonic", Clock::Monotonic, || {
+        loaded.calls.nanoseconds(Clock::Monotonic)
+    });
+    assert!(loaded.calls.gettime(12).is_err());
+    each(&|slot| slot.group_sum.store(SEVERAL, Ordering::Relaxed));
+    let process = loaded.calls.gettime(PROCESS).unwrap();
+    assert!(
+        process < (9, 5),
+        "a process of several threads: {process:?}"
+    );
+    reader.head().state.store(RETIRED, Ordering::Relaxed);
+    let thread = loaded.calls.gettime(THREAD).unwrap();
+    assert!(thread < (7, 5), "retired pages: {thread:?}");
 }
 
 #[test]

@@ -58,6 +58,8 @@ pub struct Clamp(AtomicU64);
 /// Bits of the time in a clamp's word; thread ids are below 2^22 (`PID_MAX_LIMIT` in
 /// include/linux/threads.h).
 const BITS: u32 = 42;
+/// The bits of the time.
+const MASK: u64 = (1 << BITS) - 1;
 
 impl Clamp {
     /// For no thread yet.
@@ -75,20 +77,57 @@ impl Clamp {
     /// The greater of `time` and what this thread was given before.
     #[inline]
     pub fn raise(&self, tid: u32, time: u64) -> u64 {
-        let key = u64::from(tid) << BITS;
-        let mask = (1 << BITS) - 1;
+        let raised = self.raised(tid, time);
+        if raised == time {
+            self.0.store(word(tid, time), Ordering::Relaxed);
+        }
+        raised
+    }
+
+    /// The same without recording that it was given out.
+    #[inline]
+    pub(crate) fn raised(&self, tid: u32, time: u64) -> u64 {
         let last = self.0.load(Ordering::Relaxed);
-        if last & !mask == key {
+        if last & !MASK == word(tid, 0) {
             // How far the last time is ahead, in the 73 minutes that the word has bits for. An
             // account is never behind by more than a second.
-            let ahead = (last & mask).wrapping_sub(time & mask) & mask;
+            let ahead = (last & MASK).wrapping_sub(time & MASK) & MASK;
             if ahead < 1_000_000_000 {
                 return time.wrapping_add(ahead);
             }
         }
-        self.0.store(key | time & mask, Ordering::Relaxed);
         time
     }
+
+    /// As [`raise`](Self::raise), for a clamp that several threads share: `None` while it has the time of
+    /// another thread that is alive.
+    #[inline]
+    pub(crate) fn raise_own(
+        &self,
+        tid: u32,
+        time: u64,
+        is_alive: impl Fn(u32) -> bool,
+    ) -> Option<u64> {
+        let last = self.0.load(Ordering::Relaxed);
+        let owner = (last >> BITS) as u32;
+        if owner == tid {
+            return Some(self.raise(tid, time));
+        }
+        if owner != 0 && is_alive(owner) {
+            return None;
+        }
+        // Of threads that come at the same time one succeeds.
+        let taken =
+            self.0
+                .compare_exchange(last, word(tid, time), Ordering::Relaxed, Ordering::Relaxed);
+        taken.is_ok().then_some(time)
+    }
+}
+
+/// A clamp's word.
+#[inline(always)]
+const fn word(tid: u32, time: u64) -> u64 {
+    (tid as u64) << BITS | time & MASK
 }
 
 #[cfg(test)]

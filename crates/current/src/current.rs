@@ -6,18 +6,19 @@ use crate::clock::Clamp;
 use crate::reader::{Facts, Reader, Switches};
 
 /// arch/x86/entry/syscalls/syscall_64.tbl.
-mod number {
+pub(crate) mod number {
     pub(super) const GETPID: usize = 39;
     pub(super) const GETRUSAGE: usize = 98;
     pub(super) const GETPPID: usize = 110;
-    pub(super) const GETTID: usize = 186;
+    pub(crate) const GETPGID: usize = 121;
+    pub(crate) const GETTID: usize = 186;
     pub(super) const CLOCK_GETTIME: usize = 228;
 }
 
 /// `CLOCK_PROCESS_CPUTIME_ID` in include/uapi/linux/time.h.
-const PROCESS_CLOCK: usize = 2;
+pub(crate) const PROCESS_CLOCK: usize = 2;
 /// `CLOCK_THREAD_CPUTIME_ID` in include/uapi/linux/time.h.
-const THREAD_CLOCK: usize = 3;
+pub(crate) const THREAD_CLOCK: usize = 3;
 
 /// The running task: from the pages where they are published and know, else from the kernel.
 ///
@@ -106,7 +107,7 @@ fn raised(known: Option<Facts<u64>>, clamp: &Clamp, clock: usize) -> u64 {
 }
 
 #[cold]
-fn id(number: usize) -> u32 {
+pub(crate) fn id(number: usize) -> u32 {
     // SAFETY: the calls for ids take no arguments and have no effects.
     (unsafe { system_call(number, [0; 6]) }) as u32
 }
@@ -114,16 +115,22 @@ fn id(number: usize) -> u32 {
 /// The kernel's time, which may be behind one that the pages had before.
 #[cold]
 fn time_by_system_call(clamp: &Clamp, clock: usize) -> u64 {
+    let time = kernel_time(clock);
+    if clamp.is_used() {
+        return clamp.raise(id(number::GETTID), time);
+    }
+    time
+}
+
+/// The kernel's time of one of its clocks, in nanoseconds.
+#[cold]
+pub(crate) fn kernel_time(clock: usize) -> u64 {
     let mut time = [0_u64; 2];
     let address = time.as_mut_ptr().expose_provenance();
     // SAFETY: `struct timespec` has two words, which live until the call returns. It fails for a wrong
     // clock only.
     let _ = unsafe { system_call(number::CLOCK_GETTIME, [clock, address, 0, 0, 0, 0]) };
-    let time = time[0] * 1_000_000_000 + time[1];
-    if clamp.is_used() {
-        return clamp.raise(id(number::GETTID), time);
-    }
-    time
+    time[0].wrapping_mul(1_000_000_000).wrapping_add(time[1])
 }
 
 #[cold]

@@ -18,6 +18,11 @@ pub const HEAD_NAME: &str = "head";
 /// The name of slots that everybody may read. Those of one user have the user's number.
 pub const WORLD_NAME: &str = "world";
 
+/// The link of a clock image that delivery fills with the address of a page of the process's own,
+/// zeros at first, for the times that its threads were given last. Head and slots are mapped right
+/// behind it.
+pub const LINK: &str = "vdsokit_current";
+
 /// The layout version: another for each incompatible change of this module.
 pub const LAYOUT: u32 = 1;
 

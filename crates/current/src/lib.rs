@@ -63,9 +63,11 @@ extern crate std;
 mod arch;
 mod clock;
 #[cfg(target_arch = "x86_64")]
+mod cpu_clocks;
+#[cfg(target_arch = "x86_64")]
 mod current;
 mod layout;
-#[cfg(all(vdsokit_image, target_arch = "x86_64"))]
+#[cfg(all(vdsokit_current_library, target_arch = "x86_64"))]
 mod library;
 #[cfg(target_arch = "x86_64")]
 mod open;
@@ -76,11 +78,16 @@ mod reader;
 pub use arch::{counter, cpu, has_rdpid};
 pub use clock::{Clamp, Coefficients};
 #[cfg(target_arch = "x86_64")]
+pub use cpu_clocks::{Clamps, CpuClocks};
+#[cfg(target_arch = "x86_64")]
 pub use current::Current;
 pub use layout::{
-    DIRECTORY, FLAG_RDPID, HEAD_NAME, Head, LAYOUT, LINE, LIVE, PATIENCE, RETIRED, SEVERAL,
+    DIRECTORY, FLAG_RDPID, HEAD_NAME, Head, LAYOUT, LINE, LINK, LIVE, PATIENCE, RETIRED, SEVERAL,
     STARTING, Slot, WORLD_NAME, slots_size,
 };
+#[cfg(target_arch = "x86_64")]
+#[doc(hidden)]
+pub use open::in_memory;
 #[cfg(target_arch = "x86_64")]
 pub use reader::{Facts, Reader, Switches};
 

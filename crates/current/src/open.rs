@@ -4,7 +4,8 @@
 #![allow(unsafe_code, reason = "system calls, and memory that they map")]
 
 use crate::arch;
-use crate::layout::{DIRECTORY, HEAD_NAME, Head, LAYOUT, WORLD_NAME, slots_size};
+use crate::cpu_clocks::Clamps;
+use crate::layout::{DIRECTORY, FLAG_RDPID, HEAD_NAME, Head, LAYOUT, LIVE, WORLD_NAME, slots_size};
 use crate::reader::{Reader, SLOTS};
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
@@ -61,6 +62,38 @@ impl Reader {
         // are frozen, so only BPF programs store into them, each field by one instruction.
         Some(unsafe { Self::new(base) })
     }
+}
+
+/// Pages of this process's own in which every CPU runs the thread `tid`, and a page of clamps in front of
+/// them: for tests and benchmarks. Their clock counts ticks of the counter, and the last tick lies an hour or
+/// more ahead. Never unmapped.
+#[doc(hidden)]
+#[must_use]
+pub fn in_memory(tid: u32) -> Option<(NonNull<Clamps>, Reader)> {
+    const CPUS: u32 = 1 << 12;
+    const READ_WRITE: usize = 3;
+    let size = size_of::<Clamps>() + SLOTS + slots_size(CPUS as usize);
+    // SAFETY: the kernel chooses a place where nothing is mapped.
+    let memory = unsafe { map(0, size, READ_WRITE, PRIVATE_ANONYMOUS, usize::MAX) }?;
+    let memory = memory.cast::<Clamps>();
+    // SAFETY: head and slots lie behind the first page, zeros at first, which are their values, and are never
+    // unmapped.
+    let reader = unsafe { Reader::new(memory.add(1).cast()) };
+    let head = reader.head();
+    head.layout.store(LAYOUT, Ordering::Relaxed);
+    head.cpus.store(CPUS, Ordering::Relaxed);
+    let flags = if arch::has_rdpid() { FLAG_RDPID } else { 0 };
+    head.flags.store(flags, Ordering::Relaxed);
+    head.mult.store(1, Ordering::Relaxed);
+    let ahead = arch::counter().wrapping_add(1 << 44);
+    head.heartbeat.store(ahead, Ordering::Relaxed);
+    for slot in (0..CPUS).filter_map(|cpu| reader.slot(cpu)) {
+        slot.tid.store(tid, Ordering::Relaxed);
+        slot.pid.store(tid, Ordering::Relaxed);
+        slot.parent_known.store(1, Ordering::Relaxed);
+    }
+    head.state.store(LIVE, Ordering::Relaxed);
+    Some((memory, reader))
 }
 
 /// A path below the directory, as C has it.
@@ -181,9 +214,11 @@ unsafe fn map(
     NonNull::new(core::ptr::with_exposed_provenance_mut(address))
 }
 
+/// Flags of mmap(2).
+const PRIVATE_ANONYMOUS: usize = 0x22;
+
 /// Keeps a range of addresses that nothing can be read at.
 fn reserve(size: usize) -> Option<NonNull<Head>> {
-    const PRIVATE_ANONYMOUS: usize = 0x22;
     // SAFETY: the kernel chooses a place where nothing is mapped.
     unsafe { map(0, size, 0, PRIVATE_ANONYMOUS, usize::MAX) }
 }

@@ -557,13 +557,42 @@ impl Object {
     /// # Errors
     /// [`Error::Image`] when the image has no such link.
     pub fn with_word(mut self, name: &str) -> Result<Object, Error> {
+        if let Some(object) = self.i386.take() {
+            self.i386 = Some(Box::new(object.with_word(name)?));
+        }
+        self.with_memory(name, [])
+    }
+
+    /// Whether the image has a link called `name`.
+    #[must_use]
+    pub fn has_link(&self, name: &str) -> bool {
+        self.links.iter().any(|known| known.name == name)
+    }
+
+    /// Gives every program a private page, zeros when the program begins, and right behind it these
+    /// BPF maps of so many bytes each, whole pages, shared and read-only; stores the
+    /// address of the private page in the image's link called `name`. A child of fork(2) has a copy of
+    /// its parent's private page. 32-bit programs get neither.
+    ///
+    /// Maps must be frozen, as for [`Object::with_map`].
+    ///
+    /// # Errors
+    /// [`Error::Image`] when the image has no such link.
+    pub fn with_memory(
+        mut self,
+        name: &str,
+        maps: impl IntoIterator<Item = (OwnedFd, u64)>,
+    ) -> Result<Object, Error> {
         let own = self.length;
         let link = self.links.iter_mut().find(|known| known.name == name);
         link.ok_or(ImageError::NoLink)?.own = Some(own);
         self.sources.push(Source::own(own, PAGE));
         self.length += PAGE;
-        if let Some(object) = self.i386.take() {
-            self.i386 = Some(Box::new(object.with_word(name)?));
+        for (map, length) in maps {
+            let source = Source::new(map.into(), 0, self.length, length, Role::Vvar);
+            self.sources
+                .push(source.map_err(Error::system("hand on a map"))?);
+            self.length += length.next_multiple_of(PAGE);
         }
         Ok(self)
     }

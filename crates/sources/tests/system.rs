@@ -53,10 +53,13 @@ fn what_a_proc_lacks_is_named_and_the_rest_goes_on() {
             "memory_free",
             "memory_available",
             "free_pages",
-            "uptime"
+            "uptime",
+            "cpu_limit",
+            "memory_limit",
+            "memory_used"
         ]
     );
-    let missing = vdso.latched::<vdsokit_vvar::value::Text<200>>("missing");
+    let missing = vdso.latched::<vdsokit_vvar::value::Text<256>>("missing");
     assert_eq!(missing.unwrap().get().as_str(), source.missing().join(" "));
     // All names together have room.
     let names: usize = publisher
@@ -64,5 +67,55 @@ fn what_a_proc_lacks_is_named_and_the_rest_goes_on() {
         .iter()
         .map(|entry| entry.name.len() + 1)
         .sum();
-    assert!(names <= 200, "{names}");
+    assert!(names <= 256, "{names}");
+}
+
+/// A group's own limit is not the tightest one: a group above it, or the affinity, may have less.
+#[test]
+fn the_tightest_limit_of_a_group_and_those_above_it_is_in_force() {
+    let (proc, cgroups) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let write = |path: std::path::PathBuf, text: &str| {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let of_proc = |name: &str, text: &str| write(proc.path().join(name), text);
+    let of_group = |name: &str, text: &str| write(cgroups.path().join(name), text);
+    of_proc("self/cgroup", "0::/pod/app\n");
+    of_proc("self/status", "Name:\tvdso\nCpus_allowed_list:\t0-3,6\n");
+    of_proc(
+        "meminfo",
+        "MemTotal: 1024 kB\nMemFree: 8 kB\nBuffers: 0 kB\nCached: 0 kB\nSwapCached: 0 kB\nActive: 0 kB\nInactive: 0 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\nDirty: 0 kB\nWriteback: 0 kB\nMapped: 0 kB\nSlab: 0 kB\nCommitted_AS: 0 kB\nVmallocTotal: 0 kB\nVmallocUsed: 0 kB\nVmallocChunk: 0 kB\n",
+    );
+    of_group("cgroup.controllers", "cpu memory\n");
+    of_group("pod/app/cpu.max", "200000 100000\n");
+    of_group("pod/app/memory.max", "max\n");
+    of_group("pod/app/memory.current", "77777\n");
+    of_group("pod/cpu.max", "150000 100000\n");
+    of_group("pod/memory.max", "500000\n");
+    of_group("pod/memory.current", "99999\n");
+    let directory = tempfile::tempdir_in(place::base().unwrap()).unwrap();
+    let path = directory.path().join("libsystem.so.1");
+    let declaration = Declaration::parse("system.toml", system::DECLARATION).unwrap();
+    let image = image(&declaration, Architecture::host().unwrap()).unwrap();
+    let publisher = Publisher::create(&path, &image).unwrap();
+    let source = system::System::new(&publisher, Duration::from_secs(1)).unwrap();
+    let mut source = source.reading(proc.path()).reading_cgroups(cgroups.path());
+    let vdso = Vdso::open(&path).unwrap();
+    let mut limits = || {
+        source.sample().unwrap();
+        (
+            vdso.var::<f64>("cpu_limit").unwrap().get(),
+            vdso.var::<u64>("memory_limit").unwrap().get(),
+            vdso.var::<u64>("memory_used").unwrap().get(),
+        )
+    };
+    assert_eq!(limits(), (1.5, 500_000, 77_777));
+    of_group("pod/cpu.max", "max 100000\n");
+    of_group("pod/memory.max", "max\n");
+    assert_eq!(limits(), (2.0, 1 << 20, 77_777), "the machine's memory");
+    of_proc("self/status", "Name:\tvdso\nCpus_allowed_list:\t3\n");
+    assert_eq!(limits().0, 1.0, "the affinity");
+    // The account of a group without one is in the group above it.
+    std::fs::remove_file(cgroups.path().join("pod/app/memory.current")).unwrap();
+    assert_eq!(limits().2, 99_999);
 }

@@ -25,13 +25,13 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use time::Clock;
 pub use time::NoCpuTime;
 #[cfg(target_arch = "x86_64")]
 use vdsokit_current::FLAG_RDPID;
-use vdsokit_current::{HEAD_NAME, Head, LAYOUT, WORLD_NAME, slots_size};
+use vdsokit_current::{HEAD_NAME, Head, LAYOUT, LIVE, WORLD_NAME, slots_size};
 
 /// The functions through which the kernel releases links of tracepoints and of functions
 /// (kernel/bpf/syscall.c, the `release` of `struct bpf_link_ops`), before it detaches anything.
@@ -147,7 +147,8 @@ impl Current {
             Err(reason) => self.no_cpu_time = Some(reason),
         }
         let name = "sched_switch";
-        let code = program::switch(maps, fields)?;
+        // Neither interrupts nor the hypervisor's time are kept out of `clock_task` then.
+        let code = program::switch(maps, fields, self.no_cpu_time.is_none())?;
         self.attach(kernel, name, &Hook::Tracepoint(name.into()), &code)
     }
 
@@ -264,6 +265,44 @@ pub fn retire(directory: &Path) -> Result<(), Error> {
     let ending = load(&program::retire(head.as_raw_fd())?, Attach::ByHand)?;
     sys::run(ending.as_fd()).map_err(refused("to run a program"))?;
     unpin(directory)
+}
+
+/// The maps of a publication, for mapping them into other programs.
+#[derive(Debug)]
+pub struct Pages {
+    /// The map of the head, one page.
+    pub head: OwnedFd,
+    /// The map of the slots.
+    pub slots: OwnedFd,
+    /// Bytes of the slots' map.
+    pub slots_size: usize,
+}
+
+/// Opens what is pinned in `directory`: the slots of the user `uid`, or those for everybody.
+/// `None` when nothing of this layout version is published that this process may open.
+///
+/// The directory must be root's, and no other user may write it.
+#[must_use]
+pub fn open(directory: &Path, uid: u32) -> Option<Pages> {
+    let metadata = fs::symlink_metadata(directory).ok()?;
+    if !metadata.is_dir() || metadata.uid() != 0 || metadata.mode() & 0o022 != 0 {
+        return None;
+    }
+    let get = |name: &str| sys::get(&directory.join(name)).ok();
+    let head = get(HEAD_NAME)?;
+    let slots = get(&uid.to_string()).or_else(|| get(WORLD_NAME))?;
+    let bytes = sys::map_lookup(head.as_fd()).ok()?;
+    let word = |at: usize| Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
+    let slots_size = sys::map_size(slots.as_fd()).ok()? as usize;
+    let cpus = word(offset_of!(Head, cpus))? as usize;
+    let is_known = word(offset_of!(Head, layout))? == LAYOUT
+        && word(offset_of!(Head, state))? == LIVE
+        && slots_size == vdsokit_current::slots_size(cpus);
+    is_known.then_some(Pages {
+        head,
+        slots,
+        slots_size,
+    })
 }
 
 /// A head's map before anything is attached.

@@ -69,8 +69,9 @@ macro_rules! at {
     };
 }
 
-/// On `sched_switch`: the task that comes in (argument 2).
-pub(super) fn switch(maps: Maps, fields: &Fields) -> Code {
+/// On `sched_switch`: the task that comes in (argument 2). `one_clock`: the run queues' `clock` and
+/// `clock_task` are the same, so that `exec_start` of that task is the present value of both.
+pub(super) fn switch(maps: Maps, fields: &Fields, one_clock: bool) -> Code {
     let mut writer = Writer::new(maps, fields);
     let end = writer.asm.label();
     writer.asm.load(Width::W8, R6, R1, 16);
@@ -83,7 +84,7 @@ pub(super) fn switch(maps: Maps, fields: &Fields) -> Code {
     writer.ids();
     writer.parent();
     writer.cpu_time();
-    writer.counts();
+    writer.counts(one_clock);
     writer.finish(end)
 }
 
@@ -420,11 +421,15 @@ impl<'f> Writer<'f> {
         self.asm.place(done);
     }
 
+    /// Stores the thread's CPU time, and leaves when it came in in R8.
     fn cpu_time(&mut self) {
         let task = &self.fields.task;
-        for (from, to) in [(task.sum, at!(Slot.sum)), (task.start, at!(Slot.start))] {
-            self.asm.load(Width::W8, R1, R6, from);
-            self.asm.store(Width::W8, R9, to, R1);
+        for (from, to, register) in [
+            (task.sum, at!(Slot.sum), R1),
+            (task.start, at!(Slot.start), R8),
+        ] {
+            self.asm.load(Width::W8, register, R6, from);
+            self.asm.store(Width::W8, R9, to, register);
         }
         self.group_sum();
     }
@@ -444,7 +449,8 @@ impl<'f> Writer<'f> {
         self.asm.store(Width::W8, R9, at!(Slot.group_sum), R1);
     }
 
-    fn counts(&mut self) {
+    /// Stores context switches and run delay. Where there is one clock, R8 is its present value.
+    fn counts(&mut self, one_clock: bool) {
         let task = &self.fields.task;
         for (from, to) in [
             (task.voluntary, at!(Slot.voluntary)),
@@ -456,13 +462,16 @@ impl<'f> Writer<'f> {
         // The kernel adds the wait that ends now behind the tracepoint (`sched_info_arrive`).
         let settled = self.asm.label();
         self.asm.load(Width::W8, R7, R6, task.run_delay);
-        self.asm.load(Width::W8, R8, R6, task.last_queued);
-        self.asm.jump_if(R8, When::Equal, 0, settled);
-        self.asm.variable(R1, self.fields.runqueues);
-        self.asm.call(Helper::ThisCpuPtr);
-        self.asm.load(Width::W8, R1, R0, self.fields.rq_clock);
-        self.asm.register(Operation::Add, R7, R1);
-        self.asm.register(Operation::Subtract, R7, R8);
+        self.asm.load(Width::W8, R1, R6, task.last_queued);
+        self.asm.jump_if(R1, When::Equal, 0, settled);
+        self.asm.register(Operation::Subtract, R7, R1);
+        // Linux 6.1 takes some 25 instructions for the helper and the load.
+        if !one_clock {
+            self.asm.variable(R1, self.fields.runqueues);
+            self.asm.call(Helper::ThisCpuPtr);
+            self.asm.load(Width::W8, R8, R0, self.fields.rq_clock);
+        }
+        self.asm.register(Operation::Add, R7, R8);
         self.asm.place(settled);
         self.asm.store(Width::W8, R9, at!(Slot.run_delay), R7);
     }

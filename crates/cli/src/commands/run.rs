@@ -10,6 +10,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use miette::{Result, miette};
+#[cfg(target_arch = "x86_64")]
+use vdsokit_bpf::current;
 use vdsokit_clock::Clock;
 use vdsokit_deliver::{Delivery, Object, Timestamp};
 #[cfg(target_arch = "x86_64")]
@@ -81,7 +83,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     object: Vec<PathBuf>,
     /// Answer for getpid, gettid, getppid and the CPU-time clocks from the page that `vdso serve current`
-    /// publishes: preloads its library, which static programs don't load
+    /// publishes: the vDSO has the clocks, and a library that is preloaded has the rest, which static
+    /// programs don't load
     #[cfg(target_arch = "x86_64")]
     #[arg(long)]
     current: bool,
@@ -136,6 +139,21 @@ fn preload() -> Result<()> {
     Ok(())
 }
 
+/// Links the running task's pages to the clock image, which answers for the CPU-time clocks from them.
+/// Where this user has none, the kernel answers.
+#[cfg(target_arch = "x86_64")]
+fn with_current(clock: Object) -> Result<Object> {
+    let user = rustix::process::getuid().as_raw();
+    let directory = std::path::Path::new(vdsokit_current::DIRECTORY);
+    // A clock that is published by an older version has no such link.
+    let is_linked = clock.has_link(vdsokit_current::LINK);
+    let Some(pages) = current::open(directory, user).filter(|_| is_linked) else {
+        return Ok(clock);
+    };
+    let maps = [(pages.head, 4096), (pages.slots, pages.slots_size as u64)];
+    Ok(clock.with_memory(vdsokit_current::LINK, maps)?)
+}
+
 fn delivery(arguments: &Arguments) -> Result<(Delivery, Speaker)> {
     let skips = arguments.skip_idle.as_deref();
     let is_changeable = arguments.name.is_some() || arguments.join.is_some() || skips.is_some();
@@ -147,7 +165,14 @@ fn delivery(arguments: &Arguments) -> Result<(Delivery, Speaker)> {
         }
     };
     check(arguments, &made)?;
-    let object = join(made.object, &arguments.object)?;
+    #[cfg(target_arch = "x86_64")]
+    let clock = match arguments.current {
+        true => with_current(made.object)?,
+        false => made.object,
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let clock = made.object;
+    let object = join(clock, &arguments.object)?;
     let mut delivery = Delivery::new(object)
         .follow(!arguments.no_follow)
         .ignores_sigpipe(sigpipe_was_ignored())

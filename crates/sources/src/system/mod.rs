@@ -1,9 +1,13 @@
-//! This machine's numbers: the built-in declaration `system` and its source, /proc.
+//! This machine's numbers: the built-in declaration `system` and its source, /proc. And what the publisher's
+//! own control group may use.
 //!
 //! A container's /proc may lack files, and lines of files (lxcfs). What can't be read keeps its
 //! value, is named by the variable `missing`, and the rest goes on.
 
+mod limits;
+
 use crate::Error;
+use limits::{CGROUPS, Limits};
 use procfs::{
     CpuPressure, FromRead, IoPressure, LoadAverage, Meminfo, MemoryPressure, ProcResult, Uptime,
     VmStat,
@@ -32,7 +36,7 @@ pub struct Load {
 }
 
 /// Bytes of the variable `missing`: room for the names of all others.
-const NAMES: usize = 200;
+const NAMES: usize = 256;
 
 /// The source of a published `system`: [`System::sample`] reads /proc once and writes
 /// every variable.
@@ -40,6 +44,7 @@ const NAMES: usize = 200;
 pub struct System {
     period: Duration,
     proc: PathBuf,
+    cgroups: PathBuf,
     /// The variables that the last sample could not read.
     unread: Vec<&'static str>,
     missing: LatchedWriter<Text<NAMES>>,
@@ -58,6 +63,9 @@ pub struct System {
     forks: VarWriter<u64>,
     pressure: VarWriter<bool>,
     pressures: [VarWriter<f32>; 3],
+    cpu_limit: VarWriter<f64>,
+    memory_limit: VarWriter<u64>,
+    memory_used: VarWriter<u64>,
 }
 
 impl System {
@@ -71,6 +79,7 @@ impl System {
         Ok(Self {
             period,
             proc: PathBuf::from("/proc"),
+            cgroups: PathBuf::from(CGROUPS),
             unread: Vec::new(),
             missing: publisher.latched("missing")?,
             samples: publisher.var("samples")?,
@@ -92,6 +101,9 @@ impl System {
                 publisher.var("pressure_memory")?,
                 publisher.var("pressure_io")?,
             ],
+            cpu_limit: publisher.var("cpu_limit")?,
+            memory_limit: publisher.var("memory_limit")?,
+            memory_used: publisher.var("memory_used")?,
         })
     }
 
@@ -99,6 +111,13 @@ impl System {
     #[must_use]
     pub fn reading(mut self, proc: &Path) -> Self {
         self.proc = proc.to_owned();
+        self
+    }
+
+    /// Reads another directory that has the form of /sys/fs/cgroup.
+    #[must_use]
+    pub fn reading_cgroups(mut self, cgroups: &Path) -> Self {
+        self.cgroups = cgroups.to_owned();
         self
     }
 
@@ -124,6 +143,7 @@ impl System {
             None => self.unread.push("uptime"),
         }
         self.sample_pressure();
+        self.sample_limits();
         // Every name fits: a test counts them.
         if let Ok(names) = Text::new(&self.unread.join(" ")) {
             self.missing.set(names);
@@ -200,6 +220,25 @@ impl System {
         self.pressure.set(now.is_ok());
         for (variable, value) in self.pressures.iter().zip(now.unwrap_or_default()) {
             variable.set(value);
+        }
+    }
+
+    /// A limit on memory that is above the machine's memory is none.
+    fn sample_limits(&mut self) {
+        let limits = Limits::read(&self.proc, &self.cgroups);
+        match limits.cpus {
+            Some(cpus) => self.cpu_limit.set(cpus),
+            None => self.unread.push("cpu_limit"),
+        }
+        match limits.memory {
+            Some(limit) if !self.unread.contains(&"memory_total") => {
+                self.memory_limit.set(limit.min(self.memory_total.get()));
+            }
+            _ => self.unread.push("memory_limit"),
+        }
+        match limits.memory_used {
+            Some(used) => self.memory_used.set(used),
+            None => self.unread.push("memory_used"),
         }
     }
 }

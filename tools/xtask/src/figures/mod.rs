@@ -39,7 +39,7 @@ const fn bench(
     }
 }
 
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 10] = [
     bench(
         "variables",
         "reading and publishing variables, beside an atomic, a shared library and iceoryx2",
@@ -63,6 +63,12 @@ const GROUPS: [Group; 9] = [
         "reading the clock from Rust, beside std, quanta and minstant",
         "vdsokit-bench",
         "clock",
+    ),
+    bench(
+        "current",
+        "reading the running task's page, beside a load, the kernel's clock and system calls",
+        "vdsokit-bench",
+        "current",
     ),
     bench(
         "feed",

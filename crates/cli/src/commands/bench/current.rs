@@ -1,21 +1,11 @@
 //! `vdso bench current`: the running task's facts beside the system calls.
-#![allow(
-    unsafe_code,
-    reason = "a page in this process's memory is read as the kernel's would be"
-)]
-
 use crate::output::{self, BOLD, Cell, DIM, Side, styled};
 use miette::Result;
 use serde_json::json;
-use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::hint::black_box;
 use std::process::ExitCode;
-use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
-use vdsokit_current::{
-    Clamp, Current, FLAG_RDPID, Head, LIVE, Reader, Slot, counter, has_rdpid, slots_size,
-};
+use std::time::Instant;
+use vdsokit_current::{Clamp, Current, Reader, has_rdpid, in_memory};
 use vdsokit_inspect::statistics::Summary;
 
 /// Calls in a sample.
@@ -30,7 +20,8 @@ struct Row {
 
 pub(super) fn run(samples: u32, as_json: bool) -> Result<ExitCode> {
     let published = Reader::open();
-    let current = Current::new(Some(published.unwrap_or_else(page)));
+    let pages = || in_memory(1).map(|(_, reader)| reader);
+    let current = Current::new(published.or_else(pages));
     let kernel = Current::new(None);
     let clamp = Clamp::new();
     let rows = [
@@ -111,35 +102,4 @@ fn row<T>(name: &'static str, samples: u32, page: impl Fn() -> T, call: impl Fn(
         page: median(&by_page),
         call: median(&by_call),
     }
-}
-
-/// A page in memory that is never freed, in which every CPU runs the same task. Its clock counts ticks of the
-/// counter, and its heartbeat lies in the future.
-fn page() -> Reader {
-    const CPUS: u32 = 4096;
-    let size = 4096 + slots_size(CPUS as usize);
-    let layout = Layout::from_size_align(size, 4096).unwrap_or_else(|_| Layout::new::<Head>());
-    // SAFETY: the size is not 0.
-    let memory = unsafe { alloc_zeroed(layout) };
-    let Some(head) = NonNull::new(memory.cast::<Head>()) else {
-        handle_alloc_error(layout)
-    };
-    // SAFETY: (1) head and slots are there, aligned, zeros at first, which are their values; (2) the
-    // memory is never freed.
-    let reader = unsafe { Reader::new(head) };
-    let head = reader.head();
-    head.cpus.store(CPUS, Ordering::Relaxed);
-    head.flags
-        .store(if has_rdpid() { FLAG_RDPID } else { 0 }, Ordering::Relaxed);
-    head.mult.store(1, Ordering::Relaxed);
-    let hour = Duration::from_secs(3600).as_nanos() as u64;
-    head.heartbeat
-        .store(counter().wrapping_add(hour), Ordering::Relaxed);
-    let slots = (0..CPUS).filter_map(|cpu| reader.slot(cpu));
-    slots.for_each(|slot: &Slot| {
-        slot.tid.store(1, Ordering::Relaxed);
-        slot.parent_known.store(1, Ordering::Relaxed);
-    });
-    head.state.store(LIVE, Ordering::Relaxed);
-    reader
 }
