@@ -101,7 +101,9 @@ fn every_other_order_is_refuted_and_the_right_one_is_not() {
         println!("{order:?}: wrong after {reads} reads");
         assert_ne!(wrong, 0);
     }
-    let (reads, wrong) = compete(4_000, |adversary| {
+    // In each of eight threads. A wrong order is refuted by some hundred to a thousand reads of them all.
+    let rounds = std::env::var("ROUNDS").map_or(1_500, |text| text.parse().unwrap());
+    let (reads, wrong) = compete(rounds, |adversary| {
         Some(reader.read_stepwise(|| adversary.act(), |_| ())?.tid)
     });
     println!("the right order: {reads} reads, {wrong} wrong");

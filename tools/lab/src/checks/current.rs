@@ -90,6 +90,7 @@ pub(super) const CHECKS: &[Check] = &[
             model: "max,-rdpid",
             ..PROCESSOR
         },
+        long: true,
         ..current(
             "current-torture-lsl",
             "the same on a CPU that lacks rdpid",
