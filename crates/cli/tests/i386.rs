@@ -217,3 +217,78 @@ fn programs_of_debians_i386_see_a_date() {
     );
     assert_eq!(said, "1893456000.000000000\n");
 }
+
+const WAITS: &str = include_str!("i386/waits.c");
+
+/// The calls with a time-out, as the program knows them.
+const CALLS: [&str; 23] = [
+    "nanosleep",
+    "clock_nanosleep",
+    "clock_nanosleep wall",
+    "clock_nanosleep_time64",
+    "clock_nanosleep_time64 wall",
+    "clock_nanosleep_time64 due",
+    "futex",
+    "futex bitset",
+    "futex wall",
+    "futex_time64",
+    "futex_time64 wall",
+    "poll",
+    "ppoll",
+    "ppoll_time64",
+    "select",
+    "pselect6",
+    "pselect6_time64",
+    "epoll_wait",
+    "epoll_pwait",
+    "epoll_pwait2",
+    "rt_sigtimedwait",
+    "rt_sigtimedwait_time64",
+    "sleep",
+];
+
+static WAITER: LazyLock<PathBuf> = LazyLock::new(|| compiled("waits32", WAITS, &HEADERS));
+
+/// What a wait of half a minute takes at least, in milliseconds: whole seconds of a deadline are cut
+/// off.
+const HALF_A_MINUTE: i64 = 29_000;
+
+#[test]
+fn each_wait_of_a_32_bit_program_lasts_as_long_as_its_clock_says() {
+    for call in CALLS {
+        let said = said(&["--require", "--rate", "300"], &WAITER, &[call]);
+        let rest = said.strip_prefix("as expected ");
+        let rest = rest.unwrap_or_else(|| panic!("{call}: {said}"));
+        let numbers: Vec<i64> = rest
+            .split_whitespace()
+            .map(|number| number.parse().expect("a number"))
+            .collect();
+        let [shown, real, has_left] = numbers[..] else {
+            panic!("{call}: {said}");
+        };
+        assert!(shown >= HALF_A_MINUTE, "{call}: {said}");
+        assert!(real < HALF_A_MINUTE, "{call}: {said}");
+        let leaves = call.contains("poll") && call.starts_with('p') && call != "poll"
+            || call.contains("select");
+        assert_eq!(has_left == 1, leaves, "{call}: {said}");
+    }
+}
+
+#[test]
+fn a_32_bit_program_skips_idle_time() {
+    let said = said(&["--skip-idle"], &WAITER, &["clock_nanosleep_time64"]);
+    assert!(said.starts_with("as expected "), "{said}");
+}
+
+#[test]
+fn a_handler_that_ends_a_32_bit_sleep_leaves_the_time_that_remains() {
+    let said = said(&["--rate", "20"], &WAITER, &["interrupted"]);
+    let numbers: Vec<i64> = said
+        .split_whitespace()
+        .map(|number| number.parse().expect("a number"))
+        .collect();
+    assert!(
+        numbers[..2] == [-1, 1] && (0..=20).contains(&numbers[2]),
+        "{said}"
+    );
+}

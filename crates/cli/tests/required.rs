@@ -9,9 +9,14 @@ use std::process::{Command, Output, Stdio};
 
 use common::{Talk, installed, output, said, scratch, vdso};
 
-/// A static 32-bit program that exits with status 7: its ELF header, one program header, and code.
+/// A static 32-bit program that sets a timer, which can't be served, and exits with status 7: its ELF
+/// header, one program header, and code.
 fn program_of_32_bits() -> String {
-    let code = [0xb8, 1, 0, 0, 0, 0xbb, 7, 0, 0, 0, 0xcd, 0x80];
+    // alarm(1), exit(7)
+    let calls = [[27, 1], [1, 7]];
+    let call =
+        |[number, argument]: [u8; 2]| [0xb8, number, 0, 0, 0, 0xbb, argument, 0, 0, 0, 0xcd, 0x80];
+    let code = calls.map(call).concat();
     let (address, head) = (0x0804_8000u32, 52 + 32);
     let mut bytes = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
     let half = |value: u16| value.to_le_bytes().to_vec();
@@ -71,7 +76,7 @@ fn what_is_served_ends_as_without_require() {
 }
 
 #[test]
-fn a_32_bit_program_ends_the_tree() {
+fn a_timer_of_a_32_bit_program_ends_the_tree() {
     let program = program_of_32_bits();
     if Command::new(&program)
         .status()

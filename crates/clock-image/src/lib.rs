@@ -19,7 +19,7 @@
 //! Names and versions are those of the architecture ([`arch`]): x86-64 has
 //! `__vdso_clock_gettime` and the weak name `clock_gettime`, version
 //! `LINUX_2.6`; AArch64 has `__kernel_clock_gettime`, version `LINUX_2.6.39`; RISC-V has
-//! `__vdso_clock_gettime` alone, version `LINUX_4.15`; i386 has [functions of its own](i386),
+//! `__vdso_clock_gettime` alone, version `LINUX_4.15`; i386 has functions of its own (`i386.rs`),
 //! version `LINUX_2.6`. They
 //! exist only in the image itself (`--cfg vdsokit_image`): in an ordinary
 //! program they would replace libc's.

@@ -23,8 +23,12 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use vdsokit_waits::call::{self, Scope};
+#[cfg(target_arch = "x86_64")]
+use vdsokit_waits::filter::{Exempt, Foreign};
 use vdsokit_waits::filter::{Refused, Rule, filter};
 use vdsokit_waits::gate::Gate;
+#[cfg(target_arch = "x86_64")]
+use vdsokit_waits::i386::AUDIT_I386;
 use vdsokit_waits::{CLOCK_SETTERS, Clocks, OTHER_EXECS, number};
 
 use crate::channel::Channel;
@@ -261,13 +265,19 @@ impl Delivery {
         let mut gate = None;
         if supervises && self.waits.is_some() {
             let placed = self.object.with_gate()?;
-            self.object = placed.0;
-            gate = Some(placed.1);
+            #[cfg(target_arch = "x86_64")]
+            let (object, i386) = placed.0.with_i386_gate()?;
+            #[cfg(not(target_arch = "x86_64"))]
+            let (object, i386) = (placed.0, None);
+            self.object = object;
+            gate = Some((placed.1, i386));
         }
         let filters = proc::own_filters().map_err(system())?;
         let needs_filter = self.strict.is_some() || self.is_required;
         let protects = self.protects_clocks;
         let rules = self.rules(supervises);
+        #[cfg(target_arch = "x86_64")]
+        let i386 = self.i386_rules(gate.and_then(|(_, i386)| i386));
         let role = supervises.then_some(Supervision {
             gate,
             is_reaper,
@@ -294,9 +304,17 @@ impl Delivery {
         let mut listener = None;
         if !rules.is_empty() {
             let failed = || Error::system("catch system calls of the program");
-            let exempt = gate.map(|gate| gate.exempt());
+            let exempt = gate.map(|(gate, _)| gate.exempt());
+            #[cfg(target_arch = "x86_64")]
+            let foreign = i386.as_ref().map(|(rules, exempt)| Foreign {
+                architecture: AUDIT_I386,
+                rules,
+                exempt,
+            });
+            #[cfg(not(target_arch = "x86_64"))]
+            let foreign = None;
             let others: &[(u32, u32)] = if supervises { &OTHER_EXECS } else { &[] };
-            let mut filter = filter(&rules, others, refused, exempt.as_ref());
+            let mut filter = filter(&rules, others, refused, exempt.as_ref(), foreign);
             match seccomp::listen(&mut filter) {
                 Ok(made) => listener = Some(made),
                 // The tracer's way needs no filter.
@@ -312,7 +330,7 @@ impl Delivery {
         if protects && listener.is_none() && !seccomp::refuses_clock_settime() {
             // EACCES: a process without CAP_SYS_ADMIN, whose children may still gain rights by
             // setuid programs. A supervised one has given these up, and gets the filter.
-            let _ = seccomp::restrict(&mut filter(&[], &[], refused, None));
+            let _ = seccomp::restrict(&mut filter(&[], &[], refused, None, None));
         }
         let server = Pid::from_raw(server);
         let server = server.ok_or_else(|| system()(io::ErrorKind::InvalidData.into()))?;
@@ -337,6 +355,13 @@ impl Delivery {
             rules.extend(strict::rules(&strict.clocks));
         }
         rules
+    }
+
+    /// The same by the numbers of 32-bit programs, and what of them is exempt.
+    #[cfg(target_arch = "x86_64")]
+    fn i386_rules(&self, gate: Option<Gate>) -> Option<(Vec<Rule>, Exempt)> {
+        let scope = self.waits.as_ref()?.scope;
+        Some((vdsokit_waits::i386::rules(scope), gate?.exempt()))
     }
 
     /// What the server does, from its birth to its end. `role`: as a supervisor.
@@ -455,7 +480,8 @@ fn leave(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
 #[derive(Debug, Clone, Copy)]
 struct Supervision {
     /// Where waits are converted.
-    gate: Option<Gate>,
+    /// That of the architecture's programs and that of 32-bit ones.
+    gate: Option<(Gate, Option<Gate>)>,
     /// Whether orphans of the target's descendants become the target's children.
     is_reaper: bool,
     /// How many filters the target had before that of the listener.

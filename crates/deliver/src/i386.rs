@@ -121,10 +121,15 @@ impl Target {
 
     /// Maps the object and fills its links. Returns its address.
     fn map(&self, visit: &mut Visit, kernel: &Kernel) -> Result<u64, Failure> {
-        let maps = fs::read_to_string(format!("/proc/{}/maps", visit.pid))?;
         let length = self.object.length();
-        let no_room = || io::Error::from_raw_os_error(libc::ENOMEM);
-        let address = free_address(&maps, length).ok_or_else(|| Unserved::Map(no_room()))?;
+        let address = match self.object.address() {
+            Some(address) => address,
+            None => {
+                let maps = fs::read_to_string(format!("/proc/{}/maps", visit.pid))?;
+                let no_room = || io::Error::from_raw_os_error(libc::ENOMEM);
+                free_address(&maps, length).ok_or_else(|| Unserved::Map(no_room()))?
+            }
+        };
         let address = visit.map(&self.object.places_at(address))?;
         let functions = kernel.vdso.functions(visit.home);
         for (word, value) in self.object.linked(address, functions) {

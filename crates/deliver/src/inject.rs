@@ -126,7 +126,7 @@ impl Injector {
         let (mut registers, length) = sys::registers(pid)?;
         if !arch::is_native(&registers, length) {
             #[cfg(target_arch = "x86_64")]
-            return self.look_i386(pid, is_filtered);
+            return self.look_i386(pid, registers, is_filtered);
             #[cfg(not(target_arch = "x86_64"))]
             return Err(Unserved::NotNative.into());
         }
@@ -159,11 +159,15 @@ impl Injector {
 
     /// [`Injector::look`] at a 32-bit program.
     #[cfg(target_arch = "x86_64")]
-    fn look_i386(&mut self, pid: Pid, is_filtered: bool) -> Result<(Start, Memory), Failure> {
+    fn look_i386(
+        &mut self,
+        pid: Pid,
+        mut registers: Registers,
+        is_filtered: bool,
+    ) -> Result<(Start, Memory), Failure> {
         let Some(target) = &mut self.i386 else {
             return Err(Unserved::NotNative.into());
         };
-        let mut registers = sys::wide_registers(pid)?;
         arch::leave_exec(&mut registers);
         let memory = Memory::open(pid)?;
         let found = auxiliary(&memory, arch::stack_pointer(&registers), Width::Four)?;
@@ -331,8 +335,6 @@ impl Injector {
             return Err(Unserved::NotNative.into());
         };
         let selector = std::mem::replace(&mut visit.registers.cs, arch::USER_CODE);
-        // While the selector is of 32 bits, a register set is i386's.
-        sys::set_wide_registers(visit.pid, &visit.registers)?;
         let outcome = target.put(visit);
         visit.registers.cs = selector;
         outcome

@@ -602,8 +602,33 @@ impl Object {
     ///
     /// The gate is in the file of the first text, and the frames are anonymous: each file that is
     /// mapped costs every program some ten microseconds.
-    pub(crate) fn with_gate(mut self) -> Result<(Object, Gate), Error> {
-        let mut code = Gate::code().to_vec();
+    pub(crate) fn with_gate(self) -> Result<(Object, Gate), Error> {
+        let (object, frames) = self.behind_gate(Gate::code(), address())?;
+        // A filter compares the upper half of an address with one number.
+        let end = object.address + object.length;
+        debug_assert_eq!(object.address >> 32, end >> 32);
+        let gate = Gate::at(object.address, frames);
+        Ok((object, gate))
+    }
+
+    /// The same for what 32-bit programs get. `None`: they get nothing.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn with_i386_gate(mut self) -> Result<(Object, Option<Gate>), Error> {
+        let Some(object) = self.i386.take() else {
+            return Ok((self, None));
+        };
+        let length = object.length + PAGE + Gate::FRAMES_LENGTH;
+        let address = arch::narrow_address(random(), length);
+        let (object, frames) = object.behind_gate(Gate::i386_code(), address)?;
+        let gate = Gate::i386_at(object.address, frames);
+        self.i386 = Some(Box::new(object));
+        Ok((self, Some(gate)))
+    }
+
+    /// The object at `address` with a page of `gate` in front and frames behind it. Returns the
+    /// address of these, too.
+    fn behind_gate(mut self, gate: &[u8], address: u64) -> Result<(Object, u64), Error> {
+        let mut code = gate.to_vec();
         code.resize(PAGE as usize, 0);
         code.append(&mut self.text.bytes);
         self.shift(PAGE);
@@ -621,11 +646,8 @@ impl Object {
         self.sources.push(Source::own(frames, Gate::FRAMES_LENGTH));
         self.length += Gate::FRAMES_LENGTH;
         self.gate = Some(0);
-        self.address = address();
-        // A filter compares the upper half of an address with one number.
-        debug_assert_eq!(self.address >> 32, (self.address + self.length) >> 32);
-        let gate = Gate::at(self.address, self.address + frames);
-        Ok((self, gate))
+        self.address = address;
+        Ok((self, address + frames))
     }
 
     /// What delivery writes into the texts: the values of the links, and the first word of each
@@ -680,6 +702,11 @@ impl Object {
         self.places_at(self.address)
     }
 
+    /// Where it is to lie; `None`: anywhere.
+    pub(crate) fn address(&self) -> Option<u64> {
+        (self.address != 0).then_some(self.address)
+    }
+
     /// The same for the object at `address`; 0: where the kernel likes.
     pub(crate) fn places_at(&self, address: u64) -> Vec<Place<'_>> {
         let mut places: Vec<Place<'_>> = self
@@ -728,9 +755,14 @@ fn address() -> u64 {
     let free = arch::free_addresses();
     // The upper half is the same in all of a step.
     let step = (free.end - free.start).min(1 << 30);
-    let random = RandomState::new().build_hasher().finish();
+    let random = random();
     let block = free.start + random % ((free.end - free.start) / step) * step;
     block + (random >> 32) % (step / 2 / PAGE) * PAGE
+}
+
+/// Another number at each call.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// A read-only memfd of `bytes` that nobody can change.

@@ -155,8 +155,37 @@ pub(crate) fn kill(pid: Pid) {
     let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
 }
 
+/// The registers, and how many bytes a program of its kind has of them: fewer for a 32-bit one.
+///
+/// They are as a 64-bit program has them also for a thread that executes 32-bit code: PTRACE_GETREGS
+/// has the layout of the tracer, and PTRACE_GETREGSET that of the tracee's code
+/// (arch/x86/kernel/ptrace.c, `task_user_regset_view`).
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn registers(pid: Pid) -> io::Result<(Registers, usize)> {
+    // SAFETY: user_regs_struct is a C structure of integers, for which all zeros is valid.
+    let mut registers: Registers = unsafe { std::mem::zeroed() };
+    // SAFETY: a 64-bit process gets a user_regs_struct by PTRACE_GETREGS.
+    unsafe { ptrace_object(libc::PTRACE_GETREGS, pid, 0, &mut registers) }?;
+    let length = match crate::arch::is_narrow(&registers) {
+        // 17 words of 4 bytes (arch/x86/include/asm/user_32.h).
+        true => 68,
+        false => size_of::<Registers>(),
+    };
+    Ok((registers, length))
+}
+
+/// Sets them, the code selector among them: afterwards the thread executes 64-bit code if that is
+/// the selector of such code.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn set_registers(pid: Pid, registers: &Registers) -> io::Result<()> {
+    let mut registers = *registers;
+    // SAFETY: PTRACE_SETREGS of a 64-bit process reads a user_regs_struct, and writes nothing.
+    unsafe { ptrace_object(libc::PTRACE_SETREGS, pid, 0, &mut registers) }.map(drop)
+}
+
 /// The registers, and how many bytes of them the kernel gave: fewer than all for a
 /// program of the compatibility (32-bit) kind.
+#[cfg(target_arch = "aarch64")]
 pub(crate) fn registers(pid: Pid) -> io::Result<(Registers, usize)> {
     // SAFETY: user_regs_struct is a C structure of integers, for which all zeros is valid.
     let mut registers: Registers = unsafe { std::mem::zeroed() };
@@ -177,6 +206,7 @@ pub(crate) fn registers(pid: Pid) -> io::Result<(Registers, usize)> {
     Ok((registers, vector.iov_len))
 }
 
+#[cfg(target_arch = "aarch64")]
 pub(crate) fn set_registers(pid: Pid, registers: &Registers) -> io::Result<()> {
     let mut vector = libc::iovec {
         iov_base: ptr::from_ref(registers).cast_mut().cast(),
@@ -193,27 +223,6 @@ pub(crate) fn set_registers(pid: Pid, registers: &Registers) -> io::Result<()> {
         )
     }
     .map(drop)
-}
-
-/// The registers of a thread that executes 32-bit code, as x86-64 has them: PTRACE_GETREGS has the
-/// layout of the tracer, and PTRACE_GETREGSET that of the tracee's code
-/// (arch/x86/kernel/ptrace.c, `task_user_regset_view`).
-#[cfg(target_arch = "x86_64")]
-pub(crate) fn wide_registers(pid: Pid) -> io::Result<Registers> {
-    // SAFETY: user_regs_struct is a C structure of integers, for which all zeros is valid.
-    let mut registers: Registers = unsafe { std::mem::zeroed() };
-    // SAFETY: a 64-bit process gets a user_regs_struct by PTRACE_GETREGS.
-    unsafe { ptrace_object(libc::PTRACE_GETREGS, pid, 0, &mut registers) }?;
-    Ok(registers)
-}
-
-/// Sets them, the code selector among them: afterwards the thread executes 64-bit code if that is
-/// the selector of such code.
-#[cfg(target_arch = "x86_64")]
-pub(crate) fn set_wide_registers(pid: Pid, registers: &Registers) -> io::Result<()> {
-    let mut registers = *registers;
-    // SAFETY: PTRACE_SETREGS of a 64-bit process reads a user_regs_struct, and writes nothing.
-    unsafe { ptrace_object(libc::PTRACE_SETREGS, pid, 0, &mut registers) }.map(drop)
 }
 
 /// Has a thread at the entry of a system call count as one outside of any.

@@ -27,6 +27,10 @@ pub enum Given {
     Timespec(u64),
     /// As a `struct timeval` at this address.
     Timeval(u64),
+    /// As a `struct timespec` with numbers of 32 bits.
+    Timespec32(u64),
+    /// As a `struct timeval` with numbers of 32 bits.
+    Timeval32(u64),
 }
 
 /// From when a time-out counts.
@@ -611,7 +615,7 @@ mod tests {
 
     #[test]
     fn the_filter_hands_over_what_the_table_decodes() {
-        let code = filter(&rules(Scope::All), &[], Refused::default(), None);
+        let code = filter(&rules(Scope::All), &[], Refused::default(), None, None);
         let is_caught = |number, arguments| {
             verdict(&code, AUDIT, number, 0, arguments) == libc::SECCOMP_RET_USER_NOTIF
         };
@@ -644,6 +648,7 @@ mod tests {
             &[],
             Refused::default(),
             Some(&exempt),
+            None,
         );
         let is_caught = |number, arguments| {
             verdict(&code, AUDIT, number, 0, arguments) == libc::SECCOMP_RET_USER_NOTIF

@@ -69,8 +69,20 @@ pub struct Refused<'a> {
     pub error: u16,
 }
 
+/// Rules for the calls of another architecture.
+#[derive(Debug, Clone, Copy)]
+pub struct Foreign<'a> {
+    /// As seccomp calls it.
+    pub architecture: u32,
+    /// At most one for a number.
+    pub rules: &'a [Rule],
+    /// Its gate.
+    pub exempt: &'a Exempt,
+}
+
 /// A filter of `rules`, at most one for a number, and of `others`: calls, each of an architecture
 /// by its number, that are handed over always. `refused` fail, but for those that are handed over.
+/// `foreign`: the rules for another architecture.
 ///
 /// All other calls by another architecture's numbers are let through.
 ///
@@ -82,85 +94,132 @@ pub fn filter(
     others: &[(u32, u32)],
     refused: Refused<'_>,
     exempt: Option<&Exempt>,
+    foreign: Option<Foreign<'_>>,
 ) -> Vec<Instruction> {
     let mut code = Assembler::default();
-    let (notify, refuse, inspect, native) =
-        (code.label(), code.label(), code.label(), code.label());
-    let always = |architecture: u32| {
-        let is_of = move |&&(other, _): &&(u32, u32)| other == architecture;
-        let handed_over = others
-            .iter()
-            .filter(is_of)
-            .map(|&(_, number)| (number, notify));
-        let refused = refused.calls.iter().filter(is_of);
-        let refused = refused.map(|&(_, number)| (number, refuse));
-        refused.chain(handed_over).collect::<BTreeMap<u32, Label>>()
+    let native = Section {
+        others,
+        refused,
+        architecture: AUDIT,
+        rules,
+        exempt,
     };
+    let native_at = code.label();
     code.load(ARCHITECTURE);
-    code.jump(libc::BPF_JEQ, AUDIT, Some(native), None);
-    let architectures = others.iter().chain(refused.calls).map(|(of, _)| *of);
-    let foreign: BTreeSet<u32> = architectures.filter(|&of| of != AUDIT).collect();
-    for architecture in foreign {
+    code.jump(libc::BPF_JEQ, AUDIT, Some(native_at), None);
+    let calls = others.iter().chain(refused.calls);
+    let architectures = calls.map(|(of, _)| *of).filter(|&of| of != AUDIT);
+    let with_rules = foreign.as_ref().map(|foreign| foreign.architecture);
+    let architectures: BTreeSet<u32> = architectures.chain(with_rules).collect();
+    let foreign_at = code.label();
+    for architecture in architectures {
         let next = code.label();
         code.jump(libc::BPF_JEQ, architecture, None, Some(next));
-        code.load(NUMBER);
-        code.choose(&always(architecture).into_iter().collect::<Vec<_>>());
+        if with_rules == Some(architecture) {
+            code.go(foreign_at);
+        } else {
+            let section = Section {
+                architecture,
+                rules: &[],
+                exempt: None,
+                ..native
+            };
+            section.assemble(&mut code);
+        }
         code.mark(next);
     }
     code.end(libc::SECCOMP_RET_ALLOW);
-    code.mark(native);
-    code.load(NUMBER);
-    let mut targets = always(AUDIT);
-    targets.extend(rules.iter().map(|rule| {
-        let target = match rule.alternatives.is_empty() {
-            true => notify,
-            false => inspect,
+    code.mark(native_at);
+    native.assemble(&mut code);
+    code.mark(foreign_at);
+    if let Some(foreign) = foreign {
+        let section = Section {
+            architecture: foreign.architecture,
+            rules: foreign.rules,
+            exempt: Some(foreign.exempt),
+            ..native
         };
-        (rule.number, target)
-    }));
-    code.choose(&targets.into_iter().collect::<Vec<_>>());
-    let allow = code.label();
-    code.mark(inspect);
-    if let Some(exempt) = exempt {
-        let outside = code.label();
-        code.load(POINTER + 4);
-        let high = (exempt.gate.start >> 32) as u32;
-        code.jump(libc::BPF_JEQ, high, None, Some(outside));
-        code.load(POINTER);
-        code.jump(libc::BPF_JEQ, exempt.report as u32, Some(notify), None);
-        let (start, end) = (exempt.gate.start as u32, exempt.gate.end as u32);
-        code.jump(libc::BPF_JGE, start, None, Some(outside));
-        code.jump(libc::BPF_JGE, end, Some(outside), Some(allow));
-        code.mark(outside);
-        code.load(NUMBER);
-    }
-    // Calls with the same conditions share them.
-    let mut bodies: BTreeMap<&[Vec<Condition>], Label> = BTreeMap::new();
-    for rule in rules.iter().filter(|rule| !rule.alternatives.is_empty()) {
-        let body = *bodies
-            .entry(&rule.alternatives)
-            .or_insert_with(|| code.label());
-        code.jump(libc::BPF_JEQ, rule.number, Some(body), None);
-    }
-    code.mark(allow);
-    code.end(libc::SECCOMP_RET_ALLOW);
-    code.mark(notify);
-    code.end(libc::SECCOMP_RET_USER_NOTIF);
-    code.mark(refuse);
-    code.end(libc::SECCOMP_RET_ERRNO | u32::from(refused.error));
-    for (alternatives, label) in bodies {
-        code.mark(label);
-        for conditions in alternatives {
-            let next = code.label();
-            for &condition in conditions {
-                code.require(condition, next);
-            }
-            code.end(libc::SECCOMP_RET_USER_NOTIF);
-            code.mark(next);
-        }
-        code.end(libc::SECCOMP_RET_ALLOW);
+        section.assemble(&mut code);
     }
     code.finish()
+}
+
+/// What a filter does about the calls of one architecture.
+#[derive(Clone, Copy)]
+struct Section<'a> {
+    others: &'a [(u32, u32)],
+    refused: Refused<'a>,
+    architecture: u32,
+    rules: &'a [Rule],
+    exempt: Option<&'a Exempt>,
+}
+
+impl Section<'_> {
+    fn assemble(&self, code: &mut Assembler) {
+        let &Section {
+            architecture,
+            rules,
+            exempt,
+            ..
+        } = self;
+        let (notify, refuse, inspect) = (code.label(), code.label(), code.label());
+        let is_of = |&&(other, _): &&(u32, u32)| other == architecture;
+        let refused = self.refused.calls.iter().filter(is_of);
+        let refused = refused.map(|&(_, number)| (number, refuse));
+        let others = self.others.iter().filter(is_of);
+        let others = others.map(|&(_, number)| (number, notify));
+        let mut targets: BTreeMap<u32, Label> = refused.chain(others).collect();
+        targets.extend(rules.iter().map(|rule| {
+            let target = match rule.alternatives.is_empty() {
+                true => notify,
+                false => inspect,
+            };
+            (rule.number, target)
+        }));
+        code.load(NUMBER);
+        code.choose(&targets.into_iter().collect::<Vec<_>>());
+        let allow = code.label();
+        code.mark(inspect);
+        if let Some(exempt) = exempt {
+            let outside = code.label();
+            code.load(POINTER + 4);
+            let high = (exempt.gate.start >> 32) as u32;
+            code.jump(libc::BPF_JEQ, high, None, Some(outside));
+            code.load(POINTER);
+            code.jump(libc::BPF_JEQ, exempt.report as u32, Some(notify), None);
+            let (start, end) = (exempt.gate.start as u32, exempt.gate.end as u32);
+            code.jump(libc::BPF_JGE, start, None, Some(outside));
+            code.jump(libc::BPF_JGE, end, Some(outside), Some(allow));
+            code.mark(outside);
+            code.load(NUMBER);
+        }
+        // Calls with the same conditions share them.
+        let mut bodies: BTreeMap<&[Vec<Condition>], Label> = BTreeMap::new();
+        for rule in rules.iter().filter(|rule| !rule.alternatives.is_empty()) {
+            let body = *bodies
+                .entry(&rule.alternatives)
+                .or_insert_with(|| code.label());
+            code.jump(libc::BPF_JEQ, rule.number, Some(body), None);
+        }
+        code.mark(allow);
+        code.end(libc::SECCOMP_RET_ALLOW);
+        code.mark(notify);
+        code.end(libc::SECCOMP_RET_USER_NOTIF);
+        code.mark(refuse);
+        code.end(libc::SECCOMP_RET_ERRNO | u32::from(self.refused.error));
+        for (alternatives, label) in bodies {
+            code.mark(label);
+            for conditions in alternatives {
+                let next = code.label();
+                for &condition in conditions {
+                    code.require(condition, next);
+                }
+                code.end(libc::SECCOMP_RET_USER_NOTIF);
+                code.mark(next);
+            }
+            code.end(libc::SECCOMP_RET_ALLOW);
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +228,8 @@ struct Label(usize);
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Plain(Instruction),
+    /// Jumps to a label, however far it is.
+    Go(Label),
     /// Jumps to a label, or to the next instruction.
     Jump {
         code: u32,
@@ -208,6 +269,10 @@ impl Assembler {
 
     fn end(&mut self, action: u32) {
         self.plain(libc::BPF_RET | libc::BPF_K, action);
+    }
+
+    fn go(&mut self, to: Label) {
+        self.steps.push(Step::Go(to));
     }
 
     fn jump(&mut self, comparison: u32, k: u32, yes: Option<Label>, no: Option<Label>) {
@@ -274,6 +339,12 @@ impl Assembler {
         };
         let encode = |(at, step): (usize, &Step)| match *step {
             Step::Plain(instruction) => instruction,
+            Step::Go(to) => Instruction {
+                code: (libc::BPF_JMP | libc::BPF_JA) as u16,
+                jt: 0,
+                jf: 0,
+                k: (self.places[to.0] - at - 1) as u32,
+            },
             Step::Jump { code, k, yes, no } => Instruction {
                 code: code as u16,
                 jt: distance(at, yes),
@@ -311,6 +382,7 @@ pub(crate) fn verdict(
                 loaded = u32::from_le_bytes(data[from..from + 4].try_into().expect("a word"));
             }
             libc::BPF_ALU => loaded &= step.k,
+            libc::BPF_JMP if code & 0xf0 == libc::BPF_JA => at += step.k as usize,
             libc::BPF_JMP => {
                 let holds = match code & 0xf0 {
                     libc::BPF_JEQ => loaded == step.k,
@@ -349,7 +421,7 @@ mod tests {
                 number: 7,
                 alternatives: vec![vec![condition]],
             };
-            let code = filter(&[rule], &[], Refused::default(), None);
+            let code = filter(&[rule], &[], Refused::default(), None, None);
             move |argument: u64| {
                 let arguments = [0, 0, argument, 0, 0, 0];
                 verdict(&code, AUDIT, 7, 0x1000, arguments) == NOTIFY
@@ -376,7 +448,7 @@ mod tests {
             ],
         };
         let rules = [rule, Rule::always(59)];
-        let code = filter(&rules, &OTHER_EXECS, Refused::default(), None);
+        let code = filter(&rules, &OTHER_EXECS, Refused::default(), None, None);
         let of = |operation, timeout| {
             verdict(&code, AUDIT, 202, 0, [0, operation, 0, timeout, 0, 0]) == NOTIFY
         };
@@ -400,8 +472,8 @@ mod tests {
             error: 1,
         };
         let rules = rules(Scope::All);
-        let alone = filter(&[], &[], refused, None);
-        let beside = filter(&rules, &OTHER_EXECS, refused, Some(&exempt()));
+        let alone = filter(&[], &[], refused, None, None);
+        let beside = filter(&rules, &OTHER_EXECS, refused, Some(&exempt()), None);
         for code in [alone, beside] {
             for (architecture, number) in CLOCK_SETTERS {
                 let verdict = verdict(&code, architecture, number, 0, [0; 6]);
@@ -420,7 +492,7 @@ mod tests {
             alternatives: vec![vec![Condition::NotZero(0)]],
         };
         let exempt = exempt();
-        let code = filter(&[rule], &[], Refused::default(), Some(&exempt));
+        let code = filter(&[rule], &[], Refused::default(), Some(&exempt), None);
         let at = |pointer| verdict(&code, AUDIT, 35, pointer, [1, 0, 0, 0, 0, 0]);
         assert_eq!(at(exempt.gate.start), ALLOW);
         assert_eq!(at(exempt.gate.end - 1), ALLOW);

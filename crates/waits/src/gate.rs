@@ -41,6 +41,18 @@ pub const REPORT_NUMBER: u64 = 136;
 pub struct Gate {
     start: u64,
     frames: u64,
+    /// What differs between kinds of programs.
+    kind: Kind,
+}
+
+/// For which programs a gate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Those of the architecture.
+    Native,
+    /// 32-bit programs on x86-64.
+    #[cfg(target_arch = "x86_64")]
+    I386,
 }
 
 /// What the gate does behind a call.
@@ -88,7 +100,40 @@ impl Gate {
 
     /// The gate at `start` with its frames at `frames`, both addresses of pages.
     pub fn at(start: u64, frames: u64) -> Gate {
-        Gate { start, frames }
+        Gate {
+            start,
+            frames,
+            kind: Kind::Native,
+        }
+    }
+
+    /// The same for 32-bit programs on x86-64.
+    #[cfg(target_arch = "x86_64")]
+    pub fn i386_at(start: u64, frames: u64) -> Gate {
+        Gate {
+            kind: Kind::I386,
+            ..Gate::at(start, frames)
+        }
+    }
+
+    /// Whether it is for 32-bit programs on x86-64.
+    pub fn is_i386(&self) -> bool {
+        self.kind != Kind::Native
+    }
+
+    /// The code of such a gate; what follows in its page is 0.
+    #[cfg(target_arch = "x86_64")]
+    pub fn i386_code() -> &'static [u8] {
+        arch::i386::gate()
+    }
+
+    /// This gate's code.
+    pub fn own_code(&self) -> &'static [u8] {
+        match self.kind {
+            Kind::Native => Gate::code(),
+            #[cfg(target_arch = "x86_64")]
+            Kind::I386 => Gate::i386_code(),
+        }
     }
 
     /// The gate's code; what follows in its page is 0.
@@ -116,13 +161,23 @@ impl Gate {
     pub fn exempt(&self) -> Exempt {
         Exempt {
             gate: self.range(),
-            report: self.start + arch::REPORTED,
+            report: self.start
+                + match self.kind {
+                    Kind::Native => arch::REPORTED,
+                    #[cfg(target_arch = "x86_64")]
+                    Kind::I386 => arch::i386::REPORTED,
+                },
         }
     }
 
     /// The entry for a call whose argument `argument` (0 to 5) is its frame.
     pub fn door(&self, argument: usize, then: Then) -> u64 {
-        self.start + arch::door(argument, then)
+        let door = match self.kind {
+            Kind::Native => arch::door(argument, then),
+            #[cfg(target_arch = "x86_64")]
+            Kind::I386 => arch::i386::door(argument, then),
+        };
+        self.start + door
     }
 
     /// The address of frame `index`.

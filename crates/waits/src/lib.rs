@@ -10,6 +10,7 @@
 //! | [`gate`] | code and data in each program through which a converted call is made |
 //! | [`course`] | when a clock of the tree will show a time, in terms of the kernel's clocks |
 //! | [`idle`] | when a tree in which nothing runs may step to its next deadline |
+//! | `i386` | the same calls of 32-bit programs on x86-64 |
 //! | [`timers`] | timers that the kernel holds for the tree |
 //! | `arch` | call numbers and the gate's code |
 //!
@@ -31,6 +32,8 @@ pub mod course;
 pub mod expiry;
 pub mod filter;
 pub mod gate;
+#[cfg(target_arch = "x86_64")]
+pub mod i386;
 pub mod idle;
 pub mod timers;
 

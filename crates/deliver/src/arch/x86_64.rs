@@ -53,6 +53,16 @@ pub(crate) fn free_addresses() -> Range<u64> {
     0x7e80_0000_0000..0x7ef0_0000_0000
 }
 
+/// The address of `length` bytes, a few megabytes at most, where nothing lies when a 32-bit program
+/// begins: above one that is linked to a fixed address and what mmap(2) gives upwards from
+/// 0x2aaa_0000 to programs whose stack is unlimited, and below programs that are linked to none, at
+/// 0x5655_5000 and more. A heap behind a program with a fixed address has more than 1 GiB.
+pub(crate) fn narrow_address(random: u64, length: u64) -> u64 {
+    const FREE: Range<u64> = 0x5000_0000..0x5500_0000;
+    const PAGE: u64 = 4096;
+    FREE.start + random % ((FREE.end - FREE.start - length) / PAGE) * PAGE
+}
+
 /// Bytes below the stack pointer that the running function may use (System V ABI, 3.2.2).
 pub(crate) const RED_ZONE: u64 = 128;
 
@@ -272,14 +282,11 @@ pub(crate) fn enter_stub(registers: &mut Registers, address: u64, block: u64) {
 
 /// Sets the arguments of a system call (syscall(2)).
 pub(crate) fn set_arguments(registers: &mut Registers, arguments: [u64; 6]) {
-    [
-        registers.rdi,
-        registers.rsi,
-        registers.rdx,
-        registers.r10,
-        registers.r8,
-        registers.r9,
-    ] = arguments;
+    let r = registers;
+    match is_narrow(r) {
+        true => [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp] = arguments,
+        false => [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9] = arguments,
+    }
 }
 
 /// Sets `registers` to run one system call by the stub at `address`.
@@ -401,6 +408,8 @@ pub(crate) fn signal_frames(stack: &[u64]) -> impl Iterator<Item = SignalFrame> 
 
 /// The selector of 64-bit user code (arch/x86/include/asm/segment.h, `__USER_CS`).
 pub(crate) const USER_CODE: u64 = 0x33;
+/// That of 32-bit user code (`__USER32_CS`).
+const USER32_CODE: u64 = 0x23;
 
 pub(crate) fn instruction_pointer(registers: &Registers) -> u64 {
     registers.rip
@@ -414,6 +423,11 @@ pub(crate) fn set_instruction_pointer(registers: &mut Registers, address: u64) {
 
 pub(crate) fn stack_pointer(registers: &Registers) -> u64 {
     registers.rsp
+}
+
+/// Whether a thread executes 32-bit code.
+pub(crate) fn is_narrow(registers: &Registers) -> bool {
+    registers.cs == USER32_CODE
 }
 
 /// Whether a register set of `length` bytes is that of a 64-bit program. It is also true for x32

@@ -76,9 +76,8 @@ impl Waits {
 
     /// Forgets calls that have ended.
     pub(super) fn forget_ended(&mut self) {
-        let gate = self.gate;
         self.frames
-            .retain(|thread, index, passage| passage.is_under_way(&gate, thread, index));
+            .retain(|thread, index, passage| passage.is_under_way(thread, index));
     }
 
     /// Makes a wait again, as the clock is now.
@@ -109,12 +108,12 @@ impl Waits {
     ) -> io::Result<()> {
         /// How often a thread on its way into its call is looked at.
         const LOOKS: usize = 10_000;
-        let address = self.gate.frame(index);
+        let address = passage.gate.frame(index);
         let bytes: Vec<u8> = new.iter().flat_map(|word| word.to_ne_bytes()).collect();
         // For a thread that is not in its call yet.
         seccomp::write(thread, address + NEW, &bytes)?;
         for _ in 0..LOOKS {
-            if !passage.is_under_way(&self.gate, thread, index) {
+            if !passage.is_under_way(thread, index) {
                 return Ok(());
             }
             match Blocked::read(thread) {

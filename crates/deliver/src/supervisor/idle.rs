@@ -319,8 +319,8 @@ impl Waits {
             is_time = false;
         }
         if is_time {
-            let gate = self.gate;
-            let is_of_tree = |process| has_gate(&gate, process);
+            let gates: Vec<_> = self.gates().collect();
+            let is_of_tree = |process| gates.iter().any(|gate| has_gate(gate, process));
             let is_idle = skip.look(&mut self.pollers, is_of_tree, now);
             self.find_blocked(skip.threads(), &clocks);
             if is_idle {

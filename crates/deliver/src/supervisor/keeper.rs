@@ -25,20 +25,20 @@ use crate::sys::Pid;
 
 /// Starts the keeper of `listener`, which takes over when what this returns is dropped. It is a
 /// child of this process, or of its parent if that adopts orphans. `required`: the first process
-/// and the gate of a tree that is then to end.
+/// and the gates of a tree that is then to end.
 pub(crate) fn start(
     listener: &OwnedFd,
     inbox: &Inbox,
-    required: Option<(Pid, Gate)>,
+    required: Option<(Pid, Vec<Gate>)>,
     is_reaper: bool,
 ) -> io::Result<OwnedFd> {
     let (far, near) = pipe_with(PipeFlags::CLOEXEC)?;
     process::hidden_child(is_reaper, || {
         if close_all_but(&[listener.as_fd(), far.as_fd()]).is_ok() {
             forget_stderr();
-            let end = required.map(|(first, gate)| {
+            let end = required.map(|(first, gates)| {
                 move || {
-                    let is_of_tree = |pid| has_gate(&gate, pid);
+                    let is_of_tree = |pid| gates.iter().any(|gate| has_gate(gate, pid));
                     ending::end(first, None, None, &HashSet::new(), is_of_tree);
                 }
             });

@@ -34,7 +34,7 @@ use std::path::PathBuf;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open};
-use vdsokit_waits::{OTHER_EXECS, number};
+use vdsokit_waits::{AUDIT, OTHER_EXECS, number};
 
 use crate::error::{Event, Unserved, UnservedWait};
 use crate::exec::forget_stderr;
@@ -117,9 +117,8 @@ impl<'a> Supervisor<'a> {
         self.seized.extend(is_seized.then_some(target));
         // Before the first call is answered: a program that began without a keeper would get ENOSYS
         // from each call that is handed over, if this process died.
-        let gate = self.waits.as_ref().map(|waits| waits.gate);
-        let required = gate.filter(|_| self.is_required);
-        let required = required.map(|gate| (target, gate));
+        let waits = self.waits.as_ref().filter(|_| self.is_required);
+        let required = waits.map(|waits| (target, waits.gates().collect()));
         let keeper = keeper::start(&self.listener, &self.inbox, required, is_reaper);
         let Ok(_lifeline) = keeper else {
             return;
@@ -191,13 +190,14 @@ impl<'a> Supervisor<'a> {
 
     fn notified(&mut self, target: Pid, notification: &Notification) {
         let number = notification.number as u32;
+        let is_native = notification.architecture == AUDIT;
         let outcome = match number {
             _ if setting::serves(notification.architecture, number) => self.set(notification),
             _ if OTHER_EXECS.contains(&(notification.architecture, number)) => {
                 self.seize(notification.pid);
                 Outcome::Made
             }
-            number::EXECVE | number::EXECVEAT => {
+            number::EXECVE | number::EXECVEAT if is_native => {
                 if let Some(start) = self.failed_launch(notification) {
                     return self.deliver_again(target, notification, &start);
                 }
@@ -207,7 +207,9 @@ impl<'a> Supervisor<'a> {
                 self.seize(notification.pid);
                 Outcome::Made
             }
-            number::CLOCK_GETTIME | number::GETTIMEOFDAY | number::TIME => self.read(notification),
+            number::CLOCK_GETTIME | number::GETTIMEOFDAY | number::TIME if is_native => {
+                self.read(notification)
+            }
             _ => match self.wait(notification) {
                 Some(outcome) => outcome,
                 None => return,
@@ -268,6 +270,7 @@ impl<'a> Supervisor<'a> {
             Handled::Done => return None,
             Handled::Traced => self.unserved_wait(notification.pid, UnservedWait::Traced),
             Handled::IoUring => self.unserved_wait(notification.pid, UnservedWait::IoUring),
+            Handled::I386 => self.unserved_wait(notification.pid, UnservedWait::I386),
         }
         Some(Outcome::Made)
     }
@@ -354,9 +357,6 @@ impl<'a> Supervisor<'a> {
                 program,
             };
             self.say(pid, "emulates".to_owned(), event);
-        }
-        if start.is_i386 && self.waits.is_some() {
-            self.unserved_wait(pid, UnservedWait::I386);
         }
         if self.injector.launch(pid, &start, &memory)? {
             self.launched.retain(|(launched, _)| *launched != pid);

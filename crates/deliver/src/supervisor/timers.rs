@@ -153,6 +153,7 @@ impl Waits {
         let new = self.kernel_setting(due, now);
         let (made, argument) = setter(key.timer, FRAME_NEW)?;
         let passage = Passage {
+            gate: self.gate,
             used: 0,
             door: self.gate.door(argument, Then::Report),
             made,

@@ -14,9 +14,18 @@ pub(super) fn given(thread: Pid, given: Given) -> Option<Nanoseconds> {
         Given::Milliseconds(time) => return Some(Nanoseconds::from(time) * 1_000_000),
         Given::Timespec(address) => (address, 1),
         Given::Timeval(address) => (address, 1000),
+        Given::Timespec32(address) => return narrow(thread, address, 1),
+        Given::Timeval32(address) => return narrow(thread, address, 1000),
     };
     let [seconds, part] = process::words::<2>(thread, address).ok()?;
     nanoseconds(seconds, part, unit)
+}
+
+/// A time of two numbers of 32 bits.
+fn narrow(thread: Pid, address: u64, unit: i64) -> Option<Nanoseconds> {
+    let [both] = process::words::<1>(thread, address).ok()?;
+    // Where there are 32-bit programs, words are little-endian.
+    nanoseconds(i64::from(both as i32), both >> 32, unit)
 }
 
 /// Seconds and a part of a second in `unit` nanoseconds, if they are a time.

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 
 use vdsokit_clock::{Clock, KernelTime};
-use vdsokit_waits::Clocks;
 use vdsokit_waits::call::{Basis, Call, Form, Given, Kind, Numbers, Remaining, Restart, Wait};
 use vdsokit_waits::course::{Course, Nanoseconds};
 use vdsokit_waits::gate::{Frame, Gate, NEW, OLD, RESULT, Then, USED};
 use vdsokit_waits::idle::Pollers;
+use vdsokit_waits::{AUDIT, Clocks};
 
 use super::arch;
 use super::frames::Frames;
@@ -38,11 +38,16 @@ pub(crate) enum Handled {
     Traced,
     /// It is the kernel's, and its time-outs are not converted.
     IoUring,
+    /// It is a timer or a time-out of a socket of a 32-bit program, or one made with a filter of its
+    /// own: the kernel's.
+    I386,
 }
 
 /// A call that goes through the gate.
 #[derive(Debug, Clone)]
 pub(crate) struct Passage {
+    /// Through which gate.
+    pub(crate) gate: Gate,
     /// Names it in its frame.
     pub(crate) used: u64,
     /// Its entry.
@@ -80,6 +85,8 @@ pub(crate) struct Waiting {
 /// The waits and timers of a tree.
 pub(crate) struct Waits {
     pub(super) gate: Gate,
+    /// That of 32-bit programs, if they have one.
+    i386_gate: Option<Gate>,
     pub(super) clocks: Box<dyn Clocks>,
     /// Whether the clocks may be changed while programs wait.
     pub(super) is_changeable: bool,
@@ -109,7 +116,7 @@ impl Waits {
     /// so many nanoseconds, neither in the tree nor in these processes and their descendants.
     pub(crate) fn new(
         first: Pid,
-        gate: Gate,
+        (gate, i386_gate): (Gate, Option<Gate>),
         mut clocks: Box<dyn Clocks>,
         is_changeable: bool,
         skip: Option<(u64, Vec<Pid>)>,
@@ -119,6 +126,7 @@ impl Waits {
         let monotonic = now.as_ref().map_or(0, |now| now.monotonic);
         let mut waits = Waits {
             gate,
+            i386_gate,
             clocks,
             is_changeable,
             frames: Frames::default(),
@@ -146,7 +154,8 @@ impl Waits {
         seized: &mut HashSet<Pid>,
     ) -> Handled {
         let made = Handled::Answer(Outcome::Made);
-        if notification.pointer == self.gate.exempt().report {
+        let gate = self.gate_for(notification);
+        if gate.is_some_and(|gate| notification.pointer == gate.exempt().report) {
             self.reported(notification);
             return Handled::Answer(Outcome::Returns(0));
         }
@@ -157,7 +166,17 @@ impl Waits {
             number: notification.number as u32,
             arguments: notification.arguments,
         };
-        let Some(kind) = Kind::decode(&call, self.numbers(notification.pid)) else {
+        let numbers = self.numbers(notification.pid);
+        let kind = match notification.architecture {
+            AUDIT => Kind::decode(&call, numbers),
+            // Each is made by another number.
+            _ if numbers == Numbers::Own => return Handled::I386,
+            _ => match decode_i386(&call) {
+                Ok(kind) => kind,
+                Err(unconverted) => return unconverted,
+            },
+        };
+        let Some(kind) = kind else {
             return made;
         };
         let Ok(now) = self.clocks.now() else {
@@ -183,7 +202,7 @@ impl Waits {
         let Some((passage, new)) = passage else {
             return made;
         };
-        if !self.has_gate(notification.pid) || !seccomp::waits(listener, notification) {
+        if !has_gate(&passage.gate, notification.pid) || !seccomp::waits(listener, notification) {
             return made;
         }
         self.enter(listener, notification, passage, new, seized)
@@ -206,7 +225,20 @@ impl Waits {
 
     /// Whether the process of `thread` has the gate where it is to be.
     pub(super) fn has_gate(&self, thread: Pid) -> bool {
-        has_gate(&self.gate, thread)
+        self.gates().any(|gate| has_gate(&gate, thread))
+    }
+
+    /// The gates of the tree, of which each program has one.
+    pub(crate) fn gates(&self) -> impl Iterator<Item = Gate> + use<> {
+        [self.gate].into_iter().chain(self.i386_gate)
+    }
+
+    /// The gate of the program that makes a call.
+    fn gate_for(&self, notification: &Notification) -> Option<Gate> {
+        match notification.architecture {
+            AUDIT => Some(self.gate),
+            _ => self.i386_gate,
+        }
     }
 
     /// How `clock` goes.
@@ -267,9 +299,11 @@ impl Waits {
             made.arguments[argument] = FRAME_OLD;
         }
         let new = timeout(&waiting, course, now, true, &mut made);
+        let gate = self.gate_for(notification)?;
         let passage = Passage {
+            gate,
             used: 0,
-            door: self.gate.door(wait.frame, then),
+            door: gate.door(wait.frame, then),
             made: placed(made, wait.frame),
             restart: wait.restart,
             purpose: Purpose::Wait(waiting),
@@ -334,14 +368,12 @@ impl Waits {
 
     /// Takes a frame for `passage`, and fills it.
     pub(super) fn fill(&mut self, thread: Pid, passage: &mut Passage, frame: &Frame) -> bool {
-        let gate = self.gate;
-        let is_under_way =
-            |passage: &Passage, index: usize| passage.is_under_way(&gate, thread, index);
+        let is_under_way = |passage: &Passage, index: usize| passage.is_under_way(thread, index);
         let taken = self.frames.take(thread, passage.clone(), is_under_way);
         let Some(index) = taken else {
             return false;
         };
-        let address = self.gate.frame(index);
+        let address = passage.gate.frame(index);
         for argument in &mut passage.made.arguments {
             *argument = match *argument {
                 FRAME_NEW => address + NEW,
@@ -356,10 +388,14 @@ impl Waits {
     /// Serves a call that reports what a call through the gate returned.
     fn reported(&mut self, notification: &Notification) {
         let thread = notification.pid;
-        let Some(index) = self.gate.index(notification.arguments[1]) else {
+        let frame = notification.arguments[1];
+        let Some((gate, index)) = self
+            .gate_for(notification)
+            .and_then(|gate| Some((gate, gate.index(frame)?)))
+        else {
             return;
         };
-        let address = self.gate.frame(index);
+        let address = gate.frame(index);
         let Ok([result]) = process::words::<1>(thread, address + RESULT) else {
             return;
         };
@@ -382,11 +418,17 @@ impl Waits {
                 let left = (waiting.due - self.at(waiting.clock, &now)).max(0);
                 let left = u64::try_from(left).unwrap_or(u64::MAX).min(FOREVER);
                 let part = match waiting.given {
-                    Given::Timeval(_) => left % SECOND / 1000,
+                    Given::Timeval(_) | Given::Timeval32(_) => left % SECOND / 1000,
                     _ => left % SECOND,
                 };
                 let words = [left / SECOND, part];
-                let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+                let bytes: Vec<u8> = match waiting.given {
+                    Given::Timespec32(_) | Given::Timeval32(_) => words
+                        .iter()
+                        .flat_map(|&word| (word as u32).to_ne_bytes())
+                        .collect(),
+                    _ => words.iter().flat_map(|word| word.to_ne_bytes()).collect(),
+                };
                 // A time-out in memory that can't be written stays as it is (fs/select.c,
                 // `poll_select_finish`).
                 let _ = seccomp::write(thread, to, &bytes);
@@ -397,8 +439,8 @@ impl Waits {
 
 impl Passage {
     /// Whether the call in frame `index` of `thread` is under way.
-    pub(super) fn is_under_way(&self, gate: &Gate, thread: Pid, index: usize) -> bool {
-        let used = process::words::<1>(thread, gate.frame(index) + USED);
+    pub(super) fn is_under_way(&self, thread: Pid, index: usize) -> bool {
+        let used = process::words::<1>(thread, self.gate.frame(index) + USED);
         used.is_ok_and(|[used]| used as u64 == self.used)
     }
 }
@@ -406,7 +448,7 @@ impl Passage {
 /// Whether the process of `thread` has `gate` where it is to be.
 pub(crate) fn has_gate(gate: &Gate, thread: Pid) -> bool {
     let mut bytes = [0; 16];
-    let code = &Gate::code()[..bytes.len()];
+    let code = &gate.own_code()[..bytes.len()];
     process::read(thread, gate.start(), &mut bytes).is_ok() && bytes == code
 }
 
@@ -419,4 +461,22 @@ pub(super) const FRAME_OLD: u64 = u64::MAX - 2;
 fn placed(mut call: Call, argument: usize) -> Call {
     call.arguments[argument] = FRAME_NEW;
     call
+}
+
+/// What a call by the number of a 32-bit program is. An error: what it is to be answered with.
+#[cfg(target_arch = "x86_64")]
+fn decode_i386(call: &Call) -> Result<Option<Kind>, Handled> {
+    use vdsokit_waits::i386::{Found, decode};
+    match decode(call) {
+        None => Ok(None),
+        Some(Found::Wait(wait)) => Ok(Some(Kind::Wait(wait))),
+        Some(Found::Other(kind)) => Ok(Some(kind)),
+        Some(Found::Unconverted) => Err(Handled::I386),
+    }
+}
+
+/// No filter hands over such calls.
+#[cfg(not(target_arch = "x86_64"))]
+fn decode_i386(_: &Call) -> Result<Option<Kind>, Handled> {
+    Ok(None)
 }

@@ -6,6 +6,7 @@
 
 use std::slice;
 
+use super::i386::AUDIT_I386;
 use crate::gate::{ARGUMENTS, REPORT_NUMBER, RESULT, RETURN, Then, USED};
 
 /// Bytes of a page.
@@ -42,9 +43,6 @@ pub const CLOCK_SETTERS: [(u32, u32); 15] = [
     (AUDIT_I386, 404), // clock_settime64
     (AUDIT_I386, 405), // clock_adjtime64
 ];
-
-/// `AUDIT_ARCH_I386`.
-const AUDIT_I386: u32 = 0x4000_0003;
 
 /// Call numbers (arch/x86/entry/syscalls/syscall_64.tbl).
 #[allow(missing_docs, reason = "they are the calls' names")]

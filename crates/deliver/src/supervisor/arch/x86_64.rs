@@ -12,7 +12,7 @@ const RESTARTS: [u64; 4] = [512, 513, 514, 516];
 
 /// Whether a stopped thread is behind a call at `pointer` that a stop or a signal ended.
 pub(crate) fn was_interrupted(registers: &Registers, pointer: u64) -> bool {
-    let error = registers.rax.wrapping_neg();
+    let error = result(registers).wrapping_neg() as u64;
     registers.rip == pointer
         && (RESTARTS.contains(&error) || error == libc::EINTR as u64)
         && (registers.orig_rax as i64) >= 0
@@ -42,27 +42,25 @@ pub(crate) fn set_error(registers: &mut Registers, _pointer: u64, error: i32) {
 
 /// What a call has returned.
 pub(crate) fn result(registers: &Registers) -> i64 {
-    registers.rax as i64
+    match arch::is_narrow(registers) {
+        true => i64::from(registers.rax as i32),
+        false => registers.rax as i64,
+    }
 }
 
-/// Sets the `registers` of a thread, of which the kernel gave `length` bytes, to go on at the start
+/// Sets the `registers` of a thread, whose kind of program has `length` bytes of them, to go on at the start
 /// of the page that it executes. Returns that address, and the instructions for it: exit_group(2)
 /// with `status`. They set the registers themselves, as a thread in its exec stop gets the result
 /// of execve(2) later.
 pub(crate) fn exit(registers: &mut Registers, length: usize, status: u8) -> (u64, [u8; 12]) {
     const PAGE: u64 = 4096;
-    if length == size_of::<Registers>() {
-        registers.orig_rax = u64::MAX;
-        registers.rip &= !(PAGE - 1);
+    registers.orig_rax = u64::MAX;
+    registers.rip &= !(PAGE - 1);
+    let code = match length == size_of::<Registers>() {
         // mov $231,%eax; mov $status,%edi; syscall
-        let code = [0xb8, 231, 0, 0, 0, 0xbf, status, 0, 0, 0, 0x0f, 0x05];
-        return (registers.rip, code);
-    }
-    // A 32-bit program's registers are 17 words of 4 bytes (struct user_regs_struct of i386,
-    // arch/x86/include/asm/user_32.h), of which orig_eax is the twelfth and eip the thirteenth.
-    registers.rbx |= 0xffff_ffff << 32;
-    registers.r11 &= !(PAGE - 1);
-    // mov $252,%eax; mov $status,%ebx; int $0x80
-    let code = [0xb8, 252, 0, 0, 0, 0xbb, status, 0, 0, 0, 0xcd, 0x80];
-    (registers.r11 & 0xffff_ffff, code)
+        true => [0xb8, 231, 0, 0, 0, 0xbf, status, 0, 0, 0, 0x0f, 0x05],
+        // mov $252,%eax; mov $status,%ebx; int $0x80
+        false => [0xb8, 252, 0, 0, 0, 0xbb, status, 0, 0, 0, 0xcd, 0x80],
+    };
+    (registers.rip, code)
 }
