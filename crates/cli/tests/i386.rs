@@ -9,7 +9,8 @@ use std::process::Command;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use common::{compiled, output, scratch, skip, vdso};
-use vdsokit_lab::{Workshop, foreign};
+use vdsokit_lab::Workshop;
+use vdsokit_lab::debian::{Archive, package_of};
 
 const READS: &str = include_str!("i386/reads.c");
 const FUNCTIONS: &str = include_str!("i386/functions.c");
@@ -43,8 +44,12 @@ fn package(name: &str) -> Option<PathBuf> {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let tree = Workshop::new(root)
-        .and_then(|workshop| foreign::package(&workshop, "i386", "bookworm", name));
+    let i386 = Archive {
+        architecture: "i386",
+        // Without updates, the lists of which change.
+        release: Some("bookworm"),
+    };
+    let tree = Workshop::new(root).and_then(|workshop| package_of(&workshop, i386, name));
     tree.inspect_err(|error| skip(&error.to_string())).ok()
 }
 
