@@ -17,18 +17,21 @@ const STATUS: u8 = 125;
 
 /// Ends the tree of `first`. `unserved` is a process that would see real time, whether or not it is
 /// recognised as one of the tree; `stopped` a thread that is in a stop of this tracer, and `seized`
-/// are others that it has seized.
+/// are others that it has seized. `release` is called once all threads of `first` have to stop before
+/// another instruction: it answers a call, for one that waits for that and would go on.
 pub(crate) fn end(
     first: Pid,
     unserved: Option<Pid>,
     stopped: Option<Pid>,
     seized: &HashSet<Pid>,
     is_of_tree: impl Fn(Pid) -> bool,
+    release: impl FnOnce(),
 ) {
     // Before the others: it would learn of their end.
     let stops: Vec<Pid> = process::threads(first)
         .filter(|&thread| interrupt(thread, seized))
         .collect();
+    release();
     let mut killed = HashSet::from([first]);
     let unserved = unserved.and_then(process::thread_group);
     kill_new(&mut killed, unserved);

@@ -39,7 +39,7 @@ pub(crate) fn start(
             let end = required.map(|(first, gates)| {
                 move || {
                     let is_of_tree = |pid| gates.iter().any(|gate| has_gate(gate, pid));
-                    ending::end(first, None, None, &HashSet::new(), is_of_tree);
+                    ending::end(first, None, None, &HashSet::new(), is_of_tree, || {});
                 }
             });
             keep(listener, &far, inbox, end);

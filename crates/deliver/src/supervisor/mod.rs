@@ -78,6 +78,8 @@ pub(crate) struct Supervisor<'a> {
     is_required: bool,
     /// The first process that could not be served where it had to be.
     unserved: Option<Pid>,
+    /// A call that is answered while the tree is ended.
+    unanswered: Option<Notification>,
     report: &'a mut dyn FnMut(Event),
 }
 
@@ -106,6 +108,7 @@ impl<'a> Supervisor<'a> {
             waits,
             is_required,
             unserved: None,
+            unanswered: None,
             report,
         }
     }
@@ -216,11 +219,10 @@ impl<'a> Supervisor<'a> {
             },
         };
         // It will be ended, and until then not wait or begin in real time.
-        let outcome = match self.unserved {
-            Some(_) => Outcome::Fails(libc::EINTR),
-            None => outcome,
-        };
-        seccomp::answer(&self.listener, notification, outcome);
+        match self.unserved {
+            Some(_) => self.unanswered = Some(*notification),
+            None => seccomp::answer(&self.listener, notification, outcome),
+        }
     }
 
     /// Ends the tree if a part of it is not served though it has to be. `stopped` is a thread that
@@ -231,7 +233,14 @@ impl<'a> Supervisor<'a> {
         }
         let waits = &self.waits;
         let is_of_tree = |pid| waits.as_ref().is_some_and(|waits| waits.is_of_tree(pid));
-        ending::end(first, self.unserved, stopped, &self.seized, is_of_tree);
+        let (listener, unanswered) = (&self.listener, self.unanswered.take());
+        let release = || {
+            if let Some(call) = unanswered {
+                seccomp::answer(listener, &call, Outcome::Fails(libc::EINTR));
+            }
+        };
+        let unserved = self.unserved;
+        ending::end(first, unserved, stopped, &self.seized, is_of_tree, release);
     }
 
     /// Serves a call that sets the clock. It never reaches the kernel.
