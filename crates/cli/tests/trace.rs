@@ -115,11 +115,11 @@ int main(void) {
     }
     backtrace(b, 4);
     struct sigaction action = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_RESTART };
-    sigaction(SIGPROF, &action, 0);
+    sigaction(SIGALRM, &action, 0);
     struct itimerval often = {{0, 200}, {0, 200}};
-    setitimer(ITIMER_PROF, &often, 0);
+    setitimer(ITIMER_REAL, &often, 0);
     struct timespec t;
-    while (inside < 200) clock_gettime(CLOCK_MONOTONIC, &t);
+    while (inside < 50) clock_gettime(CLOCK_MONOTONIC, &t);
     printf("%d lost\n", lost);
 }
 "#;
@@ -173,7 +173,7 @@ fn vdso_mappings(pid: &str) -> Vec<String> {
 
 #[test]
 fn each_call_is_counted_once_for_the_function_that_made_it() {
-    let program = compiled("trace-loop", LOOP, &[]);
+    let program = compiled("trace-loop-counted", LOOP, &[]);
     let (output, summary) = counted("counted", &[], &[path(&program), "30000"]);
     assert_eq!(output.stdout, b"unchanged\n");
     assert!(output.stderr.is_empty(), "{output:?}");
@@ -202,7 +202,7 @@ fn a_static_program_is_counted_too() {
 
 #[test]
 fn each_call_is_shown_with_arguments_result_and_caller() {
-    let program = compiled("trace-loop", LOOP, &[]);
+    let program = compiled("trace-loop-shown", LOOP, &[]);
     let (_, text) = traced("shown", &[], &[path(&program), "3"]);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 6, "{text}");
@@ -218,14 +218,14 @@ fn each_call_is_shown_with_arguments_result_and_caller() {
     );
     assert!(lines[4].contains(") = -22 (Invalid argument) <"), "{text}");
     assert!(
-        lines[5].ends_with(" (trace-loop)") && lines[5].contains(" main+0x"),
+        lines[5].contains(" (trace-loop-") && lines[5].contains(" main+0x"),
         "{text}"
     );
 }
 
 #[test]
 fn json_has_a_call_a_line_and_the_number_of_calls() {
-    let program = compiled("trace-loop", LOOP, &[]);
+    let program = compiled("trace-loop-json", LOOP, &[]);
     let (_, text) = traced("lines.json", &["--json"], &[path(&program), "2"]);
     let parse = |line| serde_json::from_str::<Value>(line).expect("JSON");
     let mut lines: Vec<Value> = text.lines().map(parse).collect();
@@ -313,7 +313,7 @@ fn python_is_named_as_the_caller_and_not_its_c_library() {
 
 #[test]
 fn a_full_buffer_counts_what_it_drops() {
-    let program = compiled("trace-loop", LOOP, &[]);
+    let program = compiled("trace-loop-full", LOOP, &[]);
     let options = ["--json", "--buffer", "16"];
     let (_, text) = traced("full", &options, &[path(&program), "200000"]);
     let last: Value = serde_json::from_str(text.lines().last().expect("lines")).expect("JSON");
@@ -326,7 +326,7 @@ fn a_full_buffer_counts_what_it_drops() {
 
 #[test]
 fn only_the_chosen_functions_are_traced() {
-    let program = compiled("trace-loop", LOOP, &[]);
+    let program = compiled("trace-loop-chosen", LOOP, &[]);
     let (output, summary) = counted("chosen", &["-e", "time,getcpu"], &[path(&program), "10"]);
     assert_eq!(output.status.code(), Some(7));
     assert_eq!(summary["calls"], 0);
@@ -368,7 +368,7 @@ fn the_signal_that_ended_the_program_is_the_status() {
 
 #[test]
 fn a_running_process_is_traced_and_has_its_own_vdso_back() {
-    let program = compiled("trace-spin", SPIN, &["-pthread"]);
+    let program = compiled("trace-spin-attached", SPIN, &["-pthread"]);
     let mut target = Talk::start(&mut std::process::Command::new(program));
     assert_eq!(target.hear(), "ready");
     let before = vdso_mappings(&target.pid());
@@ -398,7 +398,7 @@ fn a_running_process_is_traced_and_has_its_own_vdso_back() {
 
 #[test]
 fn the_trace_of_a_process_ends_with_it() {
-    let program = compiled("trace-spin", SPIN, &["-pthread"]);
+    let program = compiled("trace-spin-ended", SPIN, &["-pthread"]);
     let mut target = Talk::start(&mut std::process::Command::new(program));
     assert_eq!(target.hear(), "ready");
     let mut trace = vdso(&["trace", "-p", &target.pid()])
@@ -443,4 +443,149 @@ fn unwinders_pass_through_the_wrappers() {
         let (output, _) = traced("unwind", options, &[path(&program)]);
         assert_eq!(output.stdout, b"0 lost\n", "{options:?}: {output:?}");
     }
+}
+
+/// Forks a child for each line on its input, which reads a clock 50 times and ends.
+const FORKS: &str = r#"
+#include <stdio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+int main(void) {
+    char line[16];
+    struct timespec t;
+    puts("ready");
+    fflush(stdout);
+    while (fgets(line, sizeof line, stdin)) {
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        if (!fork()) {
+            for (int i = 0; i < 50; i++) clock_gettime(CLOCK_REALTIME, &t);
+            _exit(0);
+        }
+        wait(0);
+        puts("done");
+        fflush(stdout);
+    }
+}
+"#;
+
+/// Reads a clock where getpid(2) and gettid(2) are refused.
+const REFUSED: &str = r#"
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+int main(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getpid, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_gettid, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = { 5, code };
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter)) return 1;
+    struct timespec t;
+    for (int i = 0; i < 3; i++) clock_gettime(CLOCK_MONOTONIC, &t);
+    return 0;
+}
+"#;
+
+fn signal(pid: &str, signal: &str) {
+    let mut kill = std::process::Command::new("kill");
+    let status = kill.args(["-s", signal, pid]).status();
+    assert!(status.is_ok_and(|status| status.success()), "{signal}");
+}
+
+#[test]
+fn children_of_a_running_process_are_traced_too() {
+    let program = compiled("trace-forks", FORKS, &[]);
+    let mut target = Talk::start(&mut std::process::Command::new(program));
+    assert_eq!(target.hear(), "ready");
+    let mut trace = vdso(&["trace", "-p", &target.pid()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut lines = BufReader::new(trace.stderr.take().expect("a pipe")).lines();
+    // The process calls nothing until it gets a line: one that is sent too early is not traced.
+    // The kernel's own vDSO is mapped anew at the end of the change.
+    let is_attached = |maps: Vec<String>| {
+        let has = |name: &str| maps.iter().any(|line| line.ends_with(name));
+        has("[vdso]") && maps.iter().any(|line| line.contains("memfd:vdso-front"))
+    };
+    while !is_attached(vdso_mappings(&target.pid())) {
+        std::thread::yield_now();
+    }
+    assert_eq!(target.ask("fork"), "done");
+    assert_eq!(target.ask("fork"), "done");
+    signal(&trace.id().to_string(), "INT");
+    let all: Vec<String> = lines.by_ref().map_while(Result::ok).collect();
+    assert!(trace.wait().expect("it ends").success(), "{all:?}");
+    assert_eq!(all.len(), 2 * 51, "{all:?}");
+    let own = all.iter().filter(|line| line.contains("CLOCK_MONOTONIC"));
+    assert!(
+        own.clone()
+            .all(|line| line.starts_with(&format!("{} ", target.pid())))
+    );
+    assert_eq!(own.count(), 2);
+    assert!(all.iter().all(|line| line.contains(" main+0x")), "{all:?}");
+}
+
+#[test]
+fn a_signal_to_the_trace_reaches_the_program() {
+    use std::os::unix::process::ExitStatusExt;
+    let program = compiled("trace-spin-terminated", SPIN, &["-pthread"]);
+    let mut trace = vdso(&["trace", path(&program)])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut lines = BufReader::new(trace.stderr.take().expect("a pipe")).lines();
+    let first = lines.next().expect("a call").expect("text");
+    signal(&trace.id().to_string(), "TERM");
+    assert!(lines.all(|line| line.is_ok()));
+    assert_eq!(trace.wait().expect("it ends").signal(), Some(15));
+    let program = first.split(['/', ' ']).next().expect("a process");
+    assert!(!Path::new("/proc").join(program).exists(), "{first}");
+}
+
+#[test]
+fn a_process_whose_trace_was_killed_runs_on_and_can_be_detached() {
+    let program = compiled("trace-spin-orphaned", SPIN, &["-pthread"]);
+    let mut target = Talk::start(&mut std::process::Command::new(program));
+    assert_eq!(target.hear(), "ready");
+    let before = vdso_mappings(&target.pid());
+    let mut trace = vdso(&["trace", "-p", &target.pid()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut lines = BufReader::new(trace.stderr.take().expect("a pipe")).lines();
+    assert!(lines.next().is_some_and(|line| line.is_ok()));
+    trace.kill().expect("it lives");
+    trace.wait().expect("it ends");
+    assert!(target.child.try_wait().expect("a child").is_none());
+    assert!(
+        vdso(&["detach", &target.pid()])
+            .status()
+            .expect("it runs")
+            .success()
+    );
+    assert_eq!(vdso_mappings(&target.pid()), before);
+}
+
+#[test]
+fn a_filter_that_refuses_the_thread_id_leaves_it_unknown() {
+    let program = compiled("trace-refused", REFUSED, &[]);
+    let (output, text) = traced("refused", &["-e", "clock_gettime"], &[path(&program)]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(
+        text.lines()
+            .all(|line| line.starts_with("? clock_gettime(")),
+        "{text}"
+    );
 }
