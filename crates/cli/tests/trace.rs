@@ -397,6 +397,21 @@ fn a_running_process_is_traced_and_has_its_own_vdso_back() {
 }
 
 #[test]
+fn the_doctor_says_who_calls_what_how_often() {
+    let program = compiled("trace-spin-doctor", SPIN, &["-pthread"]);
+    let mut target = Talk::start(&mut std::process::Command::new(program));
+    assert_eq!(target.hear(), "ready");
+    let before = vdso_mappings(&target.pid());
+    let arguments = ["doctor", &target.pid(), "--calls", "300ms", "--json"];
+    let output = vdso(&arguments).output().expect("it runs");
+    let diagnosis: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let observed = &diagnosis["observed"];
+    assert!(calls_of(observed, "spin") > 0, "{observed}");
+    assert_eq!(observed["functions"][0]["function"], "clock_gettime");
+    assert_eq!(vdso_mappings(&target.pid()), before);
+}
+
+#[test]
 fn the_trace_of_a_process_ends_with_it() {
     let program = compiled("trace-spin-ended", SPIN, &["-pthread"]);
     let mut target = Talk::start(&mut std::process::Command::new(program));

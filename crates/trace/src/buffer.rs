@@ -88,8 +88,6 @@ pub struct Count {
     pub ticks: u64,
     /// Calls that failed.
     pub errors: u64,
-    /// Calls that were not recorded.
-    pub dropped: u64,
 }
 
 impl Buffer {
@@ -276,7 +274,6 @@ impl Buffer {
                 calls: long(CALLS),
                 ticks: long(TICKS),
                 errors: long(ERRORS),
-                dropped: long(UNRECORDED),
             }
         };
         let all = (0..ENTRIES + FUNCTIONS).map(count);

@@ -263,8 +263,6 @@ std::arch::global_asm!(
     "   cmp   rax, r10",
     "   je    42f",
     "   lock inc qword ptr [rdi + {dropped}]",
-    "   mov   rax, [rsp + 96]",
-    "   lock inc qword ptr [rax + {unrecorded}]",
     "   jmp   14b",
     "42: mov  rax, rdx",                    // another thread claimed it: advance in its place
     "   lea   r9, [rdx + 1]",
@@ -359,7 +357,6 @@ std::arch::global_asm!(
     calls = const CALLS,
     ticks = const TICKS,
     errors = const ERRORS,
-    unrecorded = const UNRECORDED,
     answered = const ANSWERED,
     skip_limit = const SKIP_LIMIT,
     address = const ADDRESS,

@@ -57,8 +57,6 @@ pub(crate) const CALLS: usize = 16;
 pub(crate) const TICKS: usize = 24;
 /// u64 of an entry: calls that failed.
 pub(crate) const ERRORS: usize = 32;
-/// u64 of an entry: calls that found no record free.
-pub(crate) const UNRECORDED: usize = 40;
 /// u32 of an entry, a futex: 1 when the reader knows the caller.
 pub(crate) const ANSWERED: usize = 48;
 /// u32 of an entry: how many bytes above the return address that of the caller's own caller lies,

@@ -1,8 +1,13 @@
 //! `vdso doctor`: which clocks and functions make a system call, and why.
 
+#[cfg(target_arch = "x86_64")]
+use crate::commands::trace;
 use crate::output::{self, BAD, BOLD, Cell, DIM, GOOD, NOTE, Side, styled};
 use miette::{IntoDiagnostic, Report, Result, WrapErr};
+use serde_json::Value;
 use std::process::ExitCode;
+#[cfg(target_arch = "x86_64")]
+use std::time::Duration;
 use vdsokit_inspect::doctor::{Call, Diagnosis, Finding, Grade, Verdict, collect};
 use vdsokit_inspect::function::Function;
 use vdsokit_inspect::measure::Plan;
@@ -20,6 +25,11 @@ use vdsokit_inspect::probe::Served;
 pub(crate) struct Arguments {
     /// A running process; by default this one
     pid: Option<u32>,
+    /// Count the calls of that process for so long (such as 2s, at most a minute) as `vdso trace -c`
+    /// does, and list which functions make them
+    #[cfg(target_arch = "x86_64")]
+    #[arg(long, value_name = "TIME", requires = "pid")]
+    calls: Option<String>,
     /// Print facts and findings as JSON
     #[arg(long)]
     json: bool,
@@ -52,12 +62,40 @@ fn diagnose(arguments: &Arguments) -> Result<Verdict> {
         facts = facts.of_process(pid).map_err(Report::new)?;
     }
     let diagnosis = Diagnosis::from(facts);
-    if arguments.json {
-        output::json(&diagnosis)?;
-    } else {
-        output::show(&text(&diagnosis))?;
-    }
+    match (observed(arguments)?, arguments.json) {
+        (None, true) => output::json(&diagnosis)?,
+        (Some((_, observed)), true) => {
+            let mut value = serde_json::to_value(&diagnosis).into_diagnostic()?;
+            value["observed"] = observed;
+            output::json(&value)?
+        }
+        (observed, false) => {
+            let observed = observed.map_or(String::new(), |(text, _)| format!("\n{text}"));
+            output::show(&(text(&diagnosis) + &observed))?
+        }
+    };
     Ok(diagnosis.verdict)
+}
+
+/// What a process calls, as text and as JSON, if that is to be found out.
+#[cfg(target_arch = "x86_64")]
+fn observed(arguments: &Arguments) -> Result<Option<(String, Value)>> {
+    let (Some(pid), Some(time)) = (arguments.pid, &arguments.calls) else {
+        return Ok(None);
+    };
+    let nanoseconds = vdsokit_virtual_time::text::step(time)?;
+    let summary = trace::observed(pid, Duration::from_nanos(nanoseconds))?;
+    let calls = summary.calls();
+    let mut text = format!("Process {pid} made {calls} calls in {time}.\n");
+    if calls != 0 {
+        text += &summary.callers_text();
+    }
+    Ok(Some((text, summary.json())))
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn observed(_: &Arguments) -> Result<Option<(String, Value)>> {
+    Ok(None)
 }
 
 fn text(diagnosis: &Diagnosis) -> String {

@@ -27,7 +27,7 @@ use vdsokit_deliver::{Delivery, Error, Event, Object, Unserved};
 use vdsokit_trace::buffer::{Buffer, LIMITS, Record};
 use vdsokit_trace::counter;
 
-use self::summary::Summary;
+pub(crate) use self::summary::Summary;
 use self::symbols::{Callers, is_traced};
 use crate::commands::run::NOT_TRIED;
 use crate::output;
@@ -143,22 +143,27 @@ fn executed(arguments: &Arguments, program: &OsString, rest: &[OsString]) -> Res
 
 /// Traces a process that runs already.
 fn attached(arguments: &Arguments, pid: u32) -> Result<ExitCode> {
-    let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let process = process.and_then(|process| pidfd_open(process, PidfdFlags::empty()).ok());
-    let stop = flag(&[SIGINT, SIGTERM, SIGHUP])?;
     let (mut session, object) = Session::start(arguments)?;
-    vdsokit_deliver::attach(pid, &object)?;
-    while !stop.load(Ordering::Relaxed) && process.as_ref().is_some_and(is_running) {
-        if !session.round(false) {
-            session.pause();
-        }
-    }
-    session.buffer.close();
-    // Wrappers that wait for an answer go on, and threads leave the functions.
-    session.round(false);
-    session.detach();
+    session.attach(pid, &object, Duration::MAX)?;
     session.finish()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Counts the calls of a process that runs already, for so long.
+pub(crate) fn observed(pid: u32, time: Duration) -> Result<Summary> {
+    let counts_only = Arguments {
+        count: true,
+        functions: Vec::new(),
+        json: false,
+        output: None,
+        pid: Some(pid),
+        object: Vec::new(),
+        buffer: *LIMITS.start(),
+        command: Vec::new(),
+    };
+    let (mut session, object) = Session::start(&counts_only)?;
+    session.attach(pid, &object, time)?;
+    Ok(session.summary())
 }
 
 fn is_running(process: &OwnedFd) -> bool {
@@ -295,6 +300,28 @@ impl Session {
         Ok((session, object))
     }
 
+    /// Traces the process until it ends, a signal asks for the end, or `time` is over.
+    fn attach(&mut self, pid: u32, object: &Object, time: Duration) -> Result<()> {
+        let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let process = process.and_then(|process| pidfd_open(process, PidfdFlags::empty()).ok());
+        let stop = flag(&[SIGINT, SIGTERM, SIGHUP])?;
+        vdsokit_deliver::attach(pid, object)?;
+        let began = Instant::now();
+        while !stop.load(Ordering::Relaxed)
+            && began.elapsed() < time
+            && process.as_ref().is_some_and(is_running)
+        {
+            if !self.round(false) {
+                self.pause();
+            }
+        }
+        self.buffer.close();
+        // Wrappers that wait for an answer go on, and threads leave the functions.
+        self.round(false);
+        self.detach();
+        Ok(())
+    }
+
     /// Waits until there may be something to do.
     fn pause(&self) {
         /// How often records are looked for. A program can make some 10⁴ calls meanwhile.
@@ -386,14 +413,18 @@ impl Session {
         }
     }
 
+    /// All calls until now.
+    fn summary(&self) -> Summary {
+        let counts = self.buffer.counts();
+        Summary::new(&counts, &self.names, &self.callers, self.scale())
+    }
+
     /// Prints what is left, and the summary or how many calls are missing.
     fn finish(&mut self) -> Result<()> {
         self.buffer.close();
         while self.round(true) {}
-        let scale = self.scale();
-        let counts = self.buffer.counts();
-        let summary = Summary::new(&counts, &self.names, &self.callers, scale);
-        let (calls, _) = summary.dropped();
+        let summary = self.summary();
+        let calls = summary.calls();
         let dropped = self.buffer.dropped();
         match (self.is_counted, self.is_json) {
             (true, true) => self.write(&summary.json().to_string()),

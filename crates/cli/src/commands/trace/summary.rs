@@ -16,7 +16,6 @@ const MOST: usize = 30;
 struct Sum {
     calls: u64,
     errors: u64,
-    dropped: u64,
     nanoseconds: f64,
 }
 
@@ -24,7 +23,6 @@ impl Sum {
     fn add(&mut self, other: &Sum) {
         self.calls += other.calls;
         self.errors += other.errors;
-        self.dropped += other.dropped;
         self.nanoseconds += other.nanoseconds;
     }
 
@@ -69,7 +67,6 @@ impl Summary {
             let sum = Sum {
                 calls: count.calls,
                 errors: count.errors,
-                dropped: count.dropped,
                 nanoseconds: count.ticks as f64 * scale,
             };
             let site = count.entry.and_then(|entry| callers.site(entry));
@@ -95,15 +92,16 @@ impl Summary {
         }
     }
 
-    /// All calls, and those of them that were not recorded.
-    pub(crate) fn dropped(&self) -> (u64, u64) {
-        (self.total.calls, self.total.dropped)
+    /// How many calls there were.
+    pub(crate) fn calls(&self) -> u64 {
+        self.total.calls
     }
 
     pub(crate) fn text(&self) -> String {
         const RULE: &str = "------ ----------- ----------- --------- --------- ----------------\n";
         let mut text =
             "% time     seconds  nsecs/call     calls    errors function\n".to_owned() + RULE;
+        // Writing to a string does not fail.
         let row = |text: &mut String, name: &str, sum: &Sum| {
             let percent = match self.total.nanoseconds {
                 0.0 => 0.0,
@@ -113,7 +111,6 @@ impl Summary {
                 0 => String::new(),
                 errors => errors.to_string(),
             };
-            // Writing to a string does not fail.
             let _ = writeln!(
                 text,
                 "{percent:6.2} {:11.6} {:11.0} {:9} {errors:>9} {name}",
@@ -127,13 +124,21 @@ impl Summary {
         }
         text += RULE;
         row(&mut text, "total", &self.total);
-        if self.callers.is_empty() {
-            return text;
+        if !self.callers.is_empty() {
+            text.push('\n');
+            text += &self.callers_text();
         }
-        text +=
-            "\n    calls function         caller\n--------- ---------------- ----------------\n";
+        text
+    }
+
+    /// Who calls what how often.
+    pub(crate) fn callers_text(&self) -> String {
+        let mut text = "    calls function         caller\n\
+                        --------- ---------------- ----------------\n"
+            .to_owned();
         for (name, site, sum) in self.callers.iter().take(MOST) {
             let site = site.as_ref().map_or("?".to_owned(), Site::to_string);
+            // Writing to a string does not fail.
             let _ = writeln!(text, "{:9} {name:<16} {site}", sum.calls);
         }
         let rest = self.callers.iter().skip(MOST);
@@ -162,7 +167,6 @@ impl Summary {
             "functions": functions.collect::<Vec<_>>(),
             "callers": callers.collect::<Vec<_>>(),
             "calls": self.total.calls,
-            "dropped": self.total.dropped,
         })
     }
 }
@@ -179,7 +183,6 @@ mod tests {
             calls,
             ticks: calls * 10,
             errors,
-            dropped: 0,
         };
         let counts = [count(0, 3, 0), count(1, 1, 1), count(0, 2, 0)];
         let names = ["clock_gettime".to_owned(), "time".to_owned()];
