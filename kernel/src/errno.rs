@@ -29,6 +29,7 @@ errnos! {
     NOT_DIRECTORY = ENOTDIR, "Not a directory.";
     NOT_FOUND = ENOENT, "No such file.";
     NO_CALL = ENOSYS, "This kernel has no such system call.";
+    NO_NETWORK = EAFNOSUPPORT, "There are no networks.";
     NO_PROCESS = ESRCH, "No such process.";
     NO_TERMINAL = ENOTTY, "Not a terminal.";
     PERMISSION = EPERM, "Not permitted.";

@@ -63,8 +63,8 @@ unsafe fn start(boot: Boot) -> ! {
         "reference kernel: {cpus} of {} CPUs, counter at {} Hz",
         boot.cpus, boot.frequency
     );
-    call::count(options.count);
-    task::process::first(&options.command);
+    call::print_counts_at_end(options.count);
+    task::process::first(&options.command, options.denied);
     cpu::start(cpus);
     task::schedule::idle()
 }

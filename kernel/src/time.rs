@@ -3,11 +3,7 @@
 use crate::lock::Guarded;
 use crate::task::schedule;
 use crate::{arch, console, vdso};
-use linux_raw_sys::general::{
-    CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_MONOTONIC_RAW, CLOCK_REALTIME,
-    CLOCK_REALTIME_COARSE, CLOCK_TAI,
-};
-use vdsokit_clock::{Moment, Start, Timekeeper};
+use vdsokit_clock::{Clock, Moment, Start, Timekeeper};
 
 /// Nanoseconds between two of the timer's interrupts.
 pub const TICK: u64 = 10_000_000;
@@ -23,10 +19,6 @@ struct Time {
     frequency: u64,
     /// The counter at the next tick.
     next: u64,
-    /// The counter at the last tick, which coarse clocks are made of.
-    last: u64,
-    /// Wall time less monotonic time, in nanoseconds.
-    wall: u64,
 }
 
 static TIME: Guarded<Option<Time>> = Guarded::new(None);
@@ -49,8 +41,6 @@ pub fn initialise(frequency: u64, wall: u64) {
         keeper,
         frequency,
         next: ticks,
-        last: ticks,
-        wall,
     });
 }
 
@@ -75,30 +65,33 @@ fn nanoseconds(moment: Moment) -> u64 {
     u64::try_from(moment.as_nanoseconds()).unwrap_or(0)
 }
 
-/// Nanoseconds of a clock now, as the system call returns them; `None` for an unknown one.
+/// Nanoseconds of a clock now, as the system call returns them; `None` for an unknown one. It is the
+/// function of the vDSO that says it, on the page that programs read. Where that has no answer, the
+/// timekeeper continues.
 pub fn read(clock: u32) -> Option<u64> {
-    with(|time| {
-        let at = match clock {
-            CLOCK_MONOTONIC_COARSE | CLOCK_REALTIME_COARSE => time.last,
-            _ => arch::counter(),
-        };
-        let monotonic = nanoseconds(time.keeper.at(at));
-        match clock {
-            CLOCK_REALTIME | CLOCK_REALTIME_COARSE | CLOCK_TAI => Some(monotonic + time.wall),
-            CLOCK_MONOTONIC | CLOCK_MONOTONIC_COARSE | CLOCK_MONOTONIC_RAW | CLOCK_BOOTTIME => {
-                Some(monotonic)
-            }
-            _ => None,
-        }
-    })
+    let clock = Clock::from_id(clock)?;
+    vdso::clock_gettime(clock.id())
+        .or_else(|| with(|time| Some(nanoseconds(time.keeper.time(clock, arch::counter())))))
 }
 
 /// The monotonic time at which a clock has a value; `None` for an unknown clock.
-pub fn on_monotonic(clock: u32, nanoseconds: u64) -> Option<u64> {
-    read(clock)?;
-    let is_wall = matches!(clock, CLOCK_REALTIME | CLOCK_REALTIME_COARSE | CLOCK_TAI);
-    let ahead = if is_wall { with(|time| time.wall) } else { 0 };
-    Some(nanoseconds.saturating_sub(ahead))
+pub fn on_monotonic(clock: u32, value: u64) -> Option<u64> {
+    let clock = Clock::from_id(clock)?;
+    with(|time| {
+        let now = time.keeper.updated();
+        let ahead = nanoseconds(time.keeper.time(clock, now)) - nanoseconds(time.keeper.at(now));
+        Some(value.saturating_sub(ahead))
+    })
+}
+
+/// Changes the clocks, and publishes them before a program sees that.
+pub fn change<T>(change: impl FnOnce(&mut Timekeeper) -> T) -> T {
+    with(|time| {
+        time.keeper.update(arch::counter());
+        let result = change(&mut time.keeper);
+        vdso::publish(&time.keeper);
+        result
+    })
 }
 
 /// What an interrupt of the timer is for: clocks, deadlines, and the next interrupt.
@@ -108,7 +101,6 @@ pub fn tick() {
         let is_due = now >= time.next;
         if is_due {
             time.next = now + time.ticks(TICK);
-            time.last = now;
             time.keeper.update(now);
             vdso::publish(&time.keeper);
         }

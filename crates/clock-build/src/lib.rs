@@ -9,7 +9,9 @@
 
 mod link;
 
-pub use link::{AARCH64, Architecture, I386, Linker, RISCV64, X86_64, image};
+pub use link::{
+    AARCH64, Architecture, CODE_ALIGNMENT, I386, Linker, RISCV64, X86_64, image,
+};
 
 use std::env;
 use std::ffi::OsString;

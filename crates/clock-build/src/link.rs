@@ -144,6 +144,9 @@ pub const I386: Architecture = Architecture {
     memory: &[READS],
 };
 
+/// The smallest page: the functions of an image for kernels begin at a multiple of it.
+pub const CODE_ALIGNMENT: u64 = 4096;
+
 /// A linker. Both take the same script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Linker {
@@ -230,7 +233,7 @@ pub fn image(
 ) -> Vec<u8> {
     let (script, versions) = (out.join("image.lds"), out.join("image.map"));
     let linked = out.join("linked.so");
-    fs::write(&script, linker_script(of)).expect("the script can be written");
+    fs::write(&script, linker_script(of, system)).expect("the script can be written");
     fs::write(&versions, version_script(of, system)).expect("the script can be written");
     let options = "--strip-all -shared -soname linux-vdso.so.1 --hash-style=both --gc-sections \
                    --eh-frame-hdr --build-id -Bsymbolic --no-undefined -z noexecstack";
@@ -333,7 +336,15 @@ fn version_script(of: &Architecture, system: System) -> String {
 
 /// The script: text first, at the file's start and at a `p_vaddr` that is not 0, and the vvar
 /// pages behind it.
-fn linker_script(of: &Architecture) -> String {
+///
+/// In an image for kernels the functions begin a page, so that their pages can be mapped
+/// execute-only. The return of signal handlers stays with the tables: unwinders recognise it by
+/// reading its instructions.
+fn linker_script(of: &Architecture, system: System) -> String {
+    let alignment = match system {
+        System::Linux => 64,
+        System::Guest => CODE_ALIGNMENT,
+    };
     let notes = notes(of);
     let pages = bytes(&header().to_bytes());
     let page = of.page;
@@ -356,7 +367,8 @@ SECTIONS {{
   .eh_frame_hdr : {{ *(.eh_frame_hdr) }} :text :frames
   .eh_frame : {{ KEEP(*(.eh_frame)) }} :text
   .rodata : {{ KEEP(*(.rodata.vdsokit.links)) *(.rodata* .got .got.plt) }} :text
-  .text : ALIGN(64) {{ *(.text*) }} :text
+  .text.sigreturn : ALIGN(16) {{ *(.text.*rt_sigreturn) }} :text
+  .text : ALIGN({alignment}) {{ *(.text*) }} :text
   . = ALIGN({page});
   __vdsokit_vvar = .;
   .vvar : {{ {pages} . += {rest}; }} :pages

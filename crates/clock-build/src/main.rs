@@ -10,6 +10,7 @@ use std::{env, fs};
 
 use vdsokit_clock_build::{AARCH64, Architecture, Linker, RISCV64, System, X86_64, image, library};
 use vdsokit_elf::Image;
+use vdsokit_elf::constants::DT_SYMTAB;
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
@@ -28,6 +29,9 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// The size of an entry of the table of symbols, `Elf64_Sym`.
+const SYMBOL: u64 = 24;
+
 fn write(of: &Architecture, directory: &Path) {
     let out = directory.join(of.name);
     fs::create_dir_all(&out).unwrap_or_else(|error| panic!("{}: {error}", out.display()));
@@ -45,20 +49,35 @@ fn write(of: &Architecture, directory: &Path) {
         fs::write(&path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     };
     save(file("text"), &bytes[..end]);
-    let symbols = image.symbols().filter(|symbol| symbol.is_export());
-    let mut symbols: Vec<_> = symbols
-        .map(|symbol| (symbol.name().to_string(), symbol.value - text.vaddr))
+    let table = image.dynamic_value(DT_SYMTAB).expect("a table of symbols");
+    let entries = image.symbols().filter(|symbol| symbol.is_export());
+    let mut symbols: Vec<_> = entries
+        .map(|symbol| {
+            let entry = table - text.vaddr + u64::from(symbol.index) * SYMBOL;
+            (symbol.name().to_string(), symbol.value - text.vaddr, entry)
+        })
         .collect();
     symbols.sort();
+    // The linker's output has all sections, the image perhaps none.
+    let linked = fs::read(out.join("linked.so")).expect("the linker has written it");
+    let linked = Image::parse(&linked).expect("an ELF file");
+    let code = linked
+        .sections()
+        .find(|section| section.name() == ".text")
+        .expect("the functions");
     let mut description = format!(
         "Image {{\n    architecture: \"{name}\",\n    text: include_bytes!(\"{name}.text\"),\n    \
-         vvar: {vvar:#x},\n    largest_page: {page:#x},\n    symbols: &[\n",
+         code: {code:#x},\n    vvar: {vvar:#x},\n    largest_page: {page:#x},\n    symbols: &[\n",
         name = of.name,
+        code = code.vaddr - text.vaddr,
         vvar = pages.offset,
         page = of.page
     );
-    for (name, offset) in symbols {
-        writeln!(description, "        ({name:?}, {offset:#x}),")
+    for (name, offset, entry) in symbols {
+        writeln!(
+            description,
+            "        ({name:?}, {offset:#x}, {entry:#x}),"
+        )
             .expect("a string takes everything");
     }
     description += "    ],\n}\n";

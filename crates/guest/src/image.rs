@@ -1,5 +1,7 @@
 //! The image: what a kernel maps into its processes.
 
+use core::ops::Range;
+
 /// The vDSO's image for one architecture: Linux's functions, reading time and random bytes from the
 /// page that a [`Publisher`](crate::Publisher) keeps.
 ///
@@ -11,15 +13,27 @@
 /// | [`vvar`](Self::vvar) | the page of the publisher | read |
 ///
 /// Nothing is to be relocated, and the base is any multiple of the page size. C libraries and
-/// debuggers read the tables, so the text must not be execute-only.
+/// debuggers read the tables, so the first pages must be readable. From [`code`](Self::code) on
+/// there are functions only, whose pages may be execute-only.
+///
+/// # Variants
+/// A process that may not call a function need not have it: [`definition`](Self::definition) tells
+/// which bytes of a copy of the text a kernel clears for the function to be absent from the vDSO of
+/// that process. C libraries then make the system call, which the kernel refuses.
 #[derive(Debug)]
 pub struct Image {
     architecture: &'static str,
     text: &'static [u8],
+    code: usize,
     vvar: usize,
     largest_page: usize,
-    symbols: &'static [(&'static str, usize)],
+    /// Name, place of the function, and place of the symbol's entry in the text.
+    symbols: &'static [(&'static str, usize, usize)],
 }
+
+/// The bytes of an entry of the symbol table (`Elf64_Sym`) that say where the symbol is defined:
+/// `st_shndx` and `st_value`. With zeroes there the symbol is undefined (`SHN_UNDEF`).
+const DEFINITION: Range<usize> = 6..16;
 
 impl Image {
     /// The images in this build: that of the target; with the feature `images`, those of all
@@ -62,6 +76,14 @@ impl Image {
         self.text
     }
 
+    /// Where the pages with functions alone begin: a distance from the base in bytes, a multiple of
+    /// 4,096. What is before it (tables, and the code that signal handlers return to, which
+    /// unwinders recognise by its instructions) has to be readable.
+    #[must_use]
+    pub const fn code(&self) -> usize {
+        self.code
+    }
+
     /// Where the publisher's page lies: its distance from the base in bytes.
     #[must_use]
     pub const fn vvar(&self) -> usize {
@@ -83,9 +105,20 @@ impl Image {
             .find_map(|(symbol, offset)| (symbol == name).then_some(offset))
     }
 
+    /// The bytes of the text that define a function. In a copy of the text that has zeroes there,
+    /// the function's symbol is undefined: nothing that looks it up finds it.
+    ///
+    /// The function's code stays. What it reads is the vvar page: a process that may not read the
+    /// clock gets a page that was never published beside the variant of the text.
+    #[must_use]
+    pub fn definition(&self, name: &str) -> Option<Range<usize>> {
+        let (_, _, entry) = self.symbols.iter().find(|(symbol, ..)| *symbol == name)?;
+        Some(entry + DEFINITION.start..entry + DEFINITION.end)
+    }
+
     /// All functions of the image: names, and distances from the base in bytes.
     pub fn symbols(&self) -> impl Iterator<Item = (&'static str, usize)> {
-        self.symbols.iter().copied()
+        self.symbols.iter().map(|(name, offset, _)| (*name, *offset))
     }
 
     /// Where a signal handler returns to, as a distance from the base: `__kernel_rt_sigreturn` on

@@ -47,6 +47,7 @@ pub const AT_SYSINFO_EHDR: u64 = 33;
 pub struct Plan {
     image: &'static Image,
     page_size: usize,
+    execute_only: bool,
 }
 
 impl Plan {
@@ -63,7 +64,27 @@ impl Plan {
                 largest,
             });
         }
-        Ok(Self { image, page_size })
+        Ok(Self {
+            image,
+            page_size,
+            execute_only: false,
+        })
+    }
+
+    /// The same plan with [`Rights::Execute`] for the pages that have functions alone, where the
+    /// machine has such pages: those from [`Image::code`] on.
+    ///
+    /// | architecture | pages that can be executed and not read |
+    /// | --- | --- |
+    /// | RISC-V | page table entries with X and without R, while `sstatus.MXR` is 0 |
+    /// | AArch64 | AP\[1\] and UXN both 0; a kernel that uses PAN needs FEAT_PAN3 (EPAN) to be stopped at them too |
+    /// | x86-64 | a protection key whose access-disable bit is set in PKRU: by default only, as programs can write PKRU |
+    #[must_use]
+    pub const fn execute_only(self) -> Self {
+        Self {
+            execute_only: true,
+            ..self
+        }
     }
 
     /// The image.
@@ -158,9 +179,12 @@ pub struct PlannedPage {
 
 /// What programs may do with a page. None is ever writable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Rights {
     /// Read.
     Read,
+    /// Execute, and not read: in a plan that is [`execute_only`](Plan::execute_only).
+    Execute,
     /// Read and execute.
     ReadExecute,
 }
@@ -197,9 +221,13 @@ impl Iterator for PlannedPages {
             && !bytes.is_empty()
         {
             self.next += size;
+            let is_code = offset >= self.plan.image.code();
             return Some(PlannedPage {
                 offset,
-                rights: Rights::ReadExecute,
+                rights: match self.plan.execute_only && is_code {
+                    true => Rights::Execute,
+                    false => Rights::ReadExecute,
+                },
                 contents: Contents::Text(bytes.get(..size).unwrap_or(bytes)),
             });
         }

@@ -5,6 +5,7 @@
 //! | `DIRECT` | where the machine's memory is mapped for the kernel, its own image included |
 //! | `USER_END` | the address behind the last one of programs |
 //! | `LEVELS`, `kernel_entries`, `table_of`, `table_entry`, `page_entry` | the words of page tables |
+//! | `has_execute_only` | whether pages that programs execute and can't read are possible |
 //! | `activate`, `flush`, `flush_all`, `instructions_written` | which tables a CPU uses, and what it remembers of them |
 //! | `cpu`, `relax`, `start_cpus` | CPUs, numbered from 0 |
 //! | `counter`, `set_timer`, `wait` | the counter that the clock is made of; an interrupt when it has a value; idling |

@@ -71,6 +71,19 @@ pub fn map(a: super::Arguments) -> Result<usize, Errno> {
         false => {
             let process = schedule::current().process.clone();
             let open = process.files.get().open(descriptor)?;
+            if let Object::Image(image) = &open.object {
+                let first = offset / PAGE;
+                let count = pages.len() / PAGE;
+                let space = schedule::space();
+                let mut space = space.get();
+                let start = match flag(linux::MAP_FIXED) {
+                    true => address,
+                    false => space.free_range(address, pages.len())?,
+                };
+                let rights = Rights::from_bits(protection);
+                image.map(&mut space, start, first..first + count, rights)?;
+                return Ok(start);
+            }
             let Object::Node(node, _) = &open.object else {
                 return Err(Errno::ACCESS);
             };

@@ -9,12 +9,14 @@ mod time;
 use crate::arch::Frame;
 use crate::errno::Errno;
 use crate::lock::Guarded;
+use crate::memory::{PAGE, Section, page_of};
 use crate::println;
 #[cfg(target_arch = "x86_64")]
 use crate::task::fork;
-use crate::task::schedule;
 use crate::task::signal::leave_handler;
+use crate::task::{Denied, schedule};
 use crate::user;
+use core::sync::atomic::{AtomicU64, Ordering};
 use linux_raw_sys::general as linux;
 
 /// What becomes of a call.
@@ -31,20 +33,24 @@ pub enum Outcome {
 type Arguments = [usize; 6];
 
 /// Numbers of calls are below this.
-const NUMBERS: usize = 512;
+const NUMBERS: usize = PAGE / size_of::<u64>();
 
-/// How often each call was made, when that is counted.
-static COUNTS: Guarded<Option<[u64; NUMBERS]>> = Guarded::new(None);
+/// How often each call was made: a page that programs may map.
+pub static COUNTS: Section<[AtomicU64; NUMBERS]> = Section([const { AtomicU64::new(0) }; NUMBERS]);
 
-/// Sets whether calls are counted.
-pub fn count(is_counted: bool) {
-    *COUNTS.get() = is_counted.then_some([0; NUMBERS]);
+/// Whether they are printed at the end.
+static ARE_PRINTED: Guarded<bool> = Guarded::new(false);
+
+/// Sets whether the counts are printed at the end.
+pub fn print_counts_at_end(are_printed: bool) {
+    *ARE_PRINTED.get() = are_printed;
 }
 
-/// Prints how often each call was made, if that was counted.
+/// Prints how often each call was made, if that is wanted.
 pub fn print_counts() {
-    if let Some(counts) = COUNTS.get().as_ref() {
-        for (number, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+    if *ARE_PRINTED.get() {
+        let counts = COUNTS.0.iter().map(|count| count.load(Ordering::Relaxed));
+        for (number, count) in counts.enumerate().filter(|(_, count)| *count > 0) {
             println!("calls: {} ({number}) {count}", name(number));
         }
     }
@@ -53,8 +59,9 @@ pub fn print_counts() {
 /// Makes the call that the current task's registers describe.
 pub fn make(frame: &mut Frame) -> Outcome {
     let (number, arguments) = frame.call();
-    if let Some(count) = COUNTS.get().as_mut().and_then(|all| all.get_mut(number)) {
-        *count += 1;
+    if let Some(count) = COUNTS.0.get(number) {
+        // Under the lock of the kernel nothing else stores it.
+        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
     let result = match u32::try_from(number) {
         Ok(linux::__NR_execve) => match process::execve(frame, arguments) {
@@ -68,8 +75,8 @@ pub fn make(frame: &mut Frame) -> Outcome {
             return Outcome::Replaced;
         }
         _ if number == BATCH => batch(arguments[0], arguments[1], frame),
-        Ok(number) => dispatch(number, arguments, frame),
-        Err(_) => Err(Errno::NO_CALL),
+        _ if number == DENY => deny(arguments[0]),
+        _ => permitted(number, arguments, frame),
     };
     match result {
         Ok(result) => Outcome::Result(result),
@@ -81,42 +88,68 @@ pub fn make(frame: &mut Frame) -> Outcome {
 /// The number of a call that Linux does not have: several calls in one entry.
 const BATCH: usize = 1000;
 
+/// The number of a call that Linux does not have: the caller's process, and what it starts, are denied
+/// the calls of [`Denied`] whose bits are given.
+const DENY: usize = 1001;
+
+fn deny(bits: usize) -> Result<usize, Errno> {
+    let process = schedule::current().process.clone();
+    process.deny(Denied::from_bits(bits)).map(|()| 0)
+}
+
+/// Makes a call unless it is denied to the process.
+fn permitted(number: usize, arguments: Arguments, frame: &mut Frame) -> Result<usize, Errno> {
+    if schedule::current().process.denied.get().has_call(number) {
+        return Err(Errno::PERMISSION);
+    }
+    match u32::try_from(number) {
+        Ok(number) => dispatch(number, arguments, frame),
+        Err(_) => Err(Errno::NO_CALL),
+    }
+}
+
 /// The words of a call in a batch: its number, its arguments and its result.
 const ENTRY: usize = 8;
 
 /// The most calls of a batch.
 const LONGEST_BATCH: usize = 16;
 
-/// Makes up to `count` calls, at most [`LONGEST_BATCH`], whose entries lie one behind the other: they
-/// are read before the first call, and written with their results behind the last. Returns how many
-/// were made: fewer when a signal arrived. Calls that change the registers of the program (`execve`,
-/// `rt_sigreturn`) or make a task (`clone`) fail with ENOSYS.
+/// Makes up to `count` calls, at most [`LONGEST_BATCH`], whose entries lie one behind the other, the
+/// first at a multiple of their size: each is read before its call, and its result is stored behind
+/// it. Returns how many were made: fewer when a signal arrived. Calls that change the registers of
+/// the program (`execve`, `rt_sigreturn`) or make a task (`clone`) fail with ENOSYS.
 fn batch(address: usize, count: usize, frame: &mut Frame) -> Result<usize, Errno> {
     let task = schedule::current();
-    let mut entries = [[0; ENTRY]; LONGEST_BATCH];
-    let entries = &mut entries[..count.min(LONGEST_BATCH)];
-    user::read_into(address, entries.as_flattened_mut())?;
+    let count = count.min(LONGEST_BATCH);
+    if !address.is_multiple_of(ENTRY * user::WORD) {
+        return Err(Errno::INVALID);
+    }
     let mut done = 0;
-    for entry in &mut *entries {
-        let [number, arguments @ .., result] = entry;
-        let made = match u32::try_from(*number) {
-            Ok(linux::__NR_clone) | Err(_) => Err(Errno::NO_CALL),
-            #[cfg(target_arch = "x86_64")]
-            Ok(linux::__NR_fork | linux::__NR_vfork) => Err(Errno::NO_CALL),
-            Ok(number) => dispatch(number, *arguments, frame),
-        };
-        *result = match made {
-            Err(Errno::RESTART) if done == 0 => return Err(Errno::RESTART),
-            Err(Errno::RESTART) => break,
-            Err(error) => error.result(),
-            Ok(result) => result,
-        };
-        done += 1;
-        if *task.ending.get() {
-            break;
+    while done < count {
+        let at = address + done * ENTRY * user::WORD;
+        let page = task.process.space().get().writable(page_of(at))?;
+        for entry in page.words(at % PAGE).chunks_exact(ENTRY).take(count - done) {
+            let word = |index: usize| entry[index].load(Ordering::Relaxed) as usize;
+            let arguments = core::array::from_fn(|index| word(1 + index));
+            let made = match word(0) as u32 {
+                linux::__NR_clone => Err(Errno::NO_CALL),
+                #[cfg(target_arch = "x86_64")]
+                linux::__NR_fork | linux::__NR_vfork => Err(Errno::NO_CALL),
+                _ => permitted(word(0), arguments, frame),
+            };
+            let result = match made {
+                Err(Errno::RESTART) if done == 0 => return Err(Errno::RESTART),
+                Err(Errno::RESTART) => return Ok(done),
+                Err(error) => error.result(),
+                Ok(result) => result,
+            };
+            entry[ENTRY - 1].store(result as u64, Ordering::Relaxed);
+            done += 1;
+            if *task.ending.get() {
+                return Ok(done);
+            }
         }
     }
-    user::write_words(address, entries[..done].as_flattened())?;
     Ok(done)
 }
 
@@ -204,6 +237,10 @@ calls! { |a, frame|
     __NR_getrandom => process::random(a[0], a[1]);
     __NR_futex => process::futex(a);
 
+    // Networks, which this kernel does not have.
+    __NR_socket => Err(Errno::NO_NETWORK);
+    __NR_socketpair => Err(Errno::NO_NETWORK);
+
     // Signals.
     __NR_kill => signal::kill(a[0], a[1]);
     __NR_tkill => signal::kill_thread(None, a[0], a[1]);
@@ -215,6 +252,8 @@ calls! { |a, frame|
     __NR_sigaltstack => signal::set_stack(frame, a[0], a[1]);
 
     // Time.
+    __NR_clock_settime => time::set(a[0], a[1]);
+    __NR_clock_adjtime => time::adjust(a[0], a[1]);
     __NR_clock_gettime => time::read(a[0], a[1]);
     __NR_clock_getres => time::resolution(a[0], a[1]);
     __NR_gettimeofday => time::time_of_day(a[0], a[1]);

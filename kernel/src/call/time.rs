@@ -5,6 +5,7 @@ use crate::task::{Key, Outcome, schedule};
 use crate::time::{self, SECOND};
 use crate::user;
 use linux_raw_sys::general as linux;
+use vdsokit_clock::Moment;
 
 /// Nanoseconds of a `timespec` of the program; `None` where there is none.
 pub fn duration(address: usize) -> Result<Option<u64>, Errno> {
@@ -37,6 +38,40 @@ pub fn read(clock: usize, address: usize) -> Result<usize, Errno> {
     let now = time::read(clock as u32).ok_or(Errno::INVALID)?;
     user::write_words(address, &timespec(now))?;
     Ok(0)
+}
+
+/// `clock_settime`: wall time alone.
+pub fn set(clock: usize, address: usize) -> Result<usize, Errno> {
+    let wall = duration(address)?.ok_or(Errno::FAULT)?;
+    if clock as u32 != linux::CLOCK_REALTIME {
+        return Err(Errno::INVALID);
+    }
+    let wall = Moment::from_nanoseconds(wall.into());
+    time::change(|keeper| keeper.set_wall(keeper.updated(), wall));
+    Ok(0)
+}
+
+/// `clock_adjtime`: the frequency (`ADJ_FREQUENCY`), and a slew (`ADJ_OFFSET_SINGLESHOT`).
+pub fn adjust(clock: usize, address: usize) -> Result<usize, Errno> {
+    const ADJ_FREQUENCY: u32 = 2;
+    const ADJ_OFFSET_SINGLESHOT: u32 = 0x8001;
+    // `struct timex` (linux/timex.h) begins with the modes, microseconds, and millionths of a
+    // millionth with 16 bits behind the point.
+    let [modes, offset, frequency] = user::words(address)?;
+    if clock as u32 != linux::CLOCK_REALTIME {
+        return Err(Errno::INVALID);
+    }
+    match modes as u32 {
+        0 => Ok(0),
+        ADJ_FREQUENCY => time::change(|keeper| keeper.correct(frequency as i64))
+            .map_or(Err(Errno::INVALID), |()| Ok(0)),
+        ADJ_OFFSET_SINGLESHOT => {
+            let nanoseconds = (offset as i64).saturating_mul(1000);
+            time::change(|keeper| keeper.slew(nanoseconds));
+            Ok(0)
+        }
+        _ => Err(Errno::INVALID),
+    }
 }
 
 /// `clock_getres`

@@ -6,8 +6,9 @@ pub mod pipe;
 
 use crate::errno::Errno;
 use crate::lock::Guarded;
-use crate::task::{Key, schedule};
-use crate::{console, random};
+use crate::memory::SharedImage;
+use crate::task::{Denied, Key, schedule};
+use crate::{call, console, random, vdso};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -29,6 +30,8 @@ pub enum Object {
     Reader(pipe::Reader),
     /// The end of a pipe that is written.
     Writer(pipe::Writer),
+    /// Pages of the kernel's own image, to be mapped.
+    Image(SharedImage),
     /// A set of files to wait for.
     Epoll(epoll::Set),
 }
@@ -57,7 +60,14 @@ impl Open {
             "/dev/console" | "/dev/tty" | "/dev/ttyS0" => Object::Console,
             "/dev/null" => Object::Null,
             "/dev/zero" => Object::Zero,
-            "/dev/random" | "/dev/urandom" => Object::Random,
+            "/dev/random" | "/dev/urandom" => {
+                match schedule::current().process.denied.get().has(Denied::RANDOM) {
+                    true => return Err(Errno::PERMISSION),
+                    false => Object::Random,
+                }
+            }
+            "/dev/image/vdso" => Object::Image(vdso::image()),
+            "/dev/image/calls" => Object::Image(SharedImage::of(&call::COUNTS)),
             path => Object::Node(initrd::find("/", path)?, Guarded::new(0)),
         };
         Ok(Self::new(object, flags & O_NONBLOCK))
@@ -69,7 +79,7 @@ impl Open {
             Object::Console => self.wait_until(|| console::read(bytes)),
             Object::Reader(pipe) => self.wait_until(|| pipe.read(bytes)),
             Object::Writer(_) => Err(Errno::BAD_DESCRIPTOR),
-            Object::Epoll(_) => Err(Errno::INVALID),
+            Object::Epoll(_) | Object::Image(_) => Err(Errno::INVALID),
             Object::Null => Ok(0),
             Object::Zero => {
                 bytes.fill(0);
@@ -101,7 +111,7 @@ impl Open {
             Object::Writer(pipe) => self.wait_until(|| pipe.write(bytes))?,
             Object::Reader(_) => Err(Errno::BAD_DESCRIPTOR),
             Object::Null | Object::Zero | Object::Random => Ok(bytes.len()),
-            Object::Node(..) => Err(Errno::BAD_DESCRIPTOR),
+            Object::Node(..) | Object::Image(_) => Err(Errno::BAD_DESCRIPTOR),
             Object::Epoll(_) => Err(Errno::INVALID),
         }
     }

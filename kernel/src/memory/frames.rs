@@ -4,6 +4,7 @@
     reason = "reads and writes the machine's memory by its address"
 )]
 
+use super::Section;
 use crate::arch;
 use crate::lock::Guarded;
 use core::ops::Range;
@@ -114,6 +115,20 @@ impl Frame {
         Some(frame)
     }
 
+    /// A page of a static, which the kernel holds besides for ever.
+    ///
+    /// # Panics
+    /// When the static has no page of this index.
+    pub fn of_static<T: Sync>(section: &'static Section<T>, nth: usize) -> Self {
+        assert!(nth < size_of::<Section<T>>() / PAGE);
+        let address = (&raw const *section).addr() + nth * PAGE;
+        let frame = Self {
+            physical: address - arch::DIRECT,
+        };
+        frame.add_holder();
+        frame
+    }
+
     /// The physical address of the page.
     pub fn physical(&self) -> usize {
         self.physical
@@ -182,6 +197,29 @@ impl Frame {
         unsafe { AtomicU32::from_ptr(self.start().add(offset).cast()) }
     }
 
+    /// The 8-byte words of the page from `offset` on.
+    ///
+    /// # Panics
+    /// When `offset` is no multiple of 8 within the page.
+    pub fn words(&self, offset: usize) -> &[AtomicU64] {
+        assert!(offset < PAGE && offset.is_multiple_of(8));
+        // SAFETY: as for `word`: aligned, in the page, and held while `self` is borrowed. The
+        // kernel reaches the bytes by copies and atomic words only.
+        unsafe {
+            let start = self.start().add(offset).cast();
+            core::slice::from_raw_parts(start, (PAGE - offset) / 8)
+        }
+    }
+
+    fn add_holder(&self) {
+        let holders = self.holders();
+        let more = holders.load(Ordering::Relaxed).checked_add(1);
+        holders.store(
+            more.expect("a page has too many holders"),
+            Ordering::Relaxed,
+        );
+    }
+
     fn start(&self) -> *mut u8 {
         arch::direct(self.physical)
     }
@@ -194,12 +232,7 @@ impl Frame {
 
 impl Clone for Frame {
     fn clone(&self) -> Self {
-        let holders = self.holders();
-        let more = holders.load(Ordering::Relaxed).checked_add(1);
-        holders.store(
-            more.expect("a page has too many holders"),
-            Ordering::Relaxed,
-        );
+        self.add_holder();
         Self {
             physical: self.physical,
         }

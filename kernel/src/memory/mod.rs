@@ -3,11 +3,13 @@
 pub mod area;
 pub mod frames;
 pub mod heap;
+pub mod shared;
 pub mod space;
 pub mod table;
 
 pub use area::{Area, Forked, Rights, Source};
 pub use frames::{Frame, PAGE};
+pub use shared::{Section, SharedImage};
 pub use space::{Access, Space};
 
 /// `address` rounded down to a page.

@@ -252,6 +252,11 @@ impl Space {
         Ok(())
     }
 
+    /// A page of the program, to be written.
+    pub fn writable(&mut self, page: usize) -> Result<Frame, Errno> {
+        self.reach(page, Access::Write).cloned()
+    }
+
     /// The page that holds a word of the program, for futexes: the same for all that share it.
     pub fn frame_at(&mut self, address: usize) -> Result<&Frame, Errno> {
         self.reach(page_of(address), Access::Read)

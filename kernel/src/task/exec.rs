@@ -17,7 +17,6 @@ use linux_raw_sys::auxvec::{
 };
 use vdsokit_elf::constants::{PF_R, PF_W, PF_X, PT_INTERP};
 use vdsokit_elf::{Class, Image as Elf};
-use vdsokit_guest::Facts;
 
 /// A program in a space of its own, before its first instruction.
 pub struct Image {
@@ -43,12 +42,12 @@ pub fn load(
     path: &str,
     arguments: &[String],
     environment: &[String],
-    facts: Facts,
+    process: &Process,
 ) -> Result<Image, Errno> {
     let file = initrd::find("/", path)?;
     let bytes = file.program().ok_or(Errno::ACCESS)?;
     if let Some(rest) = bytes.strip_prefix(b"#!") {
-        return load_script(path, rest, arguments, environment, facts);
+        return load_script(path, rest, arguments, environment, process);
     }
     let elf = Elf::parse(bytes).map_err(|_| Errno::FORMAT)?;
     let header = *elf.header();
@@ -121,7 +120,7 @@ pub fn load(
         forked: Forked::Copied,
     };
     space.add(stack.clone(), area)?;
-    vdso::map(&mut space, facts)?;
+    vdso::map(&mut space, process.facts(), *process.denied.get())?;
     let entry = bias.wrapping_add(header.entry as usize);
     let auxiliary = [
         (AT_PHDR as usize, headers),
@@ -150,7 +149,7 @@ fn load_script(
     text: &[u8],
     arguments: &[String],
     environment: &[String],
-    facts: Facts,
+    process: &Process,
 ) -> Result<Image, Errno> {
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = core::str::from_utf8(line)
@@ -168,7 +167,7 @@ fn load_script(
     {
         return Err(Errno::FORMAT);
     }
-    load(interpreter, &all, environment, facts)
+    load(interpreter, &all, environment, process)
 }
 
 /// Writes what a program finds on its stack, and returns the stack pointer.
@@ -242,12 +241,7 @@ pub fn become_program(
 ) -> Result<(), Errno> {
     let task = schedule::current();
     let process: Arc<Process> = task.process.clone();
-    let image = load(
-        &path_from(&process, path),
-        arguments,
-        environment,
-        process.facts(),
-    )?;
+    let image = load(&path_from(&process, path), arguments, environment, &process)?;
     process.end_threads(Some(task.id));
     schedule::wait_until(Key::Thread(process.id), None, || {
         Ok((process.threads.get().len() == 1).then_some(()))

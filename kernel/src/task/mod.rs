@@ -1,5 +1,6 @@
 //! Tasks (threads) and processes.
 
+pub mod denied;
 pub mod exec;
 pub mod fork;
 pub mod futex;
@@ -8,6 +9,7 @@ pub mod schedule;
 pub mod signal;
 pub mod trap;
 
+pub use denied::Denied;
 pub use process::Process;
 
 use crate::arch::{Frame, UserState};

@@ -1,25 +1,26 @@
 //! Processes: what their threads share, and their ends.
 
 use super::signal::{Action, Info, SIGNALS};
-use super::{Key, Outcome, TASKS, Task, exec, schedule, signal};
+use super::{Denied, Key, Outcome, TASKS, Task, exec, schedule, signal};
 use crate::arch;
 use crate::errno::Errno;
 use crate::files::Descriptors;
 use crate::lock::Guarded;
 use crate::memory::Space;
-use crate::{call, cpu, println, user};
+use crate::{call, cpu, println, user, vdso};
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use vdsokit_guest::Facts;
 
 /// A process.
 pub struct Process {
     /// Its number.
     pub id: usize,
-    /// The process that made it, or the first one when that has ended.
-    pub parent: Guarded<Weak<Process>>,
+    /// The number of the process that made it, or of the first one when that has ended; 0 for none.
+    parent: AtomicUsize,
     /// Those that it made and has not waited for.
     pub children: Guarded<Vec<Arc<Process>>>,
     /// Its threads that have not ended.
@@ -40,6 +41,8 @@ pub struct Process {
     pub directory: Guarded<String>,
     /// Its group, and its session.
     pub group: Guarded<(usize, usize)>,
+    /// What its vDSO lacks and its calls are refused for.
+    pub denied: Guarded<Denied>,
     /// How it ended, as `wait4` reports it, once its end has begun.
     pub status: Guarded<Option<u32>>,
     space: Guarded<Option<Arc<Guarded<Space>>>>,
@@ -59,7 +62,7 @@ impl Process {
     ) -> Arc<Self> {
         let process = Arc::new(Self {
             id,
-            parent: Guarded::new(parent.map_or_else(Weak::new, Arc::downgrade)),
+            parent: AtomicUsize::new(parent.map_or(0, |it| it.id)),
             children: Guarded::new(Vec::new()),
             threads: Guarded::new(Vec::new()),
             files,
@@ -70,6 +73,7 @@ impl Process {
             program: Guarded::new(parent.map_or(String::new(), |it| it.program.get().clone())),
             directory: Guarded::new(parent.map_or("/".into(), |it| it.directory.get().clone())),
             group: Guarded::new(parent.map_or((id, id), |it| *it.group.get())),
+            denied: Guarded::new(parent.map_or(Denied::default(), |it| *it.denied.get())),
             status: Guarded::new(None),
             space: Guarded::new(Some(space)),
         });
@@ -118,7 +122,7 @@ impl Process {
 
     /// Has another parent, as the former one has ended.
     fn set_parent(&self, parent: &Arc<Process>) {
-        *self.parent.get() = Arc::downgrade(parent);
+        self.parent.store(parent.id, Ordering::Relaxed);
         let space = self.space.get().clone();
         if let Some(space) = space.filter(|_| !*self.shares.get())
             && let Some(page) = &mut space.get().process
@@ -132,9 +136,20 @@ impl Process {
         cpu::use_tables(self.space().get().root());
     }
 
-    /// The number of the process that made it; 0 when that has ended or there was none.
+    /// The number of its parent; 0 for the first process.
     pub fn parent_id(&self) -> usize {
-        self.parent.get().upgrade().map_or(0, |parent| parent.id)
+        self.parent.load(Ordering::Relaxed)
+    }
+
+    /// Denies it calls, and its programs from now on. Other processes that run in its space keep
+    /// their functions: this one's change with its next program.
+    pub fn deny(&self, denied: Denied) -> Result<(), Errno> {
+        let all = self.denied.get().and(denied);
+        *self.denied.get() = all;
+        match *self.shares.get() {
+            true => Ok(()),
+            false => vdso::map_variant(&mut self.space().get(), all),
+        }
     }
 
     /// Ends it: every thread ends before it returns to the program.
@@ -161,7 +176,7 @@ impl Process {
 }
 
 /// Makes the first process, which runs a program with arguments.
-pub fn first(command: &[String]) {
+pub fn first(command: &[String], denied: Denied) {
     let id = super::new_id();
     let space = Space::new().expect("the machine has no memory");
     let process = Process::new(
@@ -171,12 +186,13 @@ pub fn first(command: &[String]) {
         Arc::new(Guarded::new(Descriptors::console())),
         Arc::new(Guarded::new([Action::default(); SIGNALS])),
     );
+    *process.denied.get() = denied;
     let environment = ["PATH=/bin", "HOME=/", "TERM=dumb"].map(str::to_string);
     let program = match command[0].contains('/') {
         true => command[0].clone(),
         false => alloc::format!("/bin/{}", command[0]),
     };
-    match exec::load(&program, command, &environment, process.facts()) {
+    match exec::load(&program, command, &environment, &process) {
         Ok(image) => {
             *process.program.get() = image.path;
             *process.space.get() = Some(Arc::new(Guarded::new(image.space)));
@@ -228,7 +244,7 @@ fn end_process(process: &Arc<Process>) {
         }
         schedule::wake(Key::Child(1), usize::MAX);
     }
-    let parent = process.parent.get().upgrade();
+    let parent = PROCESSES.get().get(&process.parent_id()).cloned();
     if let Some(parent) = parent {
         signal::send(&parent, None, Info::child(process.id));
         schedule::wake(Key::Child(parent.id), usize::MAX);

@@ -123,9 +123,9 @@ fn linux(architecture: Architecture) -> Result<PathBuf, String> {
     Ok(kept)
 }
 
-/// Boots the tests on the reference kernel; an error shows what failed.
-pub(crate) fn check(boot: &Boot, cpus: u32) -> Result<(), String> {
-    let output = boot.run(cpus, &[], &["conformance"], Stdio::null(), false)?;
+/// Boots a program whose output is TAP on the reference kernel; an error shows what failed.
+pub(crate) fn check(boot: &Boot, cpus: u32, command: &[&str]) -> Result<(), String> {
+    let output = boot.run(cpus, &[], command, Stdio::null(), false)?;
     verdict(&output)
 }
 

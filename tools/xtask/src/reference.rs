@@ -317,9 +317,10 @@ pub(crate) fn step() -> Outcome {
         ]);
         check(&mut clippy)?;
         let tests = conformance::program(*architecture, conformance::TESTS)?;
+        let table = conformance::program(*architecture, "table")?;
         let counts = conformance::program(*architecture, "counts")?;
         let hello = conformance::program_in_go(*architecture, "hello")?;
-        let initrd = initrd(*architecture, &[&tests, &counts, &hello])?;
+        let initrd = initrd(*architecture, &[&tests, &table, &counts, &hello])?;
         let boot = Boot {
             architecture: *architecture,
             kernel,
@@ -349,10 +350,18 @@ const TESTS: &[(&str, Test)] = &[
     ("processes on four CPUs", four_cpus),
     ("goroutines sleep and wake", goroutines),
     ("instructions of calls", instructions),
-    ("conformance on one CPU", |boot| conformance::check(boot, 1)),
-    ("conformance on four CPUs", |boot| {
-        conformance::check(boot, 4)
+    ("conformance on one CPU", |boot| {
+        conformance::check(boot, 1, &["conformance"])
     }),
+    ("conformance on four CPUs", |boot| {
+        conformance::check(boot, 4, &["conformance"])
+    }),
+    (
+        "pages of the kernel's image, denied calls, and clocks that are set",
+        |boot| conformance::check(boot, 4, &["table"]),
+    ),
+    ("one program on kernels of three ages", ages),
+    ("a first program that is started without some calls", denied),
 ];
 
 /// The wall time that `date +%s` printed is between this machine's before and after.
@@ -396,6 +405,36 @@ fn clock_by_call(boot: &Boot) -> Result<(), String> {
     is_now(&output, before)?;
     if !reads_clock_by_call(&output) {
         return Err(format!("the clock was not read by system call: {output}"));
+    }
+    Ok(())
+}
+
+/// The symbols of the vDSO decide what a program does, and a kernel that counts calls shows it.
+fn ages(boot: &Boot) -> Result<(), String> {
+    let ages: [(&[&str], &str, &str); 3] = [
+        (&["count", "vdso=off"], "call", "call"),
+        (&["count", "vdso=old"], "function", "call"),
+        (&["count"], "function", "function"),
+    ];
+    for (options, clock, random) in ages {
+        let output = boot.output(1, options, &["table", "use"])?;
+        expect(
+            &output,
+            &[&format!("clock by {clock}, random bytes by {random}")],
+        )?;
+        if reads_clock_by_call(&output) != (clock == "call") {
+            return Err(format!(
+                "{options:?}: the clock was not read by {clock}: {output}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn denied(boot: &Boot) -> Result<(), String> {
+    let sets = [("without=clock", "1"), ("without=random,socket", "6")];
+    for (option, bits) in sets {
+        boot.output(1, &[option], &["table", "denied", bits])?;
     }
     Ok(())
 }

@@ -64,20 +64,26 @@ pub fn table_entry(physical: usize) -> u64 {
     physical as u64 | VALID | TABLE
 }
 
-/// An entry that maps a page for programs. Pages can't be written or executed without being read.
+/// An entry that maps a page for programs. Pages can't be written without being read.
 pub fn page_entry(physical: usize, rights: Rights) -> u64 {
     let bit = |condition: bool, bit: u64| if condition { bit } else { 0 };
     physical as u64
         | VALID
         | TABLE
         | NORMAL
-        | USER
+        | bit(rights.read || rights.write, USER)
         | SHARED
         | ACCESSED
         | NOT_GLOBAL
         | KERNEL_NEVER_EXECUTES
         | bit(!rights.write, READ_ONLY)
         | bit(!rights.execute, USER_NEVER_EXECUTES)
+}
+
+/// Pages may be executed without being read: what programs may read and what they may execute are
+/// bits of their own. (The kernel reaches no page by a program's address, so it needs no PAN.)
+pub fn has_execute_only() -> bool {
+    true
 }
 
 /// The kernel's address of a physical one.

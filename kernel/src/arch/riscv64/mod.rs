@@ -78,6 +78,11 @@ pub fn page_entry(physical: usize, rights: Rights) -> u64 {
         | DIRTY
 }
 
+/// Pages may be executed without being read.
+pub fn has_execute_only() -> bool {
+    true
+}
+
 /// The kernel's address of a physical one.
 pub fn direct(physical: usize) -> *mut u8 {
     (DIRECT + physical) as *mut u8

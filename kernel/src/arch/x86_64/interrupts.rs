@@ -8,6 +8,7 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 use x86_64::instructions::segmentation::{CS, DS, ES, SS, Segment};
 use x86_64::instructions::tables::load_tss;
+use x86_64::registers::control::{Cr4, Cr4Flags};
 use x86_64::registers::model_specific::{GsBase, KernelGsBase, LStar, SFMask, Star};
 use x86_64::registers::rflags::RFlags;
 use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
@@ -57,6 +58,7 @@ pub fn initialise(cpu: usize) {
     // SAFETY: only this CPU uses the element, and it does so for the first time here; `gs` leads to
     // it from now on.
     let local: &'static mut Local = unsafe { &mut *LOCALS.0[cpu].get() };
+    initialise_keys();
     local.number = cpu;
     let base = VirtAddr::from_ptr(&raw const *local);
     for vector in 0..=255 {
@@ -113,6 +115,31 @@ pub fn initialise(cpu: usize) {
             | RFlags::NESTED_TASK
             | RFlags::ALIGNMENT_CHECK,
     );
+}
+
+/// Whether the processor has protection keys.
+pub static HAS_KEYS: AtomicBool = AtomicBool::new(false);
+
+fn initialise_keys() {
+    const KEYS: u32 = 1 << 3;
+    if core::arch::x86_64::__cpuid_count(7, 0).ecx & KEYS != 0 {
+        // SAFETY: the processor has the bit. All pages have key 0 but for execute-only ones.
+        unsafe { Cr4::update(|flags| flags.insert(Cr4Flags::PROTECTION_KEY_USER)) }
+        HAS_KEYS.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Forbids programs to read execute-only pages, as they may have permitted it by `wrpkru`.
+pub fn forbid_reading_text() {
+    /// The access-disable bit of key 1.
+    const KEY_1: u32 = 1 << 2;
+    if HAS_KEYS.load(Ordering::Relaxed) {
+        // SAFETY: the keys are enabled; the register holds for pages of programs alone.
+        unsafe {
+            asm!("wrpkru", in("eax") KEY_1, in("ecx") 0, in("edx") 0,
+                options(nomem, nostack, preserves_flags));
+        }
+    }
 }
 
 fn drop_reference<T>(_: &mut T) {}

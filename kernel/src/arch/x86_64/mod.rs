@@ -19,6 +19,7 @@ pub use registers::{Context, Frame, UserState, switch};
 
 use crate::memory::Rights;
 use core::arch::asm;
+use core::sync::atomic::Ordering;
 
 /// Where the first 2 GiB of the machine's memory are mapped. Memory behind them is not used.
 pub const DIRECT: usize = 0xffff_ffff_8000_0000;
@@ -47,6 +48,8 @@ const USER: u64 = 1 << 2;
 const UNCACHED: u64 = 1 << 4;
 const LARGE: u64 = 1 << 7;
 const GLOBAL: u64 = 1 << 8;
+/// Protection key 1, with which [`registers`] forbids data accesses.
+const EXECUTE_ONLY: u64 = 1 << 59;
 const NO_EXECUTE: u64 = 1 << 63;
 
 /// The bits of an entry that are an address.
@@ -67,10 +70,23 @@ pub fn table_entry(physical: usize) -> u64 {
     physical as u64 | PRESENT | WRITE | USER
 }
 
-/// An entry that maps a page for programs. Pages can't be written or executed without being read.
+/// An entry that maps a page for programs. Pages can't be written without being read; where the
+/// processor has protection keys, they can be executed without that.
 pub fn page_entry(physical: usize, rights: Rights) -> u64 {
     let bit = |condition: bool, bit: u64| if condition { bit } else { 0 };
-    physical as u64 | PRESENT | USER | bit(rights.write, WRITE) | bit(!rights.execute, NO_EXECUTE)
+    let is_text = rights.execute && !rights.read && !rights.write;
+    physical as u64
+        | PRESENT
+        | USER
+        | bit(rights.write, WRITE)
+        | bit(!rights.execute, NO_EXECUTE)
+        | bit(is_text && has_execute_only(), EXECUTE_ONLY)
+}
+
+/// Whether pages may be executed without being read: by a protection key, which a program can take
+/// back (`wrpkru`), as on Linux.
+pub fn has_execute_only() -> bool {
+    interrupts::HAS_KEYS.load(Ordering::Relaxed)
 }
 
 /// The kernel's address of a physical one.

@@ -146,6 +146,7 @@ impl UserState {
         // that are reserved. Compiled code of the kernel uses neither these registers nor `fs`.
         unsafe { asm!("fxrstor64 [{}]", in(reg) &raw const self.floats, options(nostack)) }
         FsBase::write(VirtAddr::new_truncate(self.thread_pointer as u64));
+        interrupts::forbid_reading_text();
     }
 
     /// Sets the thread pointer.
@@ -243,6 +244,10 @@ global_asm!(
     // rcx: the next instruction; r11: the flags; the stack is the program's.
     ".global system_call_entry",
     "system_call_entry:",
+    // The kernel's own call of a function that has no answer and makes a system call: an error.
+    // The stack is left alone: compiled code of programs uses bytes below the pointer.
+    "testq %rcx, %rcx",
+    "js 3f",
     "swapgs",
     "movq %rsp, %gs:8",
     "movq %gs:0, %rsp",
@@ -255,6 +260,9 @@ global_asm!(
     "pushq ${call}",
     "push_registers",
     "jmp 2b",
+    "3:",
+    "movq ${no_call}, %rax",
+    "jmpq *%rcx",
     ".global begin",
     "begin:",
     "callq {started}",
@@ -284,6 +292,7 @@ global_asm!(
     user_data = const interrupts::USER_DATA.0,
     user_code = const interrupts::USER_CODE.0,
     call = const CALL,
+    no_call = const -(linux_raw_sys::errno::ENOSYS as i32),
     options(att_syntax),
 );
 
