@@ -36,6 +36,7 @@ int main(void) {
     COUNT("getppid_by_page", getppid_here());
     COUNT("getppid_by_call", syscall(SYS_getppid));
     COUNT("16_calls", for (int n = 0; n < 16; n++) syscall(SYS_getppid));
+    COUNT("batch_of_1", syscall(1000, entries, 1));
     COUNT("batch_of_16", syscall(1000, entries, 16));
     COUNT("clock_by_page", clock_gettime(CLOCK_MONOTONIC, &time));
     COUNT("clock_by_call", syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &time));

@@ -118,7 +118,9 @@ impl Image {
 
     /// All functions of the image: names, and distances from the base in bytes.
     pub fn symbols(&self) -> impl Iterator<Item = (&'static str, usize)> {
-        self.symbols.iter().map(|(name, offset, _)| (*name, *offset))
+        self.symbols
+            .iter()
+            .map(|(name, offset, _)| (*name, *offset))
     }
 
     /// Where a signal handler returns to, as a distance from the base: `__kernel_rt_sigreturn` on

@@ -14,7 +14,7 @@ use crate::println;
 #[cfg(target_arch = "x86_64")]
 use crate::task::fork;
 use crate::task::signal::leave_handler;
-use crate::task::{Denied, schedule};
+use crate::task::{Denied, Task, schedule};
 use crate::user;
 use core::sync::atomic::{AtomicU64, Ordering};
 use linux_raw_sys::general as linux;
@@ -59,24 +59,30 @@ pub fn print_counts() {
 /// Makes the call that the current task's registers describe.
 pub fn make(frame: &mut Frame) -> Outcome {
     let (number, arguments) = frame.call();
-    if let Some(count) = COUNTS.0.get(number) {
+    // As on Linux, the upper half does not count.
+    let number = number as u32;
+    if let Some(count) = COUNTS.0.get(number as usize) {
         // Under the lock of the kernel nothing else stores it.
         count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
-    let result = match u32::try_from(number) {
-        Ok(linux::__NR_execve) => match process::execve(frame, arguments) {
+    let result = match number {
+        linux::__NR_execve => match process::execve(frame, arguments) {
             Ok(()) => return Outcome::Replaced,
             Err(error) => Err(error),
         },
-        Ok(linux::__NR_rt_sigreturn) => {
+        linux::__NR_rt_sigreturn => {
             if leave_handler(frame).is_err() {
                 crate::task::signal::raise(linux::SIGSEGV, frame.stack());
             }
             return Outcome::Replaced;
         }
-        _ if number == BATCH => batch(arguments[0], arguments[1], frame),
-        _ if number == DENY => deny(arguments[0]),
-        _ => permitted(number, arguments, frame),
+        BATCH => batch(arguments[0], arguments[1]),
+        DENY => deny(arguments[0]),
+        _ => {
+            let task = schedule::current();
+            let denied = *task.process.denied.get();
+            permitted(number, arguments, Some(frame), &task, denied)
+        }
     };
     match result {
         Ok(result) => Outcome::Result(result),
@@ -86,26 +92,31 @@ pub fn make(frame: &mut Frame) -> Outcome {
 }
 
 /// The number of a call that Linux does not have: several calls in one entry.
-const BATCH: usize = 1000;
+const BATCH: u32 = 1000;
 
 /// The number of a call that Linux does not have: the caller's process, and what it starts, are denied
 /// the calls of [`Denied`] whose bits are given.
-const DENY: usize = 1001;
+const DENY: u32 = 1001;
 
 fn deny(bits: usize) -> Result<usize, Errno> {
     let process = schedule::current().process.clone();
     process.deny(Denied::from_bits(bits)).map(|()| 0)
 }
 
-/// Makes a call unless it is denied to the process.
-fn permitted(number: usize, arguments: Arguments, frame: &mut Frame) -> Result<usize, Errno> {
-    if schedule::current().process.denied.get().has_call(number) {
+/// Makes a call of a task unless it is in `denied`. Inlined, so that a call of a batch costs no copy of
+/// arguments that it does not take.
+#[inline(always)]
+fn permitted(
+    number: u32,
+    arguments: Arguments,
+    frame: Option<&mut Frame>,
+    task: &Task,
+    denied: Denied,
+) -> Result<usize, Errno> {
+    if denied.has_call(number) {
         return Err(Errno::PERMISSION);
     }
-    match u32::try_from(number) {
-        Ok(number) => dispatch(number, arguments, frame),
-        Err(_) => Err(Errno::NO_CALL),
-    }
+    dispatch(number, arguments, frame, task)
 }
 
 /// The words of a call in a batch: its number, its arguments and its result.
@@ -117,9 +128,12 @@ const LONGEST_BATCH: usize = 16;
 /// Makes up to `count` calls, at most [`LONGEST_BATCH`], whose entries lie one behind the other, the
 /// first at a multiple of their size: each is read before its call, and its result is stored behind
 /// it. Returns how many were made: fewer when a signal arrived. Calls that change the registers of
-/// the program (`execve`, `rt_sigreturn`) or make a task (`clone`) fail with ENOSYS.
-fn batch(address: usize, count: usize, frame: &mut Frame) -> Result<usize, Errno> {
+/// the program (`execve`, `rt_sigreturn`), make a task (`clone`) or need the stack pointer
+/// (`sigaltstack`) fail with ENOSYS.
+#[inline(never)]
+fn batch(address: usize, count: usize) -> Result<usize, Errno> {
     let task = schedule::current();
+    let denied = *task.process.denied.get();
     let count = count.min(LONGEST_BATCH);
     if !address.is_multiple_of(ENTRY * user::WORD) {
         return Err(Errno::INVALID);
@@ -127,17 +141,13 @@ fn batch(address: usize, count: usize, frame: &mut Frame) -> Result<usize, Errno
     let mut done = 0;
     while done < count {
         let at = address + done * ENTRY * user::WORD;
-        let page = task.process.space().get().writable(page_of(at))?;
-        for entry in page.words(at % PAGE).chunks_exact(ENTRY).take(count - done) {
+        let page = task.process.writable(page_of(at))?;
+        let words = page.words(at % PAGE);
+        let here = words.len().min((count - done) * ENTRY);
+        for entry in words[..here].chunks_exact(ENTRY) {
             let word = |index: usize| entry[index].load(Ordering::Relaxed) as usize;
             let arguments = core::array::from_fn(|index| word(1 + index));
-            let made = match word(0) as u32 {
-                linux::__NR_clone => Err(Errno::NO_CALL),
-                #[cfg(target_arch = "x86_64")]
-                linux::__NR_fork | linux::__NR_vfork => Err(Errno::NO_CALL),
-                _ => permitted(word(0), arguments, frame),
-            };
-            let result = match made {
+            let result = match permitted(word(0) as u32, arguments, None, &task, denied) {
                 Err(Errno::RESTART) if done == 0 => return Err(Errno::RESTART),
                 Err(Errno::RESTART) => return Ok(done),
                 Err(error) => error.result(),
@@ -145,7 +155,7 @@ fn batch(address: usize, count: usize, frame: &mut Frame) -> Result<usize, Errno
             };
             entry[ENTRY - 1].store(result as u64, Ordering::Relaxed);
             done += 1;
-            if *task.ending.get() {
+            if task.is_ending() {
                 return Ok(done);
             }
         }
@@ -153,10 +163,16 @@ fn batch(address: usize, count: usize, frame: &mut Frame) -> Result<usize, Errno
     Ok(done)
 }
 
-/// The calls: number, and what is done. A call that is not listed fails with ENOSYS.
+/// The calls: number, and what is done. In a batch there is no frame. A call that is not listed fails with ENOSYS.
 macro_rules! calls {
-    (|$a:ident, $frame:ident| $($(#[$condition:meta])? $number:ident => $call:expr;)*) => {
-        fn dispatch(number: u32, $a: Arguments, $frame: &mut Frame) -> Result<usize, Errno> {
+    (|$a:ident, $frame:ident, $task:ident| $($(#[$condition:meta])? $number:ident => $call:expr;)*) => {
+        #[inline(always)]
+        fn dispatch(
+            number: u32,
+            $a: Arguments,
+            $frame: Option<&mut Frame>,
+            $task: &Task,
+        ) -> Result<usize, Errno> {
             match number {
                 $($(#[$condition])? linux::$number => $call,)*
                 _ => Err(Errno::NO_CALL),
@@ -175,7 +191,7 @@ macro_rules! calls {
     };
 }
 
-calls! { |a, frame|
+calls! { |a, frame, task|
     // Files.
     __NR_read => file::read(a[0], a[1], a[2]);
     __NR_write => file::write(a[0], a[1], a[2]);
@@ -213,13 +229,13 @@ calls! { |a, frame|
     __NR_madvise => memory::advise(a[0], a[1], a[2]);
 
     // Processes and threads.
-    __NR_clone => process::clone(frame, a);
+    __NR_clone => process::clone(frame.ok_or(Errno::NO_CALL)?, a);
     __NR_exit => process::exit_thread(a[0]);
     __NR_exit_group => process::exit(a[0]);
     __NR_wait4 => process::wait(a[0], a[1], a[2]);
-    __NR_getpid => Ok(schedule::current().process.id);
-    __NR_getppid => Ok(schedule::current().process.parent_id());
-    __NR_gettid => Ok(schedule::current().id);
+    __NR_getpid => Ok(task.process.id);
+    __NR_getppid => Ok(task.process.parent_id());
+    __NR_gettid => Ok(task.id);
     __NR_getpgid => process::group(a[0]);
     __NR_setpgid => process::set_group(a[0], a[1]);
     __NR_getsid => process::session(a[0]);
@@ -249,7 +265,7 @@ calls! { |a, frame|
     __NR_rt_sigprocmask => signal::set_mask(a[0], a[1], a[2], a[3]);
     __NR_rt_sigsuspend => signal::suspend(a[0], a[1]);
     __NR_rt_sigpending => signal::pending(a[0], a[1]);
-    __NR_sigaltstack => signal::set_stack(frame, a[0], a[1]);
+    __NR_sigaltstack => signal::set_stack(frame.ok_or(Errno::NO_CALL)?, a[0], a[1]);
 
     // Time.
     __NR_clock_settime => time::set(a[0], a[1]);
@@ -269,8 +285,8 @@ calls! { |a, frame|
     #[cfg(target_arch = "x86_64")] __NR_dup2 => file::duplicate_over(a[0], a[1]);
     #[cfg(target_arch = "x86_64")] __NR_pipe => file::pipe(a[0], 0);
     #[cfg(target_arch = "x86_64")] __NR_poll => file::poll(a[0], a[1], time::milliseconds(a[2]));
-    #[cfg(target_arch = "x86_64")] __NR_fork => fork::clone(frame, &fork::Request::fork());
-    #[cfg(target_arch = "x86_64")] __NR_vfork => fork::clone(frame, &fork::Request::vfork());
+    #[cfg(target_arch = "x86_64")] __NR_fork => fork::clone(frame.ok_or(Errno::NO_CALL)?, &fork::Request::fork());
+    #[cfg(target_arch = "x86_64")] __NR_vfork => fork::clone(frame.ok_or(Errno::NO_CALL)?, &fork::Request::vfork());
     #[cfg(target_arch = "x86_64")] __NR_getpgrp => process::group(0);
     #[cfg(target_arch = "x86_64")] __NR_pause => signal::pause();
     #[cfg(target_arch = "x86_64")] __NR_time => time::seconds(a[0]);

@@ -54,7 +54,7 @@ pub fn clone(frame: &Frame, a: super::Arguments) -> Result<usize, Errno> {
 /// `exit`
 pub fn exit_thread(status: usize) -> Result<usize, Errno> {
     let task = schedule::current();
-    *task.ending.get() = true;
+    task.end();
     if task.process.threads.get().len() == 1 {
         return exit(status);
     }

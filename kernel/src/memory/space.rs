@@ -26,13 +26,28 @@ pub struct Space {
     /// By the address of the first byte.
     areas: BTreeMap<usize, Area>,
     /// The pages that are there, by address. The table maps no others.
-    pages: BTreeMap<usize, Frame>,
+    pages: BTreeMap<usize, Page>,
     /// The heap of the program: where it begins, and the end that `brk` set.
     pub heap: Range<usize>,
     /// The address of the vDSO, 0 for none.
     pub vdso: usize,
     /// The page with facts of the process that the space belongs to.
     pub process: Option<ProcessPage>,
+}
+
+/// A page that is there.
+struct Page {
+    frame: Frame,
+    /// What the table's entry permits: writing only if no other space has the frame.
+    rights: Rights,
+}
+
+impl From<Frame> for Page {
+    /// Not in the table yet.
+    fn from(frame: Frame) -> Self {
+        let rights = Rights::from_bits(0);
+        Self { frame, rights }
+    }
 }
 
 /// Addresses below this are never mapped.
@@ -70,9 +85,11 @@ impl Space {
         };
         let pages: Vec<usize> = self.pages.keys().copied().filter(is_kept).collect();
         for page in pages {
-            child
-                .pages
-                .extend(self.pages.get(&page).map(|frame| (page, frame.clone())));
+            child.pages.extend(
+                self.pages
+                    .get(&page)
+                    .map(|it| (page, it.frame.clone().into())),
+            );
             self.map(page)?;
             child.map(page)?;
         }
@@ -105,7 +122,7 @@ impl Space {
         };
         self.add(start..end, area)?;
         for (index, frame) in pages.into_iter().enumerate() {
-            self.pages.insert(start + index * PAGE, frame);
+            self.pages.insert(start + index * PAGE, frame.into());
             self.map(start + index * PAGE)?;
         }
         Ok(())
@@ -254,7 +271,10 @@ impl Space {
 
     /// A page of the program, to be written.
     pub fn writable(&mut self, page: usize) -> Result<Frame, Errno> {
-        self.reach(page, Access::Write).cloned()
+        match self.pages.get(&page) {
+            Some(page) if page.rights.write => Ok(page.frame.clone()),
+            _ => self.reach(page, Access::Write).cloned(),
+        }
     }
 
     /// The page that holds a word of the program, for futexes: the same for all that share it.
@@ -274,16 +294,17 @@ impl Space {
         if !permitted {
             return Err(Errno::FAULT);
         }
-        let is_private = area.forked != Forked::Shared;
+        let is_to_copy = access == Access::Write && area.forked != Forked::Shared;
         let frame = self.page(page)?;
-        if access == Access::Write && is_private && frame.is_shared() {
-            let copy = frame.copied().ok_or(Errno::MEMORY)?;
-            let former = self.pages.insert(page, copy);
-            self.map(page)?;
-            self.flush();
-            drop(former);
+        if !is_to_copy || !frame.is_shared() {
+            return self.page(page);
         }
-        self.pages.get(&page).ok_or(Errno::FAULT)
+        let copy = frame.copied().ok_or(Errno::MEMORY)?;
+        let former = self.pages.insert(page, copy.into());
+        self.map(page)?;
+        self.flush();
+        drop(former);
+        self.page(page)
     }
 
     /// The page at an address in an area, filled if it was not there.
@@ -302,27 +323,26 @@ impl Space {
                     arch::flush_others(cpu::others_with(self.root()));
                 }
             }
-            self.pages.insert(page, frame);
+            self.pages.insert(page, frame.into());
             self.map(page)?;
         }
-        self.pages.get(&page).ok_or(Errno::FAULT)
+        let page = self.pages.get(&page).ok_or(Errno::FAULT)?;
+        Ok(&page.frame)
     }
 
     /// Writes the table's entry of a page that is there.
-    fn map(&mut self, page: usize) -> Result<(), Errno> {
-        let (Some((_, area)), Some(frame)) = (self.area(page), self.pages.get(&page)) else {
-            return Err(Errno::FAULT);
-        };
-        let rights = Rights {
-            write: area.rights.write && (area.forked == Forked::Shared || !frame.is_shared()),
+    fn map(&mut self, address: usize) -> Result<(), Errno> {
+        let (_, area) = self.area(address).ok_or(Errno::FAULT)?;
+        let page = self.pages.get_mut(&address).ok_or(Errno::FAULT)?;
+        page.rights = Rights {
+            write: area.rights.write && (area.forked == Forked::Shared || !page.frame.is_shared()),
             ..area.rights
         };
-        let entry = if rights.any() {
-            arch::page_entry(frame.physical(), rights)
-        } else {
-            0
+        let entry = match page.rights.any() {
+            true => arch::page_entry(page.frame.physical(), page.rights),
+            false => 0,
         };
-        self.table.set(page, entry)
+        self.table.set(address, entry)
     }
 
     fn area(&self, address: usize) -> Option<(usize, Area)> {

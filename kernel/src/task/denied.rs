@@ -48,8 +48,8 @@ impl Denied {
     }
 
     /// Whether a call is in it.
-    pub fn has_call(self, number: usize) -> bool {
-        self != Self::default() && self.has(group_of(number as u32))
+    pub fn has_call(self, number: u32) -> bool {
+        self != Self::default() && self.has(group_of(number))
     }
 
     /// Whether a function of the vDSO is in it.

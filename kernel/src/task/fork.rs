@@ -101,7 +101,7 @@ pub fn clone(frame: &Frame, request: &Request) -> Result<usize, Errno> {
     if flags(CLONE_VFORK) {
         // Only its own end or the child's lets the parent go on: it must not use the space that the
         // child borrows.
-        while *process.borrows.get() && !*schedule::current().ending.get() {
+        while *process.borrows.get() && !schedule::current().is_ending() {
             schedule::wait_uninterrupted(Key::Borrowed(id));
         }
     }

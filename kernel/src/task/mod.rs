@@ -16,7 +16,7 @@ use crate::arch::{Frame, UserState};
 use crate::lock::Guarded;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use signal::Signals;
 
 /// A thread of a program.
@@ -33,8 +33,7 @@ pub struct Task {
     pub waiting: Guarded<Option<Waiting>>,
     /// Why it last stopped waiting.
     pub outcome: Guarded<Outcome>,
-    /// Whether it ends before it returns to the program.
-    pub ending: Guarded<bool>,
+    ending: AtomicBool,
     /// Where 0 is stored, and a futex woken, when it ends.
     pub clear_id_at: Guarded<usize>,
     stack: schedule::Stack,
@@ -86,6 +85,16 @@ pub fn new_id() -> usize {
 }
 
 impl Task {
+    /// Ends before it returns to the program.
+    pub fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it ends before it returns to the program.
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
     /// A task that begins with these registers. It runs once it is given to
     /// [`schedule::ready`].
     pub fn new(id: usize, process: &Arc<Process>, frame: &Frame, state: UserState) -> Arc<Self> {
@@ -96,7 +105,7 @@ impl Task {
             signals: Guarded::new(Signals::default()),
             waiting: Guarded::new(None),
             outcome: Guarded::new(Outcome::Woken),
-            ending: Guarded::new(false),
+            ending: AtomicBool::new(false),
             clear_id_at: Guarded::new(0),
             stack: schedule::Stack::new(frame),
         });

@@ -6,7 +6,7 @@ use crate::arch;
 use crate::errno::Errno;
 use crate::files::Descriptors;
 use crate::lock::Guarded;
-use crate::memory::Space;
+use crate::memory::{Frame, Space};
 use crate::{call, cpu, println, user, vdso};
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -95,6 +95,13 @@ impl Process {
             .expect("a process that has ended has no space")
     }
 
+    /// The frame of a page of its space, to be written.
+    pub fn writable(&self, page: usize) -> Result<Frame, Errno> {
+        let space = self.space.get();
+        let space = space.as_ref().ok_or(Errno::FAULT)?;
+        space.get().writable(page)
+    }
+
     /// Replaces its address space, and uses that on this CPU.
     pub fn set_space(&self, space: Space) {
         let former = self.space.get().replace(Arc::new(Guarded::new(space)));
@@ -162,7 +169,7 @@ impl Process {
     pub fn end_threads(&self, but: Option<usize>) {
         let threads = self.threads.get().clone();
         for thread in threads.iter().filter(|thread| Some(thread.id) != but) {
-            *thread.ending.get() = true;
+            thread.end();
             schedule::stop_waiting(thread, Outcome::Signal);
         }
     }

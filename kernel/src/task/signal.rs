@@ -140,7 +140,7 @@ impl Task {
         let signals = self.signals.get();
         let for_process = self.process.pending.get();
         let mut pending = signals.pending.iter().chain(for_process.iter());
-        pending.any(|info| signals.is_pending(info)) || *self.ending.get()
+        pending.any(|info| signals.is_pending(info)) || self.is_ending()
     }
 
     /// The signals that are blocked and pending, by bits.
@@ -227,7 +227,7 @@ pub fn raise(signal: u32, address: usize) {
 /// one, and is made again unless a handler forbids it.
 pub fn deliver(frame: &mut Frame, mut interrupted: bool) {
     let task = schedule::current();
-    while !*task.ending.get()
+    while !task.is_ending()
         && let Some(info) = task.next_signal()
     {
         let action = task.process.actions.get()[info.signal as usize];

@@ -31,7 +31,7 @@ pub fn enter(frame: &mut Frame, trap: Trap) {
         }
     }
     signal::deliver(frame, interrupted);
-    let ends = *schedule::current().ending.get();
+    let ends = schedule::current().is_ending();
     if ends {
         // Nothing is alive on this stack here: what follows never returns.
         process::end_thread();

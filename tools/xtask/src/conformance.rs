@@ -43,6 +43,46 @@ pub(crate) fn program(architecture: Architecture, name: &str) -> Result<PathBuf,
     Ok(program)
 }
 
+/// Compiles a program of `kernel/conformance` with musl, Debian's of the architecture, and the usual
+/// compiler.
+pub(crate) fn program_with_musl(architecture: Architecture, name: &str) -> Result<PathBuf, String> {
+    let machine = architecture.machine();
+    let workshop = Workshop::new(steps::root()).map_err(|error| error.to_string())?;
+    let tree = foreign::package(&workshop, machine.debian, SUITE, "musl-dev")
+        .map_err(|error| error.to_string())?;
+    let library = format!("{}-linux-musl", machine.musl);
+    let headers = tree.join("usr/include").join(&library);
+    let objects = tree.join("usr/lib").join(&library);
+    let own = Command::new(machine.compiler)
+        .arg("-print-file-name=include")
+        .output()
+        .map_err(|error| format!("{}: {error}", machine.compiler))?;
+    let source = reference::directory().join(format!("conformance/{name}.c"));
+    let program = reference::directory().join(format!("target/{}/{name}-musl", machine.debian));
+    let mut compiler = Command::new(machine.compiler);
+    compiler
+        .args([
+            "-O2",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-nostdinc",
+            "-isystem",
+        ])
+        .arg(headers)
+        .args(["-isystem", String::from_utf8_lossy(&own.stdout).trim()])
+        .args(["-static", "-no-pie", "-nostdlib", "-o"])
+        .arg(&program)
+        .args(["crt1.o", "crti.o"].map(|name| objects.join(name)))
+        .arg(source)
+        .arg("-Wl,--start-group")
+        .arg(objects.join("libc.a"))
+        .args(["-lgcc", "-lgcc_eh", "-Wl,--end-group"])
+        .arg(objects.join("crtn.o"));
+    steps::check(&mut compiler)?;
+    Ok(program)
+}
+
 /// Compiles a program in Go.
 pub(crate) fn program_in_go(architecture: Architecture, name: &str) -> Result<PathBuf, String> {
     // Go names these architectures as Debian does.

@@ -3,6 +3,7 @@
 #![cfg(target_arch = "x86_64")]
 
 mod guest;
+mod stopped;
 
 use guest::{Guest, counter};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,6 +81,57 @@ fn a_page_that_was_not_published_is_the_system_call_s() {
             "{clock:?}"
         );
     }
+}
+
+/// Whole records are stored after each change, ends of lines otherwise.
+#[test]
+fn readers_do_not_wait_for_a_publisher_that_is_stopped_at_any_instruction() {
+    const MONOTONE: [Clock; 4] = [
+        Clock::Monotonic,
+        Clock::MonotonicRaw,
+        Clock::MonotonicCoarse,
+        Clock::Boottime,
+    ];
+    let mut guest = Guest::new();
+    let mut keeper = keeper(3600 * SECOND);
+    guest.publisher.publish(&keeper);
+    let calls = guest.calls;
+    // A reader that was sent to this machine's kernel has a much smaller result.
+    let read = |last: &mut [i128; 12]| {
+        for clock in MONOTONE {
+            let seen = calls.nanoseconds(clock);
+            let last = &mut last[clock.id() as usize];
+            assert!(seen >= *last, "{clock:?}: {seen} after {last}");
+            assert!(seen >= i128::from(MONOTONIC) * i128::from(SECOND));
+            *last = seen;
+        }
+    };
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut last = [0; 12];
+            while !done.load(Ordering::Relaxed) {
+                read(&mut last);
+            }
+        });
+        let mut last = [0; 12];
+        let updates = || {
+            for update in 0..4 {
+                match update {
+                    1 => keeper.slew(1_000_000),
+                    2 => keeper.set_wall(counter(), Moment::from_seconds(WALL + 5)),
+                    _ => {}
+                }
+                keeper.update(counter());
+                guest.publisher.publish(&keeper);
+            }
+        };
+        let instructions = stopped::at_each_instruction(updates, || read(&mut last));
+        done.store(true, Ordering::Relaxed);
+        reader.join().unwrap();
+        // Seven clocks have at least one word to store in each update.
+        assert!(instructions > 4 * 7, "{instructions}");
+    });
 }
 
 #[test]
