@@ -7,6 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The environment variable with the directory of a crate whose functions and variables the image has
+/// besides.
+const OWN: &str = "VDSOKIT_GUEST_CRATE";
 const ARCHITECTURES: [&str; 3] = ["x86_64", "aarch64", "riscv64"];
 /// What is built from, beside this package in the repository.
 const SOURCES: [&str; 6] = [
@@ -21,6 +24,8 @@ const SOURCES: [&str; 6] = [
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=images");
+    println!("cargo::rerun-if-env-changed={OWN}");
+    let own = env::var_os(OWN).map(PathBuf::from);
     let target = variable("CARGO_CFG_TARGET_ARCH");
     let all = env::var_os("CARGO_FEATURE_IMAGES").is_some();
     let wanted: Vec<_> = ARCHITECTURES
@@ -31,9 +36,13 @@ fn main() {
     let out = PathBuf::from(variable("OUT_DIR"));
     let builder = here.join("../clock-build");
     let images = if builder.is_dir() {
-        build(&builder, &out, &wanted);
+        build(&builder, &out, own.as_deref(), &wanted);
         out.clone()
     } else {
+        assert!(
+            own.is_none(),
+            "{OWN} is set: only the repository can build another image"
+        );
         here.join("images")
     };
     let mut list = String::from("&[\n");
@@ -46,7 +55,7 @@ fn main() {
 }
 
 /// Makes the images in `out`.
-fn build(builder: &Path, out: &Path, names: &[&str]) {
+fn build(builder: &Path, out: &Path, own: Option<&Path>, names: &[&str]) {
     for source in SOURCES {
         let source = builder.join("..").join(source);
         println!("cargo::rerun-if-changed={}", source.join("src").display());
@@ -68,8 +77,16 @@ fn build(builder: &Path, out: &Path, names: &[&str]) {
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .arg("--")
-        .arg(out)
-        .args(names);
+        .arg(out);
+    if let Some(own) = own {
+        println!("cargo::rerun-if-changed={}", own.join("src").display());
+        println!(
+            "cargo::rerun-if-changed={}",
+            own.join("Cargo.toml").display()
+        );
+        cargo.arg("--own").arg(own);
+    }
+    cargo.args(names);
     let status = cargo
         .status()
         .unwrap_or_else(|error| panic!("{cargo:?}: {error}"));

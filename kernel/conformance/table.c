@@ -130,6 +130,21 @@ static result counts_of_calls(void) {
     return calls[SYS_getppid] != before + 5 ? "the kernel's counts are others" : NULL;
 }
 
+/* The function of examples/beast, whose variable the kernel changes each second. */
+static result function_of_ones_own(void) {
+    uint64_t (*number)(void) = function("number_of_the_beast");
+    uint64_t (*with_prefix)(void) = function("__vdso_number_of_the_beast");
+    if (number == NULL || with_prefix != number)
+        return "there is no number_of_the_beast";
+    uint64_t first = number(), next = first;
+    /* The bound ends a variable that stands; on a busy emulator ticks come late. */
+    for (int64_t end = by_call() + 60000000000; next == first && by_call() < end;)
+        next = number();
+    if (first + next != 666 + 616)
+        return next == first ? "the variable does not change" : "the variable has another value";
+    return NULL;
+}
+
 static result execute_only_text(void) {
     gettime read_clock = function(NAME("clock_gettime"));
     struct timespec now;
@@ -237,6 +252,7 @@ static const struct {
     { "the kernel's clock_gettime is what programs call: one text, mapped twice", image_in_a_program },
     { "sections of the kernel's image are read-only or execute-only", rights_of_images },
     { "a page of the kernel's image tells its counts without a call", counts_of_calls },
+    { "a function and a variable of one's own, changed at the kernel's update", function_of_ones_own },
     { "the vDSO's functions are execute-only", execute_only_text },
     { "a denied process has neither functions nor calls", denied_calls },
     { "time is in order while it is slewed and stepped", slewed_and_stepped },

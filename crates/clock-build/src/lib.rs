@@ -8,10 +8,12 @@
 //! machine. So images that were made at packaging can be compared with a build of their source.
 
 mod link;
+mod own;
 
 pub use link::{
-    AARCH64, Architecture, CODE_ALIGNMENT, I386, Linker, RISCV64, X86_64, image,
+    AARCH64, Architecture, CODE_ALIGNMENT, I386, Linker, RISCV64, X86_64, image, image_with,
 };
+pub use own::{Own, Variable};
 
 use std::env;
 use std::ffi::OsString;
@@ -65,19 +67,24 @@ pub fn has_core(of: &Architecture) -> bool {
 /// When cargo fails: the messages are on standard error.
 #[must_use]
 pub fn library(of: &Architecture, system: System, out: &Path) -> PathBuf {
-    let directory = out.join("image");
-    let flags = [
+    let flags: &[&str] = match system {
+        System::Linux => &["--check-cfg=cfg(vdsokit_guest)"],
+        System::Guest => &["--check-cfg=cfg(vdsokit_guest)", "--cfg=vdsokit_guest"],
+    };
+    let manifest = crates().join("clock-image/Cargo.toml");
+    compile(of, &manifest, flags, &out.join("image"))
+}
+
+/// Compiles a crate of an image as a static library.
+fn compile(of: &Architecture, manifest: &Path, flags: &[&str], directory: &Path) -> PathBuf {
+    let common = [
         "--cfg=vdsokit_image",
         "--check-cfg=cfg(vdsokit_image)",
         "-Crelocation-model=pic",
         "-Cforce-unwind-tables=yes",
         of.features,
-        "--check-cfg=cfg(vdsokit_guest)",
     ];
-    let mut flags = flags.to_vec();
-    if system == System::Guest {
-        flags.push("--cfg=vdsokit_guest");
-    }
+    let flags = [&common, flags].concat();
     let profile = [
         "panic=\"abort\"",
         "lto=\"fat\"",
@@ -91,9 +98,9 @@ pub fn library(of: &Architecture, system: System, out: &Path) -> PathBuf {
         .args(["rustc", "--quiet", "--locked", "--release", "--lib"])
         .args(["--crate-type", "staticlib", "--target", of.target])
         .arg("--manifest-path")
-        .arg(crates().join("clock-image/Cargo.toml"))
+        .arg(manifest)
         .arg("--target-dir")
-        .arg(&directory)
+        .arg(directory)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         // A wrapper such as clippy's does not compile.
         .env_remove("RUSTC_WORKSPACE_WRAPPER");
@@ -101,9 +108,12 @@ pub fn library(of: &Architecture, system: System, out: &Path) -> PathBuf {
         cargo.args(["--config", &format!("profile.release.{setting}")]);
     }
     succeed(&mut cargo);
-    directory
-        .join(of.target)
-        .join("release/libvdsokit_clock_image.a")
+    let built = directory.join(of.target).join("release");
+    let entries = built.read_dir().expect("cargo has made it");
+    let mut files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    files
+        .find(|path| path.extension().is_some_and(|extension| extension == "a"))
+        .expect("cargo has written the static library")
 }
 
 /// Runs a command to its end.

@@ -13,9 +13,10 @@ use vdsokit_elf::{Class, Image};
 use vdsokit_random::page::{SIZE, VARIABLES};
 use vdsokit_vvar::header::{self, Header};
 use vdsokit_vvar::layout::{Cursor, Hash};
+use vdsokit_vvar::process::OWN;
 use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_LINKS, NOTE_NAME, directory};
 
-use crate::{System, succeed};
+use crate::{Own, System, Variable, succeed};
 
 /// The properties of an architecture's image.
 #[derive(Debug)]
@@ -158,7 +159,7 @@ pub enum Linker {
 }
 
 impl Linker {
-    fn command(self, of: &Architecture) -> Command {
+    pub(crate) fn command(self, of: &Architecture) -> Command {
         match self {
             Self::Gnu => {
                 let mut linker = Command::new(of.linker[0]);
@@ -231,10 +232,26 @@ pub fn image(
     library: &Path,
     out: &Path,
 ) -> Vec<u8> {
+    image_with(of, system, linker, library, None, out)
+}
+
+/// [`image`] with the functions of another crate besides.
+///
+/// # Panics
+/// As there.
+#[must_use]
+pub fn image_with(
+    of: &Architecture,
+    system: System,
+    linker: Linker,
+    library: &Path,
+    own: Option<&Own>,
+    out: &Path,
+) -> Vec<u8> {
     let (script, versions) = (out.join("image.lds"), out.join("image.map"));
     let linked = out.join("linked.so");
-    fs::write(&script, linker_script(of, system)).expect("the script can be written");
-    fs::write(&versions, version_script(of, system)).expect("the script can be written");
+    fs::write(&script, linker_script(of, system, own)).expect("the script can be written");
+    fs::write(&versions, version_script(of, system, own)).expect("the script can be written");
     let options = "--strip-all -shared -soname linux-vdso.so.1 --hash-style=both --gc-sections \
                    --eh-frame-hdr --build-id -Bsymbolic --no-undefined -z noexecstack";
     let mut linker = linker.command(of);
@@ -248,10 +265,12 @@ pub fn image(
                 .map(|name| format!("--undefined={}{name}", of.prefix)),
         )
         .args(system.exports(of).map(|name| format!("--undefined={name}")))
+        .args(own_functions(own).map(|name| format!("--undefined=__vdso_{name}")))
         .arg("--script")
         .arg(&script)
         .arg(format!("--version-script={}", versions.display()))
         .arg(library)
+        .args(own.map(|own| &own.library))
         .arg("-o")
         .arg(&linked);
     succeed(&mut linker);
@@ -323,10 +342,17 @@ fn with_sections(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-fn version_script(of: &Architecture, system: System) -> String {
+fn own_functions(own: Option<&Own>) -> impl Iterator<Item = &String> {
+    own.into_iter().flat_map(|own| &own.functions)
+}
+
+fn version_script(of: &Architecture, system: System, own: Option<&Own>) -> String {
     let mut names = format!("{}*;", of.prefix);
     for name in system.exports(of) {
         write!(names, " {name};").expect("a string takes everything");
+    }
+    for name in own_functions(own) {
+        write!(names, " __vdso_{name}; {name};").expect("a string takes everything");
     }
     if of.plain {
         names += &format!(" {};", of.functions.join("; "));
@@ -340,11 +366,21 @@ fn version_script(of: &Architecture, system: System) -> String {
 /// In an image for kernels the functions begin a page, so that their pages can be mapped
 /// execute-only. The return of signal handlers stays with the tables: unwinders recognise it by
 /// reading its instructions.
-fn linker_script(of: &Architecture, system: System) -> String {
+fn linker_script(of: &Architecture, system: System, own: Option<&Own>) -> String {
     let alignment = match system {
         System::Linux => 64,
         System::Guest => CODE_ALIGNMENT,
     };
+    let aliases: String = own_functions(own)
+        .map(|name| format!("{name} = __vdso_{name}; "))
+        .collect();
+    let variables: String = own
+        .into_iter()
+        .flat_map(|own| &own.variables)
+        .map(|Variable { name, offset, .. }| {
+            format!("HIDDEN(__vvar_{name} = . + {}); ", OWN + offset)
+        })
+        .collect();
     let notes = notes(of);
     let pages = bytes(&header().to_bytes());
     let page = of.page;
@@ -368,11 +404,11 @@ SECTIONS {{
   .eh_frame : {{ KEEP(*(.eh_frame)) }} :text
   .rodata : {{ KEEP(*(.rodata.vdsokit.links)) *(.rodata* .got .got.plt) }} :text
   .text.sigreturn : ALIGN(16) {{ *(.text.*rt_sigreturn) }} :text
-  .text : ALIGN({alignment}) {{ *(.text*) }} :text
+  .text : ALIGN({alignment}) {{ *(.text*) {aliases} }} :text
   . = ALIGN({page});
-  __vdsokit_vvar = .;
+  __vdsokit_vvar = .; {variables}
   .vvar : {{ {pages} . += {rest}; }} :pages
-  /DISCARD/ : {{ *(.comment) *(.note.*) *(.gcc_except_table*) *(.riscv.attributes) }}
+  /DISCARD/ : {{ *(.comment) *(.note.*) *(.gcc_except_table*) *(.riscv.attributes) *(.vdsokit.declaration) }}
 }}
 "
     )

@@ -1,30 +1,38 @@
 //! Writes what `vdsokit-guest` embeds of the image of each architecture named: `ARCH.text`, the
-//! bytes of its text segment, and `ARCH.rs`, an expression that describes them.
+//! bytes of its text segment, and `ARCH.rs`, an expression that describes them. With `--own CRATE` the
+//! image has the functions and variables of another crate besides.
 //!
-//! usage: vdsokit-clock-build DIRECTORY ARCH...
+//! usage: vdsokit-clock-build DIRECTORY [--own CRATE] ARCH...
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs};
 
-use vdsokit_clock_build::{AARCH64, Architecture, Linker, RISCV64, System, X86_64, image, library};
+use vdsokit_clock_build::{
+    AARCH64, Architecture, Linker, Own, RISCV64, System, X86_64, image_with, library,
+};
 use vdsokit_elf::Image;
 use vdsokit_elf::constants::DT_SYMTAB;
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
     let Some(directory) = arguments.next().map(PathBuf::from) else {
-        eprintln!("usage: vdsokit-clock-build DIRECTORY ARCH...");
+        eprintln!("usage: vdsokit-clock-build DIRECTORY [--own CRATE] ARCH...");
         return ExitCode::from(2);
     };
-    for name in arguments {
+    let mut own = None;
+    while let Some(name) = arguments.next() {
+        if name == "--own" {
+            own = arguments.next().map(PathBuf::from);
+            continue;
+        }
         let architectures = [X86_64, AARCH64, RISCV64];
         let Some(of) = architectures.iter().find(|of| *of.name == *name) else {
             eprintln!("no clock image for {}", name.display());
             return ExitCode::from(2);
         };
-        write(of, &directory);
+        write(of, &directory, own.as_deref());
     }
     ExitCode::SUCCESS
 }
@@ -32,11 +40,19 @@ fn main() -> ExitCode {
 /// The size of an entry of the table of symbols, `Elf64_Sym`.
 const SYMBOL: u64 = 24;
 
-fn write(of: &Architecture, directory: &Path) {
+fn write(of: &Architecture, directory: &Path, own: Option<&Path>) {
     let out = directory.join(of.name);
     fs::create_dir_all(&out).unwrap_or_else(|error| panic!("{}: {error}", out.display()));
     let library = library(of, System::Guest, &out);
-    let bytes = image(of, System::Guest, Linker::Rust, &library, &out);
+    let own = own.map(|own| Own::build(of, own, &out));
+    let bytes = image_with(
+        of,
+        System::Guest,
+        Linker::Rust,
+        &library,
+        own.as_ref(),
+        &out,
+    );
     let image = Image::parse(&bytes).expect("a sound image");
     let mut loads = image.segments().filter(|segment| segment.is_load());
     let (text, pages) = (
@@ -74,11 +90,22 @@ fn write(of: &Architecture, directory: &Path) {
         page = of.page
     );
     for (name, offset, entry) in symbols {
+        writeln!(description, "        ({name:?}, {offset:#x}, {entry:#x}),")
+            .expect("a string takes everything");
+    }
+    let layout = own.as_ref().map_or(0, |own| own.layout);
+    write!(
+        description,
+        "    ],\n    layout: {layout:#x},\n    variables: &[\n"
+    )
+    .expect("a string takes everything");
+    for variable in own.iter().flat_map(|own| &own.variables) {
+        let (name, offset, initial) = (&variable.name, variable.offset, variable.initial);
         writeln!(
             description,
-            "        ({name:?}, {offset:#x}, {entry:#x}),"
+            "        ({name:?}, {offset:#x}, {initial:#x}),"
         )
-            .expect("a string takes everything");
+        .expect("a string takes everything");
     }
     description += "    ],\n}\n";
     save(file("rs"), description.as_bytes());

@@ -29,6 +29,10 @@ pub struct Image {
     largest_page: usize,
     /// Name, place of the function, and place of the symbol's entry in the text.
     symbols: &'static [(&'static str, usize, usize)],
+    /// The layout hash of the page with `variables`.
+    pub(crate) layout: u64,
+    /// Name, place in their page, and first value.
+    pub(crate) variables: &'static [(&'static str, usize, u64)],
 }
 
 /// The bytes of an entry of the symbol table (`Elf64_Sym`) that say where the symbol is defined:
@@ -121,6 +125,12 @@ impl Image {
         self.symbols
             .iter()
             .map(|(name, offset, _)| (*name, *offset))
+    }
+
+    /// The variables of the crate whose functions this image has besides: see
+    /// [`Variables`](crate::Variables).
+    pub fn variables(&self) -> impl Iterator<Item = &'static str> {
+        self.variables.iter().map(|(name, ..)| *name)
     }
 
     /// Where a signal handler returns to, as a distance from the base: `__kernel_rt_sigreturn` on

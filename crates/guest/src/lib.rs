@@ -14,6 +14,7 @@
 //! | [`Plan`] | which pages to map where, with which rights; execute-only text |
 //! | [`Publisher`] | the page, from what a timekeeper has ([`vdsokit_clock::Timekeeper`]) |
 //! | [`Process`] | a page for each process: getpid and getppid without a system call |
+//! | [`Variables`] | variables of your own, and functions that read them |
 //! | [`Reseeds`] | random bytes without a system call |
 //! | [`hypervisor`] | the counter's rate from KVM's and Hyper-V's pages |
 //!
@@ -31,6 +32,7 @@ mod plan;
 mod process;
 mod publisher;
 mod random;
+mod variables;
 
 pub use image::Image;
 pub use page::{Page, WORDS};
@@ -38,6 +40,7 @@ pub use plan::{AT_SYSINFO_EHDR, Contents, PageSizeError, Plan, PlannedPage, Plan
 pub use process::{Facts, Process};
 pub use publisher::{LAYOUT, Publisher, VARIABLES};
 pub use random::Reseeds;
+pub use variables::Variables;
 pub use vdsokit_clock;
 
 /// Tests the examples of the README.

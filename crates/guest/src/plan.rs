@@ -104,7 +104,21 @@ impl Plan {
     /// unmapped.
     #[must_use]
     pub const fn size(&self) -> usize {
-        self.process() + self.page_size
+        let last = match self.variables() {
+            Some(variables) => variables,
+            None => self.process(),
+        };
+        last + self.page_size
+    }
+
+    /// Where the page of the kernel's own [`Variables`](crate::Variables) is mapped, read-only: its
+    /// distance from the base in bytes. `None` for an image without any.
+    #[must_use]
+    pub const fn variables(&self) -> Option<usize> {
+        match self.image.variables.is_empty() {
+            true => None,
+            false => Some(self.image.vvar() + vdsokit_vvar::process::OWN),
+        }
     }
 
     /// Where the page of a [`Process`](crate::Process) is mapped, read-only: its distance from the

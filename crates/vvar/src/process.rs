@@ -17,6 +17,9 @@
 /// From the page with the clocks to that of the process, in bytes: the largest page of any
 /// architecture.
 pub const DISTANCE: usize = 65_536;
+/// From the page with the clocks to that of a kernel's own variables, in bytes: behind the page of the
+/// process.
+pub const OWN: usize = 2 * DISTANCE;
 /// The word in the page with the clocks: 1 if every process has such a page, else 0.
 pub const FLAG: usize = 3952;
 /// The characters `vdsoproc`, read as a number of this machine.

@@ -9,12 +9,14 @@ use crate::errno::Errno;
 use crate::lock::Guarded;
 use crate::memory::{Frame, PAGE, Rights, Section, SharedImage, Space};
 use crate::task::{Denied, Process};
+use crate::time::SECOND;
 use crate::{arch, println, random};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
+use linux_raw_sys::general::PROT_READ;
 use own::{OWN, PAGE_OF_OWN, PLAN};
 use vdsokit_clock::Timekeeper;
-use vdsokit_guest::{Contents, Facts, Page, Plan, Publisher, Reseeds, WORDS};
+use vdsokit_guest::{Contents, Facts, Page, Plan, Publisher, Reseeds, Variables, WORDS};
 
 /// The page with facts of the process that an address space belongs to.
 pub type ProcessPage = vdsokit_guest::Process<Private>;
@@ -34,9 +36,13 @@ type Words = [AtomicU64; WORDS];
 /// The page of processes that may not read the clock: every clock in it is the system call's.
 static WITHOUT_CLOCK: Section<Words> = Section([const { AtomicU64::new(0) }; WORDS]);
 
+/// The page of the kernel's own variables.
+static VARIABLES: Section<Words> = Section([const { AtomicU64::new(0) }; WORDS]);
+
 struct Vdso {
     plan: Plan,
     publisher: Publisher<&'static Words>,
+    variables: Variables<&'static Words>,
     /// The pages of text for each set of denied calls, by its bits.
     variants: [Vec<Frame>; Denied::ALL + 1],
     page: Frame,
@@ -84,6 +90,7 @@ pub fn initialise(options: &Options) {
     *VDSO.get() = Some(Vdso {
         plan,
         publisher,
+        variables: Variables::new(&VARIABLES.0, PLAN.image()),
         variants,
         page: all.frames()[PAGE_OF_OWN].clone(),
         page_without_clock: Frame::of_static(&WITHOUT_CLOCK, 0),
@@ -95,19 +102,26 @@ pub fn image() -> SharedImage {
     SharedImage::of(&OWN)
 }
 
+/// A function's name without the prefix that architectures give it.
+fn plain(name: &str) -> &str {
+    let name = name.strip_prefix("__vdso_").unwrap_or(name);
+    name.strip_prefix("__kernel_").unwrap_or(name)
+}
+
 /// Whether the vDSO of Linux 6.1 has a function: a kernel of that age has no others.
 fn is_old(name: &str) -> bool {
-    !name.ends_with("getrandom") && !name.starts_with("vdso_")
+    matches!(
+        name,
+        "clock_gettime" | "clock_getres" | "gettimeofday" | "time" | "getcpu" | "rt_sigreturn"
+    )
 }
 
 /// The pages of text without some functions. A page that does not change is the kernel's own.
 fn variant(own: &[Frame], is_absent: impl Fn(&str) -> bool) -> Vec<Frame> {
     let image = PLAN.image();
     let mut pages = own[..image.text().len().div_ceil(PAGE)].to_vec();
-    let absent = image
-        .symbols()
-        .map(|(name, _)| name)
-        .filter(|name| is_absent(name));
+    let names = image.symbols().map(|(name, _)| name);
+    let absent = names.filter(|name| is_absent(plain(name)));
     for byte in absent.filter_map(|name| image.definition(name)).flatten() {
         let page = &mut pages[byte / PAGE];
         if page.physical() == own[byte / PAGE].physical() {
@@ -122,6 +136,10 @@ fn variant(own: &[Frame], is_absent: impl Fn(&str) -> bool) -> Vec<Frame> {
 pub fn publish(keeper: &Timekeeper) {
     if let Some(vdso) = VDSO.get().as_mut() {
         vdso.publisher.publish(keeper);
+        // As manuscripts differ, the number of the beast is another one each second.
+        let second = keeper.at(keeper.updated()).as_nanoseconds() / i128::from(SECOND);
+        vdso.variables
+            .set("number", if second % 2 == 0 { 666 } else { 616 });
     }
 }
 
@@ -134,6 +152,11 @@ pub fn map(space: &mut Space, facts: Facts, denied: Denied) -> Result<(), Errno>
     random::fill(&mut bytes);
     let base = PLAN.place(WINDOW, u64::from_ne_bytes(bytes));
     space.vdso = base.ok_or(Errno::MEMORY)? as usize;
+    if let Some(distance) = PLAN.variables() {
+        let rights = Rights::from_bits(PROT_READ as usize);
+        let image = SharedImage::of(&VARIABLES);
+        image.map(space, space.vdso + distance, 0..1, rights)?;
+    }
     map_variant(space, denied)?;
     map_process_page(space, facts)
 }

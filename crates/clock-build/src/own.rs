@@ -1,0 +1,128 @@
+//! A crate whose functions and variables an image for kernels has besides Linux's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use vdsokit_elf::Image;
+use vdsokit_vvar::layout::{Cursor, Hash, Shape, Type};
+use vdsokit_vvar::scalar::ScalarType;
+
+use crate::link::Architecture;
+use crate::{Linker, compile, succeed};
+
+/// The section into which the macros of `vdsokit-rt` write the declaration.
+const DECLARATION: &str = ".vdsokit.declaration";
+
+/// Such a crate, compiled.
+#[derive(Debug)]
+pub struct Own {
+    pub(crate) library: PathBuf,
+    /// The names of its functions.
+    pub functions: Vec<String>,
+    /// Its variables, in the order of their declaration.
+    pub variables: Vec<Variable>,
+    /// The layout hash of its page.
+    pub layout: u64,
+}
+
+/// A variable of one word.
+#[derive(Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its place in the page.
+    pub offset: usize,
+    /// Its bits before it is published.
+    pub initial: u64,
+}
+
+impl Own {
+    /// Compiles the crate in `directory` for an architecture, and reads what it declares. Files are
+    /// left in `out`.
+    ///
+    /// # Panics
+    /// When it does not compile, or declares a variable that is not one word of 8 bytes.
+    #[must_use]
+    pub fn build(of: &Architecture, directory: &Path, out: &Path) -> Self {
+        let library = compile(of, &directory.join("Cargo.toml"), &[], &out.join("own"));
+        // A program of this section alone: its code needs addresses that only the image has.
+        let (probe, linked) = (out.join("probe.lds"), out.join("probe.so"));
+        let script = format!(
+            "SECTIONS {{
+  . = SIZEOF_HEADERS;
+  {DECLARATION} : {{ KEEP(*({DECLARATION})) }}
+  /DISCARD/ : {{ *(.text* .rodata* .data* .bss* .got* .init_array* .eh_frame* .gcc_except_table*) }}
+}}
+"
+        );
+        fs::write(&probe, script).expect("the script can be written");
+        let mut linker = Linker::Rust.command(of);
+        linker
+            .args(["--whole-archive", "--gc-sections", "--entry=0", "--script"])
+            .args([&probe, &library])
+            .arg("-o")
+            .arg(&linked);
+        succeed(&mut linker);
+        let bytes = fs::read(&linked).expect("the linker has written it");
+        let image = Image::parse(&bytes).expect("an ELF file");
+        let section = image
+            .sections()
+            .find(|section| section.name() == DECLARATION);
+        let text = section.and_then(|section| image.section_bytes(&section));
+        let text = std::str::from_utf8(text.unwrap_or_default()).expect("a declaration is text");
+        Self::declared(text, library)
+    }
+
+    /// Reads the lines that the macros wrote.
+    fn declared(text: &str, library: PathBuf) -> Self {
+        let mut own = Self {
+            library,
+            functions: Vec::new(),
+            variables: Vec::new(),
+            layout: 0,
+        };
+        let (mut cursor, mut hash) = (Cursor::PAGES, Hash::EMPTY);
+        let table = |line: &str, kind: &str| {
+            let name = line.strip_prefix(kind)?.strip_suffix(']')?;
+            (!name.contains('.')).then(|| name.to_owned())
+        };
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            own.functions.extend(table(line, "[function."));
+            let Some(name) = table(line, "[var.") else {
+                continue;
+            };
+            let value = |key: &str| {
+                let is_key = |line: &&str| !line.starts_with('[');
+                let of_table = lines.clone().take_while(is_key);
+                of_table
+                    .filter_map(|line| line.split_once(" = "))
+                    .find_map(|(found, value)| (found == key).then_some(value))
+            };
+            let kind = value("type").unwrap_or_default().trim_matches('"');
+            let initial = value("init").unwrap_or("0");
+            let (kind, initial) = match kind {
+                "u64" => (ScalarType::U64, initial.parse().ok()),
+                "i64" => (
+                    ScalarType::I64,
+                    initial.parse().ok().map(i64::cast_unsigned),
+                ),
+                "f64" => (ScalarType::F64, initial.parse().ok().map(f64::to_bits)),
+                other => panic!(
+                    "variable {name} has the type {other}: a kernel's own are u64, i64 or f64"
+                ),
+            };
+            let shape = Shape::Plain(Type::Scalar(kind));
+            let offset = cursor.variable(&shape);
+            hash = hash.variable(&name, &shape, offset);
+            let initial = initial.unwrap_or_else(|| panic!("variable {name} has no readable init"));
+            own.variables.push(Variable {
+                name,
+                offset,
+                initial,
+            });
+        }
+        own.layout = hash.get();
+        own
+    }
+}
