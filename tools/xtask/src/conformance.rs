@@ -48,8 +48,12 @@ pub(crate) fn program(architecture: Architecture, name: &str) -> Result<PathBuf,
 pub(crate) fn program_with_musl(architecture: Architecture, name: &str) -> Result<PathBuf, String> {
     let machine = architecture.machine();
     let workshop = Workshop::new(steps::root()).map_err(|error| error.to_string())?;
-    let tree = foreign::package(&workshop, machine.debian, SUITE, "musl-dev")
-        .map_err(|error| error.to_string())?;
+    let archive = Archive {
+        architecture: machine.debian,
+        release: Some(SUITE),
+    };
+    let tree =
+        debian::package_of(&workshop, archive, "musl-dev").map_err(|error| error.to_string())?;
     let library = format!("{}-linux-musl", machine.musl);
     let headers = tree.join("usr/include").join(&library);
     let objects = tree.join("usr/lib").join(&library);
