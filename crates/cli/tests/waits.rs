@@ -6,6 +6,8 @@ mod common;
 mod cpython;
 #[path = "waits/languages.rs"]
 mod languages;
+#[path = "waits/servers.rs"]
+mod servers;
 #[path = "waits/timers.rs"]
 mod timers;
 
@@ -96,7 +98,9 @@ fn the_order_of_deadlines_is_kept_across_processes() {
 fn time_is_not_skipped_while_a_process_outside_runs_that_is_waited_for() {
     let directory = scratch("busy-on");
     for name in ["request", "answer"] {
-        let made = Command::new("mkfifo").arg(directory.join(name)).status();
+        let pipe = directory.join(name);
+        let _ = fs::remove_file(&pipe);
+        let made = Command::new("mkfifo").arg(pipe).status();
         assert!(made.expect("mkfifo runs").success());
     }
     let mut server = Command::new("sh");

@@ -39,6 +39,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("make", "many short processes"),
     ("python3", "a reader by ctypes"),
     ("libpython3.11-testsuite", "CPython's own tests"),
+    (
+        "redis-server",
+        "a server whose time-outs end at another time",
+    ),
     ("default-jdk-headless", "a reader in Java"),
     ("libjna-java", "a reader in Java"),
     ("golang-go", "programs in Go"),

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use vdsokit_clock::{Clock, KernelTime};
 use vdsokit_waits::call::{Basis, Wait};
 use vdsokit_waits::course::Nanoseconds;
@@ -203,6 +204,27 @@ fn with_descendants(pid: Pid) -> Vec<Pid> {
     found
 }
 
+/// What a call of `thread` returns as its time has come. `None`: that has ended it before.
+fn expired(thread: Pid, expiry: Expiry) -> Option<Outcome> {
+    match expiry {
+        Expiry::Slept => Some(Outcome::Returns(0)),
+        Expiry::Futex { address, value } => {
+            let mut word = [0; 4];
+            process::read(thread, address, &mut word).ok()?;
+            let is_same = u32::from_ne_bytes(word) == value;
+            is_same.then_some(Outcome::Fails(libc::ETIMEDOUT))
+        }
+        Expiry::Epoll(descriptor) => {
+            let instance = process::thread_group(thread)?;
+            let instance = process::descriptor(instance, descriptor).ok()?;
+            // It is not read, which would lose an event that is told once (EPOLLET).
+            let mut ready = [PollFd::new(&instance, PollFlags::IN)];
+            let count = rustix::event::poll(&mut ready, Some(&Timespec::default())).ok()?;
+            (count == 0).then_some(Outcome::Returns(0))
+        }
+    }
+}
+
 /// How far the next deadlines are; 0 or less if one has come.
 #[derive(Debug, Default, Clone, Copy)]
 struct Deadlines {
@@ -270,17 +292,7 @@ impl Waits {
         if !is_next || self.clocks.is_held() {
             return None;
         }
-        let outcome = match Expiry::of(made)? {
-            Expiry::Slept => Outcome::Returns(0),
-            Expiry::Futex { address, value } => {
-                let mut word = [0; 4];
-                process::read(call.pid, address, &mut word).ok()?;
-                if u32::from_ne_bytes(word) != value {
-                    return None;
-                }
-                Outcome::Fails(libc::ETIMEDOUT)
-            }
-        };
+        let outcome = expired(call.pid, Expiry::of(made)?)?;
         self.polls(due?, slack, now).then_some(outcome)
     }
 
