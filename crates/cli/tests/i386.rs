@@ -128,6 +128,18 @@ fn a_32_bit_program_sees_an_offset_in_every_wall_clock_and_no_other() {
 }
 
 #[test]
+fn a_32_bit_program_that_makes_the_calls_itself_sees_a_date_under_strict() {
+    let options = ["--strict", "--time", "@1700000000.5", "--freeze"];
+    for program in &*READERS {
+        assert_eq!(
+            said(&options, program, &["calls"]),
+            "1700000000500000000 0 1700000000.500000000 0 1700000000.500000 1700000000 1700000000\n",
+            "{program:?}"
+        );
+    }
+}
+
+#[test]
 fn a_32_bit_program_sees_a_rate() {
     for program in &*READERS {
         let said = said(&["--rate", "1000"], program, &["rate"]);

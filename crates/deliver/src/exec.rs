@@ -24,7 +24,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 use vdsokit_waits::call::{self, Scope};
 #[cfg(target_arch = "x86_64")]
-use vdsokit_waits::filter::{Exempt, Foreign};
+use vdsokit_waits::filter::Foreign;
 use vdsokit_waits::filter::{Refused, Rule, filter};
 use vdsokit_waits::gate::Gate;
 #[cfg(target_arch = "x86_64")]
@@ -277,7 +277,9 @@ impl Delivery {
         let protects = self.protects_clocks;
         let rules = self.rules(supervises);
         #[cfg(target_arch = "x86_64")]
-        let i386 = self.i386_rules(gate.and_then(|(_, i386)| i386));
+        let i386_gate = gate.and_then(|(_, i386)| i386);
+        #[cfg(target_arch = "x86_64")]
+        let i386_rules = self.i386_rules(i386_gate.is_some());
         let role = supervises.then_some(Supervision {
             gate,
             is_reaper,
@@ -306,10 +308,12 @@ impl Delivery {
             let failed = || Error::system("catch system calls of the program");
             let exempt = gate.map(|(gate, _)| gate.exempt());
             #[cfg(target_arch = "x86_64")]
-            let foreign = i386.as_ref().map(|(rules, exempt)| Foreign {
+            let i386_exempt = i386_gate.map(|gate| gate.exempt());
+            #[cfg(target_arch = "x86_64")]
+            let foreign = Some(Foreign {
                 architecture: AUDIT_I386,
-                rules,
-                exempt,
+                rules: &i386_rules,
+                exempt: i386_exempt.as_ref(),
             });
             #[cfg(not(target_arch = "x86_64"))]
             let foreign = None;
@@ -357,11 +361,16 @@ impl Delivery {
         rules
     }
 
-    /// The same by the numbers of 32-bit programs, and what of them is exempt.
+    /// The same by the numbers of 32-bit programs. Waits are handed over where they have a gate.
     #[cfg(target_arch = "x86_64")]
-    fn i386_rules(&self, gate: Option<Gate>) -> Option<(Vec<Rule>, Exempt)> {
-        let scope = self.waits.as_ref()?.scope;
-        Some((vdsokit_waits::i386::rules(scope), gate?.exempt()))
+    fn i386_rules(&self, has_gate: bool) -> Vec<Rule> {
+        let waits = self.waits.as_ref().filter(|_| has_gate);
+        let mut rules =
+            waits.map_or_else(Vec::new, |waits| vdsokit_waits::i386::rules(waits.scope));
+        if let Some(strict) = &self.strict {
+            rules.extend(strict::narrow_rules(&strict.clocks));
+        }
+        rules
     }
 
     /// What the server does, from its birth to its end. `role`: as a supervisor.

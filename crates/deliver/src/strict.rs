@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
+use vdsokit_waits::AUDIT;
 use vdsokit_waits::filter::{Condition, Rule};
 use vdsokit_waits::number::{CLOCK_GETTIME, GETTIMEOFDAY, TIME};
 
@@ -43,14 +44,66 @@ impl std::fmt::Debug for Strict {
     }
 }
 
+/// A call that reads the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Function {
+    ClockGettime,
+    Gettimeofday,
+    Time,
+}
+
+/// The calls by their numbers, and whether their times have 64 bits.
+const CALLS: [(u32, Function, bool); 3] = [
+    (CLOCK_GETTIME, Function::ClockGettime, true),
+    (GETTIMEOFDAY, Function::Gettimeofday, true),
+    (TIME, Function::Time, true),
+];
+
+/// The same by the numbers of 32-bit programs on x86-64 (arch/x86/entry/syscalls/syscall_32.tbl).
+const NARROW_CALLS: [(u32, Function, bool); 4] = [
+    (403, Function::ClockGettime, true),
+    (265, Function::ClockGettime, false),
+    (78, Function::Gettimeofday, false),
+    (13, Function::Time, false),
+];
+
+/// What a call is, and whether its times have 64 bits.
+fn function(call: &Notification) -> Option<(Function, bool)> {
+    let calls: &[_] = match call.architecture {
+        AUDIT => &CALLS,
+        _ => &NARROW_CALLS,
+    };
+    let mut calls = calls.iter();
+    let found = calls.find(|(number, ..)| i64::from(*number) == call.number);
+    found.map(|&(_, function, is_wide)| (function, is_wide))
+}
+
+/// Whether a call reads the clock.
+pub(crate) fn serves(call: &Notification) -> bool {
+    function(call).is_some()
+}
+
 /// The rules of a filter that hands over reads of `clocks`.
 pub(crate) fn rules(clocks: &[i32]) -> Vec<Rule> {
+    rules_of(&CALLS, clocks)
+}
+
+/// The same for 32-bit programs on x86-64.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn narrow_rules(clocks: &[i32]) -> Vec<Rule> {
+    rules_of(&NARROW_CALLS, clocks)
+}
+
+fn rules_of(calls: &[(u32, Function, bool)], clocks: &[i32]) -> Vec<Rule> {
     let clock = |&clock: &i32| vec![Condition::Bits(0, u32::MAX, clock as u32)];
-    let read = Rule {
-        number: CLOCK_GETTIME,
-        alternatives: clocks.iter().map(clock).collect(),
+    let rule = |&(number, function, _): &(u32, Function, bool)| match function {
+        Function::ClockGettime => Rule {
+            number,
+            alternatives: clocks.iter().map(clock).collect(),
+        },
+        Function::Gettimeofday | Function::Time => Rule::always(number),
     };
-    vec![Rule::always(GETTIMEOFDAY), Rule::always(TIME), read]
+    calls.iter().map(rule).collect()
 }
 
 /// Answers until no process is left that uses the filter (the listener hangs up: Linux 5.9).
@@ -85,32 +138,34 @@ pub(crate) fn outcome(
     write: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>,
 ) -> Outcome {
     let [first, second, ..] = notification.arguments;
-    let is_clock_gettime = notification.number as u32 == CLOCK_GETTIME;
-    let clock = if is_clock_gettime {
-        first as i32
-    } else {
-        libc::CLOCK_REALTIME
+    let Some((function, is_wide)) = function(notification) else {
+        return Outcome::Made;
+    };
+    let clock = match function {
+        Function::ClockGettime => first as i32,
+        Function::Gettimeofday | Function::Time => libc::CLOCK_REALTIME,
     };
     let Some(time) = read(clock) else {
         return Outcome::Made;
     };
-    let pair = |small: u32| [time.seconds.to_ne_bytes(), i64::from(small).to_ne_bytes()].concat();
-    let (writes, value): (Vec<(u64, Vec<u8>)>, i64) = match notification.number as u32 {
-        CLOCK_GETTIME => (vec![(second, pair(time.nanoseconds))], 0),
+    // Of what has more than 32 bits, narrow times are the lower ones, as the kernel's are.
+    let number = |number: i64| match is_wide {
+        true => number.to_ne_bytes().to_vec(),
+        false => (number as i32).to_ne_bytes().to_vec(),
+    };
+    let pair = |small: u32| [number(time.seconds), number(small.into())].concat();
+    let (writes, value): (Vec<(u64, Vec<u8>)>, i64) = match function {
+        Function::ClockGettime => (vec![(second, pair(time.nanoseconds))], 0),
         // The time zone is zeros, as on a Linux where none was set.
-        GETTIMEOFDAY => (
+        Function::Gettimeofday => (
             vec![(first, pair(time.nanoseconds / 1000)), (second, vec![0; 8])],
             0,
         ),
-        TIME => (
-            vec![(first, time.seconds.to_ne_bytes().to_vec())],
-            time.seconds,
-        ),
-        _ => return Outcome::Made,
+        Function::Time => (vec![(first, number(time.seconds))], time.seconds),
     };
     for (address, bytes) in writes {
         // Only clock_gettime has to have somewhere to write to.
-        if address == 0 && !is_clock_gettime {
+        if address == 0 && function != Function::ClockGettime {
             continue;
         }
         match write(address, &bytes).map_err(|error| error.raw_os_error()) {

@@ -77,7 +77,7 @@ pub struct Foreign<'a> {
     /// At most one for a number.
     pub rules: &'a [Rule],
     /// Its gate.
-    pub exempt: &'a Exempt,
+    pub exempt: Option<&'a Exempt>,
 }
 
 /// A filter of `rules`, at most one for a number, and of `others`: calls, each of an architecture
@@ -136,7 +136,7 @@ pub fn filter(
         let section = Section {
             architecture: foreign.architecture,
             rules: foreign.rules,
-            exempt: Some(foreign.exempt),
+            exempt: foreign.exempt,
             ..native
         };
         section.assemble(&mut code);

@@ -227,7 +227,7 @@ mod tests {
         let foreign = Foreign {
             architecture: AUDIT_I386,
             rules: &rules,
-            exempt: &exempt,
+            exempt: Some(&exempt),
         };
         let native = call::rules(Scope::All);
         let refused = Refused {

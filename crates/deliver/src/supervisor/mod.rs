@@ -210,9 +210,7 @@ impl<'a> Supervisor<'a> {
                 self.seize(notification.pid);
                 Outcome::Made
             }
-            number::CLOCK_GETTIME | number::GETTIMEOFDAY | number::TIME if is_native => {
-                self.read(notification)
-            }
+            _ if strict::serves(notification) => self.read(notification),
             _ => match self.wait(notification) {
                 Some(outcome) => outcome,
                 None => return,
