@@ -57,6 +57,24 @@ fn normalised(line: &str) -> Vec<String> {
     line.split_whitespace().map(number).collect()
 }
 
+/// Gives the name to a newer image, and the old one the state of a file that was replaced.
+fn replace(library: &Path) {
+    let old = fs::File::options().write(true).open(library).unwrap();
+    let bytes = fs::read(library).unwrap();
+    let segments = Image::parse(&bytes).unwrap().segments();
+    let pages = segments.filter(|one| one.is_load()).last().unwrap().offset;
+    let newer = format!("{WEATHER}\n[var.added]\ntype = \"u8\"\n");
+    let newer = Declaration::parse("newer.toml", &newer).unwrap();
+    install(
+        library,
+        &image(&newer, Architecture::host().unwrap()).unwrap(),
+    )
+    .unwrap();
+    let state = vdsokit_vvar::header::STATE_OFFSET as u64;
+    old.write_all_at(&3_u32.to_le_bytes(), pages + state)
+        .unwrap();
+}
+
 /// Leads a program through the life of its file and of the one that replaces it. `command`
 /// makes the program, without the argument that names the file.
 fn reads_everything(library: &Path, command: impl Fn() -> Command) {
@@ -84,21 +102,7 @@ fn reads_everything(library: &Path, command: impl Fn() -> Command) {
     drop(publisher);
     expect("", &format!("3 {published}"));
 
-    // A newer file takes the name; the old one says so.
-    let old = fs::File::options().write(true).open(library).unwrap();
-    let bytes = fs::read(library).unwrap();
-    let segments = Image::parse(&bytes).unwrap().segments();
-    let pages = segments.filter(|one| one.is_load()).last().unwrap().offset;
-    let newer = format!("{WEATHER}\n[var.added]\ntype = \"u8\"\n");
-    let newer = Declaration::parse("newer.toml", &newer).unwrap();
-    install(
-        library,
-        &image(&newer, Architecture::host().unwrap()).unwrap(),
-    )
-    .unwrap();
-    let state = vdsokit_vvar::header::STATE_OFFSET as u64;
-    old.write_all_at(&3_u32.to_le_bytes(), pages + state)
-        .unwrap();
+    replace(library);
     expect("", &format!("4 {published}"));
     expect("reload", "0 1.5 0 Brocken 0 0 0 0");
     drop(requests);
@@ -172,6 +176,43 @@ fn python() {
         python
     });
 }
+
+/// Two packages of one program may each have a copy of the module, and neither knows the other's
+/// names for the loader.
+#[test]
+fn a_second_module_of_a_process_opens_the_file_that_replaced_the_first_ones() {
+    let (directory, library) = built();
+    let module = directory.path().join("bindings/python/weather/__init__.py");
+    let mut child = Command::new("python3")
+        .args(["-B", "-c", TWO_MODULES])
+        .args([&module, &library])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut requests = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "NEVER_PUBLISHED");
+    replace(&library);
+    writeln!(requests).unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "REPLACED NEVER_PUBLISHED");
+    assert!(child.wait().unwrap().success());
+}
+
+/// Opens a file with one copy of the module, and after a line of input with another copy.
+const TWO_MODULES: &str = "\
+import importlib.util, sys
+def weather(name):
+    spec = importlib.util.spec_from_file_location(name, sys.argv[1])
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Weather(sys.argv[2])
+one = weather('one')
+print(one.condition().name, flush=True)
+sys.stdin.readline()
+two = weather('two')
+print(one.condition().name, two.condition().name)
+";
 
 #[test]
 fn javascript_and_typescript() {
