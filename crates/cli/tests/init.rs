@@ -44,6 +44,8 @@ fn a_value_that_has_no_type_is_named() {
         (r#"{"a": []}"#, "`a` is not an array of numbers"),
         (r#"{"a": {"b": {}}}"#, "`a.b` is an object in an object"),
         ("[1]", "is not a JSON object"),
+        (r#"{"a": 1, "a": 2}"#, "`a` is there twice"),
+        (r#"{"a": {"b": 1, "b": 2}}"#, "`b` is there twice"),
         ("{", "is not JSON"),
     ] {
         fs::write(directory.path().join("s.json"), sample).unwrap();

@@ -2,9 +2,14 @@
 
 use crate::output;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::error::Category;
+use std::fmt;
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use vdsokit_build::Declaration;
@@ -14,8 +19,9 @@ use vdsokit_vvar::scalar::ScalarType;
 
 /// Write a first declaration
 ///
-/// Each key of the sample becomes a variable, an object a record. Edit what comes out: add units
-/// and documentation, choose smaller types, and give texts the room that they need.
+/// Each key of the sample becomes a variable, an object a record, in the order of the sample. Edit
+/// what comes out: add units and documentation, choose smaller types, and give texts the room that
+/// they need.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// A JSON object with a value for each variable
@@ -26,6 +32,53 @@ pub(crate) struct Arguments {
     output: Option<PathBuf>,
 }
 
+/// The members of a JSON object in the order of the text, which becomes that of the pages.
+struct Members<V>(Vec<(String, V)>);
+
+/// The sample of a variable.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Sample {
+    Object(Members<Value>),
+    Plain(Value),
+}
+
+impl<V> Members<V> {
+    /// The members, unless two have the same key: which of them is meant is not known.
+    fn unique(&self) -> Result<&[(String, V)]> {
+        for (at, (key, _)) in self.0.iter().enumerate() {
+            if self.0[..at].iter().any(|(earlier, _)| earlier == key) {
+                return Err(miette!("`{key}` is there twice in one object"));
+            }
+        }
+        Ok(&self.0)
+    }
+}
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Members<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor(PhantomData))
+    }
+}
+
+struct MembersVisitor<V>(PhantomData<V>);
+
+impl<'de, V: Deserialize<'de>> Visitor<'de> for MembersVisitor<V> {
+    type Value = Members<V>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<V>, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Members(members))
+    }
+}
+
 /// Room for a text, at least.
 const SHORTEST: usize = 16;
 
@@ -34,40 +87,49 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let text = std::fs::read_to_string(sample)
         .into_diagnostic()
         .wrap_err_with(|| format!("{} could not be read", output::path(sample)))?;
-    let value: Value = serde_json::from_str(&text)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("{} is not JSON", output::path(sample)))?;
-    let Value::Object(object) = value else {
-        return Err(miette!(
+    let name = output::path(sample);
+    let object: Members<Sample> = serde_json::from_str(&text).map_err(|error| {
+        let what = match error.classify() {
+            Category::Data => "is not a JSON object with a value for each variable",
+            _ => "is not JSON",
+        };
+        miette!(
             help = "write the values of all variables as one object: {{\"temperature\": 21.5}}",
-            "{} is not a JSON object",
-            output::path(sample)
-        ));
-    };
+            "{name} {what}: {error}"
+        )
+    })?;
     let stem = sample.file_stem().unwrap_or_default().to_string_lossy();
     let declaration = declaration(&stem, &object)?;
     let file = arguments
         .output
         .clone()
         .unwrap_or_else(|| Path::new(&*stem).with_extension("toml"));
-    File::create_new(&file)
-        .and_then(|mut created| created.write_all(declaration.to_toml().as_bytes()))
-        .into_diagnostic()
-        .wrap_err_with(|| format!("{} could not be written", output::path(&file)))?;
+    let written = File::create_new(&file)
+        .and_then(|mut created| created.write_all(declaration.to_toml().as_bytes()));
+    match written {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(miette!(
+            help = "name another file: `--output FILE`",
+            "{} exists already",
+            output::path(&file)
+        )),
+        written => written
+            .into_diagnostic()
+            .wrap_err_with(|| format!("{} could not be written", output::path(&file))),
+    }?;
     output::line(output::path(&file))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn declaration(stem: &str, object: &Map<String, Value>) -> Result<Declaration> {
+fn declaration(stem: &str, object: &Members<Sample>) -> Result<Declaration> {
     let library = usable_name(stem, &[]);
     let soname = format!("lib{library}.so.1");
     let version = format!("{}_1.0", library.to_ascii_uppercase());
     let mut builder = Declaration::builder(&soname, &version);
     let mut names = Vec::new();
-    for (key, value) in object {
+    for (key, value) in object.unique()? {
         let kind = match value {
-            Value::Object(fields) => record(key, fields)?,
-            value => Kind::Plain(plain(key, value)?),
+            Sample::Object(fields) => record(key, fields)?,
+            Sample::Plain(value) => Kind::Plain(plain(key, value)?),
         };
         let name = usable_name(key, &names);
         builder = builder.variable(Variable {
@@ -81,10 +143,10 @@ fn declaration(stem: &str, object: &Map<String, Value>) -> Result<Declaration> {
         .map_err(|problem| miette!(help = problem.help(), "{problem}"))
 }
 
-fn record(key: &str, object: &Map<String, Value>) -> Result<Kind> {
+fn record(key: &str, object: &Members<Value>) -> Result<Kind> {
     let mut names = Vec::new();
     let mut fields = Vec::new();
-    for (field, value) in object {
+    for (field, value) in object.unique()? {
         let name = usable_name(field, &names);
         fields.push(Field {
             doc: doc(field, &name),
