@@ -32,22 +32,29 @@ pub(crate) fn path(given: &Path) -> Result<PathBuf> {
 /// As [`path`], with the file that was found open.
 pub(crate) fn locate(given: &Path) -> Result<Located> {
     resolve(given)?.ok_or_else(|| {
-        let (what, command) = match given.to_str() {
-            Some(CLOCK) => ("this machine's clock is not published", "vdso serve clock"),
-            Some(KERNEL) => (
-                "no kernel variables are published",
-                "vdso serve --kernel VARIABLE",
-            ),
-            _ => (
-                "this machine's numbers are not published",
-                "vdso serve system",
-            ),
-        };
+        let (what, command) = unpublished(given);
         miette!(
-            help = format!("`{command}` publishes there; after `--at FILE`, name that file"),
+            help = format!(
+                "`{command}` publishes it; where it was published with `--at FILE`, name that file"
+            ),
             "{what}"
         )
     })
+}
+
+/// A sentence for a name whose vDSO no directory contains, and the command that publishes it.
+pub(crate) fn unpublished(name: &Path) -> (&'static str, &'static str) {
+    match name.to_str() {
+        Some(CLOCK) => ("this machine's clock is not published", "vdso serve clock"),
+        Some(KERNEL) => (
+            "no kernel variables are published",
+            "vdso serve --kernel VARIABLE",
+        ),
+        _ => (
+            "this machine's numbers are not published",
+            "vdso serve system",
+        ),
+    }
 }
 
 /// As [`locate`]; `None` for a name whose vDSO no directory contains.

@@ -75,7 +75,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 fn judge(arguments: &Arguments) -> Result<Verdict> {
     let file = output::path(&arguments.file);
-    let vdso = match published::resolve(&arguments.file)? {
+    let located = published::resolve(&arguments.file)?;
+    let is_name = located.is_none();
+    let vdso = match located {
         None => None,
         Some(located) => {
             signals::exit_on_truncation(located.path());
@@ -87,7 +89,14 @@ fn judge(arguments: &Arguments) -> Result<Verdict> {
         }
     };
     let Some(vdso) = vdso else {
-        print_missing(arguments, &file)?;
+        let why = match is_name {
+            true => {
+                let (what, command) = published::unpublished(&arguments.file);
+                format!("{what}; `{command}` publishes it")
+            }
+            false => format!("{file}: there is no such file"),
+        };
+        print_missing(arguments, &file, &why)?;
         return Ok(Verdict::Never);
     };
     let status = vdso.status();
@@ -133,7 +142,7 @@ fn is_missing(error: &miette::Report) -> bool {
     matches!(error.downcast_ref(), Some(Error::Missing { .. }))
 }
 
-fn print_missing(arguments: &Arguments, file: &str) -> Result<bool> {
+fn print_missing(arguments: &Arguments, file: &str, why: &str) -> Result<bool> {
     if arguments.prometheus {
         let mut metrics = Metrics::default();
         metrics.add_state(file, None, &[]);
@@ -141,7 +150,7 @@ fn print_missing(arguments: &Arguments, file: &str) -> Result<bool> {
     } else if arguments.json {
         output::json(&json!({"file": file, "verdict": Verdict::Never.name()}))
     } else {
-        output::line(format_args!("never published: {file}: it does not exist"))
+        output::line(format_args!("{}: {why}", Verdict::Never.name()))
     }
 }
 
