@@ -46,8 +46,8 @@ int vdsokit_bounds(int clock,
 // at `path`.
 //
 // The same image is resumed with its values. Another one is replaced in one step, and variables
-// that both have keep their values. If `path` is null, the file lies beside the declaration and
-// has its soname as its name.
+// that both have keep their values. If `path` is null, the file lies beside the declaration,
+// or in the `RuntimeDirectory=` of a systemd service, and has its soname as its name.
 //
 // Returns null on failure: `EBUSY` when another process is the publisher, `EEXIST` when the file
 // that is there has a variable of another type or at another place, `ENOENT`, `EACCES`, `ENOSPC`,

@@ -29,7 +29,7 @@ use std::time::Duration;
 use clock::{ClockId, Unbounded};
 use vdsokit_build::{Architecture, Declaration};
 use vdsokit_publish::assign::{self, Assignment};
-use vdsokit_publish::{Publisher, Vdso};
+use vdsokit_publish::{Publisher, Vdso, place};
 
 pub use error::vdsokit_error;
 use error::{Failure, failed, number, pointer};
@@ -116,8 +116,8 @@ fn bounds(clock: c_int) -> Result<(u64, u64), Failure> {
 /// at `path`.
 ///
 /// The same image is resumed with its values. Another one is replaced in one step, and variables
-/// that both have keep their values. If `path` is null, the file lies beside the declaration and
-/// has its soname as its name.
+/// that both have keep their values. If `path` is null, the file lies beside the declaration,
+/// or in the `RuntimeDirectory=` of a systemd service, and has its soname as its name.
 ///
 /// Returns null on failure: `EBUSY` when another process is the publisher, `EEXIST` when the file
 /// that is there has a variable of another type or at another place, `ENOENT`, `EACCES`, `ENOSPC`,
@@ -140,7 +140,7 @@ pub unsafe extern "C" fn vdsokit_create(
         let host = Architecture::host().ok_or_else(Failure::architecture)?;
         let image = vdsokit_build::image(&parsed, host).map_err(Failure::invalid)?;
         let path = match path.is_null() {
-            true => declaration.with_file_name(parsed.soname()),
+            true => place::of_declaration(declaration, parsed.soname()),
             // SAFETY: the caller's promise about `path`.
             false => Path::new(unsafe { text("path", path) }?).to_owned(),
         };

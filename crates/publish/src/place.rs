@@ -390,14 +390,7 @@ pub fn base() -> Option<PathBuf> {
 #[must_use]
 pub fn propose() -> Option<PathBuf> {
     let user = rustix::process::geteuid().as_raw();
-    let works = |place: &Path| match owned(place, Rule::Publish, is_trusted) {
-        Ok(Ok(dir)) => Ok(file_system(&dir) == Ok(None)
-            && rustix::fs::access(place, rustix::fs::Access::WRITE_OK).is_ok()),
-        Ok(Err(_)) => Ok(false),
-        Err(error) => Err(error),
-    };
-    let service = service_directories().find(|place| works(place) == Ok(true));
-    service.or_else(|| {
+    service_directory().or_else(|| {
         bases().into_iter().find_map(|base| {
             let place = own(&base, user);
             let works = match works(&place) {
@@ -408,6 +401,36 @@ pub fn propose() -> Option<PathBuf> {
             works.then_some(place)
         })
     })
+}
+
+/// Whether publishing works in an existing directory.
+fn works(place: &Path) -> Result<bool, Errno> {
+    Ok(match owned(place, Rule::Publish, is_trusted)? {
+        Ok(dir) => {
+            file_system(&dir) == Ok(None)
+                && rustix::fs::access(place, rustix::fs::Access::WRITE_OK).is_ok()
+        }
+        Err(_) => false,
+    })
+}
+
+/// The path at which the vDSO of the declaration in the file `declaration` is published where none
+/// is given: beside the declaration, but in a service in the first one of systemd's
+/// `RuntimeDirectory=` that works, since a service's declaration is often in `/etc`, where the
+/// service can't write. If none works it is in the first one, so that the error names that
+/// directory.
+#[must_use]
+pub fn of_declaration(declaration: &Path, soname: &str) -> PathBuf {
+    let directory = service_directory().or_else(|| service_directories().next());
+    directory.map_or_else(
+        || declaration.with_file_name(soname),
+        |directory| directory.join(soname),
+    )
+}
+
+/// The first directory of the service that this process belongs to in which publishing works.
+fn service_directory() -> Option<PathBuf> {
+    service_directories().find(|place| works(place) == Ok(true))
 }
 
 /// What systemd made for `RuntimeDirectory=` of the service that this process belongs to

@@ -12,7 +12,7 @@ use std::time::Duration;
 use vdsokit_feed::{
     Create, Credentials, Feed, Link, Location, Notice, Variable, with_feed_variables,
 };
-use vdsokit_publish::{Dynamic, Number, Publisher, Vdso};
+use vdsokit_publish::{Dynamic, Number, Publisher, Vdso, place};
 
 /// Publish the values of a distributed store: a NATS JetStream bucket, or a prefix of etcd
 ///
@@ -31,7 +31,8 @@ use vdsokit_publish::{Dynamic, Number, Publisher, Vdso};
 /// In a systemd service of Type=notify the service is ready when all keys were read.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The declaration (*.toml), whose image is written beside it
+    /// The declaration (*.toml), whose image is written beside it, or in the RuntimeDirectory= of a
+    /// systemd service
     file: PathBuf,
     /// The store: `nats://HOST:PORT,…/BUCKET` or `etcd://HOST:PORT,…/PREFIX`; `tls://` and
     /// `etcds://` are the same with TLS
@@ -116,7 +117,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let variables = Variable::all(&own);
     let path = match &arguments.at {
         Some(at) => at.clone(),
-        None => arguments.file.with_file_name(own.soname()),
+        None => place::of_declaration(&arguments.file, own.soname()),
     };
     signals::exit_on_truncation(&path);
     let (stop, reload) = signals::stop_and_reload()?;

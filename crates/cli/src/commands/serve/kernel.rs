@@ -102,7 +102,7 @@ fn publishing(arguments: &Arguments) -> Result<Option<Publishing>> {
             return Ok(None);
         }
         let path = arguments.at.clone();
-        let path = path.unwrap_or_else(|| file.with_file_name(declaration.soname()));
+        let path = path.unwrap_or_else(|| place::of_declaration(file, declaration.soname()));
         return Ok(Some(Publishing::New(Box::new(New {
             kernel: running(arguments)?,
             image: image::host_image(&declaration)?,

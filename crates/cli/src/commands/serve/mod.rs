@@ -39,8 +39,8 @@ use vdsokit_sources::system::System;
 #[derive(clap::Args)]
 #[command(after_long_help = QUOTING)]
 pub(crate) struct Arguments {
-    /// An image, published in place; a declaration (*.toml), whose image is written beside it;
-    /// `system`, this machine's own numbers; `clock`, its time, for `vdso run --clock`; or `current`,
+    /// An image, published in place; a declaration (*.toml), whose image is written beside it, or in
+    /// the RuntimeDirectory= of a systemd service; `system`, this machine's own numbers; `clock`, its time, for `vdso run --clock`; or `current`,
     /// the running task's ids and CPU times, for `vdso run --current` (x86-64)
     #[arg(required_unless_present = "kernel")]
     file: Option<PathBuf>,
@@ -222,7 +222,7 @@ fn publisher(file: &Path, arguments: &Arguments) -> Result<Publisher> {
             made = place::make()?;
             made.path().join(declaration.soname())
         }
-        None => file.with_file_name(declaration.soname()),
+        None => place::of_declaration(file, declaration.soname()),
     };
     signals::exit_on_truncation(&path);
     Ok(arguments.options().create(path, &image)?)
