@@ -75,6 +75,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("faketime", "the peer that virtual time is compared with"),
     ("prometheus", "what scrapes `vdso export`"),
     ("nats-server", "the store of `vdso feed`"),
+    ("systemd", "the units that it starts"),
     ("etcd-server", "the store of `vdso feed`"),
     ("etcd-client", "certificates and users of that store"),
 ];
