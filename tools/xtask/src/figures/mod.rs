@@ -77,6 +77,12 @@ const GROUPS: [Group; 10] = [
         "feed",
     ),
     bench(
+        "publishing",
+        "publishing by lines of text: `vdso serve --stdin`",
+        "vdsokit-bench",
+        "lines",
+    ),
+    bench(
         "calls",
         "the functions of the clock's image, beside the kernel's own",
         "vdsokit-clock-image",
