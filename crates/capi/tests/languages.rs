@@ -128,6 +128,35 @@ fn a_python_program_publishes() {
     publishes(program);
 }
 
+/// The program in `docs/languages.md`.
+#[test]
+fn the_python_program_of_the_page_publishes() {
+    let root = Path::new(HERE).join("../..");
+    let page = std::fs::read_to_string(root.join("docs/languages.md")).expect("the page");
+    let blocks = page.split("```python\n").skip(1);
+    let program = blocks
+        .filter_map(|block| block.split("```").next())
+        .find(|block| block.contains("from vdsokit import"))
+        .expect("a program that publishes");
+    let directory = tempfile::tempdir_in(place::base().expect("a place to publish in"));
+    let directory = directory.expect("a directory");
+    let declaration = "[vdso]\nsoname = \"libweather.so.1\"\nversion = \"WEATHER_1.0\"\n\
+                       [var.temperature]\ntype = \"f64\"\n";
+    std::fs::write(directory.path().join("weather.toml"), declaration).expect("a file");
+    let mut python = Command::new("python3");
+    python
+        .args(["-c", program])
+        .current_dir(&directory)
+        .env("PYTHONPATH", root.join("bindings/python/src"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("VDSOKIT_LIBRARY", LIBRARY.join("libvdsokit.so"));
+    succeed(&mut python);
+    let weather = Vdso::open(directory.path().join("libweather.so.1")).expect("a vDSO");
+    assert_eq!(weather.status().condition, Condition::Stopped);
+    let temperature = weather.get("temperature").expect("a value");
+    assert_eq!(temperature.to_string(), "22.5");
+}
+
 #[test]
 fn a_node_program_publishes() {
     let root = Path::new(HERE).join("../..");

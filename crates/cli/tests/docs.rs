@@ -119,6 +119,59 @@ fn the_commands_about_languages() {
     run_page(directory().path(), "languages.md");
 }
 
+/// The page's way to open a replaced file without a module, in Python and, as the page says, by
+/// open(2) and dlopen(3) in C. By the same path the loader returns the old library.
+#[test]
+fn a_replaced_file_is_opened_by_the_name_of_its_descriptor() {
+    let load = &blocks("languages.md", "python")[1];
+    let program = format!(
+        "{load}
+import sys
+path, newer = sys.argv[1:]
+old = load(path)
+os.rename(newer, path)
+again, new = load(path), load(path)
+print(hasattr(old, 'weather_humidity'), hasattr(again, 'weather_humidity'))
+print(again.weather_humidity() == new.weather_humidity() == 60)
+"
+    );
+    let c = "
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdio.h>
+static void *load(const char *path) {
+    char name[32];
+    snprintf(name, sizeof name, \"/proc/self/fd/%d\", open(path, O_RDONLY | O_CLOEXEC));
+    return dlopen(name, RTLD_NOW);
+}
+int main(int count, char **path) {
+    void *old = load(path[1]);
+    if (count != 3 || !old || rename(path[2], path[1])) return 1;
+    void *new = load(path[1]);
+    int has[] = {!!dlsym(old, \"weather_humidity\"), !!dlsym(new, \"weather_humidity\")};
+    printf(\"%s %s\\nTrue\\n\", has[0] ? \"True\" : \"False\", has[1] ? \"True\" : \"False\");
+}
+";
+    let directory = directory();
+    let at = |name: &str| directory.path().join(name);
+    fs::write(at("load.py"), program).unwrap();
+    fs::write(at("load.c"), c).unwrap();
+    run(directory.path(), "$ cc -o load load.c\n");
+    let weather = &blocks("declaration.md", "toml")[0];
+    let newer = format!("{weather}\n[var.humidity]\ntype = \"i32\"\ninit = 60\n");
+    fs::write(at("weather.toml"), weather).unwrap();
+    fs::create_dir(at("new")).unwrap();
+    fs::write(at("new/weather.toml"), newer).unwrap();
+    for program in ["python3 -B load.py", "./load"] {
+        let console = format!(
+            "$ vdso build weather.toml >built.txt\n\
+             $ vdso build new/weather.toml -o new >built.txt\n\
+             $ {program} ./libweather.so.1 new/libweather.so.1\nFalse True\nTrue\n"
+        );
+        run(directory.path(), &console);
+    }
+}
+
 #[test]
 fn the_commands_about_operations() {
     run_page(directory().path(), "operations.md");

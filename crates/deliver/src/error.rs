@@ -123,7 +123,7 @@ pub enum Error {
     },
     /// Another call to the system failed.
     #[error("can't {what}")]
-    #[diagnostic(help("the operating system's reason is given below"))]
+    #[diagnostic(help("the operating system's reason says why"))]
     System {
         /// The attempt that failed.
         what: &'static str,

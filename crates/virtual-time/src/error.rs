@@ -56,7 +56,7 @@ pub enum Error {
     Clocks(&'static str),
     /// A call to the system failed.
     #[error("can't {what}")]
-    #[diagnostic(help("the operating system's reason is given below"))]
+    #[diagnostic(help("the operating system's reason says why"))]
     System {
         /// What was tried.
         what: &'static str,
