@@ -219,7 +219,7 @@ fn clocks(clocks: &[ClockView]) -> String {
         let error = error_of(clock);
         row([clock.clock.to_owned(), clock.source.to_owned(), error])
     }));
-    output::table(&[Side::Left; 3], 2, &rows)
+    output::table(&[Side::Left, Side::Left, Side::Value], 2, &rows)
 }
 
 /// The bound of a clock's error, or the reason why there is none.

@@ -39,7 +39,7 @@ const fn bench(
     }
 }
 
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 11] = [
     bench(
         "variables",
         "reading and publishing variables, beside an atomic, a shared library and iceoryx2",
