@@ -397,6 +397,29 @@ fn values_are_printed_whole_and_fields_with_their_own_types() {
     assert!(layout.starts_with("0x"), "{layout}");
 }
 
+/// Scripts read the names of functions, which are longer than a line.
+#[test]
+fn names_are_printed_whole_into_a_pipe() {
+    let directory = tempfile::tempdir().unwrap();
+    let name = "n".repeat(64);
+    let declaration = format!(
+        "[vdso]\nsoname = \"libsite.so.1\"\nversion = \"SITE_1.0\"\n[var.{name}]\ntype = \"u8\"\n"
+    );
+    fs::write(directory.path().join("site.toml"), declaration).unwrap();
+    let built = vdso(&["build", "site.toml"])
+        .current_dir(&directory)
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", stderr(&built));
+    let image = directory.path().join("libsite.so.1");
+    let text = stdout(&output(&["ls", image.to_str().unwrap()]));
+    let function = format!("site_{name}");
+    assert!(
+        text.split_whitespace().any(|word| word == function),
+        "{text}"
+    );
+}
+
 /// `vdso serve` that is live; it ends when it is dropped.
 struct Server(std::process::Child);
 

@@ -120,6 +120,9 @@ fn heading<const N: usize>(cells: [&str; N]) -> Vec<Cell> {
     cells.map(Cell::new).to_vec()
 }
 
+/// The columns of tables whose last one has names, which scripts read whole.
+const NAMED: [Side; 4] = [Side::Left, Side::Right, Side::Left, Side::Value];
+
 fn data(image: &ImageView) -> String {
     let mut rows = vec![heading(["data pages", "size", "access", "name"])];
     rows.extend(image.data.iter().map(|pages| {
@@ -130,7 +133,7 @@ fn data(image: &ImageView) -> String {
             pages.name.clone(),
         ])
     }));
-    output::table(&[Side::Left, Side::Right, Side::Left, Side::Left], 2, &rows)
+    output::table(&NAMED, 2, &rows)
 }
 
 fn segments(image: &ImageView) -> String {
@@ -166,7 +169,7 @@ fn symbols(image: &ImageView) -> String {
             names.join(", "),
         ])
     }));
-    output::table(&[Side::Left, Side::Right, Side::Left, Side::Left], 2, &rows)
+    output::table(&NAMED, 2, &rows)
 }
 
 fn variables(published: &Published) -> String {
