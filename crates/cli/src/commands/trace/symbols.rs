@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use gimli::{BaseAddresses, CfaRule, EhFrame, LittleEndian, UnwindContext, UnwindSection, X86_64};
-use object::read::elf::{ElfFile64, ProgramHeader};
-use object::{Object, ObjectSection, ObjectSymbol, ReadCache, SymbolKind};
+use object::elf::FileHeader64;
+use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
+use object::{Endianness, Object, ObjectSection, ObjectSymbol, ReadCache, SymbolKind};
 use serde::Serialize;
 
 use crate::output;
@@ -120,8 +121,7 @@ impl Callers {
         };
         if let Some((module, address)) = &place.module {
             let found = module.symbol(address.wrapping_sub(1));
-            site.symbol =
-                found.map(|symbol| format!("{:#}", rustc_demangle::demangle(&symbol.name)));
+            site.symbol = found.map(|symbol| demangled(&symbol.name));
             let start = found.map_or(0, |symbol| symbol.address);
             site.offset = Some(address.wrapping_sub(start));
         }
@@ -174,7 +174,7 @@ impl Callers {
             .and_then(|name| name.to_str())
             .is_some_and(is_c_library);
         let module = self.modules.entry(key).or_insert_with(|| {
-            let module = Module::read(file, is_library);
+            let module = Module::open(file, is_library);
             module.map(Rc::new)
         });
         module.clone()
@@ -250,13 +250,22 @@ const READERS: [&str; 21] = [
 /// An executable or a library.
 #[derive(Debug)]
 struct Module {
+    file: File,
     /// Offset in the file, length, and address as linked of each part that is mapped.
     segments: Vec<(u64, u64, u64)>,
+    is_c_library: bool,
+    /// Whether it is a static program, which contains functions of a C library.
+    is_static: bool,
+    details: OnceCell<Details>,
+}
+
+/// What takes long to read of a large file.
+#[derive(Debug, Default)]
+struct Details {
     /// Functions by address.
     symbols: Vec<Symbol>,
-    /// `.eh_frame` and its address as linked.
-    frames: OnceCell<(u64, Vec<u8>)>,
-    is_c_library: bool,
+    /// Where `.eh_frame` lies as linked, and its bytes.
+    frames: Option<(u64, Vec<u8>)>,
 }
 
 #[derive(Debug)]
@@ -268,11 +277,14 @@ struct Symbol {
 
 impl Module {
     /// `None`: the file is no 64-bit ELF file.
-    fn read(file: File, is_c_library: bool) -> Option<Module> {
-        let cache = ReadCache::new(file);
-        let elf = ElfFile64::<object::Endianness, _>::parse(&cache).ok()?;
-        let endian = elf.endian();
-        let loads = elf.elf_program_headers().iter();
+    fn open(file: File, is_c_library: bool) -> Option<Module> {
+        let cache = ReadCache::new(&file);
+        let header = FileHeader64::<Endianness>::parse(&cache).ok()?;
+        let endian = header.endian().ok()?;
+        let headers = header.program_headers(endian, &cache).ok()?;
+        let has = |kind| headers.iter().any(|header| header.p_type(endian) == kind);
+        let is_static = !has(object::elf::PT_INTERP) && header.e_entry(endian) != 0;
+        let loads = headers.iter();
         let loads = loads.filter(|load| load.p_type(endian) == object::elf::PT_LOAD);
         let segments = loads.map(|load| {
             (
@@ -282,37 +294,19 @@ impl Module {
             )
         });
         let segments = segments.collect();
-        let symbols = elf.symbols().chain(elf.dynamic_symbols());
-        let mut symbols: Vec<Symbol> = symbols
-            .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.is_definition())
-            .filter_map(|symbol| {
-                let name = symbol.name().ok()?;
-                Some(Symbol {
-                    address: symbol.address(),
-                    size: symbol.size(),
-                    name: name.to_owned(),
-                })
-            })
-            .collect();
-        // Of several names of one function the shortest: aliases begin with underscores.
-        symbols.sort_by(|a, b| {
-            let key = |symbol: &Symbol| (symbol.address, symbol.name.len());
-            key(a).cmp(&key(b)).then_with(|| a.name.cmp(&b.name))
-        });
-        symbols.dedup_by_key(|symbol| symbol.address);
-        let frames = OnceCell::new();
-        if let Some(section) = elf.section_by_name(".eh_frame")
-            && let Ok(bytes) = section.data()
-        {
-            // Unset until here.
-            let _ = frames.set((section.address(), bytes.to_vec()));
-        }
+        drop(cache);
         Some(Module {
+            file,
             segments,
-            symbols,
-            frames,
             is_c_library,
+            is_static,
+            details: OnceCell::new(),
         })
+    }
+
+    fn details(&self) -> &Details {
+        self.details
+            .get_or_init(|| Details::read(&self.file).unwrap_or_default())
     }
 
     /// The address as linked of a byte of the file.
@@ -326,23 +320,27 @@ impl Module {
 
     /// The function that contains `address`.
     fn symbol(&self, address: u64) -> Option<&Symbol> {
-        let behind = self
-            .symbols
-            .partition_point(|symbol| symbol.address <= address);
-        let symbol = self.symbols.get(behind.checked_sub(1)?)?;
+        let symbols = &self.details().symbols;
+        let behind = symbols.partition_point(|symbol| symbol.address <= address);
+        let symbol = symbols.get(behind.checked_sub(1)?)?;
         (symbol.size == 0 || address - symbol.address < symbol.size).then_some(symbol)
     }
 
     /// If the function that contains `address` only reads for its own caller: how far above its return
     /// address from the vDSO that from itself lies. At a call the frame's base (CFA) is the stack
     /// pointer plus a constant, in code without a frame pointer; the return address lies below it.
+    ///
+    /// The process waits meanwhile, so other files are not read for it.
     fn skip(&self, address: u64) -> Option<u32> {
+        if !self.is_c_library && !self.is_static {
+            return None;
+        }
         let symbol = self.symbol(address);
         let reads = symbol.is_some_and(|symbol| READERS.contains(&symbol.name.as_str()));
         if !self.is_c_library && !reads {
             return None;
         }
-        let (at, bytes) = self.frames.get()?;
+        let (at, bytes) = self.details().frames.as_ref()?;
         let section = EhFrame::new(bytes, LittleEndian);
         let bases = BaseAddresses::default().set_eh_frame(*at);
         let mut context = UnwindContext::new();
@@ -355,6 +353,44 @@ impl Module {
             _ => None,
         }
     }
+}
+
+impl Details {
+    fn read(file: &File) -> Option<Details> {
+        let cache = ReadCache::new(file);
+        let elf = ElfFile64::<Endianness, _>::parse(&cache).ok()?;
+        let symbols = elf.symbols().chain(elf.dynamic_symbols());
+        let mut symbols: Vec<Symbol> = symbols
+            .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.is_definition())
+            .filter_map(|symbol| {
+                Some(Symbol {
+                    address: symbol.address(),
+                    size: symbol.size(),
+                    name: symbol.name().ok()?.to_owned(),
+                })
+            })
+            .collect();
+        // Of several names of one function the shortest: aliases begin with underscores.
+        symbols.sort_by(|a, b| {
+            let key = |symbol: &Symbol| (symbol.address, symbol.name.len());
+            key(a).cmp(&key(b)).then_with(|| a.name.cmp(&b.name))
+        });
+        symbols.dedup_by_key(|symbol| symbol.address);
+        let section = elf.section_by_name(".eh_frame");
+        let frames =
+            section.and_then(|section| Some((section.address(), section.data().ok()?.to_vec())));
+        Some(Details { symbols, frames })
+    }
+}
+
+/// A symbol as its language writes it.
+fn demangled(name: &str) -> String {
+    if let Ok(rust) = rustc_demangle::try_demangle(name) {
+        return format!("{rust:#}");
+    }
+    let cpp = cpp_demangle::Symbol::new(name).ok();
+    cpp.and_then(|symbol| symbol.demangle().ok())
+        .unwrap_or_else(|| name.to_owned())
 }
 
 #[cfg(test)]
@@ -374,12 +410,19 @@ mod tests {
     }
 
     #[test]
+    fn names_are_written_as_their_language_does() {
+        assert_eq!(demangled("_ZN2os13javaTimeNanosEv"), "os::javaTimeNanos()");
+        assert_eq!(demangled("_RNvC4demo4main"), "demo::main");
+        assert_eq!(demangled("uv__hrtime"), "uv__hrtime");
+    }
+
+    #[test]
     fn this_test_finds_itself() {
         let file = File::open("/proc/self/exe").expect("this program");
-        let module = Module::read(file, false).expect("an ELF file");
-        let found = module.symbols.iter().find(|symbol| {
-            let name = format!("{:#}", rustc_demangle::demangle(&symbol.name));
-            name.ends_with("symbols::tests::this_test_finds_itself") && symbol.size > 1
+        let module = Module::open(file, false).expect("an ELF file");
+        let found = module.details().symbols.iter().find(|symbol| {
+            demangled(&symbol.name).ends_with("symbols::tests::this_test_finds_itself")
+                && symbol.size > 1
         });
         let this = found.expect("it is not stripped");
         let inside = module.symbol(this.address + 1).expect("a function");
