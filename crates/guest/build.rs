@@ -10,12 +10,13 @@ use std::process::Command;
 /// The environment variable with the directory of a crate whose functions and variables the image has
 /// besides.
 const OWN: &str = "VDSOKIT_GUEST_CRATE";
-const ARCHITECTURES: [&str; 3] = ["x86_64", "aarch64", "riscv64"];
+const ARCHITECTURES: [&str; 4] = ["x86_64", "x86", "aarch64", "riscv64"];
 /// What is built from, beside this package in the repository.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     "clock-build",
     "clock-image",
     "clock",
+    "current",
     "elf",
     "random",
     "vvar",

@@ -202,10 +202,18 @@ impl System {
         let (every, guest) = (["vdso_clock_bound"], ["vdso_getpid", "vdso_getppid"]);
         let every = (of.name != I386.name).then_some(every);
         let guest = (self == Self::Guest).then_some(guest);
+        // i386's kernels export their entry and both returns of signal handlers, too.
+        let entry = [
+            "__kernel_vsyscall",
+            "__kernel_sigreturn",
+            "__kernel_rt_sigreturn",
+        ];
+        let entry = (self == Self::Guest && of.name == I386.name).then_some(entry);
         every
             .into_iter()
             .flatten()
             .chain(guest.into_iter().flatten())
+            .chain(entry.into_iter().flatten())
     }
 }
 

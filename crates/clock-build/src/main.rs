@@ -5,15 +5,16 @@
 //! usage: vdsokit-clock-build DIRECTORY [--own CRATE] ARCH...
 
 use std::fmt::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs};
 
 use vdsokit_clock_build::{
-    AARCH64, Architecture, Linker, Own, RISCV64, System, X86_64, image_with, library,
+    AARCH64, Architecture, I386, Linker, Own, RISCV64, System, X86_64, image_with, library,
 };
-use vdsokit_elf::Image;
 use vdsokit_elf::constants::DT_SYMTAB;
+use vdsokit_elf::{Class, Image};
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
             own = arguments.next().map(PathBuf::from);
             continue;
         }
-        let architectures = [X86_64, AARCH64, RISCV64];
+        let architectures = [X86_64, I386, AARCH64, RISCV64];
         let Some(of) = architectures.iter().find(|of| *of.name == *name) else {
             eprintln!("no clock image for {}", name.display());
             return ExitCode::from(2);
@@ -37,8 +38,14 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The size of an entry of the table of symbols, `Elf64_Sym`.
-const SYMBOL: u64 = 24;
+/// The size of an entry of the table of symbols, and the bytes of it without which the symbol is
+/// undefined: `st_shndx` and `st_value`, and in a 32-bit file what is between them.
+fn entry(class: Class) -> (u64, Range<u64>) {
+    match class {
+        Class::Elf32 => (16, 4..16),
+        Class::Elf64 => (24, 6..16),
+    }
+}
 
 fn write(of: &Architecture, directory: &Path, own: Option<&Path>) {
     let out = directory.join(of.name);
@@ -66,11 +73,14 @@ fn write(of: &Architecture, directory: &Path, own: Option<&Path>) {
     };
     save(file("text"), &bytes[..end]);
     let table = image.dynamic_value(DT_SYMTAB).expect("a table of symbols");
+    let (size, definition) = entry(image.header().class);
     let entries = image.symbols().filter(|symbol| symbol.is_export());
     let mut symbols: Vec<_> = entries
         .map(|symbol| {
-            let entry = table - text.vaddr + u64::from(symbol.index) * SYMBOL;
-            (symbol.name().to_string(), symbol.value - text.vaddr, entry)
+            let entry = table - text.vaddr + u64::from(symbol.index) * size;
+            let definition = (entry + definition.start, entry + definition.end);
+            let name = symbol.name().to_string();
+            (name, symbol.value - text.vaddr, definition)
         })
         .collect();
     symbols.sort();
@@ -89,9 +99,12 @@ fn write(of: &Architecture, directory: &Path, own: Option<&Path>) {
         vvar = pages.offset,
         page = of.page
     );
-    for (name, offset, entry) in symbols {
-        writeln!(description, "        ({name:?}, {offset:#x}, {entry:#x}),")
-            .expect("a string takes everything");
+    for (name, offset, (start, end)) in symbols {
+        writeln!(
+            description,
+            "        ({name:?}, {offset:#x}, {start:#x}..{end:#x}),"
+        )
+        .expect("a string takes everything");
     }
     let layout = own.as_ref().map_or(0, |own| own.layout);
     write!(

@@ -27,25 +27,21 @@ pub struct Image {
     code: usize,
     vvar: usize,
     largest_page: usize,
-    /// Name, place of the function, and place of the symbol's entry in the text.
-    symbols: &'static [(&'static str, usize, usize)],
+    /// Name, place of the function, and the bytes of the text that define it.
+    symbols: &'static [(&'static str, usize, Range<usize>)],
     /// The layout hash of the page with `variables`.
     pub(crate) layout: u64,
     /// Name, place in their page, and first value.
     pub(crate) variables: &'static [(&'static str, usize, u64)],
 }
 
-/// The bytes of an entry of the symbol table (`Elf64_Sym`) that say where the symbol is defined:
-/// `st_shndx` and `st_value`. With zeroes there the symbol is undefined (`SHN_UNDEF`).
-const DEFINITION: Range<usize> = 6..16;
-
 impl Image {
     /// The images in this build: that of the target; with the feature `images`, those of all
     /// architectures. A target for which there is no image has none.
     pub const ALL: &'static [Self] = include!(concat!(env!("OUT_DIR"), "/images.rs"));
 
-    /// The image for `architecture`, a name as in Rust's `target_arch`: `"x86_64"`, `"aarch64"`,
-    /// `"riscv64"`.
+    /// The image for `architecture`, a name as in Rust's `target_arch`: `"x86_64"`, `"x86"`,
+    /// `"aarch64"`, `"riscv64"`.
     #[must_use]
     pub fn of(architecture: &str) -> Option<&'static Self> {
         Self::ALL
@@ -58,6 +54,8 @@ impl Image {
     pub fn native() -> Option<&'static Self> {
         const NAME: &str = if cfg!(target_arch = "x86_64") {
             "x86_64"
+        } else if cfg!(target_arch = "x86") {
+            "x86"
         } else if cfg!(target_arch = "aarch64") {
             "aarch64"
         } else if cfg!(target_arch = "riscv64") {
@@ -116,8 +114,8 @@ impl Image {
     /// clock gets a page that was never published beside the variant of the text.
     #[must_use]
     pub fn definition(&self, name: &str) -> Option<Range<usize>> {
-        let (_, _, entry) = self.symbols.iter().find(|(symbol, ..)| *symbol == name)?;
-        Some(entry + DEFINITION.start..entry + DEFINITION.end)
+        let found = self.symbols.iter().find(|(symbol, ..)| *symbol == name);
+        found.map(|(_, _, definition)| definition.clone())
     }
 
     /// All functions of the image: names, and distances from the base in bytes.
@@ -133,8 +131,16 @@ impl Image {
         self.variables.iter().map(|(name, ..)| *name)
     }
 
+    /// Where i386's programs enter the kernel, as a distance from the base: the value of AT_SYSINFO (32)
+    /// in their auxiliary vector is its address. `None` on the others, whose programs have an
+    /// instruction for it.
+    #[must_use]
+    pub fn entry(&self) -> Option<usize> {
+        self.symbol("__kernel_vsyscall")
+    }
+
     /// Where a signal handler returns to, as a distance from the base: `__kernel_rt_sigreturn` on
-    /// AArch64, `__vdso_rt_sigreturn` on RISC-V. `None` on x86-64, where programs bring their own
+    /// AArch64 and i386, `__vdso_rt_sigreturn` on RISC-V. `None` on x86-64, where programs bring their own
     /// code (`SA_RESTORER`).
     #[must_use]
     pub fn rt_sigreturn(&self) -> Option<usize> {

@@ -1,6 +1,6 @@
 //! Images with fewer functions, and with execute-only text.
 
-use vdsokit_elf::Image as Elf;
+use vdsokit_elf::{Class, Image as Elf};
 use vdsokit_guest::{Contents, Image, Plan, Rights};
 
 /// The image as a file: text and an empty page.
@@ -32,7 +32,8 @@ fn execute_only_pages_have_functions_alone() {
     for image in Image::ALL {
         let code = image.code();
         for (name, offset) in image.symbols() {
-            assert_eq!(offset >= code, !name.ends_with("rt_sigreturn"), "{name}");
+            let is_readable = name.ends_with("sigreturn") || name == "__kernel_vsyscall";
+            assert_eq!(offset >= code, !is_readable, "{name}");
         }
         let text = file(image);
         let elf = Elf::parse(&text).unwrap();
@@ -57,5 +58,34 @@ fn execute_only_pages_have_functions_alone() {
             }
             assert!(plan.pages().all(|page| page.rights != Rights::Execute));
         }
+    }
+}
+
+/// i386's programs enter the kernel through the image, and return from signal handlers through it.
+#[test]
+fn the_image_for_i386_has_entry_and_returns_and_64_bit_times() {
+    let image = Image::of("x86").unwrap();
+    let text = file(image);
+    let elf = Elf::parse(&text).unwrap();
+    assert_eq!(elf.header().class, Class::Elf32);
+    assert_eq!(
+        elf.soname().map(|name| name == "linux-vdso.so.1"),
+        Some(true)
+    );
+    for name in ["clock_gettime64", "clock_gettime", "gettimeofday", "time"] {
+        let found = elf.lookup_version(&format!("__vdso_{name}"), "LINUX_2.6");
+        assert!(found.is_some(), "{name}");
+    }
+    let at = |offset: Option<usize>| &text[offset.unwrap()..];
+    // int 0x80; ret. mov eax, 173; int 0x80. pop eax; mov eax, 119; int 0x80.
+    assert!(at(image.entry()).starts_with(&[0xcd, 0x80, 0xc3]));
+    assert!(at(image.rt_sigreturn()).starts_with(&[0xb8, 173, 0, 0, 0, 0xcd, 0x80]));
+    let sigreturn = at(image.symbol("__kernel_sigreturn"));
+    assert!(sigreturn.starts_with(&[0x58, 0xb8, 119, 0, 0, 0, 0xcd, 0x80]));
+    for other in Image::ALL
+        .iter()
+        .filter(|image| image.architecture() != "x86")
+    {
+        assert_eq!(other.entry(), None, "{}", other.architecture());
     }
 }

@@ -43,6 +43,17 @@ pub(crate) fn program(architecture: Architecture, name: &str) -> Result<PathBuf,
     Ok(program)
 }
 
+/// The directory in which compilers find the toolchain's LLD: GNU's linker of Debian 12 ends by a signal
+/// on RISC-V's musl of Debian 13.
+fn lld() -> Result<PathBuf, String> {
+    let output = Command::new("rustc")
+        .args(["--print", "target-libdir"])
+        .output()
+        .map_err(|error| format!("rustc: {error}"))?;
+    let libraries = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    Ok(PathBuf::from(libraries).with_file_name("bin/gcc-ld"))
+}
+
 /// Compiles a program of `kernel/conformance` with musl, Debian's of the architecture, and the usual
 /// compiler.
 pub(crate) fn program_with_musl(architecture: Architecture, name: &str) -> Result<PathBuf, String> {
@@ -75,6 +86,8 @@ pub(crate) fn program_with_musl(architecture: Architecture, name: &str) -> Resul
         ])
         .arg(headers)
         .args(["-isystem", String::from_utf8_lossy(&own.stdout).trim()])
+        .args(["-fuse-ld=lld", "-B"])
+        .arg(lld()?)
         .args(["-static", "-no-pie", "-nostdlib", "-o"])
         .arg(&program)
         .args(["crt1.o", "crti.o"].map(|name| objects.join(name)))

@@ -32,8 +32,9 @@ pub(crate) fn step() -> Outcome {
 }
 
 /// The images in the package of `vdsokit-guest`.
-const IMAGES: [(&str, &str); 3] = [
+const IMAGES: [(&str, &str); 4] = [
     ("x86_64", "x86_64-unknown-linux-gnu"),
+    ("x86", "i686-unknown-linux-gnu"),
     ("aarch64", "aarch64-unknown-linux-gnu"),
     ("riscv64", "riscv64gc-unknown-linux-gnu"),
 ];

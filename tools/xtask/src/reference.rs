@@ -1,7 +1,7 @@
 //! The reference kernel of `kernel/`: `cargo xtask kernel run`, and the step `reference`.
 
 use crate::conformance;
-use crate::steps::{End, Outcome, check, root};
+use crate::steps::{End, Outcome, all, check, root};
 use crate::targets;
 use clap::ValueEnum;
 use std::fs;
@@ -335,7 +335,8 @@ pub(crate) fn step() -> Outcome {
             kernel,
             initrd,
         };
-        for (name, test) in TESTS {
+        let long = if all() { LONG_TESTS } else { &[] };
+        for (name, test) in TESTS.iter().chain(long) {
             test(&boot).map_err(|error| format!("{target}: {name}: {error}"))?;
             println!("{target}: {name} ... ok");
         }
@@ -375,6 +376,12 @@ const TESTS: &[(&str, Test)] = &[
     ("one program on kernels of three ages", ages),
     ("a first program that is started without some calls", denied),
 ];
+
+/// What is checked with `--all` only.
+const LONG_TESTS: &[(&str, Test)] = &[(
+    "a billion reads in order on four CPUs, while the clock is slewed and stepped",
+    |boot| conformance::check(boot, 4, &["table", "reads", "1000000000"]),
+)];
 
 /// The wall time that `date +%s` printed is between this machine's before and after.
 fn is_now(output: &str, before: u64) -> Result<(), String> {

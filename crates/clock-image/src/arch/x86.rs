@@ -16,6 +16,14 @@ pub(crate) mod number {
     pub(crate) const CLOCK_GETTIME: usize = 403;
     /// `clock_getres_time64`, since Linux 5.1.
     pub(crate) const CLOCK_GETRES: usize = 406;
+    #[cfg(vdsokit_guest)]
+    pub(crate) const GETPID: usize = 20;
+    #[cfg(vdsokit_guest)]
+    pub(crate) const GETPPID: usize = 64;
+    #[cfg(vdsokit_guest)]
+    pub(crate) const SIGRETURN: usize = 119;
+    #[cfg(vdsokit_guest)]
+    pub(crate) const RT_SIGRETURN: usize = 173;
 }
 
 /// Linux's vDSO function that takes the types of this name on 64-bit architectures.
@@ -48,6 +56,42 @@ core::arch::global_asm!(
     ".cfi_endproc",
     ".size vdsokit_here, . - vdsokit_here",
     ".popsection",
+);
+
+// The entry of system calls, whose address programs take from AT_SYSINFO, and the return addresses of
+// signal handlers without SA_RESTORER. Unwinders recognise the latter by their instructions (libgcc:
+// config/i386/linux-unwind.h).
+#[cfg(all(vdsokit_image, vdsokit_guest))]
+core::arch::global_asm!(
+    ".pushsection .text.__kernel_rt_sigreturn, \"ax\", @progbits",
+    ".globl __kernel_vsyscall",
+    ".type __kernel_vsyscall, @function",
+    "__kernel_vsyscall:",
+    ".cfi_startproc",
+    "int 0x80",
+    "ret",
+    ".cfi_endproc",
+    ".size __kernel_vsyscall, . - __kernel_vsyscall",
+    ".balign 16",
+    ".globl __kernel_sigreturn",
+    ".type __kernel_sigreturn, @function",
+    "__kernel_sigreturn:",
+    "pop eax",
+    "mov eax, {sigreturn}",
+    "int 0x80",
+    ".size __kernel_sigreturn, . - __kernel_sigreturn",
+    // A no-op for those that look up the address before a return address.
+    "nop",
+    ".balign 16",
+    ".globl __kernel_rt_sigreturn",
+    ".type __kernel_rt_sigreturn, @function",
+    "__kernel_rt_sigreturn:",
+    "mov eax, {rt_sigreturn}",
+    "int 0x80",
+    ".size __kernel_rt_sigreturn, . - __kernel_rt_sigreturn",
+    ".popsection",
+    sigreturn = const number::SIGRETURN,
+    rt_sigreturn = const number::RT_SIGRETURN,
 );
 
 /// The time-stamp counter, read after all instructions before it were executed: see x86-64's.
