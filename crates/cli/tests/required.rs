@@ -9,14 +9,19 @@ use std::process::{Command, Output, Stdio};
 
 use common::{Talk, installed, output, said, scratch, vdso};
 
-/// A static 32-bit program that sets a timer, which can't be served, and exits with status 7: its ELF
-/// header, one program header, and code.
+/// A static 32-bit program that sets a time-out of a socket, which can't be served, and exits with status
+/// 7: its ELF header, one program header, and code.
 fn program_of_32_bits() -> String {
-    // alarm(1), exit(7)
-    let calls = [[27, 1], [1, 7]];
-    let call =
-        |[number, argument]: [u8; 2]| [0xb8, number, 0, 0, 0, 0xbb, argument, 0, 0, 0, 0xcd, 0x80];
-    let code = calls.map(call).concat();
+    let register = |register: u8, number: u16| {
+        let [low, high] = number.to_le_bytes();
+        [0xb8 + register, low, high, 0, 0]
+    };
+    let (eax, ecx, edx, ebx) = (0, 1, 2, 3);
+    // setsockopt(0, SOL_SOCKET, SO_RCVTIMEO, …), exit(7)
+    let mut code = [register(eax, 366), register(ecx, 1), register(edx, 20)].concat();
+    code.extend([0xcd, 0x80]);
+    code.extend([register(eax, 1), register(ebx, 7)].concat());
+    code.extend([0xcd, 0x80]);
     let (address, head) = (0x0804_8000u32, 52 + 32);
     let mut bytes = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
     let half = |value: u16| value.to_le_bytes().to_vec();
@@ -76,7 +81,7 @@ fn what_is_served_ends_as_without_require() {
 }
 
 #[test]
-fn a_timer_of_a_32_bit_program_ends_the_tree() {
+fn a_socket_time_out_of_a_32_bit_program_ends_the_tree() {
     let program = program_of_32_bits();
     if Command::new(&program)
         .status()

@@ -307,9 +307,11 @@ pub enum UnservedWait {
     /// Time-outs are submitted to io_uring(7), in memory that no call shows.
     #[error("io_uring's time-outs can't be converted")]
     IoUring,
-    /// It sets a timer or a time-out of a socket and is a 32-bit program, or it waits, is one and has
-    /// a seccomp filter of its own, which may forbid the calls that its waits are made by.
-    #[error("timers and socket time-outs of 32-bit programs can't be converted")]
+    /// It is a 32-bit program and sets a time-out of a socket; or it waits and has a seccomp filter of
+    /// its own, which may forbid the calls that its waits are made by.
+    #[error(
+        "socket time-outs of 32-bit programs, and waits under their own filters, can't be converted"
+    )]
     I386,
 }
 

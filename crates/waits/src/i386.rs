@@ -6,8 +6,8 @@
 //! ([`crate::call`]), and all are made with times of 64 bits, as frames have them.
 //!
 //! Not decoded, and so in real time, are the calls whose arguments lie in memory: `ipc`, `socketcall`
-//! and the first `select`, by which C libraries made theirs long ago. Timers and time-outs of sockets
-//! are reported as not converted.
+//! and the first `select`, by which C libraries made theirs long ago. Time-outs of sockets are known
+//! and not converted.
 
 pub use crate::arch::i386::AUDIT_I386;
 use crate::arch::number::{self, *};
@@ -17,15 +17,17 @@ use vdsokit_clock::Clock;
 
 /// How many bits the numbers of a time have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Times {
+pub enum Times {
+    /// 32.
     Narrow,
+    /// 64.
     Wide,
     /// It has none in memory.
     None,
 }
 
 /// The numbers here of calls, their numbers on x86-64, and what times they take.
-const CALLS: [(u32, u32, Times); 38] = [
+const CALLS: [(u32, u32, Times); 44] = [
     (162, NANOSLEEP, Times::Narrow),
     (267, CLOCK_NANOSLEEP, Times::Narrow),
     (CLOCK_NANOSLEEP_TIME64, CLOCK_NANOSLEEP, Times::Wide),
@@ -55,11 +57,17 @@ const CALLS: [(u32, u32, Times); 38] = [
     (385, IO_PGETEVENTS, Times::Narrow),
     (IO_PGETEVENTS_TIME64, IO_PGETEVENTS, Times::Wide),
     (27, ALARM, Times::None),
-    (104, SETITIMER, Times::Narrow),
+    (SETITIMER_HERE, SETITIMER, Times::Narrow),
+    (105, GETITIMER, Times::Narrow),
     (260, TIMER_SETTIME, Times::Narrow),
-    (409, TIMER_SETTIME, Times::Wide),
+    (TIMER_SETTIME64, TIMER_SETTIME, Times::Wide),
+    (261, TIMER_GETTIME, Times::Narrow),
+    (408, TIMER_GETTIME, Times::Wide),
+    (263, TIMER_DELETE, Times::None),
     (325, TIMERFD_SETTIME, Times::Narrow),
     (411, TIMERFD_SETTIME, Times::Wide),
+    (326, TIMERFD_GETTIME, Times::Narrow),
+    (410, TIMERFD_GETTIME, Times::Wide),
     (366, SETSOCKOPT, Times::None),
     (425, IO_URING_SETUP, Times::None),
     (354, SECCOMP, Times::None),
@@ -73,14 +81,17 @@ const PSELECT6_TIME64: u32 = 413;
 /// By which `io_getevents` is made too.
 const IO_PGETEVENTS_TIME64: u32 = 416;
 
+/// `timer_settime64`, by which POSIX timers are set.
+pub const TIMER_SETTIME64: u32 = 409;
+/// `setitimer`, which has narrow times only.
+pub const SETITIMER_HERE: u32 = 104;
+
 /// What a call that was handed over is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
-    /// A wait.
-    Wait(Wait),
-    /// Another of x86-64's kinds, which has no time: io_uring_setup(2), or the installation of a filter.
-    Other(Kind),
-    /// A timer, or a time-out of a socket: it is the kernel's.
+    /// One of x86-64's kinds, and the times that it takes.
+    Kind(Kind, Times),
+    /// A time-out of a socket: it is the kernel's.
     Unconverted,
 }
 
@@ -103,12 +114,11 @@ pub fn decode(call: &Call) -> Option<Found> {
     let mut calls = CALLS.iter();
     let &(_, number, times) = calls.find(|(number, ..)| *number == call.number)?;
     let native = Call { number, ..*call };
-    let wait = match Kind::decode(&native, Numbers::Finest)? {
-        Kind::Wait(wait) => wait,
-        kind @ (Kind::IoUring | Kind::InstallFilter) => return Some(Found::Other(kind)),
-        _ => return Some(Found::Unconverted),
-    };
-    Some(Found::Wait(made(wait, times)?))
+    Some(match Kind::decode(&native, Numbers::Finest)? {
+        Kind::Wait(wait) => Found::Kind(Kind::Wait(made(wait, times)?), times),
+        Kind::SetSocketTimeout | Kind::GetSocketTimeout => Found::Unconverted,
+        kind => Found::Kind(kind, times),
+    })
 }
 
 /// `wait`, a call of x86-64's, as one that is made here. `None`: there is none.
@@ -152,7 +162,7 @@ mod tests {
 
     fn wait(number: u32, arguments: [u64; 6]) -> Wait {
         match decode(&Call { number, arguments }) {
-            Some(Found::Wait(wait)) => wait,
+            Some(Found::Kind(Kind::Wait(wait), _)) => wait,
             other => panic!("{number}: {other:?}"),
         }
     }
@@ -160,7 +170,7 @@ mod tests {
     #[test]
     fn every_wait_is_made_with_a_time_of_64_bits() {
         for (number, native, _) in CALLS {
-            let Some(Found::Wait(wait)) = decode(&Call {
+            let Some(Found::Kind(Kind::Wait(wait), _)) = decode(&Call {
                 number,
                 arguments: [1, 9, 8, 8, 8, 0],
             }) else {
@@ -258,12 +268,18 @@ mod tests {
     }
 
     #[test]
-    fn timers_are_known_and_other_calls_are_not() {
+    fn timers_and_socket_options_are_known_and_other_calls_are_not() {
         let timer = Call {
             number: 409,
             arguments: [1, 1, 8, 0, 0, 0],
         };
-        assert_eq!(decode(&timer), Some(Found::Unconverted));
+        let found = Found::Kind(Kind::SetTimer, Times::Wide);
+        assert_eq!(decode(&timer), Some(found));
+        let option = Call {
+            number: 366,
+            arguments: [3, 1, 20, 8, 8, 0],
+        };
+        assert_eq!(decode(&option), Some(Found::Unconverted));
         // read(2), and a futex operation without a time.
         for (number, second) in [(3, 1), (240, 1)] {
             assert_eq!(

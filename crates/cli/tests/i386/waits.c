@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/time.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -54,6 +55,22 @@ static int64_t now(int clock, int real) {
     return shown.tv_sec * (int64_t)1000000000 + shown.tv_nsec;
 }
 
+// Waits for a timer by its signal, and returns 0 if `left`, what its program was told to remain right
+// after it was set, is what it was set to.
+static int until_signal(int64_t left) {
+    sigset_t alarms;
+    int signal;
+    sigemptyset(&alarms);
+    sigaddset(&alarms, SIGALRM);
+    sigwait(&alarms, &signal);
+    return left < 25 || left > 30;
+}
+
+static int until_readable(int timer, int64_t left) {
+    uint64_t expirations = 0;
+    return read(timer, &expirations, 8) != 8 || expirations != 1 || left < 25 || left > 30;
+}
+
 static void handler(int signal) {
     (void)signal;
 }
@@ -70,6 +87,14 @@ int main(int count, char **arguments) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGUSR1);
+    sigset_t alarms;
+    sigemptyset(&alarms);
+    sigaddset(&alarms, SIGALRM);
+    sigprocmask(SIG_BLOCK, &alarms, NULL);
+    struct time32 timer32[2] = {{0, 0}, {30, 0}};
+    struct time64 timer64[2] = {{0, 0}, {30, 0}};
+    int id, descriptor = timerfd_create(CLOCK_MONOTONIC, 0);
+    call(259, 1, 0, (uintptr_t)&id, 4, 5, 6);
     int64_t shown = now(1, 0), real = now(1, 1);
 #define P(x) ((uintptr_t)&(x))
 #define IS(text) (!strcmp(name, text))
@@ -122,6 +147,38 @@ int main(int count, char **arguments) {
         result = call(177, P(set), 0, P(narrow), 8, 5, 6);
     if (IS("rt_sigtimedwait_time64"))
         result = call(421, P(set), 0, P(wide), 8, 5, 6);
+    if (IS("alarm"))
+        result = call(27, 30, 2, 3, 4, 5, 6) || until_signal(call(27, 30, 2, 3, 4, 5, 6));
+    if (IS("setitimer")) {
+        struct time32 old[2];
+        result = call(104, 0, (uintptr_t)timer32, 0, 4, 5, 6);
+        call(105, 0, (uintptr_t)old, 3, 4, 5, 6);
+        result = result || until_signal(old[1].seconds);
+    }
+    if (IS("timer_settime")) {
+        struct time32 old[2];
+        result = call(260, id, 0, (uintptr_t)timer32, 0, 5, 6);
+        call(261, id, (uintptr_t)old, 3, 4, 5, 6);
+        result = result || until_signal(old[1].seconds) || call(263, id, 2, 3, 4, 5, 6);
+    }
+    if (IS("timer_settime64")) {
+        struct time64 old[2];
+        result = call(409, id, 0, (uintptr_t)timer64, 0, 5, 6);
+        call(408, id, (uintptr_t)old, 3, 4, 5, 6);
+        result = result || until_signal(old[1].seconds) || call(263, id, 2, 3, 4, 5, 6);
+    }
+    if (IS("timerfd_settime")) {
+        struct time32 old[2];
+        result = call(325, descriptor, 0, (uintptr_t)timer32, 0, 5, 6);
+        call(326, descriptor, (uintptr_t)old, 3, 4, 5, 6);
+        result = result || until_readable(descriptor, old[1].seconds);
+    }
+    if (IS("timerfd_settime64")) {
+        struct time64 old[2];
+        result = call(411, descriptor, 0, (uintptr_t)timer64, 0, 5, 6);
+        call(410, descriptor, (uintptr_t)old, 3, 4, 5, 6);
+        result = result || until_readable(descriptor, old[1].seconds);
+    }
     // The C library's own, through `__kernel_vsyscall`.
     if (IS("sleep"))
         result = sleep(30);

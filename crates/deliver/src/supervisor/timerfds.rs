@@ -18,7 +18,8 @@ use vdsokit_waits::timers::{Key, Timer};
 use super::process::{self, Blocked};
 use super::thread;
 use super::timers::{Reply, reply, setting};
-use super::waits::Waits;
+use super::times;
+use super::waits::{Times, Waits};
 use crate::seccomp::{Notification, Outcome};
 use crate::sys::{self, Pid};
 
@@ -34,12 +35,13 @@ impl Waits {
         &mut self,
         process: Pid,
         call: &Notification,
+        times: Times,
         now: &KernelTime,
     ) -> Option<Outcome> {
         let [fd, flags, new, old, ..] = call.arguments;
         let descriptor = process::descriptor(process, fd as i32).ok()?;
         let of = clock(&descriptor)?;
-        let (value, interval) = setting(process::words::<4>(call.pid, new).ok()?, 1)?;
+        let (value, interval) = setting(times::four(call.pid, new, times)?, 1)?;
         let clock = (flags & ABSOLUTE != 0).then_some(of);
         let due = self.due(clock, value, interval, now)?;
         let (was, expiry) = self.expiry(&descriptor).ok()?;
@@ -58,13 +60,14 @@ impl Waits {
             false => self.settings.cancelled_on_set.remove(&key),
         };
         let before = before.unwrap_or_else(|| self.virtual_setting(&was));
-        Some(reply(call.pid, Reply::Itimerspec(old), before))
+        Some(reply(call.pid, Reply::Itimerspec(old, times), before))
     }
 
     pub(super) fn get_timerfd(
         &self,
         process: Pid,
         call: &Notification,
+        times: Times,
         now: &KernelTime,
     ) -> Option<Outcome> {
         let [fd, to, ..] = call.arguments;
@@ -75,7 +78,7 @@ impl Waits {
             Some(due) => due.remaining(self.at(due.clock, now)),
             None => self.virtual_setting(&set),
         };
-        Some(reply(call.pid, Reply::Itimerspec(to), remaining))
+        Some(reply(call.pid, Reply::Itimerspec(to, times), remaining))
     }
 
     /// What a timer is set to in the kernel, and when it is due: no earlier and no later. The second

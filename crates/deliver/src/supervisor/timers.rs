@@ -10,14 +10,14 @@ use std::fs;
 use vdsokit_clock::{Clock, KernelTime};
 use vdsokit_waits::call::{ABSOLUTE, Call, Kind, Restart};
 use vdsokit_waits::course::{Course, Nanoseconds};
-use vdsokit_waits::gate::Then;
+use vdsokit_waits::gate::{Gate, Then};
 use vdsokit_waits::number::{SETITIMER, TIMER_SETTIME};
 use vdsokit_waits::timers::{Key, Setting as Due, Timer, Timers};
 
 use super::process::{self, Blocked};
 use super::thread;
-use super::times::{armed, nanoseconds};
-use super::waits::{FOREVER, FRAME_NEW, Passage, Purpose, Waits};
+use super::times::{self, armed, nanoseconds};
+use super::waits::{FOREVER, FRAME_NEW, Passage, Purpose, Times, Waits, has_gate};
 use crate::seccomp::{self, Notification, Outcome};
 use crate::sys::Pid;
 
@@ -72,9 +72,9 @@ pub(crate) struct Setting {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Reply {
     /// By a `struct itimerspec` at this address, if it is not 0.
-    Itimerspec(u64),
+    Itimerspec(u64, Times),
     /// By a `struct itimerval`.
-    Itimerval(u64),
+    Itimerval(u64, Times),
     /// By seconds, as a result.
     Seconds,
 }
@@ -88,19 +88,32 @@ pub(crate) enum Plan {
 
 impl Waits {
     /// How a call about a timer is served.
-    pub(super) fn timer(&mut self, call: &Notification, kind: Kind, now: &KernelTime) -> Plan {
+    pub(super) fn timer(
+        &mut self,
+        call: &Notification,
+        kind: Kind,
+        times: Times,
+        now: &KernelTime,
+    ) -> Plan {
         let outcome = process::thread_group(call.pid).and_then(|process| match kind {
-            Kind::SetTimerfd => self.set_timerfd(process, call, now).map(Plan::Answer),
-            Kind::GetTimerfd => self.get_timerfd(process, call, now).map(Plan::Answer),
+            Kind::SetTimerfd => self
+                .set_timerfd(process, call, times, now)
+                .map(Plan::Answer),
+            Kind::GetTimerfd => self
+                .get_timerfd(process, call, times, now)
+                .map(Plan::Answer),
             Kind::SetSocketTimeout => self.set_socket(process, call).map(Plan::Answer),
             Kind::GetSocketTimeout => self.get_socket(process, call).map(Plan::Answer),
             Kind::GetTimer | Kind::GetItimer => {
                 let (key, to) = match kind {
                     Kind::GetTimer => {
-                        let to = Reply::Itimerspec(call.arguments[1]);
+                        let to = Reply::Itimerspec(call.arguments[1], times);
                         (posix(process, call), to)
                     }
-                    _ => (interval(process), Reply::Itimerval(call.arguments[1])),
+                    _ => (
+                        interval(process),
+                        Reply::Itimerval(call.arguments[1], times),
+                    ),
                 };
                 let due = self.settings.timers.get(key)?;
                 let remaining = due.remaining(self.at(due.clock, now));
@@ -110,7 +123,7 @@ impl Waits {
                 self.settings.timers.set(posix(process, call), None);
                 None
             }
-            _ => self.set_by_thread(process, call, kind, now),
+            _ => self.set_by_thread(process, call, kind, times, now),
         });
         outcome.unwrap_or(Plan::Answer(Outcome::Made))
     }
@@ -121,24 +134,25 @@ impl Waits {
         process: Pid,
         call: &Notification,
         kind: Kind,
+        times: Times,
         now: &KernelTime,
     ) -> Option<Plan> {
         let a = call.arguments;
         let (key, clock, reply, value, interval) = match kind {
             Kind::SetTimer => {
                 let key = posix(process, call);
-                let words = process::words::<4>(call.pid, a[2]).ok()?;
+                let words = times::four(call.pid, a[2], times)?;
                 let (value, interval) = setting(words, 1)?;
                 let clock = match a[1] & ABSOLUTE {
                     0 => None,
                     _ => Some(timer_clock(process, a[0] as i32)?),
                 };
-                (key, clock, Reply::Itimerspec(a[3]), value, interval)
+                (key, clock, Reply::Itimerspec(a[3], times), value, interval)
             }
             Kind::SetItimer => {
-                let words = process::words::<4>(call.pid, a[1]).ok()?;
+                let words = times::four(call.pid, a[1], times)?;
                 let (value, between) = setting(words, MICROSECOND)?;
-                let reply = Reply::Itimerval(a[2]);
+                let reply = Reply::Itimerval(a[2], times);
                 (interval(process), None, reply, value, between)
             }
             Kind::Alarm => {
@@ -151,11 +165,12 @@ impl Waits {
         let before = self.settings.timers.get(key);
         let before = before.map_or((0, 0), |due| due.remaining(self.at(due.clock, now)));
         let new = self.kernel_setting(due, now);
-        let (made, argument) = setter(key.timer, FRAME_NEW)?;
+        let gate = self.gate_for(call)?;
+        let (made, argument) = setter(&gate, key.timer, FRAME_NEW)?;
         let passage = Passage {
-            gate: self.gate,
+            gate,
             used: 0,
-            door: self.gate.door(argument, Then::Report),
+            door: gate.door(argument, Then::Report),
             made,
             restart: Restart::Always,
             purpose: Purpose::Timer(Setting {
@@ -165,7 +180,8 @@ impl Waits {
                 reply,
             }),
         };
-        Some(Plan::Make(Box::new(passage), in_units(key.timer, new)))
+        let new = in_units(&gate, key.timer, new);
+        Some(Plan::Make(Box::new(passage), new))
     }
 
     /// When a timer is due that is set to `value`, a time of `clock` or a duration. The outer
@@ -291,16 +307,19 @@ impl Waits {
     fn set_by_any_thread(&mut self, process: Pid, timer: Timer, new: (u64, u64)) -> bool {
         /// How often the process is looked at while all its threads run.
         const LOOKS: usize = 1000;
-        let at = self.gate.spare();
-        let Some((call, argument)) = setter(timer, at) else {
+        let Some(gate) = self.gates().find(|gate| has_gate(gate, process)) else {
             return false;
         };
-        let words = in_units(timer, new);
+        let at = gate.spare();
+        let Some((call, argument)) = setter(&gate, timer, at) else {
+            return false;
+        };
+        let words = in_units(&gate, timer, new);
         let words: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         if seccomp::write(process, at, &words).is_err() {
             return false;
         }
-        let door = self.gate.door(argument, Then::Return);
+        let door = gate.door(argument, Then::Return);
         for _ in 0..LOOKS {
             let mut threads = process::threads(process).peekable();
             if threads.peek().is_none() {
@@ -320,13 +339,27 @@ impl Waits {
     }
 }
 
+/// The numbers of timer_settime(2) and setitimer(2) in programs that have `gate`.
+fn setters(gate: &Gate) -> (u32, u32) {
+    match gate.is_i386() {
+        #[cfg(target_arch = "x86_64")]
+        true => {
+            use vdsokit_waits::i386::{SETITIMER_HERE, TIMER_SETTIME64};
+            (TIMER_SETTIME64, SETITIMER_HERE)
+        }
+        _ => (TIMER_SETTIME, SETITIMER),
+    }
+}
+
 /// The call that sets a timer to what is at the address `at`, and which argument that is.
-fn setter(timer: Timer, at: u64) -> Option<(Call, usize)> {
+fn setter(gate: &Gate, timer: Timer, at: u64) -> Option<(Call, usize)> {
+    let (posix, interval) = setters(gate);
     let (number, arguments, argument) = match timer {
-        Timer::Posix(id) => (TIMER_SETTIME, [id as u64, 0, at, 0, 0, 0], 2),
+        // As 32-bit programs have it, the id's upper half is 0.
+        Timer::Posix(id) => (posix, [u64::from(id as u32), 0, at, 0, 0, 0], 2),
         Timer::Interval => {
             let which = libc::ITIMER_REAL as u64;
-            (SETITIMER, [which, at, 0, 0, 0, 0], 1)
+            (interval, [which, at, 0, 0, 0, 0], 1)
         }
         Timer::Descriptor(_) => return None,
     };
@@ -354,8 +387,8 @@ pub(super) fn setting(words: [i64; 4], unit: i64) -> Option<(Nanoseconds, u64)> 
     Some((value, u64::try_from(interval).ok()?))
 }
 
-/// The words of the structure that sets `timer`.
-fn in_units(timer: Timer, (interval, value): (u64, u64)) -> [i64; 4] {
+/// The words of the structure that sets `timer` in a program that has `gate`.
+fn in_units(gate: &Gate, timer: Timer, (interval, value): (u64, u64)) -> [i64; 4] {
     // Rounded up: a timer that is set must not become one that isn't.
     let unit = match timer {
         Timer::Interval => MICROSECOND as u64,
@@ -367,14 +400,21 @@ fn in_units(timer: Timer, (interval, value): (u64, u64)) -> [i64; 4] {
         [(time / second) as i64, (time % second) as i64]
     };
     let ([a, b], [c, d]) = (pair(interval), pair(value));
-    [a, b, c, d]
+    match timer {
+        // setitimer(2) of 32-bit programs has numbers of 32 bits, and takes them up to their largest.
+        Timer::Interval if gate.is_i386() => {
+            let both = |low: i64, high: i64| low.min(i64::from(i32::MAX)) | high << 32;
+            [both(a, b), both(c, d), 0, 0]
+        }
+        _ => [a, b, c, d],
+    }
 }
 
 /// Writes what remained of a timer. Nothing is written to address 0.
 pub(super) fn reply(thread: Pid, to: Reply, (remaining, interval): (u64, u64)) -> Outcome {
-    let (address, unit) = match to {
-        Reply::Itimerspec(address) => (address, 1),
-        Reply::Itimerval(address) => (address, MICROSECOND as u64),
+    let (address, times, unit) = match to {
+        Reply::Itimerspec(address, times) => (address, times, 1),
+        Reply::Itimerval(address, times) => (address, times, MICROSECOND as u64),
         Reply::Seconds => return Outcome::Returns(remaining.div_ceil(SECOND) as i64),
     };
     if address == 0 {
@@ -386,8 +426,7 @@ pub(super) fn reply(thread: Pid, to: Reply, (remaining, interval): (u64, u64)) -
         remaining / SECOND,
         remaining % SECOND / unit,
     ];
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    match seccomp::write(thread, address, &bytes) {
+    match seccomp::write(thread, address, &times::bytes(&words, times)) {
         Ok(()) => Outcome::Returns(0),
         Err(_) => Outcome::Fails(libc::EFAULT),
     }
@@ -414,7 +453,9 @@ mod tests {
     #[test]
     fn microseconds_are_rounded_up() {
         let setting = (1_500_000_001, 1);
-        assert_eq!(in_units(Timer::Interval, setting), [1, 500_001, 0, 1]);
-        assert_eq!(in_units(Timer::Posix(0), setting), [1, 500_000_001, 0, 1]);
+        let gate = Gate::at(0x1000, 0x2000);
+        let of = |timer| in_units(&gate, timer, setting);
+        assert_eq!(of(Timer::Interval), [1, 500_001, 0, 1]);
+        assert_eq!(of(Timer::Posix(0)), [1, 500_000_001, 0, 1]);
     }
 }

@@ -5,7 +5,7 @@ use vdsokit_waits::call::{Call, Form, Given};
 use vdsokit_waits::course::{Course, Nanoseconds};
 
 use super::process;
-use super::waits::{FOREVER, SECOND, Waiting};
+use super::waits::{FOREVER, SECOND, Times, Waiting};
 use crate::sys::Pid;
 
 /// The time-out that a call gives, in nanoseconds. `None`: it is none, and the kernel says so.
@@ -19,6 +19,29 @@ pub(super) fn given(thread: Pid, given: Given) -> Option<Nanoseconds> {
     };
     let [seconds, part] = process::words::<2>(thread, address).ok()?;
     nanoseconds(seconds, part, unit)
+}
+
+/// The four numbers of an `itimerspec` or `itimerval` of a program.
+pub(super) fn four(thread: Pid, address: u64, times: Times) -> Option<[i64; 4]> {
+    match times {
+        Times::Wide => process::words::<4>(thread, address).ok(),
+        Times::Narrow => {
+            let words = process::words::<2>(thread, address).ok()?;
+            let [a, b] = words.map(|both| [i64::from(both as i32), both >> 32]);
+            Some([a[0], a[1], b[0], b[1]])
+        }
+    }
+}
+
+/// Numbers of a program's times as bytes.
+pub(super) fn bytes(words: &[u64], times: Times) -> Vec<u8> {
+    match times {
+        Times::Wide => words.iter().flat_map(|word| word.to_ne_bytes()).collect(),
+        Times::Narrow => words
+            .iter()
+            .flat_map(|&word| (word as u32).to_ne_bytes())
+            .collect(),
+    }
 }
 
 /// A time of two numbers of 32 bits.

@@ -17,7 +17,7 @@ use super::idle::Skip;
 use super::process;
 use super::sockets::Sockets;
 use super::timers::{self, Settings};
-use super::times::{armed, given, timeout};
+use super::times::{self, armed, given, timeout};
 use crate::proc::{self, Filters};
 use crate::seccomp::{self, Notification, Outcome};
 use crate::sys::{self, Pid, Resume};
@@ -38,8 +38,8 @@ pub(crate) enum Handled {
     Traced,
     /// It is the kernel's, and its time-outs are not converted.
     IoUring,
-    /// It is a timer or a time-out of a socket of a 32-bit program, or one made with a filter of its
-    /// own: the kernel's.
+    /// It is a time-out of a socket of a 32-bit program, or a call of one with a filter of its own: the
+    /// kernel's.
     I386,
 }
 
@@ -167,17 +167,16 @@ impl Waits {
             arguments: notification.arguments,
         };
         let numbers = self.numbers(notification.pid);
-        let kind = match notification.architecture {
-            AUDIT => Kind::decode(&call, numbers),
+        let decoded = match notification.architecture {
+            AUDIT => Ok(Kind::decode(&call, numbers).map(|kind| (kind, Times::Wide))),
             // Each is made by another number.
             _ if numbers == Numbers::Own => return Handled::I386,
-            _ => match decode_i386(&call) {
-                Ok(kind) => kind,
-                Err(unconverted) => return unconverted,
-            },
+            _ => decode_i386(&call),
         };
-        let Some(kind) = kind else {
-            return made;
+        let (kind, times) = match decoded {
+            Ok(Some(decoded)) => decoded,
+            Ok(None) => return made,
+            Err(unconverted) => return unconverted,
         };
         let Ok(now) = self.clocks.now() else {
             return made;
@@ -194,7 +193,7 @@ impl Waits {
                 }
                 self.wait(notification, &wait, &now)
             }
-            _ => match self.timer(notification, kind, &now) {
+            _ => match self.timer(notification, kind, times, &now) {
                 timers::Plan::Answer(outcome) => return Handled::Answer(outcome),
                 timers::Plan::Make(passage, new) => Some((*passage, new)),
             },
@@ -234,7 +233,7 @@ impl Waits {
     }
 
     /// The gate of the program that makes a call.
-    fn gate_for(&self, notification: &Notification) -> Option<Gate> {
+    pub(super) fn gate_for(&self, notification: &Notification) -> Option<Gate> {
         match notification.architecture {
             AUDIT => Some(self.gate),
             _ => self.i386_gate,
@@ -422,13 +421,11 @@ impl Waits {
                     _ => left % SECOND,
                 };
                 let words = [left / SECOND, part];
-                let bytes: Vec<u8> = match waiting.given {
-                    Given::Timespec32(_) | Given::Timeval32(_) => words
-                        .iter()
-                        .flat_map(|&word| (word as u32).to_ne_bytes())
-                        .collect(),
-                    _ => words.iter().flat_map(|word| word.to_ne_bytes()).collect(),
+                let times = match waiting.given {
+                    Given::Timespec32(_) | Given::Timeval32(_) => Times::Narrow,
+                    _ => Times::Wide,
                 };
+                let bytes = times::bytes(&words, times);
                 // A time-out in memory that can't be written stays as it is (fs/select.c,
                 // `poll_select_finish`).
                 let _ = seccomp::write(thread, to, &bytes);
@@ -463,20 +460,29 @@ fn placed(mut call: Call, argument: usize) -> Call {
     call
 }
 
+/// How many bits the numbers of a time in a program's memory have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Times {
+    /// 32.
+    Narrow,
+    /// 64.
+    Wide,
+}
+
 /// What a call by the number of a 32-bit program is. An error: what it is to be answered with.
 #[cfg(target_arch = "x86_64")]
-fn decode_i386(call: &Call) -> Result<Option<Kind>, Handled> {
-    use vdsokit_waits::i386::{Found, decode};
+fn decode_i386(call: &Call) -> Result<Option<(Kind, Times)>, Handled> {
+    use vdsokit_waits::i386::{self, Found, decode};
     match decode(call) {
         None => Ok(None),
-        Some(Found::Wait(wait)) => Ok(Some(Kind::Wait(wait))),
-        Some(Found::Other(kind)) => Ok(Some(kind)),
+        Some(Found::Kind(kind, i386::Times::Narrow)) => Ok(Some((kind, Times::Narrow))),
+        Some(Found::Kind(kind, _)) => Ok(Some((kind, Times::Wide))),
         Some(Found::Unconverted) => Err(Handled::I386),
     }
 }
 
 /// No filter hands over such calls.
 #[cfg(not(target_arch = "x86_64"))]
-fn decode_i386(_: &Call) -> Result<Option<Kind>, Handled> {
+fn decode_i386(_: &Call) -> Result<Option<(Kind, Times)>, Handled> {
     Ok(None)
 }
