@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use common::{compiled, output, scratch, skip, vdso};
+use common::{Talk, compiled, output, scratch, skip, vdso};
 use vdsokit_lab::Workshop;
 use vdsokit_lab::debian::{Archive, package_of};
 
@@ -297,6 +297,36 @@ fn each_wait_and_timer_of_a_32_bit_program_lasts_as_long_as_its_clock_says() {
         let leaves = call.contains("poll") && call.starts_with('p') && call != "poll"
             || call.contains("select");
         assert_eq!(has_left == 1, leaves, "{call}: {said}");
+    }
+}
+
+/// A change that comes before the wait is in force when it begins.
+#[test]
+fn a_change_of_the_clock_reaches_what_waits_in_a_32_bit_program() {
+    for (index, call) in [
+        "nanosleep",
+        "futex wall",
+        "alarm",
+        "timer_settime",
+        "timerfd_settime",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("i386-{}-{index}", std::process::id());
+        let mut command = vdso(&["run", "--name", &name, "--"]);
+        command.arg(&*WAITER).args([call, "announced"]);
+        let mut program = Talk::start(&mut command);
+        assert_eq!(program.hear(), "waits", "{call}");
+        let changed = output(&["clock", &name, "rate", "1000"]);
+        assert!(changed.status.success(), "{changed:?}");
+        let said = program.hear();
+        assert!(said.starts_with("as expected "), "{call}: {said}");
+        let real = said.split(' ').nth(3).map(str::parse::<i64>);
+        assert!(
+            matches!(real, Some(Ok(real)) if real < HALF_A_MINUTE),
+            "{call}: {said}"
+        );
     }
 }
 

@@ -95,6 +95,10 @@ int main(int count, char **arguments) {
     struct time64 timer64[2] = {{0, 0}, {30, 0}};
     int id, descriptor = timerfd_create(CLOCK_MONOTONIC, 0);
     call(259, 1, 0, (uintptr_t)&id, 4, 5, 6);
+    if (count > 2) {
+        puts("waits");
+        fflush(stdout);
+    }
     int64_t shown = now(1, 0), real = now(1, 1);
 #define P(x) ((uintptr_t)&(x))
 #define IS(text) (!strcmp(name, text))
