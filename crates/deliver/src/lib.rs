@@ -31,6 +31,7 @@
 //! | `program` | which programs trace others themselves, or are setuid |
 //! | `proc`, `rseq` | facts in `/proc`; restartable sequences |
 //! | `inject` | maps an object into a process at its first instruction |
+//! | `i386` | the same for a 32-bit program on an x86-64 kernel |
 //! | `visit` | runs the stub in one stopped thread |
 //! | `guest` | a thread of a live process that makes system calls, whether or not its tracer lives |
 //! | `pass` | passes descriptors to a process that can't open the tracer's |
