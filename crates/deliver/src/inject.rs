@@ -72,6 +72,13 @@ pub(crate) struct Injector {
 
 impl Injector {
     /// Without [`Injector::with_filters`] those of the program are counted that is looked at first.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(
+            unused_mut,
+            reason = "there are no 32-bit programs to give something to"
+        )
+    )]
     pub(crate) fn new(mut object: Object) -> Injector {
         Injector {
             #[cfg(target_arch = "x86_64")]
