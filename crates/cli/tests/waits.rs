@@ -137,6 +137,25 @@ fn polls_in_between_are_served_at_their_time() {
     assert_eq!(said(&command), "True\n");
 }
 
+/// The poller has polled for hours, so that its polls may be late by more than the time-out.
+#[test]
+fn a_poller_sees_what_another_thread_does_at_its_time() {
+    if !installed("python3") {
+        return;
+    }
+    let script = "import threading, time\n\
+                  flag = threading.Event()\n\
+                  def poll():\n\
+                  \x20   while not flag.is_set(): time.sleep(0.05)\n\
+                  poller = threading.Thread(target=poll); poller.start()\n\
+                  time.sleep(7200)\n\
+                  flag.set()\n\
+                  poller.join(5)\n\
+                  print(poller.is_alive())";
+    let command = ["run", "--skip-idle", "--", "python3", "-c", script];
+    assert_eq!(said(&command), "False\n");
+}
+
 /// A loop that counts its polls instead of reading a clock.
 #[test]
 fn polls_of_the_only_thread_take_their_time() {

@@ -280,11 +280,11 @@ impl Waits {
         let mut skip = self.skip.take()?;
         let shown = self.at(Clock::Monotonic, now);
         let made = &wait.made;
-        let (due, span) = match (given(call.pid, wait.given), wait.basis) {
-            (Some(span), Basis::Call) => (Some(shown + span), Some(span)),
-            (Some(due), Basis::Clock(Clock::Monotonic)) => (Some(due), Some(due - shown)),
-            _ => (None, None),
-        };
+        let given = given(call.pid, wait.given);
+        let span = given.map(|given| match wait.basis {
+            Basis::Call => given,
+            Basis::Clock(clock) => given - self.at(clock, now),
+        });
         let wait = span.map(|span| (shown, span));
         let is_next = skip.called(&mut self.pollers, call, wait, now.monotonic);
         let slack = self.pollers.slack(call.pid).unwrap_or(0);
@@ -293,7 +293,7 @@ impl Waits {
             return None;
         }
         let outcome = expired(call.pid, Expiry::of(made)?)?;
-        self.polls(due?, slack, now).then_some(outcome)
+        self.polls(span?, slack, now).then_some(outcome)
     }
 
     /// Notes that a process is about to execute a program.
@@ -393,11 +393,10 @@ impl Waits {
         next
     }
 
-    /// Whether a wait until `due`, which a poller is about to make, may end at once: time then is
-    /// what it is when that ends, late by `slack` at most.
-    pub(crate) fn polls(&mut self, due: Nanoseconds, slack: u64, now: &KernelTime) -> bool {
-        let ahead = due - self.at(Clock::Monotonic, now);
-        let Ok(ahead) = u64::try_from(ahead) else {
+    /// Whether a wait of `span`, which a poller is about to make, may end at once: time then is what
+    /// it is when that ends, late by `slack` at most.
+    fn polls(&mut self, span: Nanoseconds, slack: u64, now: &KernelTime) -> bool {
+        let Ok(ahead) = u64::try_from(span) else {
             return false;
         };
         let deadlines = self.deadlines(now);
