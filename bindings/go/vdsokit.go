@@ -74,8 +74,8 @@ type Scalar struct {
 	handle *C.vdsokit_variable
 }
 
-// Create builds the image of a declaration and publishes it at path, or beside the declaration if
-// path is empty.
+// Create builds the image of a declaration and publishes it at path. If path is empty, the file lies
+// beside the declaration, or in the RuntimeDirectory= of a systemd service.
 func Create(declaration, path string) (*Publisher, error) {
 	cDeclaration := C.CString(declaration)
 	defer C.free(unsafe.Pointer(cDeclaration))

@@ -18,7 +18,8 @@ export class Scalar {
 export class Publisher {
   private constructor();
   /**
-   * Builds the declaration's image and publishes it at `path`, or beside the declaration.
+   * Builds the declaration's image and publishes it at `path`. Without `path` the file lies beside
+   * the declaration, or in the `RuntimeDirectory=` of a systemd service.
    * @throws VdsokitError `EBUSY` when another process publishes there, `EPERM` when nothing can be
    * published in that directory, `EINVAL` for a declaration with errors.
    */

@@ -1,7 +1,7 @@
 //! The commands of the pages in `docs`, as they are printed there.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -112,6 +112,46 @@ fn the_commands_about_declarations() {
     )
     .unwrap();
     run(directory.path(), "$ vdso build weather.toml\n");
+}
+
+/// README.md's first vDSO: built, published from lines that are typed, and read.
+#[test]
+fn the_commands_of_the_readme_make_publish_and_read_a_vdso() {
+    let directory = directory();
+    let at = |name: &str| directory.path().join(name);
+    fs::write(at("weather.toml"), &blocks("../README.md", "toml")[0]).unwrap();
+    let app = "#include \"weather.h\"\nint main(void) { return weather_temperature() != 21.5; }\n";
+    fs::write(at("app.c"), app).unwrap();
+    let consoles = blocks("../README.md", "console");
+    let console = consoles
+        .iter()
+        .find(|console| console.starts_with("$ vdso build weather.toml "))
+        .unwrap();
+    let (build, rest) = console.split_once("$ vdso serve ").unwrap();
+    let (serve, rest) = rest.split_once('\n').unwrap();
+    run(directory.path(), build);
+
+    let mut server = shell(directory.path(), &format!("exec vdso serve {serve}"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let live = lines.next().unwrap().unwrap();
+    assert!(live.starts_with("live: "), "{live}");
+    let mut typed = server.stdin.take().unwrap();
+    typed.write_all(b"temperature=21.5\n").unwrap();
+    let reader = vdsokit_publish::Vdso::open(at("libweather.so.1")).unwrap();
+    while reader.get("temperature").unwrap().to_string() != "21.5" {
+        std::thread::yield_now();
+    }
+    // What Python prints, and a table that ends.
+    let rest = rest
+        .replace("print(f())'\n", "print(f())'\n21.5\n")
+        .replace("vdso watch ", "vdso watch --count 1 ");
+    run(directory.path(), &rest);
+    drop(typed);
+    assert!(server.wait().unwrap().success());
 }
 
 #[test]

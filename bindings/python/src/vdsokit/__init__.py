@@ -161,7 +161,10 @@ class Publisher:
         declaration: "os.PathLike[str] | str",
         path: "os.PathLike[str] | str | None" = None,
     ) -> "Publisher":
-        """Builds the declaration's image and publishes it at ``path``, or beside the declaration.
+        """Builds the declaration's image and publishes it at ``path``.
+
+        Without ``path`` the file lies beside the declaration, or in the ``RuntimeDirectory=`` of a
+        systemd service.
 
         :raises Error: ``EBUSY`` when another process publishes there, ``EPERM`` when nothing can
             be published in that directory, ``EINVAL`` for a declaration with errors.
