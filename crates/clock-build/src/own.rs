@@ -126,3 +126,38 @@ impl Own {
         own
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declared(text: &str) -> Own {
+        Own::declared(text, PathBuf::new())
+    }
+
+    #[test]
+    fn functions_and_words_are_read_from_what_the_macros_write() {
+        let own = declared(
+            "[function.first]\ndoc = \"One.\"\nc = \"uint64_t first(void)\"\n[var.number]\nunit = \"1\"\n\
+             type = \"u64\"\ninit = 666\n[var.change]\ntype = \"i64\"\ninit = -1\n[var.ratio]\ntype = \"f64\"\n",
+        );
+        assert_eq!(own.functions, ["first"]);
+        let variables = own.variables.iter();
+        let variables: Vec<_> = variables
+            .map(|variable| (&*variable.name, variable.offset, variable.initial))
+            .collect();
+        let expected = [
+            ("number", 64, 666),
+            ("change", 72, u64::MAX),
+            ("ratio", 80, 0),
+        ];
+        assert_eq!(variables, expected);
+        assert_ne!(own.layout, declared("").layout);
+    }
+
+    #[test]
+    #[should_panic(expected = "variable name has the type str[8]")]
+    fn a_variable_of_more_than_a_word_is_refused_by_name() {
+        let _ = declared("[var.name]\ntype = \"str[8]\"\n");
+    }
+}
