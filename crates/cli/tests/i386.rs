@@ -348,3 +348,16 @@ fn a_handler_that_ends_a_32_bit_sleep_leaves_the_time_that_remains() {
         "{said}"
     );
 }
+
+#[test]
+fn threads_handlers_and_children_of_32_bit_programs_wait_by_their_clock() {
+    let source = include_str!("i386/threads.c");
+    let glibc = compiled("threads32", source, &[&HEADERS[..], &["-pthread"]].concat());
+    for program in [glibc].into_iter().chain(musl("threads32-musl", source)) {
+        assert_eq!(
+            said(&["--rate", "50"], &program, &[]),
+            "1 1 1 5\n",
+            "{program:?}"
+        );
+    }
+}
