@@ -338,7 +338,7 @@ fn a_32_bit_program_skips_idle_time() {
 
 #[test]
 fn a_handler_that_ends_a_32_bit_sleep_leaves_the_time_that_remains() {
-    let said = said(&["--rate", "20"], &WAITER, &["interrupted"]);
+    let said = said(&["--rate", "10"], &WAITER, &["interrupted"]);
     let numbers: Vec<i64> = said
         .split_whitespace()
         .map(|number| number.parse().expect("a number"))

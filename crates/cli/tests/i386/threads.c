@@ -38,7 +38,7 @@ int main(void) {
     for (int at = 0; at < 8; at++)
         pthread_join(threads[at], NULL);
     signal(SIGALRM, count);
-    alarm(2);
+    alarm(25);
     unsigned left = sleep(1000);
     pid_t child = fork();
     if (!child) {
