@@ -204,12 +204,13 @@ impl Buffer {
         let _ = futex::wake(answered, futex::Flags::empty(), u32::MAX >> 1);
     }
 
-    /// The records that are complete, in the order in which they were claimed. `is_last`: no process
-    /// is left that could complete one.
+    /// Records that are complete, in the order in which they were claimed. `is_last`: no process is left
+    /// that could complete one.
     pub fn records(&mut self, is_last: bool) -> Vec<Record> {
+        /// Few enough that new callers are answered in time between one batch and the next.
+        const BATCH: usize = 1024;
         let mut found = Vec::new();
-        // A ring at a time: a program can fill it as fast as it is read.
-        while (found.len() as u64) < self.records {
+        while found.len() < BATCH {
             let at = RING + (self.tail & (self.records - 1)) as usize * RECORD;
             let lap = (self.tail >> self.records.ilog2()) << LAP_SHIFT;
             let state = self.memory.long(at + STATE).load(Acquire);
