@@ -1,18 +1,27 @@
 //! Putting an object into a live process, and taking it out again.
 //!
 //! The change is made by single calls and writes after each of which the process can run on by
-//! itself ([`crate::guest`]), because the tracer may die at any moment:
+//! itself ([`crate::guest`]), because the tracer may die at any moment. First a record is mapped, and
+//! behind it is noted what is mapped next: the object. How the program's calls are then led to the
+//! object differs: the module [`change`] is one of
 //!
-//! 1. A record is mapped, and behind it is noted what is mapped next: the object. Words of it that
-//!    hold addresses in the kernel's vDSO are 0, so that it makes system calls instead.
-//! 2. A front is mapped, and moved to where the kernel's image is: mremap(2) replaces that at once.
-//! 3. The kernel's vvar pages are replaced by a reservation, and the kernel maps its vDSO anew
-//!    elsewhere (`ARCH_MAP_VDSO_64`), which it does for a process that has none.
-//! 4. Front and object are led to that.
-//!
-//! Undoing it leads front and object away from the kernel's vDSO and moves that back, a mapping at
-//! a time and its image last, which again replaces the front at once. It begins from any of these
-//! states.
+//! | module | architecture | |
+//! | --- | --- | --- |
+//! | `exchange` | x86-64 | a front takes the place of the kernel's image, which is mapped anew elsewhere |
+//! | `patch` | AArch64 | an instruction of each function becomes a branch |
+
+mod record;
+
+#[cfg(target_arch = "x86_64")]
+#[path = "attach/exchange.rs"]
+mod change;
+#[cfg(target_arch = "aarch64")]
+#[path = "attach/patch.rs"]
+mod change;
+#[cfg(target_arch = "x86_64")]
+mod front;
+#[cfg(any(target_arch = "aarch64", test))]
+mod slot;
 
 use std::collections::HashSet;
 use std::fs;
@@ -21,11 +30,9 @@ use std::iter;
 use std::ops::Range;
 use std::thread;
 
-use vdsokit_elf::Image;
-
+use self::record::Record;
 use crate::arch::{guest as code, number};
 use crate::error::{Error, Event, Unserved};
-use crate::front::{self, Record};
 use crate::group::Group;
 use crate::guest::{self, Guest};
 use crate::inject::Injector;
@@ -247,10 +254,11 @@ fn revert(pid: Pid, threads: &mut Threads) -> Result<(), Error> {
             return tidy(pid, threads, memory, &maps);
         };
         let own = pieces(&maps).into_iter().map(|(_, piece)| piece);
-        let used: Vec<_> = own.chain([record.text(), record.image.clone()]).collect();
+        let used = own.chain([record.text(), record.image.clone()]);
+        let used: Vec<_> = used.chain(fronts(&maps)).collect();
         threads.leave(&memory, &used)?;
         let mut guest = Guest::enter(threads.first(), memory, record.spare)?;
-        let undone = undo(pid, &mut guest, at, &record);
+        let undone = change::undo(pid, &mut guest, at, &record);
         guest.leave(record.spare)?;
         undone.map_err(Failure::from)
     })();
@@ -272,7 +280,7 @@ fn tidy(pid: Pid, threads: &mut Threads, memory: Memory, maps: &str) -> Result<(
 
 /// Where in the kernel's vDSO there is room for the code of a guest.
 fn spare(kernel: &KernelVdso) -> Result<u64, Unserved> {
-    kernel.spare(code::length()).ok_or(Unserved::NoRoom)
+    code::spare(kernel).ok_or(Unserved::NoRoom)
 }
 
 fn explain(threads: &Threads, failure: Failure) -> Error {
@@ -286,13 +294,10 @@ fn put(pid: Pid, threads: &mut Threads, object: &Object) -> Result<(), Error> {
     let outcome = (|| {
         let memory = Memory::open(pid)?;
         let maps = maps(pid)?;
-        // One that was not put in place is of a tracer that died on the way.
+        // That of a change which was not completed is of a tracer that died on the way.
         let remnant = record(&maps, &memory)?;
-        let is_remnant =
-            |record: &Record| kernel::mappings(&maps).as_ref() == Some(&record.mappings);
-        if remnant
-            .as_ref()
-            .is_some_and(|(_, record)| !is_remnant(record))
+        if let Some((_, record)) = &remnant
+            && change::is_in_force(&maps, &memory, record)?
         {
             return Err(Unserved::AlreadyAttached.into());
         }
@@ -302,7 +307,7 @@ fn put(pid: Pid, threads: &mut Threads, object: &Object) -> Result<(), Error> {
         }
         let mappings = kernel::mappings(&maps).ok_or(Unserved::NoVdso)?;
         let text = mappings.last().cloned().unwrap_or_default();
-        threads.leave(&memory, &mappings)?;
+        threads.leave(&memory, change::taken(&mappings))?;
         erase_code(&memory, &text)?;
         let mut kernel = KernelVdso::read(pid, &memory, text.start)?;
         kernel.resolve(&object.links);
@@ -310,15 +315,16 @@ fn put(pid: Pid, threads: &mut Threads, object: &Object) -> Result<(), Error> {
         let mut guest = Guest::enter(threads.first(), memory, spare)?;
         let outcome = (|| {
             if let Some((at, record)) = &remnant {
-                undo(pid, &mut guest, *at, record)?;
+                change::undo(pid, &mut guest, *at, record)?;
             }
             let record = Record {
                 image: 0..0,
                 spare,
                 mappings,
                 links: Vec::new(),
+                patches: Vec::new(),
             };
-            redirect(pid, &mut guest, object, &kernel, record)
+            change::redirect(pid, &mut guest, object, &kernel, record)
         })();
         guest.leave(spare)?;
         outcome.map_err(Failure::from)
@@ -334,109 +340,28 @@ fn erase_code(memory: &Memory, text: &Range<u64>) -> io::Result<bool> {
     let found = bytes.windows(own.len()).position(|found| found == own);
     if let Some(at) = found {
         let length = code::length().min(bytes.len() - at);
-        memory.write(text.start + at as u64, &vec![0; length])?;
+        memory.write(text.start + at as u64, &code::before()?[..length])?;
     }
     Ok(found.is_some())
 }
 
-/// Puts the object in place of the kernel's vDSO. On an error the process is as it was.
-fn redirect(
-    pid: Pid,
-    guest: &mut Guest,
-    object: &Object,
-    kernel: &KernelVdso,
-    mut record: Record,
-) -> Result<(), StubError> {
-    let probed = guest.call(number::ARCH_PRCTL, [MAP_VDSO, 0, 0, 0, 0, 0]);
-    if !matches!(probed, Err(StubError::Refused(libc::EEXIST))) {
-        return Err(Failure::Unserved(Unserved::NoSecondVdso).into());
-    }
-    let too_many = || Failure::Unserved(Unserved::NoRoom);
-    let mut bytes = record.bytes().ok_or_else(too_many)?;
+/// Maps a record, with room for all that one may have. Returns its address.
+fn map_record(guest: &mut Guest, record: &Record) -> Result<u64, StubError> {
+    let mut bytes = record.bytes().ok_or_else(no_room)?;
     bytes.resize(Record::LENGTH, 0);
     let file = memfd(RECORD, &bytes)?;
     let length = (Record::LENGTH as u64).next_multiple_of(PAGE);
-    let source = Source::new(file, 0, 0, length, Role::Record)?;
-    let at = guest.map(&[source.place(0)])?;
-    let outcome = (|| {
-        let image = guest.call(number::MMAP, reservation(0, object.length(), 0))?;
-        record.image = image..image + object.length();
-        let without = object.linked(image, iter::repeat(0));
-        let with = object.linked(image, kernel.functions(record.text().start));
-        let leads_out = without.zip(with).filter(|(without, with)| without != with);
-        record.links = leads_out.map(|((word, _), _)| word).collect();
-        let bytes = record.bytes().ok_or_else(too_many)?;
-        guest.memory.write(at, &bytes)?;
-        let mut places = object.places();
-        if let Some(first) = places.first_mut() {
-            (first.distance, first.flags) = (image, libc::MAP_PRIVATE | libc::MAP_FIXED);
-        }
-        guest.map(&places)?;
-        for (word, value) in object.linked(image, iter::repeat(0)) {
-            guest.memory.write_word(word, value)?;
-        }
-        let place = record.text();
-        let length = place.end - place.start;
-        let bytes = compose(kernel, object, image, None)?;
-        let source = Source::new(memfd(FRONT, &bytes)?, 0, 0, length, Role::Text)?;
-        let front = guest.map(&[source.place(0)])?;
-        // A written page makes the kernel dump the front to core files.
-        let written = guest
-            .memory
-            .write(front, &bytes[..8])
-            .map_err(StubError::from);
-        // From here on the functions are those of the object.
-        let moved = written.and_then(|()| move_to(guest, &(front..front + length), place.start));
-        if moved.is_err() {
-            guest.call(number::MUNMAP, [front, length, 0, 0, 0, 0])?;
-        }
-        moved
-    })();
-    if outcome.is_err() {
-        undo(pid, guest, at, &record)?;
-        return outcome;
-    }
-    // Whatever fails now, the object makes system calls.
-    if let Ok(own) = map_vdso(pid, guest, &record) {
-        for (word, value) in object.linked(record.image.start, kernel.functions(own)) {
-            guest.memory.write_word(word, value)?;
-        }
-        let bytes = compose(kernel, object, record.image.start, Some(own))?;
-        guest.memory.write(record.text().start, &bytes)?;
-    }
-    Ok(())
+    guest.map(&[Source::new(file, 0, 0, length, Role::Record)?.place(0)])
 }
 
-fn compose(
-    kernel: &KernelVdso,
-    object: &Object,
-    image: u64,
-    own: Option<u64>,
-) -> Result<Vec<u8>, StubError> {
-    let parsed = Image::parse_memory(kernel.bytes(), 0).ok();
-    let front = parsed.and_then(|parsed| front::compose(&parsed, object, image, own));
-    front.ok_or_else(|| Failure::Unserved(Unserved::NoRoom).into())
+/// Writes a record to its place.
+fn write_record(guest: &Guest, at: u64, record: &Record) -> Result<(), StubError> {
+    let bytes = record.bytes().ok_or_else(no_room)?;
+    Ok(guest.memory.write(at, &bytes)?)
 }
 
-/// `ARCH_MAP_VDSO_64` (arch/x86/include/uapi/asm/prctl.h).
-const MAP_VDSO: u64 = 0x2003;
-
-/// Has the kernel map its vDSO where there is room, in a process in which its image is replaced.
-/// Returns the address of the image.
-fn map_vdso(pid: Pid, guest: &mut Guest, record: &Record) -> Result<u64, StubError> {
-    for (name, piece) in pieces(&maps(pid)?) {
-        // Where they were, nothing else is to be mapped.
-        if name != IMAGE && record.mappings.contains(&piece) {
-            let length = piece.end - piece.start;
-            guest.call(
-                number::MMAP,
-                reservation(piece.start, length, libc::MAP_FIXED),
-            )?;
-        }
-    }
-    guest.call(number::ARCH_PRCTL, [MAP_VDSO, 0, 0, 0, 0, 0])?;
-    let own = kernel::mappings(&maps(pid)?).and_then(|own| own.last().map(|image| image.start));
-    own.ok_or_else(|| Failure::Unserved(Unserved::NoVdso).into())
+fn no_room() -> StubError {
+    Failure::Unserved(Unserved::NoRoom).into()
 }
 
 /// The arguments of mmap(2) for addresses that nothing may access.
@@ -446,45 +371,23 @@ fn reservation(address: u64, length: u64, flags: i32) -> [u64; 6] {
     [address, length, none, flags as u64, u64::MAX, 0]
 }
 
-/// Moves a mapping to the address `to`, and replaces what is mapped there.
-fn move_to(guest: &mut Guest, mapping: &Range<u64>, to: u64) -> Result<(), StubError> {
-    let flags = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as u64;
-    let length = mapping.end - mapping.start;
-    let arguments = [mapping.start, length, length, flags, to, 0];
-    guest.call(number::MREMAP, arguments).map(drop)
+/// Maps the object at the address `image`, which is reserved for it. Words of it that hold addresses
+/// in the kernel's vDSO are 0.
+fn map_object(guest: &mut Guest, object: &Object, image: u64) -> Result<(), StubError> {
+    let mut places = object.places();
+    if let Some(first) = places.first_mut() {
+        (first.distance, first.flags) = (image, libc::MAP_PRIVATE | libc::MAP_FIXED);
+    }
+    guest.map(&places)?;
+    for (word, value) in object.linked(image, iter::repeat(0)) {
+        guest.memory.write_word(word, value)?;
+    }
+    Ok(())
 }
 
-/// Undoes as much as was done of the change that the record at the address `at` describes.
-fn undo(pid: Pid, guest: &mut Guest, at: u64, record: &Record) -> Result<(), StubError> {
-    let text = record.text();
-    let is_in_place = |pieces: &[(&str, Range<u64>)]| pieces.contains(&(IMAGE, text.clone()));
-    let mut found = pieces(&maps(pid)?);
-    if !is_in_place(&found) {
-        for &word in &record.links {
-            guest.memory.write_word(word, 0)?;
-        }
-        let mut front = vec![0; (text.end - text.start) as usize];
-        guest.memory.read_exact(text.start, &mut front)?;
-        match found.iter().find(|(name, _)| *name == IMAGE) {
-            Some((_, own)) => front::disconnect(&mut front, own),
-            None => {
-                map_vdso(pid, guest, record)?;
-                found = pieces(&maps(pid)?);
-            }
-        }
-        guest.memory.write(text.start, &front)?;
-        // In the order of their addresses: the image is the last of both.
-        let apart = found.len().saturating_sub(record.mappings.len());
-        for ((_, piece), place) in found.iter().skip(apart).zip(&record.mappings) {
-            if piece != place {
-                move_to(guest, piece, place.start)?;
-            }
-        }
-    }
-    // A front that was not moved to its place.
-    let maps = maps(pid)?;
-    let fronts = maps.lines().filter(|line| line.contains(FRONT));
-    for front in fronts.filter_map(range) {
+/// Unmaps fronts, the object, and the record at the address `at`.
+fn unmap(pid: Pid, guest: &mut Guest, at: u64, record: &Record) -> Result<(), StubError> {
+    for front in fronts(&maps(pid)?) {
         let length = front.end - front.start;
         guest.call(number::MUNMAP, [front.start, length, 0, 0, 0, 0])?;
     }
@@ -509,6 +412,12 @@ fn pieces(maps: &str) -> Vec<(&'static str, Range<u64>)> {
         Some((name, range(line)?))
     };
     NAMES.into_iter().filter_map(of).collect()
+}
+
+/// The address ranges of mappings of a front.
+fn fronts(maps: &str) -> Vec<Range<u64>> {
+    let lines = maps.lines().filter(|line| line.contains(FRONT));
+    lines.filter_map(range).collect()
 }
 
 /// The addresses in a line of `/proc/PID/maps`.

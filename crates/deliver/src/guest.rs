@@ -34,9 +34,12 @@ pub(crate) struct Guest {
     pub(crate) memory: Memory,
     /// What the thread goes on with.
     registers: Registers,
+    fleeting: guest::Fleeting,
     blocked: SignalSet,
     /// Where its code lies.
     home: u64,
+    /// The bytes of the kernel's vDSO at the place where it begins.
+    before: Vec<u8>,
     /// The first of two pages of its own, for code and what calls read and write.
     pages: u64,
     /// The process was sent a SIGSTOP during the visit.
@@ -44,11 +47,11 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Sets up a stopped thread. `spare` are executable bytes, all 0, that no thread executes.
+    /// Sets up a stopped thread. `spare` is the address of executable bytes that no thread executes.
     pub(crate) fn enter(pid: Pid, memory: Memory, spare: u64) -> Result<Guest, Failure> {
         let remnant = remnant(pid)?;
-        let (mut registers, _) = sys::registers(pid)?;
-        guest::restart(&mut registers);
+        suspend_filters(pid)?;
+        let mut registers = guest::settled(pid)?;
         let section = match sys::rseq(pid) {
             Some(rseq) => rseq::find(&registers, &memory, rseq)?,
             None => None,
@@ -56,16 +59,19 @@ impl Guest {
         if let Some(section) = &section {
             section.leave(&mut registers);
         }
+        let fleeting = guest::Fleeting::read(pid);
         let blocked = sys::blocked(pid)?;
-        suspend_filters(pid)?;
-        let code = guest::bytes(&registers, blocked);
+        let code = guest::bytes(pid, &registers, blocked)?;
+        let before = guest::before()?;
         memory.write(spare, &code)?;
         let mut guest = Guest {
             pid,
             memory,
             registers,
+            fleeting,
             blocked,
             home: spare,
+            before,
             pages: 0,
             is_stopped: false,
         };
@@ -91,7 +97,7 @@ impl Guest {
                 guest.home = guest.pages;
                 // Out of the code that is erased.
                 guest.prepare(number::GETPID, [0; 6])?;
-                guest.memory.write(spare, &vec![0; code.len()])?;
+                guest.memory.write(spare, &guest.before)?;
                 Ok(guest)
             }
             Err(error) => {
@@ -104,9 +110,9 @@ impl Guest {
         }
     }
 
-    /// Gives the pages back and restores the thread. `spare` are executable bytes, all 0.
+    /// Gives the pages back and restores the thread. `spare` is the address that it was set up with.
     pub(crate) fn leave(mut self, spare: u64) -> Result<(), Failure> {
-        let code = guest::bytes(&self.registers, self.blocked);
+        let code = guest::bytes(self.pid, &self.registers, self.blocked)?;
         self.memory.write(spare, &code)?;
         // The pages can't be unmapped by the code in them.
         self.home = spare;
@@ -115,7 +121,9 @@ impl Guest {
         }
         sys::set_blocked(self.pid, self.blocked)?;
         sys::set_registers(self.pid, &self.registers)?;
-        self.memory.write(spare, &vec![0; code.len()])?;
+        guest::leave_call(self.pid)?;
+        self.fleeting.restore(self.pid)?;
+        self.memory.write(spare, &self.before)?;
         self.stop_again()?;
         Ok(())
     }

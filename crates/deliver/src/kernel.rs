@@ -59,8 +59,7 @@ impl KernelVdso {
             })
         };
         let exports = functions.filter_map(function).collect();
-        let loaded = image.segments().filter(|segment| segment.is_load());
-        let spare = spare(&bytes, loaded.map(|load| load.offset + load.filesz).max());
+        let spare = spare(&bytes, loaded(&image));
         Ok(KernelVdso {
             spare,
             vvar_length,
@@ -98,6 +97,15 @@ impl KernelVdso {
         (self.bytes.len() - self.spare >= length).then_some(self.spare as u64)
     }
 
+    /// A place of `length` bytes that is not loaded, at the end of the image's mapping and aligned to 16
+    /// bytes, in bytes from the image's start. Section headers may be there.
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) fn unloaded(&self, length: usize) -> Option<u64> {
+        let at = (self.bytes.len().checked_sub(length)? & !15) as u64;
+        let image = Image::parse_memory(&self.bytes, 0).ok()?;
+        loaded(&image).filter(|&end| end <= at).map(|_| at)
+    }
+
     /// Address and length of image and vvar pages together, the image being at `address`.
     pub(crate) fn extent(&self, address: u64) -> (u64, u64) {
         (
@@ -112,6 +120,12 @@ impl KernelVdso {
             .iter()
             .map(move |function| function.map_or(0, |offset| address + offset))
     }
+}
+
+/// The end of what is loaded of an image, in bytes from its start.
+fn loaded(image: &Image<'_>) -> Option<u64> {
+    let loads = image.segments().filter(|segment| segment.is_load());
+    loads.map(|load| load.offset + load.filesz).max()
 }
 
 /// The start of the zeros that fill the last page behind an image of `bytes`, which is loaded up to

@@ -24,7 +24,7 @@
 //! | `join`, `unwind` | the image in front of several objects, or of one that lacks a function |
 //! | `exec` | becomes a program, with a supervisor or a tracer beside it |
 //! | `supervisor` | serves calls of the tree, and traces a thread only while it changes that |
-//! | `attach`, `threads`, `front` | putting an object into a live process, and taking it out |
+//! | `attach`, `threads` | putting an object into a live process, and taking it out |
 //! | `stop` | the reasons of a tracee's stop, and the answer to each |
 //! | `tracer` | the loop that waits and answers |
 //! | `strict`, `seccomp` | reads of the clock that are made by system call |
@@ -73,26 +73,17 @@
 //! - `attach` and `detach` fail while a signal handler runs that interrupted a vDSO function, if
 //!   its frame is on the thread's current stack or on one that a signal left for an alternate
 //!   stack. Frames on stacks that the program itself switched away from are not found.
-#![cfg_attr(
-    not(target_arch = "x86_64"),
-    allow(dead_code, reason = "what only the module `attach` uses")
-)]
 #![cfg(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
 
 mod arch;
-#[cfg(target_arch = "x86_64")]
 mod attach;
 mod channel;
 mod error;
 mod exec;
-#[cfg(target_arch = "x86_64")]
-mod front;
-#[cfg(target_arch = "x86_64")]
 mod group;
-#[cfg(target_arch = "x86_64")]
 mod guest;
 #[cfg(target_arch = "x86_64")]
 mod i386;
@@ -105,7 +96,6 @@ mod object;
 mod pass;
 mod proc;
 mod program;
-#[cfg(target_arch = "x86_64")]
 mod rseq;
 mod seccomp;
 mod stack;
@@ -113,7 +103,6 @@ mod stop;
 mod strict;
 mod supervisor;
 mod sys;
-#[cfg(target_arch = "x86_64")]
 mod threads;
 #[cfg(target_arch = "x86_64")]
 mod traced;
@@ -121,11 +110,9 @@ mod tracer;
 mod unwind;
 mod visit;
 
-#[cfg(target_arch = "x86_64")]
 pub use attach::{attach, attach_all, attach_and_follow, detach, detach_all};
 pub use error::{Error, Event, ImageError, Unserved, UnservedWait};
 pub use exec::Delivery;
-#[cfg(target_arch = "x86_64")]
 pub use group::Group;
 pub use object::Object;
 pub use strict::Timestamp;

@@ -225,18 +225,39 @@ pub(crate) fn set_registers(pid: Pid, registers: &Registers) -> io::Result<()> {
     .map(drop)
 }
 
-/// Has a thread at the entry of a system call count as one outside of any.
+/// A set of registers of a stopped thread, of at most `most` bytes. The sets are those of
+/// include/uapi/linux/elf.h.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn register_set(pid: Pid, set: usize, most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0u8; most];
+    let mut vector = libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: most,
+    };
+    // SAFETY: PTRACE_GETREGSET writes at most `iov_len` bytes, the size of `bytes`, which lives, and
+    // then the number written into the iovec.
+    unsafe { ptrace_object(libc::PTRACE_GETREGSET, pid, set, &mut vector) }?;
+    bytes.truncate(vector.iov_len);
+    Ok(bytes)
+}
+
+/// Sets what [`register_set`] returns.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn set_register_set(pid: Pid, set: usize, bytes: &[u8]) -> io::Result<()> {
+    let mut vector = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: PTRACE_SETREGSET reads at most `iov_len` bytes, the size of `bytes`, which lives, and
+    // does not write to them.
+    unsafe { ptrace_object(libc::PTRACE_SETREGSET, pid, set, &mut vector) }.map(drop)
+}
+
+/// Has a thread at the entry or the exit of a system call count as one outside of any.
 #[cfg(target_arch = "aarch64")]
 pub(crate) fn forget_call(pid: Pid) -> io::Result<()> {
-    /// include/uapi/linux/elf.h
     const NT_ARM_SYSTEM_CALL: usize = 0x404;
-    let mut number: c_int = -1;
-    let mut vector = libc::iovec {
-        iov_base: ptr::from_mut(&mut number).cast(),
-        iov_len: size_of::<c_int>(),
-    };
-    // SAFETY: PTRACE_SETREGSET reads at most `iov_len` bytes, the size of `number`, which lives.
-    unsafe { ptrace_object(libc::PTRACE_SETREGSET, pid, NT_ARM_SYSTEM_CALL, &mut vector) }.map(drop)
+    set_register_set(pid, NT_ARM_SYSTEM_CALL, &(-1 as c_int).to_ne_bytes())
 }
 
 /// The signals that a stopped thread blocks.

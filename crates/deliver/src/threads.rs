@@ -1,5 +1,6 @@
 //! A live process with all its threads stopped.
 
+use std::collections::HashMap;
 use std::ffi::c_int;
 use std::fs;
 use std::io;
@@ -11,6 +12,7 @@ use crate::error::{Error, Unserved};
 use crate::memory::Memory;
 use crate::proc;
 use crate::stop::Stop;
+use crate::supervisor::process::Blocked;
 use crate::sys::{self, Pid, Resume};
 
 /// How long threads may sleep uninterruptibly before the attempt is given up. A thread in
@@ -40,6 +42,8 @@ const STACKS: usize = 64;
 pub(crate) struct Threads {
     pid: Pid,
     threads: Vec<Pid>,
+    /// The calls that threads were in before they were interrupted, where their registers don't say.
+    calls: HashMap<Pid, Blocked>,
 }
 
 impl Threads {
@@ -54,6 +58,7 @@ impl Threads {
         let mut stopped = Threads {
             pid,
             threads: Vec::new(),
+            calls: HashMap::new(),
         };
         if proc::is_kernel_thread(pid) {
             return Err(stopped.refuse(Unserved::KernelThread));
@@ -86,6 +91,7 @@ impl Threads {
     /// for as long as the slowest takes, not for the sum.
     fn seize(&mut self, threads: &[Pid]) -> Result<(), Error> {
         for &thread in threads {
+            self.note_call(thread);
             match sys::seize(thread, 0).and_then(|()| sys::interrupt(thread)) {
                 Ok(()) => self.threads.push(thread),
                 Err(error) if is_gone(&error) => {}
@@ -93,6 +99,15 @@ impl Threads {
             }
         }
         Ok(())
+    }
+
+    /// Notes the call that a running thread is in, before it is interrupted.
+    fn note_call(&mut self, thread: Pid) {
+        if arch::LOSES_ARGUMENT
+            && let Some(call) = Blocked::read(thread)
+        {
+            self.calls.insert(thread, call);
+        }
     }
 
     /// Waits until each of `moving`, which are interrupted, has stopped or ended.
@@ -104,7 +119,8 @@ impl Threads {
         loop {
             let mut is_stopped_by_signal = false;
             let mut error = None;
-            moving.retain(|&thread| match look(thread) {
+            let calls = &self.calls;
+            moving.retain(|&thread| match look(thread, calls.get(&thread)) {
                 Ok(Look::Moves) => true,
                 Ok(Look::Stopped) => false,
                 Ok(Look::GroupStopped) => {
@@ -209,6 +225,7 @@ impl Threads {
             sys::resume(thread, Resume::Continue, 0).map_err(access)?;
             // Long enough to leave a function, and for a short handler to end.
             std::thread::sleep(RUN);
+            self.note_call(thread);
             match sys::interrupt(thread) {
                 Err(error) if !is_gone(&error) => return Err(access(error)),
                 _ => self.wait_for(vec![thread])?,
@@ -253,8 +270,8 @@ enum Look {
 }
 
 /// Takes the reports of an interrupted thread until it stops or has none. Signals that are about
-/// to be delivered are delivered.
-fn look(thread: Pid) -> io::Result<Look> {
+/// to be delivered are delivered. `call` is the one that it was in before, if that is known.
+fn look(thread: Pid, call: Option<&Blocked>) -> io::Result<Look> {
     let resume = |signal| match sys::resume(thread, Resume::Continue, signal) {
         Err(error) if !is_gone(&error) => Err(error),
         _ => Ok(()),
@@ -281,7 +298,7 @@ fn look(thread: Pid) -> io::Result<Look> {
     // is the only reason, and the call is made to restart.
     if arch::is_native(&registers, length)
         && !has_deliverable(thread)?
-        && arch::restart_interrupted(&mut registers)
+        && arch::restart_interrupted(&mut registers, call)
     {
         sys::set_registers(thread, &registers)?;
     }

@@ -15,7 +15,7 @@ pub struct Check {
     pub command: &'static [&'static str],
     /// What has to be in the guest.
     pub needs: &'static [Need],
-    /// The kernels that it is for.
+    /// The kernels that it is for in each run.
     pub kernels: &'static [Kernel],
     /// Words of the kernel's command line beside the lab's own.
     pub command_line: &'static str,
@@ -23,9 +23,35 @@ pub struct Check {
     pub processor: Processor,
     /// When it has taken too long, in seconds of emulated time.
     pub seconds: u64,
-    /// Whether it runs with `cargo xtask test --all` only: to emulate four CPUs or another
-    /// architecture takes minutes a boot.
-    pub long: bool,
+    /// The kernels that it is for with `cargo xtask test --all` and when it is named only: to emulate
+    /// four CPUs or another architecture takes minutes a boot.
+    pub rare: &'static [Kernel],
+}
+
+/// Which of the kernels of a check are meant.
+#[derive(Debug, Clone, Copy)]
+pub enum Which<'name> {
+    /// Those of each run.
+    Ordinary,
+    /// All.
+    All,
+    /// The one of this name.
+    Named(&'name str),
+}
+
+impl Check {
+    /// The kernels that it is for.
+    pub fn kernels(&self, which: Which<'_>) -> impl Iterator<Item = Kernel> {
+        let rare = match which {
+            Which::Ordinary => &[],
+            Which::All | Which::Named(_) => self.rare,
+        };
+        let kernels = self.kernels.iter().chain(rare).copied();
+        kernels.filter(move |kernel| match which {
+            Which::Named(name) => kernel.name == name,
+            Which::Ordinary | Which::All => true,
+        })
+    }
 }
 
 /// Something that the host puts into the guest.

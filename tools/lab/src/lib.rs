@@ -48,7 +48,7 @@ pub mod selftests;
 mod workshop;
 
 pub use architecture::Architecture;
-pub use check::{Check, Kernel, Need};
+pub use check::{Check, Kernel, Need, Which};
 pub use error::Error;
 pub use workshop::Workshop;
 
@@ -117,10 +117,10 @@ struct Boot<'table> {
 }
 
 /// Sorts checks into as few boots as will do, in the order of the table.
-fn boots<'table>(checks: &[&'table Check]) -> Vec<Boot<'table>> {
+fn boots<'table>(checks: &[&'table Check], which: Which<'_>) -> Vec<Boot<'table>> {
     let mut boots: Vec<Boot<'table>> = Vec::new();
     for &check in checks {
-        for &kernel in check.kernels {
+        for kernel in check.kernels(which) {
             let same = |boot: &&mut Boot<'table>| {
                 boot.kernel.name == kernel.name
                     && boot.command_line == check.command_line
@@ -140,7 +140,7 @@ fn boots<'table>(checks: &[&'table Check]) -> Vec<Boot<'table>> {
     boots
 }
 
-/// Runs `checks`, each on every kernel that it is for, and hands each boot's
+/// Runs `checks`, each on those of its kernels that are meant, and hands each boot's
 /// report to `each` as soon as it is there.
 ///
 /// # Errors
@@ -149,10 +149,11 @@ fn boots<'table>(checks: &[&'table Check]) -> Vec<Boot<'table>> {
 pub fn run(
     workshop: &Workshop,
     checks: &[&Check],
+    which: Which<'_>,
     mut each: impl FnMut(&BootReport),
 ) -> Result<(), Error> {
     let mut architectures: Vec<Architecture> = Vec::new();
-    for kernel in checks.iter().flat_map(|check| check.kernels) {
+    for kernel in checks.iter().flat_map(|check| check.kernels(which)) {
         if !architectures.contains(&kernel.architecture) {
             machine::find_emulator(kernel.architecture)?;
             architectures.push(kernel.architecture);
@@ -161,7 +162,7 @@ pub fn run(
     // One run at a time in a checkout: they share its directory, and two
     // emulated machines are slower together than one after the other.
     let _lock = workshop.lock()?;
-    for boot in boots(checks) {
+    for boot in boots(checks, which) {
         let mut report = machine::boot(workshop, &boot)?;
         for _ in 1..BOOTS {
             if !report.emulator_failed() {
@@ -197,7 +198,7 @@ mod tests {
             command_line,
             processor: check::PROCESSOR,
             seconds: 1,
-            long: false,
+            rare: &[],
         }
     }
 
@@ -232,7 +233,7 @@ mod tests {
     #[test]
     fn checks_with_the_same_kernel_and_command_line_share_a_boot() {
         let (one, two, three) = (check("one", ""), check("two", "quiet"), check("three", ""));
-        let boots = boots(&[&one, &two, &three]);
+        let boots = boots(&[&one, &two, &three], Which::All);
         let shape: Vec<(&str, &str, Vec<&str>)> = boots
             .iter()
             .map(|boot| {

@@ -336,7 +336,7 @@ mod tests {
             command_line: "",
             processor: PROCESSOR,
             seconds,
-            long: false,
+            rare: &[],
         }
     }
 

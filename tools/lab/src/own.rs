@@ -171,7 +171,7 @@ const fn inside(name: &'static str, why: &'static str, command: &'static [&'stat
         command_line: COMMAND_LINE,
         processor: PROCESSOR,
         seconds: 120,
-        long: false,
+        rare: &[],
     }
 }
 

@@ -2,9 +2,11 @@
 //! machine's. The lab's table names the tests.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 fn vdso(arguments: &[&str]) -> Command {
     let mut command = Command::new("vdso");
@@ -197,6 +199,156 @@ fn go_reads_the_clock_under_sigprof() {
     ];
     assert_eq!(good(&mut vdso(&arguments)), "ok true\n");
     assert!(fs::metadata("profile").expect("a profile").len() > 0);
+}
+
+/// A program that prints for each of its turns for how many milliseconds it slept, how many signals or
+/// failures it had so far, and which year it is.
+struct Sleeper {
+    child: Child,
+    turns: BufReader<ChildStdout>,
+}
+
+impl Sleeper {
+    fn start(arguments: &[&str]) -> Sleeper {
+        let mut command = Command::new("sleeper");
+        command.args(arguments);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
+        let turns = BufReader::new(child.stdout.take().expect("a pipe"));
+        Sleeper { child, turns }
+    }
+
+    fn turn(&mut self) -> [u64; 3] {
+        let mut line = String::new();
+        self.turns.read_line(&mut line).expect("a turn");
+        let words = line.split(' ');
+        let numbers: Vec<u64> = words.flat_map(|word| word.trim().parse()).collect();
+        numbers.try_into().unwrap_or_else(|_| panic!("{line:?}"))
+    }
+
+    fn vdso(&self, command: &str, more: &[&str]) {
+        good(vdso(&[command, &self.child.id().to_string()]).args(more));
+    }
+
+    fn signal(&self) {
+        let process = i32::try_from(self.child.id()).ok();
+        let process = process.and_then(rustix::process::Pid::from_raw);
+        let process = process.expect("a process id");
+        let sent = rustix::process::kill_process(process, rustix::process::Signal::USR1);
+        sent.expect("it lives");
+    }
+
+    /// The bytes of its vDSO.
+    fn image(&self) -> Vec<u8> {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", self.child.id())).expect("maps");
+        let line = maps.lines().find(|line| line.ends_with("[vdso]"));
+        let range = line
+            .and_then(|line| line.split_once(' '))
+            .expect("a vDSO")
+            .0;
+        let (start, end) = range.split_once('-').expect("a range");
+        let number = |text| u64::from_str_radix(text, 16).expect("an address");
+        let mut bytes = vec![0; (number(end) - number(start)) as usize];
+        let memory = fs::File::open(format!("/proc/{}/mem", self.child.id())).expect("memory");
+        memory
+            .read_exact_at(&mut bytes, number(start))
+            .expect("its vDSO");
+        bytes
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm arm-attach"]
+fn attach_and_detach_change_the_time_and_handlers_return() {
+    let mut sleeper = Sleeper::start(&["1"]);
+    let this = sleeper.turn()[2];
+    let before = sleeper.image();
+    for round in 1..=2 {
+        sleeper.vdso("attach", &["--offset", "+10y"]);
+        until(|| sleeper.turn()[2] == this + 10);
+        sleeper.signal();
+        until(|| sleeper.turn()[1] == 2 * round - 1);
+        sleeper.vdso("detach", &[]);
+        until(|| sleeper.turn()[2] == this);
+        assert!(sleeper.image() == before, "byte by byte");
+        sleeper.signal();
+        until(|| sleeper.turn()[1] == 2 * round);
+    }
+    let maps = fs::read_to_string(format!("/proc/{}/maps", sleeper.child.id())).expect("maps");
+    assert!(!maps.contains("memfd:"), "{maps}");
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm arm-sleep"]
+fn a_sleep_that_attach_interrupts_lasts_what_it_should() {
+    let mut sleeper = Sleeper::start(&["4"]);
+    sleeper.turn();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(2) {
+        sleeper.vdso("attach", &["--offset", "+10y"]);
+        sleeper.vdso("detach", &[]);
+    }
+    let last = begun.elapsed().as_millis();
+    let slept = u128::from(sleeper.turn()[0]);
+    println!("slept {slept} ms of 4000, interrupted for {last} ms");
+    // Begun anew, it would have lasted as long from its last interruption.
+    assert!((4000..4000 + last).contains(&slept));
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm arm-events"]
+fn a_wait_for_events_that_attach_interrupts_goes_on() {
+    let mut waiter = Sleeper::start(&["2", "epoll"]);
+    waiter.turn();
+    for _ in 0..5 {
+        waiter.vdso("attach", &["--offset", "+10y"]);
+        waiter.vdso("detach", &[]);
+    }
+    // The kernel ends epoll_wait(2) with EINTR whenever it is interrupted.
+    assert_eq!(waiter.turn()[1], 0);
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm arm-killed"]
+fn a_program_goes_on_when_its_tracer_is_killed() {
+    let mut sleeper = Sleeper::start(&["0"]);
+    let this = sleeper.turn()[2];
+    let before = sleeper.image();
+    let pid = sleeper.child.id().to_string();
+    let killed = |command: &[&str], number: usize| {
+        let mut tracer = Command::new("kill_at");
+        tracer.arg(number.to_string()).arg("vdso").args(command);
+        let output = tracer.output().expect("it runs");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let attach = ["attach", &pid, "--offset", "+10y"];
+    let calls = |command: &[&str]| -> usize {
+        let said = killed(command, 0);
+        let last = said.lines().last().unwrap_or_default();
+        last.parse().unwrap_or_else(|_| panic!("{said}"))
+    };
+    let (attaching, detaching) = (calls(&attach), calls(&["detach", &pid]));
+    println!("{attaching} and {detaching} calls");
+    // Each number is another state to begin from; the steps meet different ones in both halves.
+    for number in (attaching / 3..attaching).step_by(7) {
+        killed(&attach, number);
+        sleeper.turn();
+        if number % 2 == 0 {
+            let _ = vdso(&attach).output();
+            until(|| sleeper.turn()[2] == this + 10);
+            killed(&["detach", &pid], detaching - number * 7 % (detaching / 2));
+            sleeper.turn();
+        }
+        let _ = vdso(&["detach", &pid]).output();
+        until(|| sleeper.turn()[2] == this);
+        assert!(sleeper.image() == before, "call {number}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vdsokit_lab::check::{DEBIAN_6_1, PROCESSOR};
 use vdsokit_lab::plan::Verdict;
-use vdsokit_lab::{Check, Need, Report, Workshop, debian};
+use vdsokit_lab::{Check, Need, Report, Which, Workshop, debian};
 
 const fn check(name: &'static str, command: &'static [&'static str]) -> Check {
     Check {
@@ -19,7 +19,7 @@ const fn check(name: &'static str, command: &'static [&'static str]) -> Check {
         command_line: "",
         processor: PROCESSOR,
         seconds: 60,
-        long: false,
+        rare: &[],
     }
 }
 
@@ -31,7 +31,7 @@ fn workshop() -> Workshop {
 fn run(workshop: &Workshop, checks: &[Check]) -> Vec<Report> {
     let mut reports = Vec::new();
     let checks: Vec<&Check> = checks.iter().collect();
-    vdsokit_lab::run(workshop, &checks, |boot| {
+    vdsokit_lab::run(workshop, &checks, Which::All, |boot| {
         for report in &boot.reports {
             reports.push(Report {
                 name: report.name.clone(),

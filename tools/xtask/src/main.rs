@@ -82,6 +82,9 @@ enum Chore {
     Vm {
         /// Checks to run; all when none is named
         checks: Vec<String>,
+        /// Only on the kernel of this name
+        #[arg(long, value_name = "NAME")]
+        kernel: Option<String>,
         /// List the checks and what each shows
         #[arg(long)]
         list: bool,
@@ -141,7 +144,7 @@ fn main() -> ExitCode {
             vm::list();
             ExitCode::SUCCESS
         }
-        Chore::Vm { checks, .. } => vm::run(&checks),
+        Chore::Vm { checks, kernel, .. } => vm::run(&checks, kernel.as_deref()),
     }
 }
 

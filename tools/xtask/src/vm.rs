@@ -5,12 +5,15 @@ use miette::Diagnostic;
 use std::process::ExitCode;
 use vdsokit_lab::checks;
 use vdsokit_lab::plan::Verdict;
-use vdsokit_lab::{BootReport, Check, Error, Workshop};
+use vdsokit_lab::{BootReport, Check, Error, Which, Workshop};
 
 /// Prints the checks.
 pub(crate) fn list() {
     for check in checks::all() {
-        let kernels: Vec<&str> = check.kernels.iter().map(|kernel| kernel.name).collect();
+        let kernels: Vec<&str> = check
+            .kernels(Which::All)
+            .map(|kernel| kernel.name)
+            .collect();
         println!("{:24} {:9} {}", check.name, kernels.join(","), check.why);
         if !check.command_line.is_empty() {
             println!("{:34} on a kernel started with {}", "", check.command_line);
@@ -18,8 +21,9 @@ pub(crate) fn list() {
     }
 }
 
-/// Runs the checks named, or all, and shows what each printed.
-pub(crate) fn run(names: &[String]) -> ExitCode {
+/// Runs the checks named, or all, on all their kernels or on the one named, and shows what each
+/// printed.
+pub(crate) fn run(names: &[String], kernel: Option<&str>) -> ExitCode {
     let checks = match checks::named(names) {
         Ok(checks) => checks,
         Err(unknown) => {
@@ -27,7 +31,17 @@ pub(crate) fn run(names: &[String]) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run_checks(&checks, true, |_| {}) {
+    let which = kernel.map_or(Which::All, Which::Named);
+    if checks
+        .iter()
+        .all(|check| check.kernels(which).next().is_none())
+    {
+        eprintln!(
+            "xtask: none of these checks is for that kernel; `cargo xtask vm --list` shows them"
+        );
+        return ExitCode::from(2);
+    }
+    match run_checks(&checks, which, true, |_| {}) {
         Ok(End::Passed) => ExitCode::SUCCESS,
         Ok(End::Skipped(what)) | Err(what) => {
             eprintln!("xtask: {what}");
@@ -38,10 +52,12 @@ pub(crate) fn run(names: &[String]) -> ExitCode {
 
 /// The step of `cargo xtask test`: the checks, then the lab's own tests.
 pub(crate) fn step() -> Outcome {
-    let checks: Vec<&Check> = checks::all()
-        .filter(|check| steps::all() || !check.long)
-        .collect();
-    match run_checks(&checks, false, |_| {})? {
+    let checks: Vec<&Check> = checks::all().collect();
+    let which = match steps::all() {
+        true => Which::All,
+        false => Which::Ordinary,
+    };
+    match run_checks(&checks, which, false, |_| {})? {
         End::Passed => steps::cargo(
             &[
                 "test",
@@ -62,12 +78,13 @@ pub(crate) fn step() -> Outcome {
 /// every boot's report as well.
 pub(crate) fn run_checks(
     checks: &[&Check],
+    which: Which<'_>,
     verbose: bool,
     mut each: impl FnMut(&BootReport),
 ) -> Outcome {
     let (mut passed, mut failed) = (0, Vec::new());
     let result = Workshop::new(steps::root()).and_then(|workshop| {
-        vdsokit_lab::run(&workshop, checks, |boot| {
+        vdsokit_lab::run(&workshop, checks, which, |boot| {
             show(boot, verbose);
             each(boot);
             for report in &boot.reports {

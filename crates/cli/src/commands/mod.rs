@@ -1,6 +1,6 @@
 //! The commands: each is a module with its arguments and a `run`.
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod attach;
 mod bench;
 mod build;
@@ -40,7 +40,7 @@ use std::process::ExitCode;
 /// The commands of `vdso`.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     Attach(attach::Arguments),
     Bench(bench::Arguments),
     Build(build::Arguments),
@@ -51,7 +51,7 @@ pub(crate) enum Command {
     Demo(demo::Arguments),
     #[command(hide = true)]
     DemoReader(demo::reader::Arguments),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     Detach(attach::DetachArguments),
     Doctor(doctor::Arguments),
     Dump(dump::Arguments),
@@ -74,14 +74,14 @@ pub(crate) enum Command {
     #[cfg(target_arch = "x86_64")]
     Trace(trace::Arguments),
     Watch(watch::Arguments),
-    /// Give a running program another time (x86-64 only)
-    #[cfg(not(target_arch = "x86_64"))]
+    /// Give a running program another time (x86-64 and AArch64)
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     Attach(unsupported::Arguments),
     /// Show or change the time of programs that run under a name (x86-64 and AArch64)
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     Clock(unsupported::Arguments),
-    /// Give a program back the vDSO that it had before `vdso attach` (x86-64 only)
-    #[cfg(not(target_arch = "x86_64"))]
+    /// Give a program back the vDSO that it had before `vdso attach` (x86-64 and AArch64)
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     Detach(unsupported::Arguments),
     /// Show each call of a program's vDSO, or count them (x86-64 only)
     #[cfg(not(target_arch = "x86_64"))]
@@ -103,7 +103,7 @@ impl Command {
     /// a command with another convention returns its own status.
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self {
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
             Self::Attach(arguments) => attach::run(&arguments),
             Self::Bench(arguments) => bench::run(&arguments),
             Self::Build(arguments) => build::run(arguments),
@@ -113,7 +113,7 @@ impl Command {
             Self::Completions(arguments) => completions::run(&arguments),
             Self::Demo(arguments) => demo::run(&arguments),
             Self::DemoReader(arguments) => demo::reader::run(&arguments),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
             Self::Detach(arguments) => attach::detach(&arguments),
             Self::Doctor(arguments) => Ok(doctor::run(&arguments)),
             Self::Dump(arguments) => dump::run(&arguments),
@@ -137,11 +137,11 @@ impl Command {
             Self::Watch(arguments) => watch::run(&arguments),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Trace(_) => unsupported::refuse("trace"),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
             Self::Attach(_) => unsupported::refuse("attach"),
             #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
             Self::Clock(_) => unsupported::refuse("clock"),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
             Self::Detach(_) => unsupported::refuse("detach"),
             #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
             Self::Run(_) => unsupported::refuse("run"),

@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
 pub(crate) fn refuse(command: &str) -> Result<ExitCode> {
     let arch = std::env::consts::ARCH;
     let where_it_works = match command {
-        "attach" | "detach" | "trace" => "x86-64 only",
+        "trace" => "x86-64 only",
         _ => "x86-64 and AArch64",
     };
     let report = miette!(

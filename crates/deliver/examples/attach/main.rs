@@ -1,16 +1,16 @@
 //! Puts the vDSO in an image file into a live process, or takes it out again:
 //! `attach [--follow] PID IMAGE` and `attach PID`.
 
-#[cfg(target_arch = "x86_64")]
-mod x86_64;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod program;
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn main() -> std::process::ExitCode {
-    x86_64::main()
+    program::main()
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn main() {
-    eprintln!("images are delivered to processes on x86-64 only");
+    eprintln!("images are delivered to processes on x86-64 and AArch64");
     std::process::exit(125);
 }

@@ -7,16 +7,16 @@
 //! wall clock stands at the start of 2000; `--vvar FILE` takes the vvar pages from FILE;
 //! `--with IMAGE` joins another image to the first.
 
-#[cfg(target_arch = "x86_64")]
-mod x86_64;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod program;
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn main() -> std::process::ExitCode {
-    x86_64::main()
+    program::main()
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn main() {
-    eprintln!("images are delivered to processes on x86-64 only");
+    eprintln!("images are delivered to processes on x86-64 and AArch64");
     std::process::exit(125);
 }

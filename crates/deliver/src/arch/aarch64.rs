@@ -16,19 +16,27 @@ use std::ffi::c_int;
 use std::mem::offset_of;
 use std::ops::Range;
 
+pub(crate) mod guest;
+
 use super::block::{Block, Entry, MemoryMap, Word, bytes};
 use super::{error_of, stub};
 use crate::memory::Memory;
 use crate::stop::Stop;
+use crate::supervisor::process::Blocked;
 use crate::sys::{self, Pid, Registers, Resume};
 
 /// System call numbers (include/uapi/asm-generic/unistd.h).
 pub(crate) mod number {
+    pub(crate) const OPENAT: u64 = 56;
     pub(crate) const CLOSE: u64 = 57;
+    pub(crate) const FSTAT: u64 = 80;
     pub(crate) const PRCTL: u64 = 167;
+    pub(crate) const GETPID: u64 = 172;
     pub(crate) const SOCKETPAIR: u64 = 199;
     pub(crate) const RECVMSG: u64 = 212;
     pub(crate) const MUNMAP: u64 = 215;
+    pub(crate) const MMAP: u64 = 222;
+    pub(crate) const MPROTECT: u64 = 226;
 }
 
 /// The calls by which a thread may wait for its child to execute a program or end.
@@ -302,6 +310,31 @@ pub(crate) fn leave_exec(registers: &mut Registers) {
     registers.regs[0] = 0;
 }
 
+/// Whether the registers of a thread behind a call lack an argument of that: the result is where the
+/// first was.
+pub(crate) const LOSES_ARGUMENT: bool = true;
+
+/// Makes a thread repeat `call`, which it was in before it was interrupted, if the call failed for that
+/// reason. Returns whether it did.
+pub(crate) fn restart_interrupted(registers: &mut Registers, call: Option<&Blocked>) -> bool {
+    let Some(call) = call else {
+        return false;
+    };
+    let is_behind = registers.pc == call.pointer
+        && registers.regs[8] as i64 == call.number
+        && registers.regs[1..6] == call.arguments[1..];
+    if error_of(registers.regs[0]) != Some(libc::EINTR)
+        || !is_behind
+        // close(2) has closed the descriptor even if it fails with EINTR.
+        || registers.regs[8] == number::CLOSE
+    {
+        return false;
+    }
+    registers.regs[0] = call.arguments[0];
+    registers.pc -= CALL.len() as u64;
+    true
+}
+
 /// Has the `registers` of a stopped thread say all that it goes on with, and be all that it has.
 /// Returns the signal to deliver on resuming it: one that came first, with which nothing has changed
 /// (0: none); `None`: it has ended.
@@ -376,6 +409,30 @@ fn code(instructions: [u32; 4]) -> [u8; 16] {
     }
     bytes
 }
+
+/// What a signal frame on a stack restores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SignalFrame {
+    pub(crate) instruction_pointer: u64,
+    pub(crate) stack_pointer: u64,
+}
+
+/// The signal frames in the words of a stack. In the kernel's frame `sp`, `pc` and `pstate` follow
+/// each other; behind them and a word of padding begins the record of the floating-point registers,
+/// which is always there and the first (struct sigcontext and fpsimd_context,
+/// arch/arm64/include/uapi/asm/sigcontext.h).
+pub(crate) fn signal_frames(stack: &[u64]) -> impl Iterator<Item = SignalFrame> {
+    stack
+        .windows(5)
+        .filter(|words| words[4] == FLOATING_POINT)
+        .map(|words| SignalFrame {
+            instruction_pointer: words[1],
+            stack_pointer: words[0],
+        })
+}
+
+/// The first word of the record of the floating-point registers: `FPSIMD_MAGIC`, and its size.
+const FLOATING_POINT: u64 = 528 << 32 | 0x4650_8001;
 
 /// Where a thread continues.
 pub(crate) fn instruction_pointer(registers: &Registers) -> u64 {

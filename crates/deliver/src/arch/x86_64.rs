@@ -14,8 +14,11 @@ use std::ffi::c_int;
 use std::mem::offset_of;
 use std::ops::Range;
 
+pub(crate) mod guest;
+
 use super::block::{ANONYMOUS, Block, Entry, MemoryMap, Word, bytes};
 use super::{error_of, stub};
+use crate::supervisor::process::Blocked;
 use crate::sys::{Pid, Registers};
 
 /// System call numbers (arch/x86/entry/syscalls/syscall_64.tbl).
@@ -323,9 +326,12 @@ pub(crate) fn leave_exec(registers: &mut Registers) {
     registers.rax = 0;
 }
 
+/// Whether the registers of a thread behind a call lack an argument of that.
+pub(crate) const LOSES_ARGUMENT: bool = false;
+
 /// Makes a thread repeat the system call that it was interrupted in, if the call failed for that
 /// reason. Returns whether it did.
-pub(crate) fn restart_interrupted(registers: &mut Registers) -> bool {
+pub(crate) fn restart_interrupted(registers: &mut Registers, _: Option<&Blocked>) -> bool {
     /// close(2) has closed the descriptor even if it fails with EINTR.
     const CLOSE: u64 = number::CLOSE;
     let call = registers.orig_rax;

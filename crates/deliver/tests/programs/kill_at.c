@@ -11,10 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <stddef.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,8 +36,9 @@ static int group_of(int thread)
 
 static int is_setsid(int thread)
 {
-    size_t number = offsetof(struct user_regs_struct, orig_rax);
-    return ptrace(PTRACE_PEEKUSER, thread, number, 0) == SYS_setsid;
+    struct __ptrace_syscall_info call;
+    return ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof call, &call) > 0 &&
+           call.op == PTRACE_SYSCALL_INFO_ENTRY && call.entry.nr == SYS_setsid;
 }
 
 static void let_go(int thread)
@@ -54,6 +53,8 @@ static void let_go(int thread)
 
 int main(int count, char **arguments)
 {
+    if (count < 3)
+        return 96;
     long number = atol(arguments[1]), calls = 0;
     int server = !strcmp(arguments[2], "--server"), ended = 0, was_killed = 0, leader = -1, status;
     char **command = arguments + 2 + server;

@@ -35,6 +35,11 @@ const NEEDS: &[Need] = &[
     },
     program!("waits", "waits.c"),
     program!("guarded", "guarded.S", "-nostdlib"),
+    program!("sleeper", "sleeper.c"),
+    program!(
+        "kill_at",
+        "../../../../crates/deliver/tests/programs/kill_at.c"
+    ),
     Need::File {
         at: "/bin/profiled",
         make: profiled,
@@ -48,11 +53,11 @@ const fn arm(name: &'static str, why: &'static str, command: &'static [&'static 
         why,
         command,
         needs: NEEDS,
-        kernels: &[ARM_6_1, ARM_6_12, ARM_16K],
+        kernels: &[],
+        rare: &[ARM_6_1, ARM_6_12, ARM_16K],
         command_line: "",
         processor: ARM,
         seconds: 60,
-        long: true,
     }
 }
 
@@ -103,12 +108,44 @@ pub(super) const CHECKS: &[Check] = &[
         test!("architectures", "go_reads_the_clock_under_sigprof"),
     ),
     arm(
+        "arm-attach",
+        "64-bit Arm: attach and detach change a program's time, and its signal handlers return",
+        test!(
+            "architectures",
+            "attach_and_detach_change_the_time_and_handlers_return"
+        ),
+    ),
+    arm(
+        "arm-sleep",
+        "64-bit Arm: a sleep that attach and detach interrupt lasts what it should",
+        test!(
+            "architectures",
+            "a_sleep_that_attach_interrupts_lasts_what_it_should"
+        ),
+    ),
+    arm(
+        "arm-events",
+        "64-bit Arm: a wait for events that attach and detach interrupt does not fail",
+        test!(
+            "architectures",
+            "a_wait_for_events_that_attach_interrupts_goes_on"
+        ),
+    ),
+    arm(
+        "arm-killed",
+        "64-bit Arm: a program goes on when a tracer is killed while it attaches or detaches",
+        test!(
+            "architectures",
+            "a_program_goes_on_when_its_tracer_is_killed"
+        ),
+    ),
+    arm(
         "arm-counter",
         "64-bit Arm: a clock from the counter is published and delivered",
         test!("architectures", "the_counter_is_published_as_a_clock"),
     ),
     Check {
-        kernels: &[ARM_6_12],
+        rare: &[ARM_6_12],
         ..arm(
             "arm-kernel",
             "64-bit Arm: the kernel publishes its variables and its clock",
@@ -119,7 +156,7 @@ pub(super) const CHECKS: &[Check] = &[
         )
     },
     Check {
-        kernels: &[ARM_6_1],
+        rare: &[ARM_6_1],
         ..arm(
             "arm-refused",
             "64-bit Arm: a kernel without direct calls is named",

@@ -27,7 +27,7 @@ const fn real_time(
         command_line,
         processor,
         seconds: 120,
-        long: false,
+        rare: &[],
     }
 }
 

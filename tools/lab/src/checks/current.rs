@@ -1,7 +1,7 @@
 //! Facts about the running task, published for each CPU.
 
 use super::{VDSO, publisher::kernel};
-use crate::check::{COUNTING, Check, FOUR_CPUS, Need, PROCESSOR, Processor};
+use crate::check::{COUNTING, Check, FOUR_CPUS, Need, PROCESSOR, Processor, STOCK};
 use std::path::PathBuf;
 
 /// A file of the host's, at the same place in the guest or at another.
@@ -60,7 +60,8 @@ const fn on_four_cpus(
 ) -> Check {
     Check {
         processor: FOUR_CPUS,
-        long: true,
+        kernels: &[],
+        rare: STOCK,
         ..current(name, why, command, command_line)
     }
 }
@@ -90,7 +91,8 @@ pub(super) const CHECKS: &[Check] = &[
             model: "max,-rdpid",
             ..PROCESSOR
         },
-        long: true,
+        kernels: &[],
+        rare: STOCK,
         ..current(
             "current-torture-lsl",
             "the same on a CPU that lacks rdpid",

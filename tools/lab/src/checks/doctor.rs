@@ -25,7 +25,7 @@ const fn doctor(
         command_line,
         processor: PROCESSOR,
         seconds: 60,
-        long: false,
+        rare: &[],
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) const CHECKS: &[Check] = &[
         command_line: "",
         processor: PROCESSOR,
         seconds: 10,
-        long: false,
+        rare: &[],
     },
     Check {
         name: "rust-test",
@@ -38,7 +38,7 @@ pub(super) const CHECKS: &[Check] = &[
         command_line: "",
         processor: PROCESSOR,
         seconds: 20,
-        long: false,
+        rare: &[],
     },
     Check {
         name: "clocksource-hpet",
@@ -52,7 +52,7 @@ pub(super) const CHECKS: &[Check] = &[
         command_line: "clocksource=hpet",
         processor: PROCESSOR,
         seconds: 10,
-        long: false,
+        rare: &[],
     },
     Check {
         name: "clocksource-acpi-pm",
@@ -66,7 +66,7 @@ pub(super) const CHECKS: &[Check] = &[
         command_line: "clocksource=acpi_pm",
         processor: PROCESSOR,
         seconds: 10,
-        long: false,
+        rare: &[],
     },
     Check {
         name: "clocksource-tsc",
@@ -80,6 +80,6 @@ pub(super) const CHECKS: &[Check] = &[
         command_line: "tsc=reliable",
         processor: PROCESSOR,
         seconds: 10,
-        long: false,
+        rare: &[],
     },
 ];

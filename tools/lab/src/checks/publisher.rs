@@ -23,7 +23,7 @@ pub(super) const fn kernel(
         command_line: "",
         processor: PROCESSOR,
         seconds: 300,
-        long: false,
+        rare: &[],
     }
 }
 

@@ -11,9 +11,12 @@
     reason = "the code is assembler; its bytes are read through the two labels around it"
 )]
 
+use std::io;
 use std::slice;
 
-use crate::sys::{Registers, SignalSet};
+use crate::kernel::KernelVdso;
+use crate::sys::{self, Pid, Registers, SignalSet};
+use crate::visit::Failure;
 
 std::arch::global_asm!(
     ".pushsection .rodata.vdsokit_guest, \"a\"",
@@ -77,9 +80,19 @@ pub(crate) fn code() -> &'static [u8] {
     unsafe { slice::from_raw_parts(start, length) }
 }
 
-/// The code with a frame from which a thread goes on as `registers` say and with the signals of
-/// `blocked` blocked.
-pub(crate) fn bytes(registers: &Registers, blocked: SignalSet) -> Vec<u8> {
+/// Where in the kernel's vDSO there is room for code and frame, in bytes from the image's start.
+pub(crate) fn spare(kernel: &KernelVdso) -> Option<u64> {
+    kernel.spare(length())
+}
+
+/// The bytes of that place in the kernel's vDSO: 0.
+pub(crate) fn before() -> io::Result<Vec<u8>> {
+    Ok(vec![0; length()])
+}
+
+/// The code with a frame from which the thread `pid` goes on as `registers` say and with the signals
+/// of `blocked` blocked.
+pub(crate) fn bytes(_: Pid, registers: &Registers, blocked: SignalSet) -> io::Result<Vec<u8>> {
     let r = registers;
     let words: [u64; WORDS] = [
         r.eflags, r.rsp, blocked, r.rip, r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp, r.r8,
@@ -87,7 +100,7 @@ pub(crate) fn bytes(registers: &Registers, blocked: SignalSet) -> Vec<u8> {
     ];
     let mut bytes = code().to_vec();
     bytes.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
-    bytes
+    Ok(bytes)
 }
 
 /// Sets `registers` to make a call by the code at `address`.
@@ -98,21 +111,44 @@ pub(crate) fn enter(registers: &mut Registers, address: u64, number: u64, argume
     super::set_arguments(registers, arguments);
 }
 
-/// Makes of registers with which the kernel would restart a call those with which the program makes
-/// it again (arch/x86/kernel/signal.c, `arch_do_signal_or_restart`): the kernel restarts none for a
-/// thread that was given other registers meanwhile.
-pub(crate) fn restart(registers: &mut Registers) {
+/// The registers with which a stopped thread goes on. Those with which the kernel would restart a call
+/// become those with which the program makes it again (arch/x86/kernel/signal.c,
+/// `arch_do_signal_or_restart`): the kernel restarts none for a thread that was given other registers
+/// meanwhile.
+pub(crate) fn settled(pid: Pid) -> Result<Registers, Failure> {
     /// restart_syscall(2): the kernel knows the rest of the time-out.
     const RESTART_SYSCALL: u64 = 219;
+    let (mut registers, _) = sys::registers(pid)?;
     let number = match registers.rax.wrapping_neg() {
-        _ if (registers.orig_rax as i64) < 0 => return,
+        _ if (registers.orig_rax as i64) < 0 => return Ok(registers),
         // ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND (include/linux/errno.h).
         512..=514 => registers.orig_rax,
         // ERESTART_RESTARTBLOCK.
         516 => RESTART_SYSCALL,
-        _ => return,
+        _ => return Ok(registers),
     };
     registers.rax = number;
     registers.rip -= 2;
     registers.orig_rax = u64::MAX;
+    Ok(registers)
+}
+
+/// The registers of a thread that a system call does not keep: `rcx` and `r11`, which are in the frame.
+#[derive(Debug)]
+pub(crate) struct Fleeting;
+
+impl Fleeting {
+    pub(crate) fn read(_: Pid) -> Fleeting {
+        Fleeting
+    }
+
+    pub(crate) fn restore(&self, _: Pid) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Has the kernel restart no call of a thread that was given other registers at the exit of one.
+/// Nothing is to be done: `orig_rax` says that.
+pub(crate) fn leave_call(_: Pid) -> io::Result<()> {
+    Ok(())
 }
