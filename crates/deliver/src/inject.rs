@@ -80,9 +80,12 @@ impl Injector {
         )
     )]
     pub(crate) fn new(mut object: Object) -> Injector {
+        let i386 = object.i386();
+        #[cfg(not(target_arch = "x86_64"))]
+        drop(i386);
         Injector {
             #[cfg(target_arch = "x86_64")]
-            i386: object.i386().map(i386::Target::new),
+            i386: i386.map(i386::Target::new),
             object,
             kernel: None,
             is_complete: false,

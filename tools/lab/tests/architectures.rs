@@ -1,6 +1,7 @@
 //! What `vdso` does on every architecture, tried on kernels of other architectures than the
 //! machine's. The lab's table names the tests.
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
@@ -201,6 +202,12 @@ fn go_reads_the_clock_under_sigprof() {
     assert!(fs::metadata("profile").expect("a profile").len() > 0);
 }
 
+/// Sends a signal to a program that runs.
+fn send(program: &Child, signal: Signal) {
+    let process = i32::try_from(program.id()).ok().and_then(Pid::from_raw);
+    kill_process(process.expect("a process id"), signal).expect("it lives");
+}
+
 /// A program that prints for each of its turns for how many milliseconds it slept, how many signals or
 /// failures it had so far, and which year it is.
 struct Sleeper {
@@ -227,14 +234,6 @@ impl Sleeper {
 
     fn vdso(&self, command: &str, more: &[&str]) {
         good(vdso(&[command, &self.child.id().to_string()]).args(more));
-    }
-
-    fn signal(&self) {
-        let process = i32::try_from(self.child.id()).ok();
-        let process = process.and_then(rustix::process::Pid::from_raw);
-        let process = process.expect("a process id");
-        let sent = rustix::process::kill_process(process, rustix::process::Signal::USR1);
-        sent.expect("it lives");
     }
 
     /// The bytes of its vDSO.
@@ -272,12 +271,12 @@ fn attach_and_detach_change_the_time_and_handlers_return() {
     for round in 1..=2 {
         sleeper.vdso("attach", &["--offset", "+10y"]);
         until(|| sleeper.turn()[2] == this + 10);
-        sleeper.signal();
+        send(&sleeper.child, Signal::USR1);
         until(|| sleeper.turn()[1] == 2 * round - 1);
         sleeper.vdso("detach", &[]);
         until(|| sleeper.turn()[2] == this);
         assert!(sleeper.image() == before, "byte by byte");
-        sleeper.signal();
+        send(&sleeper.child, Signal::USR1);
         until(|| sleeper.turn()[1] == 2 * round);
     }
     let maps = fs::read_to_string(format!("/proc/{}/maps", sleeper.child.id())).expect("maps");
@@ -312,6 +311,23 @@ fn a_wait_for_events_that_attach_interrupts_goes_on() {
     }
     // The kernel ends epoll_wait(2) with EINTR whenever it is interrupted.
     assert_eq!(waiter.turn()[1], 0);
+}
+
+/// A system call keeps 128 bits of each vector register, so the calls of a visit would lose the others.
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm arm-vectors"]
+fn scalable_vectors_survive_attach_and_detach() {
+    let mut command = Command::new("vectors");
+    let mut program = command.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut output = BufReader::new(program.stdout.take().expect("a pipe"));
+    output.read_line(&mut String::new()).expect("it is ready");
+    let pid = program.id().to_string();
+    for _ in 0..3 {
+        good(&mut vdso(&["attach", &pid, "--offset", "+10y"]));
+        good(&mut vdso(&["detach", &pid]));
+    }
+    send(&program, Signal::USR1);
+    assert!(program.wait().expect("an end").success());
 }
 
 #[test]

@@ -36,6 +36,7 @@ const NEEDS: &[Need] = &[
     program!("waits", "waits.c"),
     program!("guarded", "guarded.S", "-nostdlib"),
     program!("sleeper", "sleeper.c"),
+    program!("vectors", "vectors.c", "-march=armv8.2-a+sve"),
     program!(
         "kill_at",
         "../../../../crates/deliver/tests/programs/kill_at.c"
@@ -129,6 +130,14 @@ pub(super) const CHECKS: &[Check] = &[
         test!(
             "architectures",
             "a_wait_for_events_that_attach_interrupts_goes_on"
+        ),
+    ),
+    arm(
+        "arm-vectors",
+        "64-bit Arm: a program's scalable vectors are the same after attach and detach",
+        test!(
+            "architectures",
+            "scalable_vectors_survive_attach_and_detach"
         ),
     ),
     arm(
