@@ -703,6 +703,7 @@ impl Object {
     }
 
     /// Where it is to lie; `None`: anywhere.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn address(&self) -> Option<u64> {
         (self.address != 0).then_some(self.address)
     }
