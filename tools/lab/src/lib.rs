@@ -45,6 +45,7 @@ pub mod own;
 pub mod plan;
 mod programs;
 pub mod selftests;
+pub mod table;
 mod workshop;
 
 pub use architecture::Architecture;
