@@ -19,7 +19,7 @@ use crate::publisher::{create, load, possible_cpus, refused, unpin};
 use crate::sys::{self, Attach};
 use crate::{Error, Kernel};
 use fields::Fields;
-use program::{LINKS, Maps, Slots};
+use program::{LINKS, Maps, Slots, Users};
 use rustix::process::{Gid, Uid};
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -85,7 +85,8 @@ impl Current {
         let control = create(program::control_size(count))?;
         let mut slots = Vec::new();
         // Loaded programs keep it.
-        let users;
+        let many;
+        let mut few = Vec::new();
         let place = match audience {
             Audience::World => {
                 let world = new_slots()?;
@@ -94,17 +95,24 @@ impl Current {
                 place
             }
             Audience::Users(ids) => {
-                let template = new_slots()?;
-                let entries = u32::try_from(ids.len().max(1)).map_err(|_| Error::TooMuch)?;
-                users = sys::map_create_of_maps(entries, template.as_fd())
-                    .map_err(refused("to make a map of maps"))?;
                 for &id in ids {
                     let own = new_slots()?;
-                    sys::map_insert(users.as_fd(), id, own.as_fd())
-                        .map_err(refused("to fill a map of maps"))?;
+                    few.push((id, own.as_raw_fd()));
                     slots.push((id.to_string(), Some(id), own));
                 }
-                Slots::Users(users.as_raw_fd())
+                Slots::Users(if ids.len() <= Users::FEW {
+                    Users::Few(&few)
+                } else {
+                    let entries = u32::try_from(ids.len()).map_err(|_| Error::TooMuch)?;
+                    let template = new_slots()?;
+                    many = sys::map_create_of_maps(entries, template.as_fd())
+                        .map_err(refused("to make a map of maps"))?;
+                    for (id, (.., own)) in ids.iter().zip(&slots) {
+                        sys::map_insert(many.as_fd(), *id, own.as_fd())
+                            .map_err(refused("to fill a map of maps"))?;
+                    }
+                    Users::Many(many.as_raw_fd())
+                })
             }
         };
         let maps = Maps {
@@ -130,7 +138,12 @@ impl Current {
     }
 
     /// What corrects slots comes before what fills them: a slot is never filled without.
-    fn attach_all(&mut self, kernel: &Kernel, fields: &Fields, maps: Maps) -> Result<(), Error> {
+    fn attach_all(
+        &mut self,
+        kernel: &Kernel,
+        fields: &Fields,
+        maps: Maps<'_>,
+    ) -> Result<(), Error> {
         for function in RELEASES {
             let hook = Hook::Entry(function.to_owned());
             self.attach(kernel, function, &hook, &program::watch(maps, fields)?)?;

@@ -127,7 +127,8 @@ fn what_a_switch_and_a_read_cost() {
         println!("{what}: {read} instructions, the system call {call}");
         assert!(read < call, "{what}");
     }
-    // Linux 6.1 checks each address that a program loads from; and the guest does other things
-    // meanwhile, which a difference of this size does not wholly leave out.
-    assert!(world <= 450, "{world}");
+    // Linux 6.1, which checks each address that a program loads from, takes 343; 6.12 takes 184.
+    assert!(world <= 360, "{world}");
+    // The user's id is three addresses more, and it is compared with the user before on that CPU.
+    assert!(user <= world + 60, "{user}");
 }

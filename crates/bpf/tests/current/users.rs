@@ -29,7 +29,18 @@ fn become_user(user: u32) {
 #[test]
 #[ignore = "runs in the lab: cargo xtask vm current-users"]
 fn a_user_sees_its_own_tasks_only() {
-    let _published = Published::start(&Audience::Users(USERS.to_vec()));
+    sees_own_tasks_only(USERS.to_vec());
+}
+
+/// With more users than the programs compare with, their slots are found in a map of maps.
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm current-many-users"]
+fn one_of_many_users_sees_its_own_tasks_only() {
+    sees_own_tasks_only((5000..5020).chain(USERS).collect());
+}
+
+fn sees_own_tasks_only(users: Vec<u32>) {
+    let _published = Published::start(&Audience::Users(users));
     let shared: &'static Shared = shared();
     let read = |reader: Reader, counts: &Counts| {
         let mut state = tid();

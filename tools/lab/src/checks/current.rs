@@ -209,6 +209,15 @@ pub(super) const CHECKS: &[Check] = &[
         "tsc=reliable",
     ),
     current(
+        "current-many-users",
+        "so does one of more users than the programs compare with",
+        test!(
+            "current",
+            "users::one_of_many_users_sees_its_own_tasks_only"
+        ),
+        "tsc=reliable",
+    ),
+    current(
         "current-cpu-time",
         "CPU time is never behind the kernel's and never goes back",
         test!(
