@@ -22,7 +22,7 @@
 //! its own switch in has stored.
 //!
 //! With the steps in another order this fails: without step 4 a thread that moves between steps 1
-//! and 2 reads a stranger's slot, in which nothing has to change before step 5; with step 5
+//! and 2 reads the slot of another CPU's task, in which nothing has to change before step 5; with step 5
 //! before step 4 it moves away after step 5 and back before step 4. The number that
 //! rseq(2) keeps in user memory is no substitute for the instruction: it lies in the memory that a
 //! child of vfork shares with its parent. Tests in the lab move the thread between any two steps.

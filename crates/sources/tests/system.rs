@@ -119,3 +119,54 @@ fn the_tightest_limit_of_a_group_and_those_above_it_is_in_force() {
     std::fs::remove_file(cgroups.path().join("pod/app/memory.current")).unwrap();
     assert_eq!(limits().2, 99_999);
 }
+
+/// In a group that has limits and whose parent has tighter ones.
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm system-limits"]
+fn the_limits_are_those_that_the_kernels_files_have() {
+    use std::fs::{create_dir_all, read_to_string, write};
+    let root = std::path::Path::new("/sys/fs/cgroup");
+    let (pod, app) = (root.join("pod"), root.join("pod/app"));
+    write(root.join("cgroup.subtree_control"), "+cpu +memory").unwrap();
+    create_dir_all(&pod).unwrap();
+    write(pod.join("cgroup.subtree_control"), "+cpu +memory").unwrap();
+    create_dir_all(&app).unwrap();
+    write(pod.join("cpu.max"), "50000 100000").unwrap();
+    write(app.join("cpu.max"), "70000 100000").unwrap();
+    write(app.join("memory.max"), "200000000").unwrap();
+    write(pod.join("memory.max"), "100000000").unwrap();
+    write(app.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+
+    let directory = tempfile::tempdir_in(place::base().unwrap()).unwrap();
+    let path = directory.path().join("libsystem.so.1");
+    let declaration = Declaration::parse("system.toml", system::DECLARATION).unwrap();
+    let image = image(&declaration, Architecture::host().unwrap()).unwrap();
+    let publisher = Publisher::create(&path, &image).unwrap();
+    let mut source = system::System::new(&publisher, Duration::from_secs(1)).unwrap();
+    source.sample().unwrap();
+    let vdso = Vdso::open(&path).unwrap();
+    let limit = vdso.var::<u64>("memory_limit").unwrap();
+    let used = vdso.var::<u64>("memory_used").unwrap();
+    let number = |file: &str| -> u64 {
+        let text = read_to_string(app.join(file)).unwrap();
+        text.trim().parse().unwrap()
+    };
+    println!(
+        "memory_limit {}, memory_used {} of memory.current {}",
+        limit.get(),
+        used.get(),
+        number("memory.current")
+    );
+    assert_eq!(vdso.var::<f64>("cpu_limit").unwrap().get(), 0.5);
+    // The kernel rounds to pages.
+    assert_eq!(limit.get(), 100_000_000 & !4095);
+    // The account goes on; it is in pages, of which the test takes few meanwhile.
+    assert!(used.get() > 0 && used.get().abs_diff(number("memory.current")) < 8 << 20);
+    write(pod.join("cpu.max"), "max").unwrap();
+    source.sample().unwrap();
+    assert_eq!(vdso.var::<f64>("cpu_limit").unwrap().get(), 0.7);
+    write(app.join("cpu.max"), "max").unwrap();
+    source.sample().unwrap();
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(vdso.var::<f64>("cpu_limit").unwrap().get(), cpus as f64);
+}

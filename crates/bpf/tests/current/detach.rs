@@ -158,7 +158,7 @@ fn the_kernel_goes_on_without_the_publisher() {
 /// `bpftool link detach`: no kernel so far lets links of these kinds be detached so.
 #[test]
 #[ignore = "runs in the lab: cargo xtask vm current-link-detach"]
-fn a_stranger_can_t_detach_a_link() {
+fn another_process_can_t_detach_a_link() {
     let _published = Published::for_everybody();
     let reader = reader();
     let refused = sys::detach_links().unwrap();

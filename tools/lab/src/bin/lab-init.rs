@@ -20,6 +20,7 @@ const FILE_SYSTEMS: &[(&str, &str)] = &[
     ("tmpfs", "/tmp"),
     ("tmpfs", "/dev/shm"),
     ("bpf", "/sys/fs/bpf"),
+    ("cgroup2", "/sys/fs/cgroup"),
     ("securityfs", "/sys/kernel/security"),
     ("tracefs", "/sys/kernel/tracing"),
 ];

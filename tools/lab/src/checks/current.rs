@@ -198,8 +198,8 @@ pub(super) const CHECKS: &[Check] = &[
     ),
     current(
         "current-link-detach",
-        "the links can't be detached by a stranger",
-        test!("current", "detach::a_stranger_can_t_detach_a_link"),
+        "the links can't be detached by another process",
+        test!("current", "detach::another_process_can_t_detach_a_link"),
         "tsc=reliable",
     ),
     current(

@@ -92,6 +92,17 @@ pub(super) const CHECKS: &[Check] = &[
         test!("kernel_lab", "what_stands_in_the_way_is_said"),
     ),
     Check {
+        needs: &[Need::Test {
+            package: "vdsokit-sources",
+            name: "system",
+        }],
+        ..served(
+            "system-limits",
+            "the limits of a control group are those that the kernel's files have",
+            test!("system", "the_limits_are_those_that_the_kernels_files_have"),
+        )
+    },
+    Check {
         command_line: "tsc=reliable",
         ..served(
             "kernel-clock",
