@@ -104,6 +104,7 @@ fn install(tree: &Path, built: &Path) -> Result<(), String> {
     for (header, name) in [
         ("crates/capi/include/vdsokit.h", "vdsokit.h"),
         ("crates/clock-image/include/vdso_clock.h", "vdso_clock.h"),
+        ("crates/current/include/vdso_current.h", "vdso_current.h"),
     ] {
         copy(
             &root.join(header),
