@@ -129,6 +129,6 @@ fn what_a_switch_and_a_read_cost() {
     }
     // Linux 6.1, which checks each address that a program loads from, takes 343; 6.12 takes 184.
     assert!(world <= 360, "{world}");
-    // The user's id is three addresses more, and it is compared with the user before on that CPU.
-    assert!(user <= world + 60, "{user}");
+    // The id of the user, from two addresses more, is compared: 13 on 6.12. Lookups in maps take 200.
+    assert!(user <= world + 100, "{user}");
 }
