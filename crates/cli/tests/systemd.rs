@@ -92,6 +92,7 @@ NotifyAccess=main
 DynamicUser=yes
 RuntimeDirectory=vdso
 ExecStart=/usr/bin/vdso serve system
+ExecStopPost=+/bin/chown root:root /run/vdso
 ";
 
 const OWN_DECLARATION: &str =
@@ -125,6 +126,8 @@ rm -rf /run/vdso/*
 check dynamic systemctl start dynamic
 check dynamic-read user vdso get system uptime
 check dynamic-root vdso get system uptime
+systemctl stop dynamic
+echo "dynamic-owner $(stat -c %u /run/vdso)"
 "#;
 
 const WANTED: &str = "\
@@ -144,6 +147,7 @@ noexec 1
 dynamic 0
 dynamic-read 0
 dynamic-root 1
+dynamic-owner 0
 ";
 
 /// A control group for what systemd starts, so that its own groups are below it.
