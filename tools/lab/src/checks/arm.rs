@@ -140,14 +140,18 @@ pub(super) const CHECKS: &[Check] = &[
             "scalable_vectors_survive_attach_and_detach"
         ),
     ),
-    arm(
-        "arm-killed",
-        "64-bit Arm: a program goes on when a tracer is killed while it attaches or detaches",
-        test!(
-            "architectures",
-            "a_program_goes_on_when_its_tracer_is_killed"
-        ),
-    ),
+    // It stops the tracers at each of their calls.
+    Check {
+        seconds: 300,
+        ..arm(
+            "arm-killed",
+            "64-bit Arm: a program goes on when a tracer is killed while it attaches or detaches",
+            test!(
+                "architectures",
+                "a_program_goes_on_when_its_tracer_is_killed"
+            ),
+        )
+    },
     arm(
         "arm-counter",
         "64-bit Arm: a clock from the counter is published and delivered",
