@@ -35,6 +35,10 @@ const SUBJECTS: &[(&str, [Cell; 3])] = &[
         ],
     ),
     (
+        "`run` of 32-bit programs",
+        [Words("yes"), Words("no"), Words("no")],
+    ),
+    (
         "`attach`, `detach`",
         [
             Words("yes"),
