@@ -61,6 +61,7 @@ pub(crate) fn stop() -> Result<UnixStream> {
 }
 
 /// As [`stop`], with a second stream for SIGHUP, which does not end the program.
+#[cfg(feature = "feed")]
 pub(crate) fn stop_and_reload() -> Result<(UnixStream, UnixStream)> {
     Ok((readable_at(&[SIGTERM, SIGINT])?, readable_at(&[SIGHUP])?))
 }

@@ -12,6 +12,7 @@ mod demo;
 mod doctor;
 mod dump;
 mod export;
+#[cfg(feature = "feed")]
 mod feed;
 mod get;
 mod init;
@@ -19,6 +20,7 @@ mod kernel;
 mod ls;
 mod man;
 mod now;
+#[cfg(feature = "feed")]
 mod put;
 mod retire;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -56,6 +58,7 @@ pub(crate) enum Command {
     Doctor(doctor::Arguments),
     Dump(dump::Arguments),
     Export(export::Arguments),
+    #[cfg(feature = "feed")]
     Feed(feed::Arguments),
     Get(get::Arguments),
     Init(init::Arguments),
@@ -63,6 +66,7 @@ pub(crate) enum Command {
     Ls(ls::Arguments),
     Man(man::Arguments),
     Now(now::Arguments),
+    #[cfg(feature = "feed")]
     Put(put::Arguments),
     Retire(retire::Arguments),
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -118,6 +122,7 @@ impl Command {
             Self::Doctor(arguments) => Ok(doctor::run(&arguments)),
             Self::Dump(arguments) => dump::run(&arguments),
             Self::Export(arguments) => export::run(&arguments),
+            #[cfg(feature = "feed")]
             Self::Feed(arguments) => feed::run(&arguments),
             Self::Get(arguments) => get::run(&arguments),
             Self::Init(arguments) => init::run(&arguments),
@@ -125,6 +130,7 @@ impl Command {
             Self::Ls(arguments) => ls::run(&arguments),
             Self::Man(arguments) => man::run(&arguments),
             Self::Now(arguments) => now::run(&arguments),
+            #[cfg(feature = "feed")]
             Self::Put(arguments) => put::run(&arguments),
             Self::Retire(arguments) => retire::run(&arguments),
             #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

@@ -21,7 +21,6 @@ use std::fmt::{Display, Write as _};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Duration;
 use thiserror::Error;
 
 /// The standard output could not be written.
@@ -144,9 +143,10 @@ fn is_style(text: &str) -> bool {
 
 /// A sign of work of unknown length on the standard error; nothing is drawn where that is not a
 /// terminal.
+#[cfg(feature = "feed")]
 pub(crate) fn spinner(what: &'static str) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(what);
-    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner.enable_steady_tick(std::time::Duration::from_millis(100));
     spinner
 }
 
