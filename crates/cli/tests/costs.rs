@@ -6,6 +6,8 @@ mod common;
 
 use std::process::Command;
 
+use common::{compiled, said};
+
 /// Prints the fewest times that a command gives up its CPU to wait, and the median, in 60 runs of it.
 /// What else the machine does makes it wait more often. But one run of a program in some dozens waits
 /// once less, because its parent lets it run on, so the fewest of one command are no measure for another.
@@ -76,5 +78,78 @@ fn a_start_waits_four_times_however_long_path_is() {
             started <= plain + 4,
             "{program}: {started}, and {plain} by itself"
         );
+    }
+}
+
+/// Prints how futex waits end, and how often the process gave up its CPU to wait in 100 of the last.
+const FUTEX: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint32_t words[2] = { 1, 1 };
+
+static const char *waits(char *address, int operation, int expected, struct timespec *time, int bits)
+{
+	syscall(SYS_futex, address, operation, expected, time, 0, bits);
+	return strerrorname_np(errno);
+}
+
+int main(void)
+{
+	const int wall = FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME | FUTEX_PRIVATE_FLAG;
+	char *word = (char *)words;
+	struct timespec now, past, future, wrong = { 1, 1000000000 }, later = { 1000, 0 };
+	struct rusage before, after;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	past = future = now;
+	past.tv_sec -= 10;
+	future.tv_sec += 1000;
+	puts(waits(word, wall, 0, &future, -1));
+	puts(waits(word, wall, 1, &past, -1));
+	puts(waits(word, wall, 0, &future, 0));
+	puts(waits(word + 2, wall, 0, &future, -1));
+	puts(waits(word, wall, 0, &wrong, -1));
+	puts(waits(0, wall, 0, &future, -1));
+	puts(waits(word, FUTEX_WAIT, 0, &later, 0));
+	puts(waits(word, FUTEX_WAIT | FUTEX_CLOCK_REALTIME, 0, &later, 0));
+	getrusage(RUSAGE_SELF, &before);
+	for (int i = 0; i < 100; i++)
+		waits(word, wall, i % 2, i % 2 ? &past : &future, -1);
+	getrusage(RUSAGE_SELF, &after);
+	printf("%ld\n", after.ru_nvcsw - before.ru_nvcsw);
+}
+"#;
+
+#[test]
+fn a_futex_wait_that_ends_at_once_is_not_stopped() {
+    let program = compiled("futex", FUTEX, &[]);
+    let program = program.to_str().expect("a path of text");
+    let expected = [
+        "EAGAIN",
+        "ETIMEDOUT",
+        "EINVAL",
+        "EINVAL",
+        "EINVAL",
+        "EFAULT",
+        "EAGAIN",
+        "ENOSYS",
+    ];
+    for time in [["--offset", "-30d"], ["--offset", "+30d"], ["--rate", "2"]] {
+        let output = said(&[&["run"], &time[..], &["--", program]].concat());
+        let lines: Vec<&str> = output.lines().collect();
+        let (count, ends) = lines.split_last().expect("lines");
+        assert_eq!(ends, expected, "{time:?}");
+        // For its supervisor's answer, and no second time in a stop.
+        let count: u32 = count.parse().expect("a number");
+        assert!(count < 150, "{time:?}: {count} in 100 calls");
     }
 }

@@ -18,6 +18,25 @@ pub struct Call {
     pub arguments: [u64; 6],
 }
 
+impl Call {
+    /// The word that a futex wait compares before it waits, and what it expects there: while the word
+    /// is another, the call fails with EAGAIN at once (futex(2), `FUTEX_WAIT`). `None`: the call is
+    /// no such wait, or is refused.
+    pub fn compared(&self) -> Option<(u64, u32)> {
+        let [word, operation, expected, _, _, bits] = self.arguments;
+        // The kernel takes both as 32 bits.
+        let (operation, bits) = (operation as u32, bits as u32);
+        let command = operation & !(FUTEX_PRIVATE | FUTEX_REALTIME) as u32;
+        let is_wait = match u64::from(command) {
+            FUTEX_WAIT_COMMAND => operation & FUTEX_REALTIME as u32 == 0,
+            FUTEX_WAIT_BITSET => bits != 0,
+            _ => false,
+        };
+        let is_compared = self.number == FUTEX && is_wait && word.is_multiple_of(4);
+        is_compared.then_some((word, expected as u32))
+    }
+}
+
 /// How a call gives its time-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Given {
@@ -195,7 +214,9 @@ pub enum Scope {
     All,
 }
 
-/// `FUTEX_CLOCK_REALTIME` (include/uapi/linux/futex.h).
+/// `FUTEX_PRIVATE_FLAG` (include/uapi/linux/futex.h).
+const FUTEX_PRIVATE: u64 = 128;
+/// `FUTEX_CLOCK_REALTIME`.
 const FUTEX_REALTIME: u64 = 256;
 /// What of a futex operation is the command.
 pub(crate) const FUTEX_COMMAND: u64 = 0x7f;
@@ -571,6 +592,24 @@ mod tests {
         for cpu in [2, 3, -6i64 as u64] {
             assert_eq!(wait(CLOCK_NANOSLEEP, [cpu, 0, 8, 0, 0, 0]), None);
         }
+    }
+
+    #[test]
+    fn a_futex_wait_compares_its_word_unless_it_is_refused() {
+        let compared = |arguments| call(FUTEX, arguments).compared();
+        let bitset = FUTEX_WAIT_BITSET | FUTEX_PRIVATE | FUTEX_REALTIME;
+        assert_eq!(compared([64, bitset, 7, 8, 0, 1]), Some((64, 7)));
+        assert_eq!(
+            compared([64, FUTEX_PRIVATE, 1 << 32 | 7, 8, 0, 0]),
+            Some((64, 7))
+        );
+        // EINVAL: no bit, and a word that is not aligned. ENOSYS: another flag, or a clock for FUTEX_WAIT.
+        assert_eq!(compared([64, bitset, 7, 8, 0, 0]), None);
+        assert_eq!(compared([66, bitset, 7, 8, 0, 1]), None);
+        assert_eq!(compared([64, bitset | 512, 7, 8, 0, 1]), None);
+        assert_eq!(compared([64, FUTEX_REALTIME, 7, 8, 0, 0]), None);
+        assert_eq!(compared([64, FUTEX_LOCK_PI, 7, 8, 0, 1]), None);
+        assert_eq!(call(NANOSLEEP, [64, 0, 7, 8, 0, 1]).compared(), None);
     }
 
     #[test]

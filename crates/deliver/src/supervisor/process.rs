@@ -108,7 +108,10 @@ impl Signals {
         const SIZE: usize = size_of::<libc::signalfd_siginfo>();
         let mut came = Vec::new();
         let mut buffer = [0; SIZE * 8];
-        while let Ok(length @ SIZE..) = self.0.read(&mut buffer) {
+        let mut length = buffer.len();
+        // A buffer that is not full has the last of them.
+        while length == buffer.len() {
+            length = self.0.read(&mut buffer).unwrap_or(0);
             for info in buffer[..length].chunks_exact(SIZE) {
                 // ssi_signo is the first field.
                 let signal = libc::c_int::from_ne_bytes([info[0], info[1], info[2], info[3]]);
