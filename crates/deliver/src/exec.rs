@@ -264,9 +264,9 @@ impl Delivery {
         }
         let mut gate = None;
         if supervises && self.waits.is_some() {
-            let placed = self.object.with_gate()?;
+            let placed = self.object.with_gate();
             #[cfg(target_arch = "x86_64")]
-            let (object, i386) = placed.0.with_i386_gate()?;
+            let (object, i386) = placed.0.with_i386_gate();
             #[cfg(not(target_arch = "x86_64"))]
             let (object, i386) = (placed.0, None);
             self.object = object;
@@ -388,10 +388,6 @@ impl Delivery {
         let options = if self.follow { FOLLOW } else { ALONE };
         let is_filtered = role.is_some() || self.strict.is_some();
         let mut injector = Injector::new(self.object);
-        if role.is_some() {
-            // The target installs its filter meanwhile.
-            injector.prepare();
-        }
         let Ok(server) = meet(target, options, role.is_some(), is_filtered, channel) else {
             return;
         };
@@ -419,7 +415,8 @@ impl Delivery {
                         skip,
                         ..
                     } = waits;
-                    Waits::new(target, gate, clocks, is_changeable, skip)
+                    let filters = role.filters + 1;
+                    Waits::new(gate, clocks, is_changeable, skip, filters)
                 });
                 let Ok(inbox) = Inbox::new() else {
                     return;

@@ -91,6 +91,7 @@ impl Target {
         address: u64,
     ) -> Result<(), Failure> {
         if self.kernel.is_none() {
+            self.object.keep().map_err(io::Error::other)?;
             let mut vdso = KernelVdso::read(pid, memory, address)?;
             vdso.resolve(&self.object.links);
             let kernel = Kernel::new(vdso, address, &self.object);

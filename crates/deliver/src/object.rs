@@ -94,7 +94,7 @@ impl Head {
 /// A range of the object, and the bytes that it begins with in every program.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// `None`: zeros.
+    /// `None`: zeros, or the first text before [`Object::keep`] or [`Object::complete`].
     backing: Option<Backing>,
     offset: u64,
     /// Bytes from the object's start.
@@ -171,6 +171,17 @@ impl Source {
         })
     }
 
+    /// The first text, which is in no file yet.
+    fn text(length: u64) -> Source {
+        Source {
+            backing: None,
+            offset: 0,
+            distance: 0,
+            length,
+            role: Role::Text,
+        }
+    }
+
     /// Zeros that each process has for itself.
     pub(crate) fn own(distance: u64, length: u64) -> Source {
         Source {
@@ -201,6 +212,8 @@ impl Source {
             length,
             role,
         } = self;
+        // Zeros would be mapped in its place.
+        debug_assert_eq!(backing.is_none(), role == Role::Own, "{role:?} has a file");
         let (protection, sharing) = match role {
             Role::Text => (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE),
             Role::Vvar => (libc::PROT_READ, libc::MAP_SHARED),
@@ -237,7 +250,7 @@ impl Object {
         let vvar = file
             .try_clone()
             .map_err(Error::system("hand on the image"))?;
-        Object::assemble(file, vvar, layout, bytes)
+        Object::assemble(Some(file), vvar, layout, bytes)
     }
 
     /// An object of an image file whose vvar pages are kept up to date in the file itself.
@@ -263,12 +276,12 @@ impl Object {
         let layout = Layout::of(&bytes, arch::MACHINE)?;
         // The text comes from a copy: the file may be changed after the check.
         let text = &bytes[..layout.text.min(bytes.len() as u64) as usize];
-        Object::assemble(image_file(text)?, file, layout, text)
+        Object::assemble(Some(image_file(text)?), file, layout, text)
     }
 
-    /// An object whose text is in `file` and whose vvar pages are in `vvar`.
+    /// An object whose text is in `file`, or in none yet, and whose vvar pages are in `vvar`.
     fn assemble(
-        file: File,
+        file: Option<File>,
         vvar_file: File,
         layout: Layout,
         bytes: &[u8],
@@ -286,7 +299,10 @@ impl Object {
             }
             None => None,
         };
-        let text = Source::new(file, 0, 0, layout.text, Role::Text).map_err(system())?;
+        let text = match file {
+            Some(file) => Source::new(file, 0, 0, layout.text, Role::Text).map_err(system())?,
+            None => Source::text(layout.text),
+        };
         Ok(Object {
             sources: std::iter::once(text).chain(vvar).collect(),
             links: layout.links,
@@ -534,7 +550,8 @@ impl Object {
         };
         let pages = backing.file.try_clone().map_err(system())?;
         let text = &image[..layout.text.min(image.len() as u64) as usize];
-        let mut object = Object::assemble(image_file(text)?, pages, layout, text)?;
+        // Most trees have no 32-bit program.
+        let mut object = Object::assemble(None, pages, layout, text)?;
         for source in object
             .sources
             .iter_mut()
@@ -544,6 +561,18 @@ impl Object {
         }
         self.i386 = Some(Box::new(object));
         Ok(self)
+    }
+
+    /// Keeps the first text in a file, unless one has it.
+    pub(crate) fn keep(&mut self) -> Result<(), Error> {
+        if let Some(first) = self.sources.first_mut()
+            && first.backing.is_none()
+        {
+            let file = image_file(&self.text.bytes)?;
+            let text = Source::new(file, 0, first.distance, first.length, first.role);
+            *first = text.map_err(Error::system("look at the image"))?;
+        }
+        Ok(())
     }
 
     /// What 32-bit programs get. It is no part of the object any more.
@@ -602,39 +631,39 @@ impl Object {
     ///
     /// The gate is in the file of the first text, and the frames are anonymous: each file that is
     /// mapped costs every program some ten microseconds.
-    pub(crate) fn with_gate(self) -> Result<(Object, Gate), Error> {
-        let (object, frames) = self.behind_gate(Gate::code(), address())?;
+    pub(crate) fn with_gate(self) -> (Object, Gate) {
+        let (object, frames) = self.behind_gate(Gate::code(), address());
         // A filter compares the upper half of an address with one number.
         let end = object.address + object.length;
         debug_assert_eq!(object.address >> 32, end >> 32);
         let gate = Gate::at(object.address, frames);
-        Ok((object, gate))
+        (object, gate)
     }
 
     /// The same for what 32-bit programs get. `None`: they get nothing.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) fn with_i386_gate(mut self) -> Result<(Object, Option<Gate>), Error> {
+    pub(crate) fn with_i386_gate(mut self) -> (Object, Option<Gate>) {
         let Some(object) = self.i386.take() else {
-            return Ok((self, None));
+            return (self, None);
         };
         let length = object.length + PAGE + Gate::FRAMES_LENGTH;
         let address = arch::narrow_address(random(), length);
-        let (object, frames) = object.behind_gate(Gate::i386_code(), address)?;
+        let (object, frames) = object.behind_gate(Gate::i386_code(), address);
         let gate = Gate::i386_at(object.address, frames);
         self.i386 = Some(Box::new(object));
-        Ok((self, Some(gate)))
+        (self, Some(gate))
     }
 
     /// The object at `address` with a page of `gate` in front and frames behind it. Returns the
     /// address of these, too.
-    fn behind_gate(mut self, gate: &[u8], address: u64) -> Result<(Object, u64), Error> {
+    fn behind_gate(mut self, gate: &[u8], address: u64) -> (Object, u64) {
         let mut code = gate.to_vec();
         code.resize(PAGE as usize, 0);
         code.append(&mut self.text.bytes);
         self.shift(PAGE);
         self.length += PAGE;
-        let text = Source::new(image_file(&code)?, 0, 0, code.len() as u64, Role::Text);
-        self.sources[0] = text.map_err(Error::system("look at the image"))?;
+        // It is completed before a program gets it.
+        self.sources[0] = Source::text(code.len() as u64);
         self.text.bytes = code;
         // An image that was in front lies behind the gate now.
         self.is_complete = false;
@@ -647,7 +676,7 @@ impl Object {
         self.length += Gate::FRAMES_LENGTH;
         self.gate = Some(0);
         self.address = address;
-        Ok((self, address + frames))
+        (self, address + frames)
     }
 
     /// What delivery writes into the texts: the values of the links, and the first word of each

@@ -180,6 +180,7 @@ impl<'a> Supervisor<'a> {
                 // The first program is on its way meanwhile.
                 if !is_complete {
                     is_complete = true;
+                    self.injector.prepare();
                     // If it fails, so it does again at the exec stop, and is reported.
                     let _ = self.injector.complete();
                     // Not before: the first program is to run on another CPU beside all this.

@@ -19,7 +19,7 @@ use super::process;
 use super::sockets::Sockets;
 use super::timers::{self, Settings};
 use super::times::{self, armed, given, timeout};
-use crate::proc::{self, Filters};
+use crate::proc;
 use crate::seccomp::{self, Notification, Outcome};
 use crate::sys::{self, Pid, Resume};
 
@@ -113,14 +113,14 @@ pub(crate) struct Waits {
 }
 
 impl Waits {
-    /// `first` has the tree's filters and no others. `skip`: time is skipped once nothing has run for
-    /// so many nanoseconds, neither in the tree nor in these processes and their descendants.
+    /// `skip`: time is skipped once nothing has run for so many nanoseconds, neither in the tree nor in
+    /// these processes and their descendants. `filters`: how many seccomp filters the first program has.
     pub(crate) fn new(
-        first: Pid,
         (gate, i386_gate): (Gate, Option<Gate>),
         mut clocks: Box<dyn Clocks>,
         is_changeable: bool,
         skip: Option<(u64, Vec<Pid>)>,
+        filters: u32,
     ) -> Waits {
         clocks.serve();
         let now = clocks.now();
@@ -136,7 +136,7 @@ impl Waits {
             wall_ahead: None,
             passes: HashSet::new(),
             next: 1,
-            filters: proc::filters(first).map_or(0, Filters::count),
+            filters,
             has_filters: false,
             skip: skip.map(|(threshold, outside)| Skip::new(threshold, outside, monotonic)),
             pollers: Pollers::default(),
@@ -194,7 +194,9 @@ impl Waits {
                 }
                 let passage = self.wait(notification, &wait, &now);
                 // A 32-bit program's call has another number.
-                let native = passage.as_ref().filter(|_| notification.architecture == AUDIT);
+                let native = passage
+                    .as_ref()
+                    .filter(|_| notification.architecture == AUDIT);
                 let ended = native
                     .and_then(|(passage, _)| self.ended(notification.pid, &call, passage, &now));
                 if let Some(error) = ended {
