@@ -72,6 +72,19 @@ const STEPS: &[Step] = &[
                 "warnings",
             ],
             &[],
+        )?;
+        // Without the clients of distributed stores.
+        cargo(
+            &[
+                "clippy",
+                "--package",
+                "vdsokit-cli",
+                "--no-default-features",
+                "--",
+                "-D",
+                "warnings",
+            ],
+            &[],
         )
     }),
     Step::new(
