@@ -533,7 +533,7 @@ mod tests {
     #[test]
     fn a_launched_program_gets_an_object_at_a_fixed_address_without_its_tracer() {
         let object = object(Some("__vdso_time"));
-        let (object, gate) = object.with_gate().expect("an object with a gate");
+        let (object, gate) = object.with_gate();
         let start = gate.start();
         let maps = launched(object);
         let mut lines = maps.lines();

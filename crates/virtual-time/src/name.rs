@@ -99,13 +99,21 @@ fn delivered() -> Result<impl Iterator<Item = Descriptor>, Error> {
 
 /// The tree called `name`.
 pub(crate) fn find(name: &Name) -> Result<Named, Error> {
+    let mut processes: Vec<_> = all_processes()?.collect();
+    // The kernel's threads and the system's services began before.
+    processes.reverse();
+    let search = |processes: &mut dyn Iterator<Item = &(u32, PathBuf)>| {
+        let processes = processes.filter(|(_, process)| is_own(process)).cloned();
+        let mut found = descriptors(processes).filter(|one| one.is_read_only);
+        found.find(|one| one.named.name == *name)
+    };
     // Searching the descriptors of a process takes far longer than finding its executable, and
     // a tracer most likely runs this very program.
     let this = executable(Path::new("/proc/self"));
-    let (likely, others): (Vec<_>, Vec<_>) =
-        processes()?.partition(|(_, process)| executable(process) == this);
-    let mut found = descriptors(likely.into_iter().chain(others)).filter(|one| one.is_read_only);
-    let found = found.find(|one| one.named.name == *name);
+    let mut likely = processes
+        .iter()
+        .filter(|(_, process)| executable(process) == this);
+    let found = search(&mut likely).or_else(|| search(&mut processes.iter()));
     found.map(|one| one.named).ok_or_else(|| Error::Unknown {
         name: name.to_string(),
     })
@@ -140,16 +148,25 @@ struct Descriptor {
 
 /// Every process of this user, with its directory in /proc.
 fn processes() -> Result<impl Iterator<Item = (u32, PathBuf)>, Error> {
+    Ok(all_processes()?.filter(|(_, process)| is_own(process)))
+}
+
+/// Every process, with its directory in /proc, by its id.
+fn all_processes() -> Result<impl Iterator<Item = (u32, PathBuf)>, Error> {
     let processes =
         fs::read_dir("/proc").map_err(Error::system("look through /proc for the clock"));
-    let user = rustix::process::geteuid().as_raw();
-    let of_user = move |process: fs::DirEntry| {
+    let numbered = |process: fs::DirEntry| {
         let pid = process.file_name().to_str()?.parse().ok()?;
-        // A process may end meanwhile, and those of other users can't be inspected.
-        let is_own = process.metadata().ok()?.uid() == user;
-        is_own.then(|| (pid, process.path()))
+        Some((pid, process.path()))
     };
-    Ok(processes?.flatten().filter_map(of_user))
+    Ok(processes?.flatten().filter_map(numbered))
+}
+
+/// Whether the process with this directory in /proc is this user's. It may end meanwhile, and those
+/// of other users can't be inspected.
+fn is_own(process: &Path) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    fs::metadata(process).is_ok_and(|process| process.uid() == user)
 }
 
 /// Every descriptor of pages with a name that these processes have, searched lazily.

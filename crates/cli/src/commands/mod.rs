@@ -48,7 +48,8 @@ pub(crate) enum Command {
     Build(build::Arguments),
     Check(check::Arguments),
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    Clock(clock::Arguments),
+    #[command(flatten)]
+    Change(Change),
     Completions(completions::Arguments),
     Demo(demo::Arguments),
     #[command(hide = true)]
@@ -102,6 +103,13 @@ pub(crate) enum Start {
     Run(run::Arguments),
 }
 
+/// The command that changes the time of programs while they run.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[derive(Subcommand)]
+pub(crate) enum Change {
+    Clock(clock::Arguments),
+}
+
 impl Command {
     /// Runs the command and returns its exit status. `main` prints an error and exits with status 1;
     /// a command with another convention returns its own status.
@@ -113,7 +121,7 @@ impl Command {
             Self::Build(arguments) => build::run(arguments),
             Self::Check(arguments) => check::run(&arguments),
             #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-            Self::Clock(arguments) => clock::run(&arguments),
+            Self::Change(Change::Clock(arguments)) => clock::run(&arguments),
             Self::Completions(arguments) => completions::run(&arguments),
             Self::Demo(arguments) => demo::run(&arguments),
             Self::DemoReader(arguments) => demo::reader::run(&arguments),
