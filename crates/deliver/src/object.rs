@@ -564,6 +564,7 @@ impl Object {
     }
 
     /// Keeps the first text in a file, unless one has it.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn keep(&mut self) -> Result<(), Error> {
         if let Some(first) = self.sources.first_mut()
             && first.backing.is_none()
