@@ -37,7 +37,7 @@ impl Workshop {
         Ok(Self {
             root,
             cache,
-            overhead: Duration::from_secs(120),
+            overhead: Duration::from_secs(90),
         })
     }
 

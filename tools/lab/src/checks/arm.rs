@@ -54,8 +54,8 @@ const fn arm(name: &'static str, why: &'static str, command: &'static [&'static 
         why,
         command,
         needs: NEEDS,
-        kernels: &[],
-        rare: &[ARM_6_1, ARM_6_12, ARM_16K],
+        kernels: &[ARM_6_12],
+        rare: &[ARM_6_1, ARM_16K],
         command_line: "",
         processor: ARM,
         seconds: 60,
@@ -142,6 +142,8 @@ pub(super) const CHECKS: &[Check] = &[
     ),
     // It stops the tracers at each of their calls.
     Check {
+        kernels: &[],
+        rare: &[ARM_6_1, ARM_6_12, ARM_16K],
         seconds: 300,
         ..arm(
             "arm-killed",
@@ -158,7 +160,7 @@ pub(super) const CHECKS: &[Check] = &[
         test!("architectures", "the_counter_is_published_as_a_clock"),
     ),
     Check {
-        rare: &[ARM_6_12],
+        rare: &[],
         ..arm(
             "arm-kernel",
             "64-bit Arm: the kernel publishes its variables and its clock",
@@ -169,6 +171,7 @@ pub(super) const CHECKS: &[Check] = &[
         )
     },
     Check {
+        kernels: &[],
         rare: &[ARM_6_1],
         ..arm(
             "arm-refused",

@@ -22,7 +22,7 @@ pub(super) const fn kernel(
         kernels: STOCK,
         command_line: "",
         processor: PROCESSOR,
-        seconds: 300,
+        seconds: 180,
         rare: &[],
     }
 }
