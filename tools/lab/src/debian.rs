@@ -458,7 +458,7 @@ fn newest(names: Vec<String>) -> Option<String> {
 
 /// Compares names so that 6.12.9 comes before 6.12.10: runs of digits count as
 /// numbers. Enough for the names of one package's versions.
-fn by_number(a: &str, b: &str) -> Ordering {
+pub(crate) fn by_number(a: &str, b: &str) -> Ordering {
     let parts = |name: &str| {
         let mut parts: Vec<(u64, String)> = Vec::new();
         for part in name.split_inclusive(|c: char| !c.is_ascii_digit()) {

@@ -5,6 +5,7 @@
 
 use crate::check::Which;
 use crate::checks;
+use crate::debian::by_number;
 use std::fmt::Write;
 
 /// What one architecture has of a subject.
@@ -106,12 +107,15 @@ fn kernels(names: &[&'static str]) -> Result<String, &'static str> {
         });
     }
     let names = common.unwrap_or_default().into_iter();
-    let names = names.map(|name| match name.split_once(' ') {
-        Some(("arm64-16k", version)) => format!("{version} with pages of 16 KiB"),
-        Some((_, version)) => version.to_owned(),
-        None => name.to_owned(),
-    });
-    Ok(format!("Linux {}", names.collect::<Vec<_>>().join(", ")))
+    let mut versions: Vec<String> = names
+        .map(|name| match name.split_once(' ') {
+            Some(("arm64-16k", version)) => format!("{version} with pages of 16 KiB"),
+            Some((_, version)) => version.to_owned(),
+            None => name.to_owned(),
+        })
+        .collect();
+    versions.sort_by(|a, b| by_number(a, b));
+    Ok(format!("Linux {}", versions.join(", ")))
 }
 
 #[cfg(test)]
