@@ -494,6 +494,16 @@ pub fn objects() -> io::Result<[usize; 3]> {
     ])
 }
 
+/// Whether there are no more programs, maps and links than `before`. There may be fewer: the kernel
+/// frees unused ones after a grace period, so that those of an earlier process may be among `before`.
+///
+/// # Errors
+/// As [`objects`].
+pub fn no_more_objects_than(before: [usize; 3]) -> io::Result<bool> {
+    let now = objects()?;
+    Ok(now.iter().zip(before).all(|(now, before)| *now <= before))
+}
+
 /// Tries to detach every link of this kernel, as `bpftool link detach` does, and returns how many
 /// could not be. For tests.
 ///

@@ -88,10 +88,10 @@ fn until(mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until there are as many BPF objects as before: the kernel frees unused
-/// ones after a grace period.
+/// Waits until there are no more BPF objects than before: the kernel frees unused ones after a grace
+/// period.
 fn until_freed(before: [usize; 3]) {
-    until(|| sys::objects().unwrap() == before);
+    until(|| sys::no_more_objects_than(before).unwrap());
 }
 
 /// The file's own pages, whatever the kernel's are.
