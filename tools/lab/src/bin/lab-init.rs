@@ -57,6 +57,7 @@ fn run_plan() -> io::Result<()> {
     let port = Port::open()?;
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     port.say(&Message::Begin(release.trim().to_owned()))?;
+    settle_clocksource();
     let plan = fs::read_to_string(plan::PLAN)?;
     let tasks = plan::read(&plan)
         .map_err(|line| io::Error::other(format!("not a line of a plan: {line}")))?;
@@ -66,6 +67,18 @@ fn run_plan() -> io::Result<()> {
         port.say(&Message::End(verdict))?;
     }
     port.say(&Message::Done)
+}
+
+/// Waits until the kernel has chosen its clocksource. One that trusts its TSC calls it `tsc-early` for
+/// a second or two, until it has measured its frequency (arch/x86/kernel/tsc.c,
+/// `tsc_refine_calibration_work`), and a check that runs before that sees another kernel than later ones.
+fn settle_clocksource() {
+    let file = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    let is_early =
+        || fs::read_to_string(file).is_ok_and(|name| name.trim_end().ends_with("-early"));
+    while is_early() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// The serial port to the host, shared with the threads that copy output.
