@@ -220,6 +220,45 @@ struct Apt {
     /// Options that give apt a state of its own for a foreign architecture or another release. None:
     /// the machine's own state is used.
     options: Vec<String>,
+    /// The file that names the archive of another release, and what it is to say.
+    sources: Option<Sources>,
+}
+
+/// A release of an architecture, and apt's list of sources for it.
+struct Sources {
+    file: PathBuf,
+    architecture: String,
+    release: String,
+}
+
+impl Sources {
+    /// Writes the list: the archive is the one that the machine has its own packages from.
+    fn write(&self) -> Result<(), Error> {
+        let format = "$(REPO_URI) $(CODENAME) $(COMPONENT)";
+        let targets = output_of(Command::new("apt-get").args([
+            "indextargets",
+            "--format",
+            format,
+            "Created-By: Packages",
+        ]))?;
+        let archive = targets.lines().find_map(|line| {
+            let mut fields = line.split(' ');
+            let (site, suite) = (fields.next()?, fields.next()?);
+            let is_main = fields.next()? == "main";
+            (is_main && site.ends_with("/debian/") && !suite.contains('-')).then_some(site)
+        });
+        let site = archive.ok_or_else(|| Error::Missing {
+            what: "an archive of Debian's main component".into(),
+            advice: "add it to apt's sources".into(),
+        })?;
+        let Self {
+            file,
+            architecture,
+            release,
+        } = self;
+        let list = format!("deb [arch={architecture}] {site} {release} main\n");
+        fs::write(file, list).map_err(Error::file(file))
+    }
 }
 
 impl Apt {
@@ -235,7 +274,11 @@ impl Apt {
         if architecture == Architecture::X86_64.debian() && release.is_none() {
             let trees = create(workshop.cache.join("debian"))?;
             let options = Vec::new();
-            return Ok(Apt { trees, options });
+            return Ok(Apt {
+                trees,
+                options,
+                sources: None,
+            });
         }
         let name = match release {
             None => architecture.to_owned(),
@@ -244,11 +287,8 @@ impl Apt {
         let state = create(workshop.cache.join(format!("apt-{name}")))?;
         create(state.join("lists/partial"))?;
         create(state.join("cache/archives/partial"))?;
-        let write = |name: &str, text: &str| {
-            let path = state.join(name);
-            fs::write(&path, text).map_err(Error::file(&path))
-        };
-        write("status", "")?;
+        let status = state.join("status");
+        fs::write(&status, "").map_err(Error::file(&status))?;
         let at = |name: &str| state.join(name).display().to_string();
         let mut options = vec![
             format!("Dir::State::lists={}", at("lists")),
@@ -259,8 +299,12 @@ impl Apt {
             "APT::Sandbox::User=root".into(),
             "Acquire::Languages=none".into(),
         ];
-        if let Some(release) = release {
-            write("sources.list", &sources(architecture, release)?)?;
+        let sources = release.map(|release| Sources {
+            file: state.join("sources.list"),
+            architecture: architecture.to_owned(),
+            release: release.to_owned(),
+        });
+        if sources.is_some() {
             options.extend([
                 format!("Dir::Etc::sourcelist={}", at("sources.list")),
                 "Dir::Etc::sourceparts=-".into(),
@@ -269,6 +313,7 @@ impl Apt {
         Ok(Apt {
             trees: create(workshop.cache.join(format!("debian-{name}")))?,
             options,
+            sources,
         })
     }
 
@@ -286,6 +331,10 @@ impl Apt {
     }
 
     fn update(&self) -> Result<(), Error> {
+        // Not before: packages that are in the cache are there for machines without an archive, too.
+        if let Some(sources) = &self.sources {
+            sources.write()?;
+        }
         let mut command = self.command("apt-get");
         output_of(command.args(["update", "--quiet", "--quiet"])).map(drop)
     }
@@ -371,28 +420,6 @@ fn no_archive(what: &str) -> Error {
                  security updates among apt's sources"
             .into(),
     }
-}
-
-/// A release in the archive that the machine has its own packages from.
-fn sources(architecture: &str, release: &str) -> Result<String, Error> {
-    let format = "$(REPO_URI) $(CODENAME) $(COMPONENT)";
-    let targets = output_of(Command::new("apt-get").args([
-        "indextargets",
-        "--format",
-        format,
-        "Created-By: Packages",
-    ]))?;
-    let archive = targets.lines().find_map(|line| {
-        let mut fields = line.split(' ');
-        let (site, suite) = (fields.next()?, fields.next()?);
-        let is_main = fields.next()? == "main";
-        (is_main && site.ends_with("/debian/") && !suite.contains('-')).then_some(site)
-    });
-    let site = archive.ok_or_else(|| Error::Missing {
-        what: "an archive of Debian's main component".into(),
-        advice: "add it to apt's sources".into(),
-    })?;
-    Ok(format!("deb [arch={architecture}] {site} {release} main\n"))
 }
 
 /// Changes the links below `directory` that name absolute paths which are in `fresh` to name

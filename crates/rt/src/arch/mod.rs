@@ -6,6 +6,11 @@
 #[cfg_attr(target_arch = "riscv64", path = "riscv64.rs")]
 mod this;
 
-#[cfg(vdsokit_image)]
-pub(crate) use this::pages;
 pub use this::system_call;
+
+/// Where the vvar pages begin.
+#[cfg(vdsokit_image)]
+#[inline(always)]
+pub(crate) fn pages() -> *const u8 {
+    crate::__address!("__vdsokit_vvar")
+}

@@ -21,13 +21,6 @@ macro_rules! __address {
     }};
 }
 
-/// Where the vvar pages begin.
-#[cfg(vdsokit_image)]
-#[inline(always)]
-pub(crate) fn pages() -> *const u8 {
-    crate::__address!("__vdsokit_vvar")
-}
-
 /// Makes a system call: what it returns, or a negative number of errno.h. Arguments that
 /// the call doesn't take are not looked at.
 ///
