@@ -329,8 +329,8 @@ mod tests {
     fn a_record_whose_thread_was_killed_is_lost_and_no_other() {
         let mut buffer = Buffer::new(Some(16)).expect("memory");
         // No thread has this id (proc(5), `/proc/sys/kernel/pid_max`).
-        let nobody = u64::from(TID_MASK);
-        write(&buffer, 0, nobody << 2 | CLAIMED);
+        let no_thread = u64::from(TID_MASK);
+        write(&buffer, 0, no_thread << 2 | CLAIMED);
         write(&buffer, 1, FULL);
         assert_eq!(buffer.records(false).len(), 1);
         assert_eq!(buffer.dropped(), 1);
