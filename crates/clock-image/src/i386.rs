@@ -4,20 +4,17 @@
 //! | --- | --- |
 //! | `__vdso_clock_gettime64`, `__vdso_clock_getres_time64` | [`Timespec`](crate::gettime::Timespec): seconds and nanoseconds of 64 bits |
 //! | `__vdso_clock_gettime`, `__vdso_clock_getres` | [`Timespec32`] |
-//! | `__vdso_gettimeofday` | [`Timeval`] |
+//! | `__vdso_gettimeofday` | [`Timeval`](crate::wall::Timeval) |
 //! | `__vdso_time` | seconds of 32 bits |
 //!
 //! Of a time that has more than 32 bits these give the lower ones, as the kernel's do
 //! (lib/vdso/gettimeofday.c, `__cvdso_clock_gettime32`).
 #![allow(
     unsafe_code,
-    reason = "C callers pass pointers; the last resort is a system call; symbols get names that \
-              nothing else in the image has"
+    reason = "C callers pass pointers; symbols get names that nothing else in the image has"
 )]
 
 use crate::gettime::{Timespec, clock_getres, clock_gettime};
-use crate::{arch, link};
-use vdsokit_clock::Clock;
 
 /// C's `struct timespec` with 32-bit times (`struct old_timespec32` of the kernel).
 #[repr(C)]
@@ -36,26 +33,6 @@ impl From<Timespec> for Timespec32 {
             nanoseconds: time.nanoseconds as i32,
         }
     }
-}
-
-/// C's `struct timeval` with 32-bit times.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Timeval {
-    /// `tv_sec`.
-    pub seconds: i32,
-    /// `tv_usec`, 0 to 999,999.
-    pub microseconds: i32,
-}
-
-/// C's `struct timezone`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Timezone {
-    /// `tz_minuteswest`.
-    pub minutes_west: i32,
-    /// `tz_dsttime`.
-    pub dst: i32,
 }
 
 /// The time of a clock in 32 bits: 0 and `*time`, or a negative number of errno.h.
@@ -91,63 +68,12 @@ pub unsafe fn clock_getres32(clock: u32, resolution: *mut Timespec32) -> i32 {
     result
 }
 
-/// Wall time in microseconds, and the time zone that was set by settimeofday(2); both pointers may be
-/// null.
-///
-/// # Safety
-/// The pointers are what `gettimeofday(2)` takes.
-#[inline(always)]
-pub unsafe fn gettimeofday(time: *mut Timeval, zone: *mut Timezone) -> i32 {
-    if !time.is_null() {
-        let mut now = Timespec::default();
-        // SAFETY: a pointer to a local variable.
-        let result = unsafe { clock_gettime(Clock::Realtime.id(), &raw mut now) };
-        if result != 0 {
-            return result;
-        }
-        // SAFETY: the caller vouches for the pointer.
-        unsafe {
-            time.write(Timeval {
-                seconds: now.seconds as i32,
-                microseconds: now.nanoseconds as i32 / 1000,
-            });
-        }
-    }
-    if zone.is_null() {
-        return 0;
-    }
-    if let Some(kernel) = link::gettimeofday() {
-        return kernel(core::ptr::null_mut(), zone);
-    }
-    // SAFETY: the caller vouches for the pointer, and the kernel checks it.
-    unsafe {
-        arch::system_call(arch::number::GETTIMEOFDAY, [0, zone.expose_provenance(), 0]) as i32
-    }
-}
-
-/// Wall time in seconds, as of the last update; `seconds` may be null.
-///
-/// # Safety
-/// The pointer is what `time(2)` takes.
-#[inline(always)]
-pub unsafe fn time(seconds: *mut i32) -> i32 {
-    let mut now = Timespec::default();
-    // SAFETY: a pointer to a local variable.
-    let result = unsafe { clock_gettime(Clock::RealtimeCoarse.id(), &raw mut now) };
-    if result != 0 {
-        return result;
-    }
-    if !seconds.is_null() {
-        // SAFETY: the caller vouches for the pointer.
-        unsafe { seconds.write(now.seconds as i32) };
-    }
-    now.seconds as i32
-}
-
 /// The functions under their public names.
 #[cfg(vdsokit_image)]
 mod exports {
     use super::*;
+    use crate::wall::{Timeval, Timezone, gettimeofday, time};
+    use core::ffi::c_long;
 
     macro_rules! export {
         ($name:literal = $function:path: fn($($argument:ident: $of:ty),*)) => {
@@ -166,5 +92,5 @@ mod exports {
     export!("__vdso_clock_getres_time64" = clock_getres: fn(clock: u32, time: *mut Timespec));
     export!("__vdso_clock_getres" = clock_getres32: fn(clock: u32, time: *mut Timespec32));
     export!("__vdso_gettimeofday" = gettimeofday: fn(time: *mut Timeval, zone: *mut Timezone));
-    export!("__vdso_time" = time: fn(seconds: *mut i32));
+    export!("__vdso_time" = time: fn(seconds: *mut c_long));
 }

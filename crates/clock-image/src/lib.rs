@@ -54,7 +54,6 @@ pub mod gettime;
 pub mod i386;
 pub mod link;
 mod page;
-#[cfg(not(target_arch = "x86"))]
 pub mod wall;
 
 #[cfg(all(vdsokit_image, not(target_arch = "x86")))]

@@ -10,9 +10,6 @@
 )]
 
 use crate::gettime::Timespec;
-#[cfg(target_arch = "x86")]
-use crate::i386::{Timeval, Timezone};
-#[cfg(not(target_arch = "x86"))]
 use crate::wall::{Timeval, Timezone};
 #[cfg(not(target_arch = "x86"))]
 use core::ffi::c_void;

@@ -6,16 +6,18 @@
 
 use crate::gettime::{Timespec, clock_gettime};
 use crate::{arch, link};
+use core::ffi::c_long;
 use vdsokit_clock::Clock;
 
-/// C's `struct timeval` on 64-bit Linux.
+/// C's `struct timeval`, with the times of the architecture's words: 32 bits on i386, whose functions
+/// give the lower ones of a time that has more, as the kernel's do (lib/vdso/gettimeofday.c).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timeval {
     /// `tv_sec`.
-    pub seconds: i64,
+    pub seconds: c_long,
     /// `tv_usec`, 0 to 999,999.
-    pub microseconds: i64,
+    pub microseconds: c_long,
 }
 
 /// C's `struct timezone`.
@@ -45,8 +47,8 @@ pub unsafe fn gettimeofday(time: *mut Timeval, zone: *mut Timezone) -> i32 {
         // SAFETY: the caller vouches for the pointer.
         unsafe {
             time.write(Timeval {
-                seconds: now.seconds,
-                microseconds: i64::from(now.nanoseconds as u32 / 1000),
+                seconds: now.seconds as c_long,
+                microseconds: (now.nanoseconds as u32 / 1000) as c_long,
             });
         }
     }
@@ -67,16 +69,16 @@ pub unsafe fn gettimeofday(time: *mut Timeval, zone: *mut Timezone) -> i32 {
 /// # Safety
 /// The pointer is what `time(2)` takes.
 #[inline(always)]
-pub unsafe fn time(seconds: *mut i64) -> i64 {
+pub unsafe fn time(seconds: *mut c_long) -> c_long {
     let mut now = Timespec::default();
     // SAFETY: a pointer to a local variable.
     let result = unsafe { clock_gettime(Clock::RealtimeCoarse.id(), &raw mut now) };
     if result != 0 {
-        return i64::from(result);
+        return c_long::from(result);
     }
     if !seconds.is_null() {
         // SAFETY: the caller vouches for the pointer.
-        unsafe { seconds.write(now.seconds) };
+        unsafe { seconds.write(now.seconds as c_long) };
     }
-    now.seconds
+    now.seconds as c_long
 }
