@@ -1,6 +1,6 @@
 //! 64-bit Arm: the checks, and the programs that its guests run beside the workspace's own.
 
-use super::VDSO;
+use super::{VDSO, row};
 use crate::check::{ARM, ARM_6_1, ARM_6_12, ARM_16K, Check, Need};
 use crate::workshop::output_of;
 use crate::{Architecture, Error, Workshop, programs};
@@ -50,15 +50,12 @@ const NEEDS: &[Need] = &[
 /// A row for one test of what works on every architecture.
 const fn arm(name: &'static str, why: &'static str, command: &'static [&'static str]) -> Check {
     Check {
-        name,
-        why,
-        command,
         needs: NEEDS,
         kernels: &[ARM_6_12],
         rare: &[ARM_6_1, ARM_16K],
-        command_line: "",
         processor: ARM,
         seconds: 60,
+        ..row(name, why, command)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The published clock on kernels whose own is slow.
 
-use super::VDSO;
-use crate::check::{Check, INVARIANT_TSC, Need, PROCESSOR, Processor, STOCK};
+use super::{VDSO, row};
+use crate::check::{Check, INVARIANT_TSC, Need, PROCESSOR, Processor};
 
 /// A row for one test of a published clock, in a machine with these words on its kernel's
 /// command line and this processor.
@@ -13,9 +13,6 @@ const fn real_time(
     processor: Processor,
 ) -> Check {
     Check {
-        name,
-        why,
-        command,
         needs: &[
             VDSO,
             Need::Test {
@@ -23,11 +20,10 @@ const fn real_time(
                 name: "clock_lab",
             },
         ],
-        kernels: STOCK,
         command_line,
         processor,
         seconds: 120,
-        rare: &[],
+        ..row(name, why, command)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Facts about the running task, published for each CPU.
 
-use super::{VDSO, publisher::kernel};
+use super::{VDSO, row};
 use crate::check::{
     COUNTING, Check, DEBIAN_6_1, DEBIAN_6_12, FOUR_CPUS, Need, PROCESSOR, Processor, STOCK,
 };
@@ -49,7 +49,7 @@ const fn current(
             name: "current",
         }],
         command_line,
-        ..kernel(name, why, command)
+        ..row(name, why, command)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `vdso doctor` on kernels whose clocks are slow.
 
-use super::VDSO;
-use crate::check::{Check, Need, PROCESSOR, STOCK};
+use super::{VDSO, row};
+use crate::check::{Check, Need};
 
 /// A row for one test of the doctor, in a machine with these words on its kernel's command line.
 const fn doctor(
@@ -11,9 +11,6 @@ const fn doctor(
     command_line: &'static str,
 ) -> Check {
     Check {
-        name,
-        why,
-        command,
         needs: &[
             VDSO,
             Need::Test {
@@ -21,11 +18,9 @@ const fn doctor(
                 name: "doctor_lab",
             },
         ],
-        kernels: STOCK,
         command_line,
-        processor: PROCESSOR,
         seconds: 60,
-        rare: &[],
+        ..row(name, why, command)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The kernel as a publisher, by the tests of `vdsokit-bpf`.
 
-use crate::check::{COUNTING, Check, Need, PROCESSOR, STOCK};
+use super::row;
+use crate::check::{COUNTING, Check, Need};
 
 /// What checks of the kernel as a publisher need.
 const KERNEL_TESTS: &[Need] = &[Need::Test {
@@ -9,21 +10,10 @@ const KERNEL_TESTS: &[Need] = &[Need::Test {
 }];
 
 /// A row for one test of the kernel as a publisher.
-pub(super) const fn kernel(
-    name: &'static str,
-    why: &'static str,
-    command: &'static [&'static str],
-) -> Check {
+const fn kernel(name: &'static str, why: &'static str, command: &'static [&'static str]) -> Check {
     Check {
-        name,
-        why,
-        command,
         needs: KERNEL_TESTS,
-        kernels: STOCK,
-        command_line: "",
-        processor: PROCESSOR,
-        seconds: 180,
-        rare: &[],
+        ..row(name, why, command)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `vdso serve --kernel` and what belongs to it.
 
-use super::{VDSO, publisher::kernel};
+use super::{VDSO, row};
 use crate::check::{COUNTING, Check, Need};
 use crate::programs;
 use std::ffi::OsStr;
@@ -41,7 +41,7 @@ const WITH_PRESSURE: &[Need] = &[
 const fn served(name: &'static str, why: &'static str, command: &'static [&'static str]) -> Check {
     Check {
         needs: SERVED,
-        ..kernel(name, why, command)
+        ..row(name, why, command)
     }
 }
 
