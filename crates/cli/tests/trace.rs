@@ -4,9 +4,9 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use common::{Talk, compiled, installed, scratch, vdso};
 use serde_json::Value;
@@ -162,6 +162,23 @@ fn calls_of(summary: &Value, symbol: &str) -> u64 {
 
 fn path(program: &Path) -> &str {
     program.to_str().expect("text")
+}
+
+/// A process that has started what it is to do.
+fn ready(program: &Path) -> Talk {
+    let mut target = Talk::start(&mut Command::new(program));
+    assert_eq!(target.hear(), "ready");
+    target
+}
+
+/// A trace of a running process, and the lines that it prints.
+fn trace_of(target: &Talk) -> (Child, Lines<BufReader<ChildStderr>>) {
+    let mut trace = vdso(&["trace", "-p", &target.pid()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let lines = BufReader::new(trace.stderr.take().expect("a pipe")).lines();
+    (trace, lines)
 }
 
 /// The mappings of a process by which its vDSO can be told.
@@ -369,15 +386,10 @@ fn the_signal_that_ended_the_program_is_the_status() {
 #[test]
 fn a_running_process_is_traced_and_has_its_own_vdso_back() {
     let program = compiled("trace-spin-attached", SPIN, &["-pthread"]);
-    let mut target = Talk::start(&mut std::process::Command::new(program));
-    assert_eq!(target.hear(), "ready");
+    let target = ready(&program);
     let before = vdso_mappings(&target.pid());
     for signal in ["INT", "TERM"] {
-        let mut trace = vdso(&["trace", "-p", &target.pid()])
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it runs");
-        let mut lines = BufReader::new(trace.stderr.take().expect("a pipe")).lines();
+        let (mut trace, mut lines) = trace_of(&target);
         let first = lines.next().expect("a call").expect("text");
         assert!(
             first.contains(" clock_gettime(CLOCK_MONOTONIC, "),
@@ -386,9 +398,7 @@ fn a_running_process_is_traced_and_has_its_own_vdso_back() {
         assert!(first.contains("> spin+0x"), "{first}");
         assert_ne!(vdso_mappings(&target.pid()), before);
         let pid = trace.id().to_string();
-        let kill = std::process::Command::new("kill")
-            .args(["-s", signal, &pid])
-            .status();
+        let kill = Command::new("kill").args(["-s", signal, &pid]).status();
         assert!(kill.is_ok_and(|status| status.success()));
         let rest: Vec<String> = lines.map_while(Result::ok).collect();
         assert!(trace.wait().expect("it ends").success(), "{rest:?}");
@@ -399,8 +409,7 @@ fn a_running_process_is_traced_and_has_its_own_vdso_back() {
 #[test]
 fn the_doctor_says_who_calls_what_how_often() {
     let program = compiled("trace-spin-doctor", SPIN, &["-pthread"]);
-    let mut target = Talk::start(&mut std::process::Command::new(program));
-    assert_eq!(target.hear(), "ready");
+    let target = ready(&program);
     let before = vdso_mappings(&target.pid());
     let arguments = ["doctor", &target.pid(), "--calls", "300ms", "--json"];
     let output = vdso(&arguments).output().expect("it runs");
@@ -414,13 +423,8 @@ fn the_doctor_says_who_calls_what_how_often() {
 #[test]
 fn the_trace_of_a_process_ends_with_it() {
     let program = compiled("trace-spin-ended", SPIN, &["-pthread"]);
-    let mut target = Talk::start(&mut std::process::Command::new(program));
-    assert_eq!(target.hear(), "ready");
-    let mut trace = vdso(&["trace", "-p", &target.pid()])
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it runs");
-    let mut lines = BufReader::new(trace.stderr.take().expect("a pipe")).lines();
+    let mut target = ready(&program);
+    let (mut trace, mut lines) = trace_of(&target);
     assert!(lines.next().is_some_and(|line| line.is_ok()));
     target.child.kill().expect("it lives");
     assert!(lines.all(|line| line.is_ok()));
@@ -511,7 +515,7 @@ int main(void) {
 "#;
 
 fn signal(pid: &str, signal: &str) {
-    let mut kill = std::process::Command::new("kill");
+    let mut kill = Command::new("kill");
     let status = kill.args(["-s", signal, pid]).status();
     assert!(status.is_ok_and(|status| status.success()), "{signal}");
 }
@@ -519,13 +523,8 @@ fn signal(pid: &str, signal: &str) {
 #[test]
 fn children_of_a_running_process_are_traced_too() {
     let program = compiled("trace-forks", FORKS, &[]);
-    let mut target = Talk::start(&mut std::process::Command::new(program));
-    assert_eq!(target.hear(), "ready");
-    let mut trace = vdso(&["trace", "-p", &target.pid()])
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it runs");
-    let mut lines = BufReader::new(trace.stderr.take().expect("a pipe")).lines();
+    let mut target = ready(&program);
+    let (mut trace, mut lines) = trace_of(&target);
     // The process calls nothing until it gets a line: one that is sent too early is not traced.
     // The kernel's own vDSO is mapped anew at the end of the change.
     let is_attached = |maps: Vec<String>| {
@@ -571,14 +570,9 @@ fn a_signal_to_the_trace_reaches_the_program() {
 #[test]
 fn a_process_whose_trace_was_killed_runs_on_and_can_be_detached() {
     let program = compiled("trace-spin-orphaned", SPIN, &["-pthread"]);
-    let mut target = Talk::start(&mut std::process::Command::new(program));
-    assert_eq!(target.hear(), "ready");
+    let mut target = ready(&program);
     let before = vdso_mappings(&target.pid());
-    let mut trace = vdso(&["trace", "-p", &target.pid()])
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it runs");
-    let mut lines = BufReader::new(trace.stderr.take().expect("a pipe")).lines();
+    let (mut trace, mut lines) = trace_of(&target);
     assert!(lines.next().is_some_and(|line| line.is_ok()));
     trace.kill().expect("it lives");
     trace.wait().expect("it ends");
