@@ -19,7 +19,7 @@ use std::ops::Range;
 pub(crate) mod guest;
 
 use super::block::{Block, Entry, MemoryMap, Word, bytes};
-use super::{error_of, stub};
+use super::{SignalFrame, error_of, stub};
 use crate::memory::Memory;
 use crate::stop::Stop;
 use crate::supervisor::process::Blocked;
@@ -408,13 +408,6 @@ fn code(instructions: [u32; 4]) -> [u8; 16] {
         *bytes = instruction.to_le_bytes();
     }
     bytes
-}
-
-/// What a signal frame on a stack restores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SignalFrame {
-    pub(crate) instruction_pointer: u64,
-    pub(crate) stack_pointer: u64,
 }
 
 /// The signal frames in the words of a stack. In the kernel's frame `sp`, `pc` and `pstate` follow

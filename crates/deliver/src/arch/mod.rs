@@ -18,6 +18,13 @@ pub(crate) use stub::{has_failed, is_done, reports_failure, stub};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::*;
 
+/// What a signal frame on a stack restores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SignalFrame {
+    pub(crate) instruction_pointer: u64,
+    pub(crate) stack_pointer: u64,
+}
+
 /// System calls return `-errno` in the last 4095 values.
 fn error_of(value: u64) -> Option<i32> {
     (value > -4096i64 as u64).then(|| (value as i64).wrapping_neg() as i32)

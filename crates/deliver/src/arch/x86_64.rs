@@ -17,7 +17,7 @@ use std::ops::Range;
 pub(crate) mod guest;
 
 use super::block::{ANONYMOUS, Block, Entry, MemoryMap, Word, bytes};
-use super::{error_of, stub};
+use super::{SignalFrame, error_of, stub};
 use crate::supervisor::process::Blocked;
 use crate::sys::{Pid, Registers};
 
@@ -391,13 +391,6 @@ pub(crate) fn jump_target(code: &[u8]) -> Option<u64> {
 pub(crate) const UNAVAILABLE: [u8; 14] = [
     0xb8, 0xda, 0xff, 0xff, 0xff, 0xc3, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc,
 ];
-
-/// What a signal frame on a stack restores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SignalFrame {
-    pub(crate) instruction_pointer: u64,
-    pub(crate) stack_pointer: u64,
-}
 
 /// The signal frames in the words of a stack. In the kernel's frame `rsp`, `rip` and `eflags`
 /// follow each other, and the word behind them begins with the code selector (struct sigcontext,
