@@ -23,21 +23,9 @@ mod x86_64 {
     use std::os::unix::net::UnixStream;
     use std::process::ExitCode;
     use vdsokit::{Clock, Instant, Publisher, place};
-    use vdsokit_figures::{Figure, finish, take_turns};
+    use vdsokit_figures::{Figure, batch, costs, finish};
     use vdsokit_publish::serve::Serve;
     use vdsokit_sources::clock::{ClockSource, Counter, FILE, Kept};
-
-    /// Calls of a turn.
-    const BATCH: u32 = 1000;
-
-    /// A batch of calls.
-    fn batch<T>(call: impl Fn() -> T) -> impl FnMut() {
-        move || {
-            for _ in 0..BATCH {
-                black_box(call());
-            }
-        }
-    }
 
     pub(super) fn main() -> ExitCode {
         let directory =
@@ -76,7 +64,7 @@ mod x86_64 {
         let cpu = &raw mut cpu;
         // The first call calibrates.
         black_box((quanta.now(), minstant::Instant::now(), Instant::now()));
-        let turns = take_turns([
+        let turns = costs([
             // SAFETY: the instruction reads a register.
             &mut batch(|| unsafe { _rdtsc() }),
             // SAFETY: the instruction reads a register; the pointer is to a local variable.
@@ -88,7 +76,6 @@ mod x86_64 {
             &mut batch(std::time::Instant::now),
             &mut batch(quanta::Instant::now),
         ]);
-        let turns = turns.map(|turns| turns.each_of(BATCH));
         let [
             rdtsc,
             rdtscp,

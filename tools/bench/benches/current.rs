@@ -19,19 +19,7 @@ mod x86_64 {
     use std::process::ExitCode;
     use std::sync::atomic::{AtomicU32, Ordering};
     use vdsokit_current::{Clamp, Current, has_rdpid, in_memory};
-    use vdsokit_figures::{Figure, finish, take_turns};
-
-    /// Calls of a turn.
-    const BATCH: u32 = 1000;
-
-    /// A batch of calls.
-    fn batch<T>(call: impl Fn() -> T) -> impl FnMut() {
-        move || {
-            for _ in 0..BATCH {
-                black_box(call());
-            }
-        }
-    }
+    use vdsokit_figures::{Figure, batch, costs, finish};
 
     pub(super) fn main() -> ExitCode {
         let (_, reader) = in_memory(1).expect("memory");
@@ -39,7 +27,7 @@ mod x86_64 {
         let (clamp, of_kernel) = (Clamp::new(), Clamp::new());
         let variable = Box::new(AtomicU32::new(1));
         let variable = black_box(&*variable);
-        let turns = take_turns([
+        let [load, pid, tid, time, monotonic, getpid, gettid, gettime] = costs([
             &mut batch(|| variable.load(Ordering::Relaxed)),
             &mut batch(|| current.pid()),
             &mut batch(|| current.tid()),
@@ -49,8 +37,6 @@ mod x86_64 {
             &mut batch(|| kernel.tid()),
             &mut batch(|| kernel.thread_cpu_time(&of_kernel)),
         ]);
-        let [load, pid, tid, time, monotonic, getpid, gettid, gettime] =
-            turns.map(|turns| turns.each_of(BATCH));
         // Without rdpid the CPU's number takes lsl, which is microcode.
         let with_rdpid = |bound: f64| has_rdpid().then_some(bound);
         let call = 1.0 / 40.0;

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use vdsokit::{Record, Vvars, place};
-use vdsokit_figures::{Figure, Turns, finish, take_turns};
+use vdsokit_figures::{Figure, Turns, batch, costs, finish};
 
 #[derive(Clone, Copy, Debug, Record)]
 struct Four {
@@ -74,24 +74,6 @@ fn ordinary(directory: &Path) -> Option<Getter> {
             None
         }
     }
-}
-
-/// So many calls are one contender's turn, so that reaching it doesn't count.
-const BATCH: u32 = 1000;
-
-/// A batch of calls, each of which is made: loads of atomics are not merged, nor are calls of
-/// functions that the compiler doesn't see.
-fn batch<T>(mut call: impl FnMut() -> T) -> impl FnMut() {
-    move || {
-        for _ in 0..BATCH {
-            black_box(call());
-        }
-    }
-}
-
-/// What one call costs, of contenders that take turns with their batches.
-fn costs<const N: usize>(contenders: [&mut dyn FnMut(); N]) -> [Turns; N] {
-    take_turns(contenders).map(|batch| batch.each_of(BATCH))
 }
 
 /// Both reads, while `others` threads read both as well.

@@ -10,7 +10,7 @@
 
 mod turns;
 
-pub use turns::{Turns, rounds, take_turns, thread_time};
+pub use turns::{Turns, batch, costs, rounds, take_turns, thread_time};
 
 use std::fmt;
 use std::fs::File;

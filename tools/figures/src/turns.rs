@@ -1,5 +1,6 @@
 //! Measuring in turns.
 
+use std::hint::black_box;
 use std::time::Duration;
 
 /// What each turn of a contender took, in the order of the rounds.
@@ -117,6 +118,24 @@ fn time(contender: &mut dyn FnMut(), calls: u32) -> Duration {
 pub fn thread_time() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
+}
+
+/// So many calls are one contender's turn, so that reaching it doesn't count.
+const BATCH: u32 = 1000;
+
+/// A batch of calls, each of which is made: loads of atomics are not merged, nor are calls of
+/// functions that the compiler doesn't see.
+pub fn batch<T>(mut call: impl FnMut() -> T) -> impl FnMut() {
+    move || {
+        for _ in 0..BATCH {
+            black_box(call());
+        }
+    }
+}
+
+/// What one call costs, of contenders that take turns with their [batches](batch).
+pub fn costs<const N: usize>(contenders: [&mut dyn FnMut(); N]) -> [Turns; N] {
+    take_turns(contenders).map(|turns| turns.each_of(BATCH))
 }
 
 #[cfg(test)]
