@@ -1,31 +1,28 @@
 //! A vDSO ready to be delivered: image, vvar pages and links.
 
-use std::ffi::c_int;
+mod layout;
+mod source;
+
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 use rustix::process::{Resource, getrlimit};
-use vdsokit_elf::check::{self, Profile};
-use vdsokit_elf::constants::{EM_386, ET_CORE, PF_W, PF_X, PT_GNU_EH_FRAME};
-use vdsokit_elf::{Image, Kind, Segment};
+use vdsokit_elf::constants::EM_386;
 use vdsokit_waits::gate::Gate;
 
 use crate::arch::{self, Word};
 use crate::error::{Error, ImageError};
 use crate::join;
-use crate::link::{self, Link};
+use crate::link::Link;
 use crate::proc;
-use crate::unwind::{self, Frame};
+use crate::unwind::Frame;
 use crate::visit::Place;
-
-/// `e_type` of relocatable object files and of programs with a fixed address (elf(5)).
-const ET_REL: u16 = 1;
-const ET_EXEC: u16 = 2;
+use layout::{Layout, Stretch};
+pub(crate) use source::{Backing, Role, Source};
 
 /// The size of the architecture's largest page: what lies at multiples of it can be mapped apart,
 /// whatever size the running kernel's pages have.
@@ -91,53 +88,6 @@ impl Head {
     }
 }
 
-/// A range of the object, and the bytes that it begins with in every program.
-#[derive(Debug)]
-pub(crate) struct Source {
-    /// `None`: zeros, or the first text before [`Object::keep`] or [`Object::complete`].
-    backing: Option<Backing>,
-    offset: u64,
-    /// Bytes from the object's start.
-    distance: u64,
-    length: u64,
-    role: Role,
-}
-
-/// A file, and its identity in all mount namespaces (inode(7)).
-#[derive(Debug)]
-pub(crate) struct Backing {
-    pub(crate) file: File,
-    pub(crate) device: u64,
-    pub(crate) inode: u64,
-}
-
-/// How a range of an object is mapped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// Headers and code: private and executable.
-    Text,
-    /// Vvar pages: shared and read-only.
-    Vvar,
-    /// Memory of the process's own: anonymous and writable.
-    Own,
-    /// What is only read, and by tools alone: private and read-only.
-    Record,
-    /// Memory in which a traced program counts its calls: shared and writable.
-    #[cfg(target_arch = "x86_64")]
-    Counts,
-}
-
-impl Role {
-    fn is_writable(self) -> bool {
-        match self {
-            Role::Text | Role::Vvar | Role::Record => false,
-            Role::Own => true,
-            #[cfg(target_arch = "x86_64")]
-            Role::Counts => true,
-        }
-    }
-}
-
 /// An exported function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Function {
@@ -146,95 +96,6 @@ pub(crate) struct Function {
     /// Bytes from the object's start.
     pub(crate) distance: u64,
     pub(crate) size: u64,
-}
-
-impl Source {
-    pub(crate) fn new(
-        file: File,
-        offset: u64,
-        distance: u64,
-        length: u64,
-        role: Role,
-    ) -> io::Result<Source> {
-        let metadata = file.metadata()?;
-        let (device, inode) = (metadata.dev(), metadata.ino());
-        Ok(Source {
-            backing: Some(Backing {
-                file,
-                device,
-                inode,
-            }),
-            offset,
-            distance,
-            length,
-            role,
-        })
-    }
-
-    /// The first text, which is in no file yet.
-    fn text(length: u64) -> Source {
-        Source {
-            backing: None,
-            offset: 0,
-            distance: 0,
-            length,
-            role: Role::Text,
-        }
-    }
-
-    /// Zeros that each process has for itself.
-    pub(crate) fn own(distance: u64, length: u64) -> Source {
-        Source {
-            backing: None,
-            offset: 0,
-            distance,
-            length,
-            role: Role::Own,
-        }
-    }
-
-    /// Its PT_LOAD in the image in front of the object.
-    fn load(&self) -> join::Load {
-        join::Load {
-            distance: self.distance,
-            length: self.length,
-            is_text: self.role == Role::Text,
-            is_writable: self.role.is_writable(),
-        }
-    }
-
-    /// How it is mapped, with `flags` in addition to those of its role.
-    pub(crate) fn place(&self, flags: c_int) -> Place<'_> {
-        let &Source {
-            ref backing,
-            offset,
-            distance,
-            length,
-            role,
-        } = self;
-        // Zeros would be mapped in its place.
-        debug_assert_eq!(backing.is_none(), role == Role::Own, "{role:?} has a file");
-        let (protection, sharing) = match role {
-            Role::Text => (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE),
-            Role::Vvar => (libc::PROT_READ, libc::MAP_SHARED),
-            Role::Record => (libc::PROT_READ, libc::MAP_PRIVATE),
-            Role::Own => (
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            ),
-            #[cfg(target_arch = "x86_64")]
-            Role::Counts => (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED),
-        };
-        let flags = flags | sharing;
-        Place {
-            backing: backing.as_ref(),
-            offset,
-            length,
-            distance,
-            protection,
-            flags,
-        }
-    }
 }
 
 impl Object {
@@ -818,150 +679,4 @@ fn read_only(file: OwnedFd) -> io::Result<File> {
         return Ok(file.into());
     }
     File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
-}
-
-/// How an image is mapped, and what it exports.
-#[derive(Debug)]
-struct Layout {
-    /// Bytes of the text's pages.
-    text: u64,
-    /// Bytes of all.
-    length: u64,
-    vvar: Option<Stretch>,
-    links: Vec<Link>,
-    functions: Vec<Function>,
-    frames: Vec<Frame>,
-    text_bytes: Text,
-}
-
-#[derive(Debug)]
-struct Stretch {
-    offset: u64,
-    distance: u64,
-    length: u64,
-}
-
-impl Layout {
-    /// Reads the layout of an image for `machine`.
-    ///
-    /// # Errors
-    /// When the image does not have the shape that delivery relies on (a first PT_LOAD, readable
-    /// and executable, at offset 0 and an address other than 0, then at most one more, read-only,
-    /// at the distance of its offset), or breaks another rule of `vdso check`: code of a damaged
-    /// image would run in every program.
-    fn of(bytes: &[u8], machine: u16) -> Result<Layout, Error> {
-        let image = Image::parse(bytes).map_err(ImageError::Parse)?;
-        match image.header().kind {
-            ET_REL => return Err(ImageError::Kind("a relocatable object file").into()),
-            ET_EXEC => return Err(ImageError::Kind("a program").into()),
-            ET_CORE => return Err(ImageError::Kind("a core dump").into()),
-            _ => {}
-        }
-        if image.header().machine != machine {
-            return Err(ImageError::Machine(image.header().machine).into());
-        }
-        let loads: Vec<_> = image
-            .segments()
-            .filter(|segment| segment.is_load())
-            .collect();
-        let [text, rest @ ..] = loads.as_slice() else {
-            return Err(ImageError::Segments("it has no PT_LOAD").into());
-        };
-        let refuse = |why| Err(Error::from(ImageError::Segments(why)));
-        let pages = |length: u64| length.checked_next_multiple_of(PAGE);
-        if text.offset != 0 {
-            return refuse("its first PT_LOAD does not begin with the ELF header");
-        }
-        if text.vaddr == 0 || !text.vaddr.is_multiple_of(PAGE) {
-            return refuse("its first PT_LOAD lies at address 0, or not at a page");
-        }
-        if loads.iter().any(|load| load.flags & PF_W != 0) || text.flags & PF_X == 0 {
-            return refuse("a PT_LOAD is writable, or the first is not executable");
-        }
-        if loads.iter().any(|load| load.memsz != load.filesz) {
-            return refuse("a PT_LOAD has memory that is not in the file");
-        }
-        let file_length = bytes.len() as u64;
-        let too_long = |end: Option<u64>| end.is_none_or(|end| end > file_length);
-        if text.memsz == 0 || too_long(text.offset.checked_add(text.memsz)) {
-            return refuse("its first PT_LOAD is not all in the file");
-        }
-        let (Some(text_length), true) = (pages(text.memsz), rest.len() <= 1) else {
-            return refuse("it has more than two PT_LOADs");
-        };
-        let mut layout = Layout {
-            text: text_length,
-            length: text_length,
-            vvar: None,
-            links: link::read(&image, text)?,
-            functions: functions(&image, text),
-            frames: Vec::new(),
-            text_bytes: Text::default(),
-        };
-        let mut code = bytes[..text.memsz as usize].to_vec();
-        let frames = image
-            .segments()
-            .find(|segment| segment.kind == PT_GNU_EH_FRAME);
-        if let Some(at) = frames.and_then(|frames| frames.vaddr.checked_sub(text.vaddr)) {
-            layout.frames = unwind::read(&code, at as usize);
-            layout.text_bytes.frames = unwind::section(&code, at as usize);
-        }
-        code.resize(text_length as usize, 0);
-        layout.text_bytes.bytes = code;
-        let Some(vvar) = rest.first() else {
-            checked(&image)?;
-            return Ok(layout);
-        };
-        if vvar.flags & PF_X != 0 || !vvar.offset.is_multiple_of(PAGE) || vvar.offset < text_length
-        {
-            return refuse("its second PT_LOAD is executable, or does not follow at a page");
-        }
-        if vvar.vaddr.checked_sub(vvar.offset) != Some(text.vaddr) {
-            return refuse("its PT_LOADs differ in p_vaddr - p_offset");
-        }
-        let (Some(length), false) = (
-            pages(vvar.memsz),
-            too_long(vvar.offset.checked_add(vvar.memsz)),
-        ) else {
-            return refuse("its second PT_LOAD is not all in the file");
-        };
-        if length > 0 {
-            layout.length = vvar.offset + length;
-            layout.vvar = Some(Stretch {
-                offset: vvar.offset,
-                distance: vvar.offset,
-                length,
-            });
-        }
-        checked(&image)?;
-        Ok(layout)
-    }
-}
-
-/// Checks all rules of an image of one's own.
-fn checked(image: &Image<'_>) -> Result<(), ImageError> {
-    match check::check(image, Profile::Own).into_iter().next() {
-        Some(finding) => Err(ImageError::Broken(finding)),
-        None => Ok(()),
-    }
-}
-
-/// The functions that `image` exports, counted from the start of `text`.
-fn functions(image: &Image<'_>, text: &Segment) -> Vec<Function> {
-    image
-        .symbols()
-        .filter(|symbol| symbol.is_export() && symbol.kind == Kind::Function)
-        .filter(|symbol| text.holds(symbol.value, 1))
-        .filter_map(|symbol| {
-            Some(Function {
-                name: symbol.name().to_str()?.to_owned(),
-                version: match symbol.version {
-                    Some(version) => Some(version.name().to_str()?.to_owned()),
-                    None => None,
-                },
-                distance: symbol.value - text.vaddr,
-                size: symbol.size,
-            })
-        })
-        .collect()
 }
