@@ -52,9 +52,17 @@ impl Offset {
         }
     }
 
+    /// Whether two measurements are disjoint: they are not of one constant offset.
+    const fn is_apart(self, other: Self) -> bool {
+        self.least > other.most || other.least > self.most
+    }
+
     /// The intersection of two measurements of a constant offset; the newer one if they
     /// are disjoint, because the clock was set in between.
     const fn narrowed(self, newer: Self) -> Self {
+        if self.is_apart(newer) {
+            return newer;
+        }
         let least = if self.least > newer.least {
             self.least
         } else {
@@ -65,11 +73,7 @@ impl Offset {
         } else {
             newer.most
         };
-        if least > most {
-            newer
-        } else {
-            Self { least, most }
-        }
+        Self { least, most }
     }
 
     const fn middle(self) -> i128 {
@@ -117,6 +121,10 @@ const KEPT: usize = 32;
 /// from a sampler that was interrupted, and are rejected.
 const WIDEST: u64 = 3;
 
+/// For how many promises the rate is measured anew after a disruption: a tenth of a second
+/// with the default promise, as at the start.
+const MEASURED: u64 = 5;
+
 /// Disciplines a counter to one of the kernel's clocks, and makes the records of that
 /// clock and of those at an offset from it.
 ///
@@ -139,8 +147,14 @@ const WIDEST: u64 = 3;
 /// sees no step back; in the other direction the kernel's time is raised to the end of
 /// the promise (see [`Record::read`]).
 ///
-/// After a suspend, or when the publisher was stopped for longer than the promise, it
-/// starts again, ahead of *K* and of every promise.
+/// When the publisher was stopped for longer than the promise, it starts again, ahead of
+/// *K* and of every promise.
+///
+/// **A disruption** is an event after which no earlier sample says anything about the
+/// counter: the counter went back, the counter or the clock stood still (a suspend), boot
+/// time moved away from monotonic time (another kind of suspend), or
+/// [`disrupt`](Self::disrupt) was called (a live migration). The records then have no
+/// answer, until the rate has been measured anew over five promises.
 #[derive(Clone, Debug)]
 pub struct Discipline {
     settings: Settings,
@@ -152,6 +166,8 @@ pub struct Discipline {
     uncertain: u64,
     /// The last sample that was not rejected; the kept ones are a promise apart.
     last: Sample,
+    /// No sample from before the disruption is kept, and the rate is being measured.
+    is_disrupted: bool,
     difference: i128,
     wall: Option<Offset>,
     boot: Option<Offset>,
@@ -183,6 +199,7 @@ impl Discipline {
             rate,
             uncertain,
             last: second,
+            is_disrupted: false,
             difference: ahead,
             wall: None,
             boot: None,
@@ -194,12 +211,19 @@ impl Discipline {
     }
 
     /// Sets the offsets of wall time and boot time from the disciplined clock, where
-    /// they are known, and the offset of atomic time from wall time in seconds.
-    pub fn offsets(&mut self, wall: Option<Offset>, boot: Option<Offset>, tai: i32) {
+    /// they are known, and the offset of atomic time from wall time in seconds; `ticks` is
+    /// the counter now. Boot time that moved is a disruption.
+    pub fn offsets(&mut self, ticks: u64, wall: Option<Offset>, boot: Option<Offset>, tai: i32) {
         let narrowed = |old: Option<Offset>, new: Option<Offset>| match (old, new) {
             (Some(old), Some(new)) => Some(old.narrowed(new)),
             (_, new) => new,
         };
+        // Monotonic time stands still in a suspend and boot time does not.
+        if let (Some(old), Some(new)) = (self.boot, boot)
+            && old.is_apart(new)
+        {
+            self.disrupt(ticks);
+        }
         self.wall = narrowed(self.wall, wall);
         self.boot = narrowed(self.boot, boot);
         if let Some(wall) = self.wall {
@@ -221,8 +245,19 @@ impl Discipline {
     /// Adds a sample, and makes a new promise from `ticks`, the counter now.
     ///
     /// Returns whether the records are to be published. They are not when all samples
-    /// were rejected for so long that readers should make the system call.
+    /// were rejected for so long that readers should make the system call, nor while the
+    /// kernel's clock has not reached the end of the last promise. After a disruption they
+    /// are, so that readers stop using those that are published.
     pub fn update(&mut self, sample: Sample, ticks: u64) -> bool {
+        if matches!(self.deviation(&sample), Deviation::Step) {
+            // The sample may be from before it in part.
+            self.disrupt(ticks);
+            return true;
+        }
+        if self.is_disrupted {
+            self.measure(sample, ticks);
+            return true;
+        }
         if !self.keeper.answers(ticks) || !self.keeper.answers(sample.before) {
             self.add_sample(sample);
             return self.begin(sample, ticks);
@@ -245,6 +280,37 @@ impl Discipline {
         true
     }
 
+    /// Ends the validity of all records at `ticks`, the counter now, and forgets all samples:
+    /// the counter is not what was measured, since the machine was migrated, restored from
+    /// a snapshot or suspended.
+    ///
+    /// The [records](Self::record) have no answer from then on, and have to be published.
+    /// Readers of clocks that must not run backwards raise the system call's result to
+    /// what was promised before. The [updates](Self::update) measure the counter anew.
+    pub fn disrupt(&mut self, ticks: u64) {
+        self.keeper.end(ticks);
+        self.count = 0;
+        self.is_disrupted = true;
+    }
+
+    /// Whether the counter is being measured anew after a [disruption](Self::disrupt).
+    #[must_use]
+    pub fn is_disrupted(&self) -> bool {
+        self.is_disrupted
+    }
+
+    /// Measures the rate after a disruption, and starts again when that is done.
+    fn measure(&mut self, sample: Sample, ticks: u64) {
+        if sample.width() > self.narrowest().saturating_mul(WIDEST) {
+            return;
+        }
+        self.add_sample(sample);
+        let measured = sample.time - self.kept[self.oldest()].time;
+        if measured >= i128::from(self.settings.promise.saturating_mul(MEASURED)) {
+            self.is_disrupted = !self.begin(sample, ticks);
+        }
+    }
+
     /// Adds a sample, and computes the rate from the kept samples that have the same
     /// rate as it.
     fn add_sample(&mut self, sample: Sample) {
@@ -254,7 +320,8 @@ impl Discipline {
                 self.kept[0] = self.last;
                 self.count = 1;
             }
-            Deviation::Step => self.count = 0,
+            // `update` has forgotten all samples.
+            Deviation::Step => {}
         }
         if self.count > 0 {
             let oldest = self.kept[self.oldest()];
@@ -369,8 +436,16 @@ impl Discipline {
     }
 
     /// The record to publish for a clock; `None` if its offset is not known. Coarse
-    /// clocks have the time of the last update.
+    /// clocks have the time of the last update. While the counter is
+    /// [disrupted](Self::disrupt) no record has an answer.
     pub fn record(&self, clock: Clock) -> Option<Record> {
+        if self.is_disrupted {
+            return match clock {
+                Clock::MonotonicCoarse | Clock::RealtimeCoarse => Some(Record::SYSTEM_CALL),
+                Clock::MonotonicRaw => None,
+                exact => Some(self.keeper.record(exact)),
+            };
+        }
         let offset = match clock {
             Clock::Boottime | Clock::BoottimeAlarm => Some(self.boot?),
             Clock::Monotonic | Clock::MonotonicCoarse => None,

@@ -221,6 +221,19 @@ impl Timekeeper {
         self.updated = ticks;
     }
 
+    /// Ends both lines at `ticks`, the counter now: no reader of the records has an answer
+    /// from then on, and the [`ceiling`](Self::ceiling) stays what it was.
+    pub(crate) fn end(&mut self, ticks: u64) {
+        self.former = Line::NONE;
+        self.current = Line {
+            start: ticks,
+            length: 0,
+            rate: self.current.rate,
+            base: self.ceiling(),
+        };
+        self.updated = ticks;
+    }
+
     /// Sets the offset of atomic time from wall time, in seconds.
     pub fn set_tai(&mut self, seconds: i32) {
         self.tai = seconds;

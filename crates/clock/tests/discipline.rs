@@ -184,6 +184,93 @@ fn a_change_of_the_kernels_rate_is_followed() {
     );
 }
 
+/// Updates a discipline whose counter was disrupted until its record has an answer again, and
+/// returns that. Until then readers make the system call, whose result they raise to `ceiling`,
+/// for a tenth of a second at least.
+fn resumed(
+    machine: &mut Machine,
+    discipline: &mut Discipline,
+    hertz: u64,
+    ceiling: vdsokit_clock::Moment,
+) -> vdsokit_clock::Moment {
+    let start = machine.now();
+    loop {
+        let sample = machine.sample(30, 30);
+        assert!(discipline.update(sample, machine.ticks));
+        let record = discipline.record(Clock::Monotonic).unwrap();
+        if let Some(time) = record.at(machine.ticks) {
+            let measured = machine.now() - start;
+            assert!((SECOND / 10..SECOND / 5).contains(&measured), "{measured}");
+            return time;
+        }
+        let words = record.to_words();
+        let raised = Record::read(|at| words[at], machine.ticks);
+        let is_raised = matches!(raised, Answer::AtLeast(time) if nanoseconds(time) == ceiling.as_nanoseconds());
+        assert!(is_raised, "{raised:?}");
+        assert_eq!(Record::read_with_error(|at| words[at], machine.ticks), None);
+        machine.pass(hertz / 250);
+    }
+}
+
+/// A machine that is migrated to a host whose counter runs at another rate, with a counter that
+/// jumps within the validity of what was published: only the hypervisor tells.
+#[test]
+fn a_disruption_ends_every_record_until_the_rate_was_measured_anew() {
+    let hertz = 2_000_000_000;
+    for jumped in [0, 1_000, hertz / 100] {
+        let mut machine = machine(hertz);
+        let mut discipline = start(&mut machine, hertz);
+        let exactly = |nanoseconds| Some(Offset::between(0, nanoseconds, 0));
+        discipline.offsets(machine.ticks, exactly(5 * SECOND), exactly(7 * SECOND), 37);
+        run(&mut machine, &mut discipline, hertz, 50);
+        let before = discipline.record(Clock::Monotonic).unwrap();
+        machine.ticks += jumped;
+        machine.rate += machine.rate / 10_000;
+        assert!(before.at(machine.ticks).is_some(), "readers notice nothing");
+
+        discipline.disrupt(machine.ticks);
+        for clock in Clock::ALL {
+            if let Some(record) = discipline.record(clock) {
+                assert_eq!(record.at(machine.ticks), None, "{clock:?}");
+            }
+        }
+        let boot = discipline.record(Clock::Boottime).unwrap().ceiling();
+        assert_eq!(boot, before.ceiling().moved(7 * SECOND));
+        let time = resumed(&mut machine, &mut discipline, hertz, before.ceiling());
+        assert!(time >= before.ceiling());
+        // The bound holds for the new rate right away.
+        let record = discipline.record(Clock::Monotonic).unwrap();
+        for _ in 0..10 {
+            let off = record.at(machine.ticks).unwrap().as_nanoseconds() - machine.now();
+            let bound = i128::from(record.error_at(machine.ticks).unwrap());
+            assert!(off.abs() <= bound, "{off} {bound}");
+            machine.pass(hertz / 1000);
+        }
+    }
+}
+
+/// A suspend in which the counter stood still too: neither shows it, but boot time moves.
+#[test]
+fn boot_time_that_moved_is_a_disruption() {
+    let hertz = 2_000_000_000;
+    let mut machine = machine(hertz);
+    let mut discipline = start(&mut machine, hertz);
+    let around = |nanoseconds| Some(Offset::between(0, nanoseconds, 40));
+    for slept in [0, 20, 0] {
+        discipline.offsets(machine.ticks, around(SECOND), around(slept), 37);
+        run(&mut machine, &mut discipline, hertz, 1);
+        assert!(!discipline.is_disrupted(), "within what is uncertain");
+    }
+    let before = discipline.record(Clock::Monotonic).unwrap();
+    discipline.offsets(machine.ticks, around(SECOND), around(3600 * SECOND), 37);
+    assert!(discipline.is_disrupted());
+    let realtime = discipline.record(Clock::Realtime).unwrap();
+    assert_eq!(realtime.at(machine.ticks), None);
+    resumed(&mut machine, &mut discipline, hertz, before.ceiling());
+    let boottime = discipline.record(Clock::Boottime).unwrap();
+    assert!(boottime.at(machine.ticks).unwrap().seconds >= 3600);
+}
+
 #[test]
 fn after_a_sleep_it_begins_anew() {
     let hertz = 2_000_000_000;
@@ -193,18 +280,11 @@ fn after_a_sleep_it_begins_anew() {
     let before = discipline.record(Clock::Monotonic).unwrap();
     // The counter was reset, and monotonic time stood still.
     for ticks in [1_000, machine.ticks + 100 * hertz] {
+        let ceiling = discipline.record(Clock::Monotonic).unwrap().ceiling();
         machine.ticks = ticks;
         assert_eq!(before.at(machine.ticks), None);
-        // Until the kernel's clock has come to what was promised, it waits.
-        while {
-            let sample = machine.sample(30, 30);
-            !discipline.update(sample, machine.ticks)
-        } {
-            machine.pass(hertz / 250);
-        }
-        let record = discipline.record(Clock::Monotonic).unwrap();
-        let time = record.at(machine.ticks).unwrap();
-        assert!(time >= before.ceiling());
+        let time = resumed(&mut machine, &mut discipline, hertz, ceiling);
+        assert!(time >= ceiling);
         let errors = run(&mut machine, &mut discipline, hertz, 1500);
         assert!(
             errors[1400..].iter().all(|error| error.abs() < 300),
@@ -224,7 +304,7 @@ fn wall_time_follows_when_it_is_set() {
         for spread in [40, 20, 10, 30] {
             let now = machine.now();
             let offset = Offset::between(now - spread / 2, now + wall, now + spread / 2);
-            discipline.offsets(Some(offset), None, 37);
+            discipline.offsets(machine.ticks, Some(offset), None, 37);
         }
         run(&mut machine, &mut discipline, hertz, 1);
         let at = |clock| {
@@ -343,7 +423,7 @@ fn boot_time_and_wall_time_have_the_offsets_that_were_measured() {
     assert_eq!(discipline.record(Clock::Realtime), None);
     let exactly = |nanoseconds| Some(Offset::between(0, nanoseconds, 0));
     let (wall, boot) = (1_700_000_000 * SECOND + 5, 3600 * SECOND + 7);
-    discipline.offsets(exactly(wall), exactly(boot), 37);
+    discipline.offsets(machine.ticks, exactly(wall), exactly(boot), 37);
     let at = |clock| {
         let record = discipline.record(clock).unwrap();
         record.at(machine.ticks).unwrap().as_nanoseconds()

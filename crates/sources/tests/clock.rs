@@ -2,6 +2,7 @@
 #![cfg(target_arch = "x86_64")]
 
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use vdsokit_clock::{
     Clock, Course, ErrorBound, Line, Moment, Rate, Record, Settings, Source, VirtualTime,
@@ -9,7 +10,7 @@ use vdsokit_clock::{
 use vdsokit_publish::serve::{End, Serve};
 use vdsokit_publish::{Error, Publisher, Vdso};
 use vdsokit_sources::clock::{
-    ClockPage, ClockSource, Counter, Kept, Reader, kernel_time, monotonic_now, view,
+    ClockPage, ClockSource, Counter, Kept, Reader, Untrusted, kernel_time, monotonic_now, view,
 };
 use vdsokit_virtual_time::IMAGE;
 
@@ -166,6 +167,88 @@ fn a_reader_asks_the_kernel_where_the_record_has_no_answer() {
     assert!(is_kernels(), "a source that is not the counter");
     page.kernel();
     assert!(is_kernels());
+}
+
+/// A page of a hypervisor's, as `/dev/vmclock0` (include/uapi/linux/vmclock-abi.h): magic, size,
+/// version, counter (TSC), time (UTC), sequence number and marker.
+fn vmclock(path: &std::path::Path) -> std::fs::File {
+    let mut page = vec![0u8; 4096];
+    page[0..4].copy_from_slice(b"VCLK");
+    page[4..8].copy_from_slice(&4096u32.to_le_bytes());
+    page[8..12].copy_from_slice(&[1, 0, 1, 0]);
+    page[16..24].copy_from_slice(&7u64.to_le_bytes());
+    std::fs::write(path, &page).unwrap();
+    std::fs::File::options().write(true).open(path).unwrap()
+}
+
+/// After a live migration readers went on with the rate and the bound of the old host's counter.
+#[test]
+fn a_changed_disruption_marker_ends_every_record_until_the_counter_was_measured_anew() {
+    let place = place();
+    let (_publisher, mut page, vdso) = published(&place.path().join("linux-vdso.so.1"));
+    let path = place.path().join("vmclock0");
+    let hypervisor = vmclock(&path);
+    let reader = Reader::new(&vdso, Clock::Monotonic).unwrap();
+    let mut counter = Counter::with_vmclock(Settings::default(), &path).expect("a counter");
+    let answers = || {
+        let view = view(&vdso).unwrap();
+        let is_counter = |source| matches!(source, Source::Counter { .. });
+        view.iter()
+            .filter(|one| is_counter(one.source) && one.answers)
+            .count()
+    };
+    let is_kernels = || {
+        let before = monotonic_now();
+        let seen = reader.nanoseconds();
+        before <= seen && reader.error().is_none()
+    };
+    counter.update(&mut page);
+    let all = answers();
+    assert!(all >= 5 && reader.error().is_some(), "{all}");
+    let latest = |seen: u64| {
+        let now = reader.nanoseconds();
+        assert!(now >= seen, "back by {}", seen - now);
+        now
+    };
+    let mut seen = latest(0);
+
+    // What the hypervisor has begun to say is not known before it has ended.
+    for (at, bytes) in [
+        (12, 1u64.to_le_bytes()[..4].to_vec()),
+        (16, 8u64.to_le_bytes().to_vec()),
+        (12, 2u64.to_le_bytes()[..4].to_vec()),
+    ] {
+        hypervisor.write_all_at(&bytes, at).unwrap();
+        counter.update(&mut page);
+        assert_eq!(answers(), 0, "after byte {at}");
+        assert!(is_kernels());
+        seen = latest(seen);
+    }
+    // A tenth of a second of samples, by the kernel's clock.
+    let start = monotonic_now();
+    while answers() == 0 {
+        seen = latest(seen);
+        counter.update(&mut page);
+    }
+    assert!(monotonic_now() - start >= 100_000_000);
+    assert_eq!(answers(), all);
+    assert!(reader.error().is_some() && latest(seen) >= seen);
+    assert!(!counter.discipline().is_disrupted());
+}
+
+#[test]
+fn a_page_that_is_no_vmclock_is_refused_and_none_is_no_error() {
+    let place = place();
+    let path = place.path().join("vmclock0");
+    let open = || Counter::with_vmclock(Settings::default(), &path);
+    assert!(open().is_ok(), "no such file");
+    for (at, byte) in [(0, b'X'), (4, 31), (8, 2)] {
+        let file = vmclock(&path);
+        file.write_all_at(&[byte, 0], at).unwrap();
+        let error = open().unwrap_err();
+        assert!(matches!(error, Untrusted::VmClock { .. }), "{error}");
+        assert!(error.to_string().contains("vmclock0"), "{error}");
+    }
 }
 
 /// Readers were told what the kernel's clock has yet to come to.

@@ -69,7 +69,7 @@ impl Counter {
 
     pub(crate) fn update(&mut self, loaded: &Loaded) {
         let (wall, boot) = (offset(Clock::Realtime), offset(Clock::Boottime));
-        self.monotonic.offsets(Some(wall), Some(boot), 0);
+        self.monotonic.offsets(ticks(), Some(wall), Some(boot), 0);
         let monotonic = self.monotonic.update(sample(Clock::Monotonic), ticks());
         let raw = self.raw.update(sample(Clock::MonotonicRaw), ticks());
         for clock in Clock::ALL {

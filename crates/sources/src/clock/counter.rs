@@ -1,9 +1,11 @@
 //! Source `counter`: the CPU's counter, disciplined to the kernel's clocks.
 
+use super::vmclock::{self, VmClock};
 use super::{ClockPage, cpu, kernel};
 use miette::Diagnostic;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::ClockId;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
 use vdsokit_clock::{Clock, Discipline, Offset, Record, Sample, Settings, Source};
@@ -27,6 +29,17 @@ pub enum Untrusted {
         /// The difference, at least.
         nanoseconds: u64,
     },
+    /// The hypervisor may tell of disruptions of the counter, and this process can't read that.
+    #[error("the hypervisor's page {} can't be read: {why}", path.display())]
+    #[diagnostic(help(
+        "run the publisher as a user who can read the file, as root, or use source `kernel`"
+    ))]
+    VmClock {
+        /// The page's file.
+        path: PathBuf,
+        /// Why it can't be read.
+        why: String,
+    },
     /// The kernel's clocks stood still while the counter was measured.
     #[error("the counter's rate could not be measured")]
     #[diagnostic(help("use source `kernel`"))]
@@ -34,10 +47,17 @@ pub enum Untrusted {
 }
 
 /// Keeps the records of a clock page with source `counter`.
+///
+/// An [update](Self::update) that finds the counter disrupted, by a live migration of which the
+/// hypervisor's page tells, by a suspend or by a counter that went back, publishes records
+/// without an answer. Readers then make the system call, until the counter has been measured for
+/// a tenth of a second.
 #[derive(Debug)]
 pub struct Counter {
     monotonic: Discipline,
     raw: Discipline,
+    /// The hypervisor's page, and its marker when the counter was last measured.
+    host: Option<(VmClock, Option<u64>)>,
     settings: Settings,
     /// The CPU to compare next.
     next: usize,
@@ -52,14 +72,32 @@ const PATIENCE: u32 = 3;
 
 impl Counter {
     /// Measures the counter for a tenth of a second, on every CPU that this
-    /// thread may run on.
+    /// thread may run on. Where the hypervisor tells of disruptions, in `/dev/vmclock0`, the
+    /// updates look there.
     ///
     /// # Errors
     /// [`Untrusted`] says why it can't be used.
     pub fn new(settings: Settings) -> Result<Self, Untrusted> {
+        Self::with_vmclock(settings, Path::new(vmclock::DEVICE))
+    }
+
+    /// [`new`](Self::new) with the hypervisor's page in another file than `/dev/vmclock0`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_vmclock(settings: Settings, path: &Path) -> Result<Self, Untrusted> {
         if !cpu::is_invariant() {
             return Err(Untrusted::Rate);
         }
+        let host = VmClock::open(path).map_err(|source| Untrusted::VmClock {
+            path: path.to_owned(),
+            why: source.to_string(),
+        })?;
+        // Before the first sample: a disruption in between is found by the first update.
+        let host = host.map(|host| {
+            let marker = host.marker();
+            (host, marker)
+        });
         let first = (sample(ClockId::Monotonic), sample(ClockId::MonotonicRaw));
         std::thread::sleep(Duration::from_millis(100));
         let start = |first, clock| {
@@ -68,6 +106,7 @@ impl Counter {
         let counter = Self {
             monotonic: start(first.0, ClockId::Monotonic)?,
             raw: start(first.1, ClockId::MonotonicRaw)?,
+            host,
             settings,
             next: 0,
             apart: 0,
@@ -87,11 +126,21 @@ impl Counter {
         let wall = super::adjtimex::wall();
         self.monotonic.wall_error(wall.error);
         let offsets = (offset(ClockId::Realtime), offset(ClockId::Boottime));
-        self.monotonic.offsets(offsets.0, offsets.1, wall.tai);
-        let monotonic = self
-            .monotonic
-            .update(sample(ClockId::Monotonic), cpu::ticks());
-        let raw = self.raw.update(sample(ClockId::MonotonicRaw), cpu::ticks());
+        self.monotonic
+            .offsets(cpu::ticks(), offsets.0, offsets.1, wall.tai);
+        let samples = (sample(ClockId::Monotonic), sample(ClockId::MonotonicRaw));
+        // The marker is read behind the samples: where it is the same, they are from before any
+        // disruption that is yet to be found. Where it is not, they are of no use.
+        let (monotonic, raw) = if self.was_disrupted() {
+            self.monotonic.disrupt(cpu::ticks());
+            self.raw.disrupt(cpu::ticks());
+            (true, true)
+        } else {
+            (
+                self.monotonic.update(samples.0, cpu::ticks()),
+                self.raw.update(samples.1, cpu::ticks()),
+            )
+        };
         page.publish(|clock| match clock {
             // Coarse clocks stand still until the next update, whose time a process
             // can't promise; and not every machine has alarm clocks.
@@ -105,6 +154,18 @@ impl Counter {
             Clock::MonotonicRaw => raw.then(|| self.raw.record(Clock::Monotonic))?,
             exact => monotonic.then(|| self.monotonic.record(exact))?,
         });
+    }
+
+    /// Whether the hypervisor's marker is another one than at the last call.
+    fn was_disrupted(&mut self) -> bool {
+        let Some((host, last)) = &mut self.host else {
+            return false;
+        };
+        let marker = host.marker();
+        // While the hypervisor writes there is no marker: what it is going to say is not known.
+        let is_same = marker.is_some() && marker == *last;
+        *last = marker;
+        !is_same
     }
 
     /// The discipline of monotonic time: its rate and its bound.

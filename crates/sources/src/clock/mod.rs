@@ -25,6 +25,8 @@ mod reader;
 #[cfg(feature = "publish")]
 mod source;
 mod view;
+#[cfg(feature = "publish")]
+mod vmclock;
 
 pub use bounds::{Unbounded, kernel_bounds};
 #[cfg(feature = "publish")]
