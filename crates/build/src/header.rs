@@ -158,9 +158,25 @@ fn write_field(text: &mut String, field: &Field) -> std::fmt::Result {
     }
     let name = &field.name;
     match field.ty {
-        Type::Scalar(scalar) => writeln!(text, "    {} {name};", c_type(scalar)),
-        Type::Array(scalar, count) => writeln!(text, "    {} {name}[{count}];", c_type(scalar)),
+        Type::Scalar(scalar) => writeln!(text, "    {} {name}{};", c_type(scalar), aligned(scalar)),
+        Type::Array(scalar, count) => {
+            writeln!(
+                text,
+                "    {} {name}[{count}]{};",
+                c_type(scalar),
+                aligned(scalar)
+            )
+        }
         Type::Text(bytes) => writeln!(text, "    char {name}[{bytes}];"),
+    }
+}
+
+/// In the pages numbers lie at multiples of their size. In C records of i386 those of 8 bytes lie
+/// at multiples of 4 (psABI for i386, 2.1.1).
+fn aligned(scalar: ScalarType) -> &'static str {
+    match scalar.size() {
+        8 => " __attribute__((aligned(8)))",
+        _ => "",
     }
 }
 

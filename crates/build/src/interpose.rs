@@ -87,6 +87,16 @@ fn oldest(arch: Architecture) -> Version {
     match arch {
         Architecture::X86_64 => BASE,
         Architecture::Aarch64 => Version(2, 17, 0),
+        Architecture::I386 => Version(2, 0, 0),
+    }
+}
+
+/// The version in which i386's glibc, which is older than x86-64's, defines a function that
+/// x86-64's has in its oldest version (`sysdeps/unix/sysv/linux/i386/libc.abilist`).
+fn i386(name: &str) -> Version {
+    match name {
+        "clock_getres" | "clock_gettime" | "getloadavg" => Version(2, 2, 0),
+        _ => oldest(Architecture::I386),
     }
 }
 
@@ -108,7 +118,10 @@ pub fn libc_versions(name: &str, arch: Architecture) -> Vec<String> {
     let mut versions: Vec<Version> = FUNCTIONS[index]
         .1
         .iter()
-        .map(|version| (*version).max(oldest(arch)))
+        .map(|version| match (*version, arch) {
+            (BASE, Architecture::I386) => i386(name),
+            (version, arch) => version.max(oldest(arch)),
+        })
         .collect();
     versions.dedup();
     versions.into_iter().map(Version::name).collect()

@@ -361,3 +361,47 @@ fn threads_handlers_and_children_of_32_bit_programs_wait_by_their_clock() {
         );
     }
 }
+
+/// A declaration's variables in a 32-bit program that opens the image, published by `vdso`.
+#[test]
+fn a_32_bit_program_reads_declared_variables() {
+    let place = vdsokit_publish::place::base().expect("a place to publish at");
+    let place = tempfile::tempdir_in(place).expect("a directory");
+    let at = |name: &str| place.path().join(name).display().to_string();
+    let declaration = "[vdso]\nsoname = \"libwide.so.1\"\nversion = \"WIDE_1\"\n\
+        [var.number]\ntype = \"u64\"\n\
+        [var.both.fields.small]\ntype = \"u32\"\n[var.both.fields.large]\ntype = \"i64\"\n";
+    fs::write(at("wide.toml"), declaration).expect("a declaration");
+    let built = output(&["build", &at("wide.toml"), "--arch", "i386", "-o", &at("")]);
+    assert!(built.status.success(), "{built:?}");
+    let source = r#"
+        #include <dlfcn.h>
+        #include <stdio.h>
+        #include "wide.h"
+        int main(int argc, char **argv) {
+            void *image = dlopen(argv[argc - 1], RTLD_NOW);
+            uint64_t (*number)(void) = image ? dlsym(image, "wide_number") : 0;
+            uint32_t (*both)(struct wide_both *) = image ? dlsym(image, "wide_both") : 0;
+            uint32_t (*condition)(void) = image ? dlsym(image, "wide_condition") : 0;
+            if (!number || !both || !condition) { puts(dlerror()); return 1; }
+            while (getchar() != EOF) {
+                struct wide_both now;
+                uint32_t state = both(&now);
+                printf("%llu %u %lld, state %u, condition %u\n", (unsigned long long) number(),
+                    now.small, (long long) now.large, state, condition());
+                fflush(stdout);
+            }
+        }
+    "#;
+    let include = format!("-I{}", at(""));
+    let flags = [&HEADERS, &["-std=c11", include.as_str(), "-ldl"][..]].concat();
+    let program = compiled("wide32", source, &flags);
+    let image = at("libwide.so.1");
+    let mut reader = Talk::start(Command::new(program).arg(&image));
+    assert_eq!(reader.ask(""), "0 0 0, state 0, condition 0");
+    let mut server = Talk::start(&mut vdso(&["serve", &image, "--stdin", "--json"]));
+    assert!(server.hear().contains("live"));
+    assert_eq!(reader.ask(""), "0 0 0, state 1, condition 1");
+    server.tell("number=18446744073709551615 both.small=7 both.large=-9000000000");
+    while reader.ask("") != "18446744073709551615 7 -9000000000, state 1, condition 1" {}
+}

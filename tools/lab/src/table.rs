@@ -24,6 +24,10 @@ const SUBJECTS: &[(&str, [Cell; 3])] = &[
         [Words("yes"), Rows(&["arm-publishing"]), Words("no")],
     ),
     (
+        "declarations for 32-bit programs: `build --arch i386`",
+        [Words("yes"), Words("no"), Words("no")],
+    ),
+    (
         "`ls`, `dump`, `check`, `doctor`, `bench`",
         [Words("yes"), Rows(&["arm-inspection"]), Words("yes")],
     ),

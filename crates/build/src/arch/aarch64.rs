@@ -11,11 +11,13 @@ use vdsokit_vvar::scalar::ScalarType;
 
 pub(super) const TARGET: Target = Target {
     machine: elf::EM_AARCH64,
+    is_64: true,
     page: 0x10000,
     function_align: 16,
     filler: &[0x00, 0x00, 0x20, 0xd4], // brk #0
     unwind: Unwind {
         return_address: 30,
+        data_alignment: -8,
         // The frame address is sp; the return address is still in x30.
         initial: &[0x0c, 31, 0],
         frame_offset: 0,
@@ -183,6 +185,7 @@ impl Text<'_> {
             start: start as u8,
             end: end as u8,
             bytes: 16,
+            saved: None,
         }
     }
 

@@ -3,6 +3,7 @@
 //! [`Architecture::target`].
 
 mod aarch64;
+mod i386;
 mod x86_64;
 
 use object::elf;
@@ -17,11 +18,14 @@ pub enum Architecture {
     X86_64,
     /// AArch64 (little-endian), 64 KiB pages and with them every smaller size.
     Aarch64,
+    /// i386, 4 KiB pages: 32-bit programs on x86-64 kernels. Images of declarations only, not of
+    /// crates.
+    I386,
 }
 
 impl Architecture {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::X86_64, Self::Aarch64];
+    pub const ALL: [Self; 3] = [Self::X86_64, Self::Aarch64, Self::I386];
 
     /// The architecture that this program was compiled for, if images can be built for it.
     #[must_use]
@@ -37,6 +41,7 @@ impl Architecture {
         match self {
             Self::X86_64 => "x86-64",
             Self::Aarch64 => "aarch64",
+            Self::I386 => "i386",
         }
     }
 
@@ -46,6 +51,7 @@ impl Architecture {
         match self {
             Self::X86_64 => "x86_64",
             Self::Aarch64 => "aarch64",
+            Self::I386 => "i686",
         }
     }
 
@@ -75,6 +81,7 @@ impl Architecture {
         match self {
             Self::X86_64 => &x86_64::TARGET,
             Self::Aarch64 => &aarch64::TARGET,
+            Self::I386 => &i386::TARGET,
         }
     }
 }
@@ -83,6 +90,8 @@ impl Architecture {
 pub(crate) struct Target {
     /// `e_machine`.
     pub(crate) machine: elf::Machine,
+    /// Whether its addresses have 64 bits.
+    pub(crate) is_64: bool,
     /// See [`Architecture::page`].
     pub(crate) page: usize,
     /// Functions begin at multiples of this.
@@ -111,13 +120,28 @@ pub(crate) enum Emitted {
         end: u8,
         /// Fewer than 128.
         bytes: u8,
+        /// The caller's register that it saves there.
+        saved: Option<Saved>,
     },
+}
+
+/// A register of the caller's in a frame. It has its value again before the frame ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Saved {
+    /// The end of the instruction that saves it.
+    pub(crate) at: u8,
+    /// Its number.
+    pub(crate) register: u8,
+    /// How far it lies below the frame address, in units of [`Unwind::data_alignment`].
+    pub(crate) below: u8,
 }
 
 /// The architecture's part of the Common Information Entry, in DWARF's numbers.
 pub(crate) struct Unwind {
     /// The column of the return address.
     pub(crate) return_address: u8,
+    /// The unit of distances from the frame address, from -64 to -1.
+    pub(crate) data_alignment: i8,
     /// `DW_CFA` instructions.
     pub(crate) initial: &'static [u8],
     /// The offset of the frame address from the stack pointer, as `initial` has it.

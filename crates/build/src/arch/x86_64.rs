@@ -11,11 +11,13 @@ use vdsokit_vvar::scalar::ScalarType;
 
 pub(super) const TARGET: Target = Target {
     machine: elf::EM_X86_64,
+    is_64: true,
     page: 0x1000,
     function_align: 16,
     filler: &[0xcc],
     unwind: Unwind {
         return_address: 16,
+        data_alignment: -8,
         // The frame address is rsp + 8, the return address lies 8 below it.
         initial: &[0x0c, 7, 8, 0x80 | 16, 1],
         frame_offset: 8,

@@ -58,6 +58,10 @@ pub enum CrateError {
         /// What to do.
         advice: &'static str,
     },
+    /// Images of crates can't be built for this architecture.
+    #[error("images of crates can't be built for {}", .0.name())]
+    #[diagnostic(help("declare variables in a file: for those an image can be built"))]
+    DeclarationsOnly(Architecture),
     /// cargo ended with an error, which it has printed.
     #[error("the crate does not compile for an image")]
     #[diagnostic(help(
@@ -115,6 +119,11 @@ pub enum CrateError {
 /// # Errors
 /// [`CrateError`]. cargo's own messages go to standard error.
 pub fn build_crate(directory: &Path, arch: Architecture) -> Result<Outputs, CrateError> {
+    // rustc's code for i386 finds data through a table that the loader has to fill, and an image
+    // has no relocations.
+    if arch == Architecture::I386 {
+        return Err(CrateError::DeclarationsOnly(arch));
+    }
     let manifest_path = directory.join("Cargo.toml");
     let manifest = std::fs::read_to_string(&manifest_path).map_err(|source| CrateError::File {
         path: manifest_path.clone(),

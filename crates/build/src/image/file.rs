@@ -23,7 +23,33 @@ pub(super) struct Tables<'a> {
 
 const SEGMENTS: u32 = 6;
 const DYNAMIC_ENTRIES: u64 = 11;
-const DYNAMIC_SIZE: u64 = DYNAMIC_ENTRIES * 16;
+
+/// The sizes that differ between 32 and 64 bits (gABI, chapters 4 and 5).
+struct Sizes {
+    /// An address.
+    word: u64,
+    /// An entry of the dynamic section.
+    dynamic: u64,
+    /// A symbol.
+    symbol: u64,
+}
+
+impl Sizes {
+    fn of(target: &Target) -> &'static Self {
+        match target.is_64 {
+            true => &Self {
+                word: 8,
+                dynamic: 16,
+                symbol: 24,
+            },
+            false => &Self {
+                word: 4,
+                dynamic: 8,
+                symbol: 16,
+            },
+        }
+    }
+}
 
 /// The file's bytes, its build id still zero.
 pub(super) fn write<E: From<ImageError>>(
@@ -32,7 +58,7 @@ pub(super) fn write<E: From<ImageError>>(
     link: impl Fn(u64, u64) -> Result<Code, E>,
 ) -> Result<Vec<u8>, E> {
     let mut bytes = Vec::new();
-    let writer = Writer::new(Endianness::Little, true, &mut bytes);
+    let writer = Writer::new(Endianness::Little, tables.target.is_64, &mut bytes);
     let mut file = File::new(writer, tables).map_err(ImageError::from)?;
     let address = file.address(file.code);
     // The code is generated twice: first for its length, with an assumed address of the
@@ -85,7 +111,7 @@ impl<'a> File<'a> {
         };
         let names = tables.exports.iter().map(symbol).collect();
         let exports = tables.exports.iter().map(|export| export.name.as_str());
-        let buckets = hash::Buckets::new(exports);
+        let buckets = hash::Buckets::new(exports, tables.target);
         let count = tables.exports.len() as u32;
 
         let notes = notes::notes(tables.note, tables.kernel);
@@ -137,6 +163,11 @@ impl<'a> File<'a> {
             dynamic_name,
             pages_name,
         })
+    }
+
+    /// Bytes of the dynamic section.
+    fn dynamic_size(&self) -> u64 {
+        DYNAMIC_ENTRIES * Sizes::of(self.tables.target).dynamic
     }
 
     /// The address at which the byte at `offset` of the file is mapped.
@@ -212,10 +243,11 @@ impl<'a> File<'a> {
             None => elf::PT_NULL,
         };
         let (read, notes) = (elf::PF_R, self.notes.len() as u64);
+        let (dynamic, word) = (self.dynamic_size(), Sizes::of(self.tables.target).word);
         let segments = [
             (elf::PT_LOAD, read | elf::PF_X, 0, self.end, page),
             (elf::PT_LOAD, read, pages_at, pages, page),
-            (elf::PT_DYNAMIC, read, self.dynamic, DYNAMIC_SIZE, 8),
+            (elf::PT_DYNAMIC, read, self.dynamic, dynamic, word),
             (elf::PT_NOTE, read, self.notes_at, notes, 4),
             (unwind_kind, read, unwind_at, unwind_size, 4),
         ];
@@ -321,7 +353,7 @@ impl<'a> File<'a> {
             (elf::DT_STRTAB, self.address(self.dynstr)),
             (elf::DT_SYMTAB, self.address(self.dynsym)),
             (elf::DT_STRSZ, u64::from(self.writer.dynstr_len())),
-            (elf::DT_SYMENT, 24),
+            (elf::DT_SYMENT, Sizes::of(self.tables.target).symbol),
             (elf::DT_VERSYM, self.address(self.versym)),
             (elf::DT_VERDEF, self.address(self.verdef)),
             (elf::DT_VERDEFNUM, self.versions.len() as u64 + 1),
@@ -350,12 +382,14 @@ impl<'a> File<'a> {
         self.writer.write_gnu_versym_section_header(versym);
         self.writer.write_gnu_verdef_section_header(verdef);
         // Not the writer's own, which calls the section writable.
-        let dynamic = self.section(self.dynamic_name, self.dynamic, DYNAMIC_SIZE, 8);
+        let sizes = Sizes::of(self.tables.target);
+        let size = self.dynamic_size();
+        let dynamic = self.section(self.dynamic_name, self.dynamic, size, sizes.word);
         let dynstr_index = self.writer.dynstr_index().0;
         self.writer.write_section_header(&SectionHeader {
             sh_type: elf::SHT_DYNAMIC,
             sh_link: dynstr_index,
-            sh_entsize: 16,
+            sh_entsize: sizes.dynamic,
             ..dynamic
         });
         for (index, section) in code.sections.iter().enumerate() {

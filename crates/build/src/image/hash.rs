@@ -1,5 +1,6 @@
 //! The order of the dynamic symbols, which the GNU hash table dictates: by bucket.
 
+use crate::arch::Target;
 use object::elf;
 
 /// Which bits of a hash the Bloom filter's second probe uses: those above the bits that
@@ -11,7 +12,7 @@ pub(super) struct Buckets {
     /// Buckets of both tables: one for each symbol, so that chains stay short however
     /// many symbols there are.
     pub(super) count: u32,
-    /// Words of the Bloom filter, a power of two: at least 8 bits for each symbol.
+    /// Words of the Bloom filter, each as large as an address, a power of two: at least 8 bits for each symbol.
     pub(super) bloom: u32,
     /// Symbols in the order of their buckets.
     pub(super) order: Vec<usize>,
@@ -19,11 +20,12 @@ pub(super) struct Buckets {
 }
 
 impl Buckets {
-    pub(super) fn new<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> Self {
+    pub(super) fn new<'n>(names: impl ExactSizeIterator<Item = &'n str>, target: &Target) -> Self {
         let symbols = names.len();
         // Odd, so that names that differ in few letters spread.
         let count = symbols as u32 | 1;
-        let bloom = (symbols * 8).div_ceil(64).next_power_of_two() as u32;
+        let word = if target.is_64 { 64 } else { 32 };
+        let bloom = (symbols * 8).div_ceil(word).next_power_of_two() as u32;
         let hashes: Vec<u32> = names.map(|name| elf::gnu_hash(name.as_bytes())).collect();
         let mut order: Vec<usize> = (0..symbols).collect();
         order.sort_by_key(|index| hashes[*index] % count);

@@ -16,6 +16,10 @@ const HEADER_RELATIVE: u8 = 0x3b;
 
 const ADVANCE_LOC1: u8 = 0x02;
 const DEF_CFA_OFFSET: u8 = 0x0e;
+/// The register's number is in the lower six bits.
+const OFFSET: u8 = 0x80;
+/// As [`OFFSET`].
+const RESTORE: u8 = 0xc0;
 
 /// Bytes of the header before its table.
 const HEADER_SIZE: usize = 12;
@@ -100,7 +104,7 @@ impl Tables<'_> {
         common.push(1); // version
         common.extend(b"zR\0");
         common.push(1); // code alignment factor
-        common.push(0x78); // data alignment factor, -8 as SLEB128
+        common.push(unwind.data_alignment as u8 & 0x7f); // data alignment factor as SLEB128
         common.push(unwind.return_address);
         common.extend([1, PC_RELATIVE]); // augmentation data: how addresses are written
         common.extend(unwind.initial);
@@ -112,15 +116,24 @@ impl Tables<'_> {
             entry.extend(distance(start, self.frames + at as u64 + 8));
             entry.extend((cover.size as u32).to_le_bytes());
             entry.push(0); // no augmentation data
-            if let Emitted::Frame { start, end, bytes } = cover.emitted {
+            if let Emitted::Frame {
+                start,
+                end,
+                bytes,
+                saved,
+            } = cover.emitted
+            {
                 let lowered = unwind.frame_offset + bytes;
                 entry.extend([ADVANCE_LOC1, start, DEF_CFA_OFFSET, lowered]);
-                entry.extend([
-                    ADVANCE_LOC1,
-                    end - start,
-                    DEF_CFA_OFFSET,
-                    unwind.frame_offset,
-                ]);
+                let mut at = start;
+                if let Some(saved) = saved {
+                    entry.extend([ADVANCE_LOC1, saved.at - at]);
+                    entry.extend([OFFSET | saved.register, saved.below]);
+                    at = saved.at;
+                }
+                entry.extend([ADVANCE_LOC1, end - at]);
+                entry.extend([DEF_CFA_OFFSET, unwind.frame_offset]);
+                entry.extend(saved.map(|saved| RESTORE | saved.register));
             }
             bytes.extend(record(entry, ENTRY_SIZE));
         }

@@ -31,12 +31,17 @@ fn now() -> u64 {
 }
 
 /// Compares what the reader prints with each row of the table.
-fn agrees(cc: &str, arch: Architecture, run: impl FnOnce(&std::path::Path) -> Command) {
+fn agrees(
+    cc: &str,
+    arch: Architecture,
+    flags: &[&str],
+    run: impl FnOnce(&std::path::Path) -> Command,
+) {
     let text =
         "[vdso]\nsoname = \"libheart.so\"\nversion = \"HEART_1\"\n[var.rate]\ntype = \"u8\"\n";
     let declaration = Declaration::parse("heart.toml", text).unwrap();
     let (directory, image) = built(&declaration, arch);
-    let flags = ["-Wl,-rpath,$ORIGIN", "-lheart"];
+    let flags = [flags, &["-Wl,-rpath,$ORIGIN", "-lheart"]].concat();
     let program = compile(cc, directory.path(), READER, &flags);
     let mut reader = run(&program)
         .stdin(Stdio::piped())
@@ -84,13 +89,21 @@ fn agrees(cc: &str, arch: Architecture, run: impl FnOnce(&std::path::Path) -> Co
 #[test]
 fn follows_from_state_heartbeat_and_clock() {
     let host = Architecture::host().expect("no image can be built for this machine");
-    agrees("cc", host, |program| Command::new(program));
+    agrees("cc", host, &[], |program| Command::new(program));
 }
 
 #[test]
 fn follows_from_state_heartbeat_and_clock_on_aarch64() {
     aarch64::prepare();
-    agrees(aarch64::CC, Architecture::Aarch64, aarch64::emulated);
+    agrees(aarch64::CC, Architecture::Aarch64, &[], aarch64::emulated);
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn follows_from_state_heartbeat_and_clock_on_i386() {
+    agrees("cc", Architecture::I386, &["-m32"], |program| {
+        Command::new(program)
+    });
 }
 
 /// A function whose system call is refused cannot tell the time.

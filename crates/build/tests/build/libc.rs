@@ -45,6 +45,12 @@ fn the_versions_are_those_of_x86_64s_glibc() {
 }
 
 #[test]
+#[cfg(target_arch = "x86_64")]
+fn the_versions_are_those_of_i386s_glibc() {
+    agrees("/lib32/libc.so.6", Architecture::I386);
+}
+
+#[test]
 fn the_versions_are_those_of_aarch64s_glibc() {
     aarch64::prepare();
     agrees(

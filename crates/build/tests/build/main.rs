@@ -8,6 +8,7 @@ mod c_programs;
 mod condition;
 mod crates;
 mod dump;
+mod i386;
 mod images;
 mod libc;
 mod messages;

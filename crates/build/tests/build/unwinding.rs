@@ -29,6 +29,12 @@ fn the_tables_for_aarch64() {
     insta::assert_snapshot!(interpreted(Architecture::Aarch64));
 }
 
+/// `condition` saves a register of the caller's there.
+#[test]
+fn the_tables_for_i386() {
+    insta::assert_snapshot!(interpreted(Architecture::I386));
+}
+
 /// libgcc's search of `.eh_frame_hdr` finds an entry for the first and the last byte of every
 /// function, and none outside them.
 #[test]

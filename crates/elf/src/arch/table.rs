@@ -15,6 +15,13 @@
 //! * glibc commit 461cab1de747: `getrandom`, 6.11 on x86-64, 6.12 elsewhere.
 //! * glibc's commit that uses s390x's `__kernel_getcpu`: 4.5.
 //! * Linux's merge `riscv-for-linus-6.4-mw1`: `riscv_hwprobe`.
+//! * The ports' first releases: Linux 3.7, with `arch/arm64`, whose vDSO is of commit 9031fefde6f2;
+//!   Linux 5.19, with `arch/loongarch`, whose vDSO is of commit c6b99bed6b8f. ia64's last one: Linux
+//!   6.6; commit cf8e8658100d removed it.
+//! * Linux commits 7ac870747988, 22ca962288c0 and f66501dc53e7 (June 2019, for 5.3): the generic
+//!   functions on x86, with i386's `clock_gettime64` and `clock_getres` on all three of its ABIs.
+//! * Linux commit 84664369520a (November 2020, for 5.11): SGX's function.
+//! * Linux commit 92d33063c081 and merge `x86_vdso_for_v6.3_rc1`: i386's `getcpu`.
 //! * Linux commit ee0d03053e70, merged for 6.16: `getrandom` on RISC-V.
 //! * Linux's merge `timers-vdso-2026-02-09`, for 7.0: `clock_getres_time64` on arm, i386, mips and
 //!   ppc32.
@@ -57,7 +64,7 @@ pub const ALL: &[Abi] = &[
         max_page: KIB_64,
         functions: AARCH64,
         quirks: &["32-bit programs on an aarch64 kernel have arm's functions"],
-        source: "Linux 6.12 arch/arm64/kernel/vdso/vdso.lds.S, Makefile; vdso(7); since 3.7 unconfirmed",
+        source: "Linux 6.12 arch/arm64/kernel/vdso/vdso.lds.S, Makefile; vdso(7); since 3.7: commit 9031fefde6f2",
     },
     Abi {
         name: "arm",
@@ -68,8 +75,10 @@ pub const ALL: &[Abi] = &[
         max_page: KIB_64,
         functions: ARM,
         quirks: &[
-            "kernel user helpers lie at fixed addresses below 0xffff1000, outside any image \
-             (Documentation/arch/arm/kernel_user_helpers.rst)",
+            "kernel user helpers lie at fixed addresses, outside any image, where the kernel has \
+             CONFIG_KUSER_HELPERS: ffff0f60 cmpxchg64 (3.1), ffff0fa0 memory_barrier (2.6.15), \
+             ffff0fc0 cmpxchg (2.6.12), ffff0fe0 get_tls (2.6.12); the word at ffff0ffc is how many \
+             there are (Documentation/arch/arm/kernel_user_helpers.rst)",
             "a kernel whose counter user space can't read hides the clock functions by renaming \
              them (arch/arm/kernel/vdso.c)",
         ],
@@ -84,8 +93,13 @@ pub const ALL: &[Abi] = &[
         soname: None,
         max_page: KIB_4,
         functions: &[],
-        quirks: &["no image: functions at fixed addresses (fixed code), removed in Linux 4.17"],
-        source: "vdso(7)",
+        quirks: &[
+            "no image: functions at fixed addresses (fixed code): 0400 sigreturn_stub, 0410 \
+             atomic_xchg32, 0420 atomic_cas32, 0430 atomic_add32, 0440 atomic_sub32, 0450 \
+             atomic_ior32, 0460 atomic_and32, 0470 atomic_xor32, 0480 safe_user_instruction",
+            "the port was removed in Linux 4.17",
+        ],
+        source: "vdso(7); arch/blackfin/include/uapi/asm/fixed_code.h of Linux 4.16",
     },
     Abi {
         name: "csky",
@@ -110,8 +124,8 @@ pub const ALL: &[Abi] = &[
             "AT_SYSINFO holds the address of __kernel_vsyscall",
             "the image could lie at the fixed address 0xffffe000 and state it (vdso=2, before 3.16)",
         ],
-        source: "Linux 6.12 arch/x86/entry/vdso/vdso32/vdso32.lds.S, Makefile; vdso(7); since 5.3 \
-            unconfirmed; since 6.3 too, but 6.1 has no getcpu; since 7.0: merge \
+        source: "Linux 6.12 arch/x86/entry/vdso/vdso32/vdso32.lds.S, Makefile; vdso(7); since 5.3: \
+            commits 22ca962288c0 and f66501dc53e7; since 6.3: commit 92d33063c081; since 7.0: merge \
             timers-vdso-2026-02-09; since 7.2: arch/x86/entry/vdso/vdso32/vdso32.lds.S",
     },
     Abi {
@@ -128,8 +142,7 @@ pub const ALL: &[Abi] = &[
             "a function pointer is the address of a descriptor: code and gp",
             "the port was removed in Linux 6.7",
         ],
-        source: "Linux 6.1 arch/ia64/kernel/gate.lds.S; vdso(7); until 6.7 unconfirmed, but 6.12 \
-            has no such port",
+        source: "Linux 6.1 arch/ia64/kernel/gate.lds.S; vdso(7); until 6.7: commit cf8e8658100d",
     },
     Abi {
         name: "loongarch64",
@@ -140,7 +153,7 @@ pub const ALL: &[Abi] = &[
         max_page: KIB_64,
         functions: LOONGARCH,
         quirks: &[],
-        source: "Linux 6.12 arch/loongarch/vdso/vdso.lds.S, Makefile; since 5.19 unconfirmed",
+        source: "Linux 6.12 arch/loongarch/vdso/vdso.lds.S, Makefile; since 5.19: commit c6b99bed6b8f",
     },
     Abi {
         name: "mips o32",
@@ -337,7 +350,8 @@ pub const ALL: &[Abi] = &[
         max_page: KIB_4,
         functions: X32,
         quirks: &["struct timespec has 64-bit seconds although addresses have 32 bits"],
-        source: "Linux 6.12 arch/x86/entry/vdso/vdsox32.lds.S, Makefile; vdso(7); since 5.3 unconfirmed",
+        source: "Linux 6.12 arch/x86/entry/vdso/vdsox32.lds.S, Makefile; vdso(7); since 5.3: commit \
+            f66501dc53e7",
     },
     Abi {
         name: "x86-64",
@@ -350,7 +364,7 @@ pub const ALL: &[Abi] = &[
         quirks: &[
             "each function is also exported weakly without __vdso_, except SGX's and those of futexes",
         ],
-        source: "Linux 6.12 arch/x86/entry/vdso/vdso.lds.S, Makefile; vdso(7); since 5.3 and 5.11 \
-            unconfirmed; since 7.2: arch/x86/entry/vdso/vdso64/vdso64.lds.S",
+        source: "Linux 6.12 arch/x86/entry/vdso/vdso.lds.S, Makefile; vdso(7); since 5.3: commit \
+            f66501dc53e7; since 5.11: commit 84664369520a; since 7.2: arch/x86/entry/vdso/vdso64/vdso64.lds.S",
     },
 ];
