@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::hook::Hook;
 use crate::kernel::Kernel;
-use crate::mapping::Mapping;
+use crate::mapped_pages::MappedPages;
 use crate::privileges::{Obstacle, obstacles};
 use crate::program::{self, Duty, LOCK_SIZE, Machine, Setting, Variable};
 use crate::sys::{self, Attach, Runs};
@@ -201,9 +201,9 @@ impl Publisher {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn mapping(&self) -> Result<Mapping, Error> {
+    pub fn mapping(&self) -> Result<MappedPages, Error> {
         let map = self.pages.try_clone();
-        map.and_then(Mapping::new)
+        map.and_then(MappedPages::new)
             .map_err(refused("to map the vvar pages"))
     }
 
@@ -243,7 +243,7 @@ impl Publisher {
     /// Gives the pages and the attached programs names in `directory`, which is made
     /// in a mounted BPF file system (`/sys/fs/bpf`). From then on the kernel publishes
     /// until [`retire`] is called, whatever becomes of this process. Everybody who can
-    /// reach the directory may map the pages: see [`Mapping::open`].
+    /// reach the directory may map the pages: see [`MappedPages::open`].
     ///
     /// # Errors
     /// When the directory exists already, or is in no BPF file system.
@@ -289,8 +289,8 @@ impl Publisher {
 ///
 /// # Errors
 /// When there are none, or they may not be opened.
-pub fn open(directory: &Path) -> Result<Mapping, Error> {
-    Mapping::open(&directory.join(name::PAGES))
+pub fn open(directory: &Path) -> Result<MappedPages, Error> {
+    MappedPages::open(&directory.join(name::PAGES))
 }
 
 /// Ends a pinned publisher: readers find the state *stopped* and the last values, and
@@ -302,7 +302,7 @@ pub fn open(directory: &Path) -> Result<Mapping, Error> {
 pub fn retire(directory: &Path) -> Result<(), Error> {
     let path = directory.join(name::PAGES);
     let pages = sys::get(&path).map_err(Error::file(&path))?;
-    let mapping = Mapping::open(&path)?;
+    let mapping = MappedPages::open(&path)?;
     mapping.pages().map_err(|reason| Error::Foreign {
         path: path.clone(),
         reason,

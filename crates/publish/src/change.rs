@@ -3,7 +3,7 @@
 use crate::assign::Assignment;
 use crate::dynamic;
 use crate::error::Error;
-use crate::mapping::Mapping;
+use crate::mapped_vvar::MappedVvar;
 use crate::{find, raw};
 use std::path::Path;
 use vdsokit_vvar::directory::Kind;
@@ -19,7 +19,7 @@ pub(crate) struct Change {
 /// Checks `assignments` and computes the values to write. Fields that are not assigned keep
 /// their current values. Nothing is written.
 pub(crate) fn plan(
-    mapping: &Mapping,
+    mapping: &MappedVvar,
     path: &Path,
     assignments: &[Assignment],
 ) -> Result<Vec<Change>, Error> {

@@ -4,7 +4,7 @@
     reason = "the standard library has no function for a thread's signal mask"
 )]
 
-use crate::mapping::Mapping;
+use crate::mapped_vvar::MappedVvar;
 use crate::time::Clock;
 use std::io;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(crate) struct Heartbeat {
 }
 
 impl Heartbeat {
-    pub(crate) fn start(mapping: Arc<Mapping>, clock: Clock) -> io::Result<Self> {
+    pub(crate) fn start(mapping: Arc<MappedVvar>, clock: Clock) -> io::Result<Self> {
         let (stop, stopped) = channel::<()>();
         let run = move || {
             while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {

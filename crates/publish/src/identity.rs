@@ -5,7 +5,7 @@
 //! /proc tells whether that process still has the pages mapped for writing.
 
 use crate::error::Error;
-use crate::mapping::Mapping;
+use crate::mapped_vvar::MappedVvar;
 use crate::time;
 use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
 use std::fs::{self, File};
@@ -25,7 +25,7 @@ fn has_other_names(file: &File) -> bool {
 ///
 /// # Errors
 /// [`Error::Busy`] when another process publishes the file by another name.
-pub(crate) fn claim(file: &File, path: &Path, mapping: &Mapping) -> Result<(), Error> {
+pub(crate) fn claim(file: &File, path: &Path, mapping: &MappedVvar) -> Result<(), Error> {
     let header = mapping.header();
     let own = u64::from(std::process::id());
     loop {
@@ -47,7 +47,7 @@ pub(crate) fn claim(file: &File, path: &Path, mapping: &Mapping) -> Result<(), E
 
 /// Whether the process has the file mapped shared and writable. Where that cannot be
 /// told, whether its heartbeat is recent.
-fn is_publishing(publisher: u64, file: &File, mapping: &Mapping) -> bool {
+fn is_publishing(publisher: u64, file: &File, mapping: &MappedVvar) -> bool {
     let Ok(stat) = rustix::fs::fstat(file) else {
         return true;
     };

@@ -77,7 +77,7 @@ mod identity;
 mod install;
 #[cfg(feature = "write")]
 mod lock;
-mod mapping;
+mod mapped_vvar;
 #[cfg(feature = "write")]
 mod open;
 #[cfg(feature = "write")]

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::file::{self, Contents};
 use crate::heartbeat::STALE_AFTER;
 use crate::lock::Lock;
-use crate::mapping::{Access, Mapping};
+use crate::mapped_vvar::MappedVvar;
 use crate::place::{self, Unfit};
 use crate::publisher::{Publisher, Ready};
 use crate::replace::{self, New};
@@ -18,6 +18,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use vdsokit_vvar::mapping::Access;
 
 /// How to become a publisher: see [`Publisher::options`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -106,9 +107,9 @@ impl Options {
         path: &Path,
         contents: &Contents,
         lock: Lock,
-        old: Option<&Mapping>,
+        old: Option<&MappedVvar>,
     ) -> Result<Publisher, Error> {
-        let mapping = Mapping::new(&new.file, path, contents, Access::Write)?;
+        let mapping = MappedVvar::new(&new.file, path, contents, Access::Write)?;
         prove(&new.dir, &new.name, contents, &mapping)?;
         if let Some(old) = old {
             replace::carry_over(old, &mapping);
@@ -135,7 +136,7 @@ pub(crate) struct Existing {
     file: File,
     bytes: Vec<u8>,
     contents: Contents,
-    pub(crate) mapping: Mapping,
+    pub(crate) mapping: MappedVvar,
 }
 
 impl Existing {
@@ -163,7 +164,7 @@ impl Existing {
         };
         let bytes = file::bytes(&file, &path)?;
         let contents = file::examine(&path, &bytes)?;
-        let mapping = Mapping::new(&file, &path, &contents, Access::Write)?;
+        let mapping = MappedVvar::new(&file, &path, &contents, Access::Write)?;
         Ok(Some(Self {
             dir: dir.clone(),
             name: name.to_owned(),
@@ -205,9 +206,9 @@ pub fn set(path: impl AsRef<Path>, assignments: &[Assignment]) -> Result<(), Err
 
 /// Checks that readers see what the publisher writes: a loader's mapping of the file must
 /// show a heartbeat. The heartbeat is taken back if it does not.
-fn prove(dir: &Dir, name: &OsStr, contents: &Contents, mapping: &Mapping) -> Result<(), Error> {
+fn prove(dir: &Dir, name: &OsStr, contents: &Contents, mapping: &MappedVvar) -> Result<(), Error> {
     let path = dir.path().join(name);
-    let loaded = Mapping::new(&dir.open(name, false)?, &path, contents, Access::Load)?;
+    let loaded = MappedVvar::new(&dir.open(name, false)?, &path, contents, Access::Load)?;
     let before = mapping.header().updated();
     mapping.header().beat(time::now());
     if loaded.header().updated() == mapping.header().updated() {

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::file::Contents;
 use crate::heartbeat::{self, Heartbeat};
 use crate::lock::Lock;
-use crate::mapping::{LatchRef, Mapping, Owner, ScalarRef};
+use crate::mapped_vvar::{LatchRef, MappedVvar, Owner, ScalarRef};
 use crate::open::Options;
 use crate::time::Clock;
 use crate::{find, raw, time};
@@ -45,7 +45,7 @@ pub struct Publisher {
 
 /// The state that the publisher and its handles share.
 pub(crate) struct Inner {
-    pub(crate) mapping: Arc<Mapping>,
+    pub(crate) mapping: Arc<MappedVvar>,
     pub(crate) path: PathBuf,
     /// For each variable, whether a [`LatchedWriter`] exists.
     taken: Box<[AtomicBool]>,
@@ -60,7 +60,7 @@ pub(crate) struct Inner {
 }
 
 impl Owner for Inner {
-    fn mapping(&self) -> &Mapping {
+    fn mapping(&self) -> &MappedVvar {
         &self.mapping
     }
 }
@@ -73,7 +73,7 @@ impl Ready {
         file: &File,
         path: PathBuf,
         contents: &Contents,
-        mapping: Mapping,
+        mapping: MappedVvar,
         lock: Lock,
     ) -> Result<Self, Error> {
         let meta = file

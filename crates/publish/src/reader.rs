@@ -4,7 +4,7 @@ use crate::dynamic::Dynamic;
 use crate::error::Error;
 use crate::file::{self, Contents, Extent};
 use crate::find;
-use crate::mapping::{Access, LatchRef, Mapping, ScalarRef};
+use crate::mapped_vvar::{LatchRef, MappedVvar, ScalarRef};
 use crate::raw;
 use crate::time;
 use std::fmt;
@@ -16,6 +16,7 @@ use std::time::Duration;
 use vdsokit_vvar::directory::{Directory, Variable};
 use vdsokit_vvar::header::{Condition, Header};
 use vdsokit_vvar::latch;
+use vdsokit_vvar::mapping::Access;
 use vdsokit_vvar::scalar::Scalar;
 use vdsokit_vvar::value::Value;
 
@@ -26,7 +27,7 @@ use vdsokit_vvar::value::Value;
 /// [`Condition::Replaced`], and opening the path again gives the new one.
 #[derive(Clone, Debug)]
 pub struct Vdso {
-    mapping: Arc<Mapping>,
+    mapping: Arc<MappedVvar>,
     path: Arc<Path>,
     inode: (u64, u64),
 }
@@ -54,7 +55,7 @@ impl Vdso {
         let meta = file.metadata().map_err(|e| Error::io("read", path, e))?;
         let contents = file::examine(path, &file::bytes(file, path)?)?;
         Ok(Self {
-            mapping: Arc::new(Mapping::new(file, path, &contents, Access::Read)?),
+            mapping: Arc::new(MappedVvar::new(file, path, &contents, Access::Read)?),
             path: path.into(),
             inode: (meta.dev(), meta.ino()),
         })
@@ -74,7 +75,7 @@ impl Vdso {
             ..file::examine(path, &file::bytes(&file, path)?)?
         };
         Ok(Self {
-            mapping: Arc::new(Mapping::new(pages, path, &contents, Access::Read)?),
+            mapping: Arc::new(MappedVvar::new(pages, path, &contents, Access::Read)?),
             path: path.into(),
             inode: (meta.dev(), meta.ino()),
         })
@@ -159,7 +160,7 @@ impl Vdso {
 ///
 /// Keeps the vDSO mapped for as long as it lives; may be cloned, sent to other threads
 /// and used in a child after fork(2).
-pub struct Var<T: Scalar>(ScalarRef<T, Mapping>);
+pub struct Var<T: Scalar>(ScalarRef<T, MappedVvar>);
 
 impl<T: Scalar> Var<T> {
     /// The current value: one atomic load, acquire. Async-signal-safe.
@@ -186,7 +187,7 @@ impl<T: Scalar + fmt::Debug> fmt::Debug for Var<T> {
 ///
 /// Keeps the vDSO mapped for as long as it lives; may be cloned, sent to other threads
 /// and used in a child after fork(2).
-pub struct Latched<T: Value>(LatchRef<T, Mapping>);
+pub struct Latched<T: Value>(LatchRef<T, MappedVvar>);
 
 impl<T: Value> Latched<T> {
     /// The current value, as one write stored it. Never waits; retries when a whole write

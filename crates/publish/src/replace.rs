@@ -4,7 +4,7 @@ use crate::dir::{Dir, hidden};
 use crate::dynamic::type_of;
 use crate::error::Error;
 use crate::file::{Contents, Extent};
-use crate::mapping::Mapping;
+use crate::mapped_vvar::MappedVvar;
 use crate::raw;
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use std::ffi::{OsStr, OsString};
@@ -126,7 +126,7 @@ impl Drop for New {
 
 /// Copies the values of variables with the same name and type from `old` to `new`, unless
 /// `old` was never published.
-pub(crate) fn carry_over(old: &Mapping, new: &Mapping) {
+pub(crate) fn carry_over(old: &MappedVvar, new: &MappedVvar) {
     if old.header().state() == State::NeverPublished {
         return;
     }

@@ -6,34 +6,18 @@
 
 use std::fs::File;
 use std::io;
-use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use vdsokit_vvar::mapping::{Access, MappedFile};
 
 /// A file of a fixed length, mapped shared.
 #[derive(Debug)]
-pub(crate) struct Memory {
-    base: NonNull<u8>,
-    length: usize,
-}
+pub(crate) struct Memory(MappedFile);
 
 impl Memory {
     /// Maps `length` bytes of `file`, which is at least as long and sealed against shrinking.
     pub(crate) fn new(file: &File, length: usize) -> io::Result<Memory> {
-        // SAFETY: a new mapping at an address that the kernel chooses changes no other mapping.
-        let base = unsafe {
-            mmap(
-                ptr::null_mut(),
-                length,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED,
-                file,
-                0,
-            )?
-        };
-        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Memory { base, length })
+        MappedFile::new(file, 0, length, Access::Write).map(Memory)
     }
 
     /// The word of 4 bytes at `offset`.
@@ -41,12 +25,12 @@ impl Memory {
     /// # Panics
     /// When the mapping ends before, or the offset is not a multiple of 4.
     pub(crate) fn word(&self, offset: usize) -> &AtomicU32 {
-        assert!(offset.is_multiple_of(4) && offset + 4 <= self.length);
+        assert!(offset.is_multiple_of(4) && offset + 4 <= self.0.length());
         // SAFETY: (1) by the assertion the word is in the mapping and aligned; (2) the mapping lives
         // as long as `self`, and its file can't shrink; (3) all processes access this memory by
         // single instructions that are atomic for the aligned words of 4 or 8 bytes that `layout`
         // lists, and this process by atomic operations alone.
-        unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset).cast()) }
+        unsafe { AtomicU32::from_ptr(self.0.base().as_ptr().add(offset).cast()) }
     }
 
     /// The word of 8 bytes at `offset`.
@@ -54,24 +38,12 @@ impl Memory {
     /// # Panics
     /// When the mapping ends before, or the offset is not a multiple of 8.
     pub(crate) fn long(&self, offset: usize) -> &AtomicU64 {
-        assert!(offset.is_multiple_of(8) && offset + 8 <= self.length);
+        assert!(offset.is_multiple_of(8) && offset + 8 <= self.0.length());
         // SAFETY: (1) by the assertion the word is in the mapping and aligned; (2) the mapping lives
         // as long as `self`, and its file can't shrink; (3) all processes access this memory by
         // single instructions that are atomic for the aligned words of 4 or 8 bytes that `layout`
         // lists, and this process by atomic operations alone.
-        unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset).cast()) }
-    }
-}
-
-// SAFETY: the memory is mapped in the whole process, and given out only as references to atomics,
-// which are `Send` and `Sync`.
-unsafe impl Send for Memory {}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        // SAFETY: this value made the mapping, and no borrow of it is left.
-        let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.length) };
-        debug_assert!(unmapped.is_ok(), "a mapping of ours");
+        unsafe { AtomicU64::from_ptr(self.0.base().as_ptr().add(offset).cast()) }
     }
 }
 

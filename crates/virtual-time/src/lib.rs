@@ -33,9 +33,9 @@
 ))]
 
 mod board;
+mod clock_pages;
 mod error;
 mod kernel;
-mod mapping;
 mod name;
 mod pages;
 pub mod text;

@@ -20,7 +20,7 @@ use vdsokit_vvar::pages::PagesMut;
 use vdsokit_vvar::scalar::Scalar;
 
 use crate::board::{self, Board};
-use crate::mapping::Mapping;
+use crate::clock_pages::ClockPages;
 use crate::{IMAGE, kernel};
 
 /// A publisher's state besides the records.
@@ -79,7 +79,7 @@ const BEHIND: usize = 2 * PAGE_SIZE;
 #[derive(Debug)]
 pub(crate) struct Store {
     file: File,
-    mapping: Mapping,
+    mapping: ClockPages,
     /// The offset of the state.
     behind: usize,
 }
@@ -104,7 +104,7 @@ impl Store {
     /// The pages in a file that [`Store::new`] made.
     pub(crate) fn of(file: File) -> io::Result<Store> {
         let behind = initial()?.len();
-        let mapping = Mapping::new(&file, behind + BEHIND)?;
+        let mapping = ClockPages::new(&file, behind + BEHIND)?;
         Ok(Store {
             file,
             mapping,
@@ -124,13 +124,13 @@ impl Store {
     }
 
     /// The pages.
-    pub(crate) fn mapping(&self) -> &Mapping {
+    pub(crate) fn mapping(&self) -> &ClockPages {
         &self.mapping
     }
 
     /// Another mapping of the pages, which needs no descriptor.
-    pub(crate) fn map(&self) -> io::Result<Mapping> {
-        Mapping::new(&self.file, self.behind + BEHIND)
+    pub(crate) fn map(&self) -> io::Result<ClockPages> {
+        ClockPages::new(&self.file, self.behind + BEHIND)
     }
 
     /// The board behind the state.
@@ -159,12 +159,12 @@ impl Store {
 }
 
 /// The board in `mapping`, whose state is at `behind`.
-pub(crate) fn board(mapping: &Mapping, behind: usize) -> Board<'_> {
+pub(crate) fn board(mapping: &ClockPages, behind: usize) -> Board<'_> {
     Board(mapping.words(behind + PAGE_SIZE, board::WORDS))
 }
 
 /// The record of `clock` in `mapping`.
-pub(crate) fn record(mapping: &Mapping, clock: Clock) -> Option<Record> {
+pub(crate) fn record(mapping: &ClockPages, clock: Clock) -> Option<Record> {
     let latch = mapping
         .read()?
         .latch(record_offset(clock.id()), RECORD_SIZE)?;
@@ -179,7 +179,7 @@ pub(crate) fn record(mapping: &Mapping, clock: Clock) -> Option<Record> {
 
 /// The virtual time of `clock` by its record in `mapping`; `None` where it is the
 /// kernel's.
-pub(crate) fn read(mapping: &Mapping, clock: Clock) -> Option<Moment> {
+pub(crate) fn read(mapping: &ClockPages, clock: Clock) -> Option<Moment> {
     let record = record(mapping, clock)?;
     match record.source {
         Source::KernelClock(driver) => {

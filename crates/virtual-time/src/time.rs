@@ -8,9 +8,9 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use vdsokit_clock::{Clock, Clocks, Course, KernelTime, Moment, VirtualTime};
 
+use crate::clock_pages::ClockPages;
 use crate::error::Error;
 use crate::kernel;
-use crate::mapping::Mapping;
 use crate::name::{self, Name};
 use crate::pages::{self, State, Store};
 
@@ -50,7 +50,7 @@ pub enum Change {
 /// Reads the pages as the clock image does. It holds no descriptor, and works in a child of
 /// fork(2) too.
 #[derive(Debug)]
-pub struct Reader(Mapping);
+pub struct Reader(ClockPages);
 
 impl Reader {
     /// The virtual time of a clock; `None` where it is the kernel's own.
@@ -65,7 +65,7 @@ impl Reader {
 /// This holds no descriptor, and works in a child of fork(2) too.
 #[derive(Debug)]
 pub struct Reports {
-    mapping: Mapping,
+    mapping: ClockPages,
     behind: usize,
 }
 

@@ -11,7 +11,8 @@
 //! | [`latch`] | anything larger: two copies and a sequence number |
 //! | [`layout`] | the offset of each variable, and the layout hash |
 //! | [`directory`] | the ELF note that names every variable |
-//! | [`pages`] | typed access to mapped memory: the only unsafe code here |
+//! | [`pages`] | typed access to mapped memory |
+//! | `mapping` | with the feature of this name: files mapped into a Linux process |
 //! | [`process`] | the page that a kernel publishes to one process |
 //! | [`value`] | typed values: records, arrays, texts |
 //!
@@ -33,14 +34,19 @@
 //!
 //! # What it does not do
 //!
-//! It maps nothing, allocates nothing and makes no system call. It runs in kernels,
-//! in images and in programs alike.
+//! But for the module `mapping` it maps nothing, allocates nothing and makes no system call.
+//! It runs in kernels, in images and in programs alike.
 #![cfg_attr(not(test), no_std)]
+
+#[cfg(all(feature = "mapping", not(test)))]
+extern crate std;
 
 pub mod directory;
 pub mod header;
 pub mod latch;
 pub mod layout;
+#[cfg(feature = "mapping")]
+pub mod mapping;
 #[cfg(not(loom))]
 pub mod pages;
 pub mod process;

@@ -126,7 +126,7 @@ fn sees_own_tasks_only(users: Vec<u32>) {
     assert!(wait(fork(|| {
         become_user(USERS[0]);
         let other = std::path::Path::new("/sys/fs/bpf/current/2000");
-        let error = vdsokit_bpf::Mapping::open(other).unwrap_err();
+        let error = vdsokit_bpf::MappedPages::open(other).unwrap_err();
         println!("user 1000 opens the slots of user 2000: {error:?}");
     })));
 }

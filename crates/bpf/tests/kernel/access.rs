@@ -20,7 +20,7 @@ fn as_nobody(test: &str, directory: &Path) -> bool {
 }
 
 /// Asserts that this process can map the pages for reading only, and can't make them writable.
-fn cannot_write(mapping: &vdsokit_bpf::Mapping) {
+fn cannot_write(mapping: &vdsokit_bpf::MappedPages) {
     let size = mapping.size();
     let both = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: the kernel chooses the address of a new mapping, so none is replaced.

@@ -3,7 +3,7 @@
 use super::{Kernel, Started, conclude, start_with};
 use crate::Error;
 use std::path::Path;
-use vdsokit_bpf::{Content, Mapping, Variable};
+use vdsokit_bpf::{Content, MappedPages, Variable};
 use vdsokit_clock::Clock;
 use vdsokit_clock::page::{record_name, source_name};
 use vdsokit_publish::Publisher;
@@ -45,7 +45,7 @@ pub fn start_clock(kernel: &Kernel, image: &[u8]) -> Result<Started, Error> {
 #[derive(Debug)]
 pub struct Timekeeper {
     kernel: vdsokit_bpf::Publisher,
-    pages: Mapping,
+    pages: MappedPages,
 }
 
 impl Started {

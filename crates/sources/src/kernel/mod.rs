@@ -38,7 +38,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use vdsokit_bpf::{Content, Machine, Mapping, Variable, pages_of};
+use vdsokit_bpf::{Content, Machine, MappedPages, Variable, pages_of};
 use vdsokit_elf::Image;
 use vdsokit_publish::Error as PublishError;
 use vdsokit_publish::place::{beside, check, resolve};
@@ -322,7 +322,7 @@ pub fn directory(path: &Path) -> Option<PathBuf> {
 /// The map that the kernel fills for the vDSO at `path`; `None` when it has none, this
 /// process has no access to it, or its layout is not the file's.
 #[must_use]
-pub fn open(path: &Path) -> Option<Mapping> {
+pub fn open(path: &Path) -> Option<MappedPages> {
     let map = vdsokit_bpf::open(&directory(path)?).ok()?;
     let file = Vdso::open(path).ok()?;
     let layout = map.pages().ok()?.header().layout();

@@ -4,7 +4,7 @@ use super::{conclude, open};
 use crate::Error;
 use std::path::Path;
 use std::time::Duration;
-use vdsokit_bpf::Mapping;
+use vdsokit_bpf::MappedPages;
 use vdsokit_publish::serve::{End, Source, Update};
 use vdsokit_publish::{Error as PublishError, Publisher};
 use vdsokit_vvar::header::State;
@@ -17,7 +17,7 @@ use vdsokit_vvar::header::State;
 /// the file becomes stale.
 #[derive(Debug)]
 pub struct Relay {
-    pages: Mapping,
+    pages: MappedPages,
     period: Duration,
     /// Dropped last: the kernel's programs, when this process set them up.
     kernel: Option<vdsokit_bpf::Publisher>,
@@ -44,7 +44,7 @@ impl Relay {
     /// Copies once, so that the file has the kernel's values when this returns.
     pub(super) fn new(
         file: &Publisher,
-        pages: Mapping,
+        pages: MappedPages,
         period: Duration,
         kernel: Option<vdsokit_bpf::Publisher>,
     ) -> Result<Self, Error> {

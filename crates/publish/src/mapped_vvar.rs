@@ -7,7 +7,6 @@
 
 use crate::error::Error;
 use crate::file::{Contents, Extent};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::fs::File;
 use std::marker::PhantomData;
 use std::path::Path;
@@ -16,27 +15,15 @@ use std::sync::Arc;
 use vdsokit_vvar::directory::Directory;
 use vdsokit_vvar::header::Header;
 use vdsokit_vvar::latch::{self, Copy, Latch, LatchWriter, Word};
+use vdsokit_vvar::mapping::{Access, MappedFile};
 use vdsokit_vvar::pages::{Pages, PagesMut};
 use vdsokit_vvar::scalar::Scalar;
 use vdsokit_vvar::value::Value;
 
-/// The kind of a mapping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Shared and read-only, for a reader.
-    Read,
-    /// Private and read-only, as by a loader. The pages are the file's own until they are
-    /// written, which they never are.
-    Load,
-    /// Shared and writable, for the publisher.
-    Write,
-}
-
 /// The mapped vvar pages of a file, and its directory.
 #[derive(Debug)]
-pub(crate) struct Mapping {
-    base: NonNull<u8>,
-    len: usize,
+pub(crate) struct MappedVvar {
+    memory: MappedFile,
     pages: Pages<'static>,
     directory: Directory<'static>,
     /// The bytes that `directory` points into.
@@ -44,14 +31,7 @@ pub(crate) struct Mapping {
     access: Access,
 }
 
-// SAFETY: (1) the pages are reached only through atomics; (2) the note is never written;
-// (3) the mapping belongs to the process, not to a thread.
-unsafe impl Send for Mapping {}
-// SAFETY: `&Mapping` gives access to atomics and to the note, which is never written; both
-// may be used by several threads at once.
-unsafe impl Sync for Mapping {}
-
-impl Mapping {
+impl MappedVvar {
     /// Maps the pages of `file` and checks that they and the directory have the same layout.
     pub(crate) fn new(
         file: &File,
@@ -59,44 +39,35 @@ impl Mapping {
         contents: &Contents,
         access: Access,
     ) -> Result<Self, Error> {
-        let (base, len) = map(file, path, contents.extent, access)?;
-        // Errors from here on unmap.
-        let unmapped = |error| {
-            // SAFETY: `map` made this mapping, and nothing points into it.
-            let _ = unsafe { munmap(base.as_ptr().cast(), len) };
-            error
-        };
-        // SAFETY: (1) the mapping is `len` bytes long and stays until `drop`; everything that
+        let Extent { offset, len } = contents.extent;
+        let memory = MappedFile::new(file, offset, len, access)
+            .map_err(|error| Error::io(purpose(access), path, error))?;
+        // SAFETY: (1) the mapping is `len` bytes long and lives as long as `self`; everything that
         // this type returns borrows it or holds an `Arc` of it, so `'static` never leaves
         // this module; publishers never truncate a file (rule 5); (2) the publisher, which is
         // this crate, stores through vvar's atomics only.
-        let pages = unsafe { Pages::new(base, len) }
-            .map_err(|source| Error::Pages {
-                path: path.to_owned(),
-                source,
-            })
-            .map_err(unmapped)?;
+        let pages = unsafe { Pages::new(memory.base(), len) }.map_err(|source| Error::Pages {
+            path: path.to_owned(),
+            source,
+        })?;
         let note = contents.note.clone();
         // SAFETY: the note is in an `Arc` that `self` keeps and that is never written;
         // `directory` is only returned with the lifetime of `&self`.
         let bytes: &'static [u8] = unsafe { &*ptr::from_ref(&*note) };
-        let directory = Directory::parse(bytes)
-            .map_err(|source| Error::Directory {
-                path: path.to_owned(),
-                source,
-            })
-            .map_err(unmapped)?;
+        let directory = Directory::parse(bytes).map_err(|source| Error::Directory {
+            path: path.to_owned(),
+            source,
+        })?;
         let header = pages.header();
         if header.layout() != directory.layout() || header.size() as usize != directory.used() {
-            return Err(unmapped(Error::Torn {
+            return Err(Error::Torn {
                 path: path.to_owned(),
                 pages: header.layout(),
                 directory: directory.layout(),
-            }));
+            });
         }
         Ok(Self {
-            base,
-            len,
+            memory,
             pages,
             directory,
             _note: note,
@@ -125,54 +96,22 @@ impl Mapping {
     }
 }
 
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: `map` made this mapping; everything that points into it borrows `self` or
-        // holds an `Arc` of it, so nothing does any more.
-        let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.len) };
-        debug_assert!(unmapped.is_ok(), "munmap of our own mapping");
+/// What a file is mapped for, as an error names it.
+fn purpose(access: Access) -> &'static str {
+    match access {
+        Access::Read => "read",
+        Access::Load => "load",
+        Access::Write => "publish",
     }
-}
-
-fn map(
-    file: &File,
-    path: &Path,
-    extent: Extent,
-    access: Access,
-) -> Result<(NonNull<u8>, usize), Error> {
-    let (doing, protection, flags) = match access {
-        Access::Read => ("read", ProtFlags::READ, MapFlags::SHARED),
-        Access::Load => ("load", ProtFlags::READ, MapFlags::PRIVATE),
-        Access::Write => (
-            "publish",
-            ProtFlags::READ | ProtFlags::WRITE,
-            MapFlags::SHARED,
-        ),
-    };
-    // SAFETY: a new mapping at an address of the kernel's choice touches no other.
-    let base = unsafe {
-        mmap(
-            ptr::null_mut(),
-            extent.len,
-            protection,
-            flags,
-            file,
-            extent.offset,
-        )
-    }
-    .map_err(|e| Error::io(doing, path, e))?;
-    let base = NonNull::new(base.cast())
-        .ok_or_else(|| Error::io(doing, path, std::io::Error::other("mapped at address zero")))?;
-    Ok((base, extent.len))
 }
 
 /// An owner of a mapping.
 pub(crate) trait Owner: Send + Sync {
-    fn mapping(&self) -> &Mapping;
+    fn mapping(&self) -> &MappedVvar;
 }
 
-impl Owner for Mapping {
-    fn mapping(&self) -> &Mapping {
+impl Owner for MappedVvar {
+    fn mapping(&self) -> &MappedVvar {
         self
     }
 }
@@ -238,7 +177,7 @@ impl<T: Value, O: Owner> LatchRef<T, O> {
         mapping.pages().latch(offset, T::SHAPE.size())?;
         Some(Self {
             // SAFETY: `pages.latch` found all of it within the mapping.
-            words: unsafe { mapping.base.add(offset) }.cast(),
+            words: unsafe { mapping.memory.base().add(offset) }.cast(),
             owner: owner.clone(),
             value: PhantomData,
         })

@@ -3,39 +3,23 @@
 
 use std::fs::File;
 use std::io;
-use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::atomic::AtomicU64;
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use vdsokit_vvar::mapping::{Access, MappedFile};
 use vdsokit_vvar::pages::{Pages, PagesMut};
 
 /// A whole file of a fixed length, mapped shared.
 #[derive(Debug)]
-pub(crate) struct Mapping {
-    base: NonNull<u8>,
-    length: usize,
-}
+pub(crate) struct ClockPages(MappedFile);
 
-impl Mapping {
+impl ClockPages {
     /// Maps `length` bytes of `file`, which is sealed against shrinking.
-    pub(crate) fn new(file: &File, length: usize) -> io::Result<Mapping> {
+    pub(crate) fn new(file: &File, length: usize) -> io::Result<ClockPages> {
         if file.metadata()?.len() < length as u64 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        // SAFETY: a new mapping at an address that the kernel chooses changes no other mapping.
-        let base = unsafe {
-            mmap(
-                ptr::null_mut(),
-                length,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED,
-                file,
-                0,
-            )?
-        };
-        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Mapping { base, length })
+        MappedFile::new(file, 0, length, Access::Write).map(ClockPages)
     }
 
     /// The vvar pages, for a reader; `None` if they are not vvar pages.
@@ -43,7 +27,7 @@ impl Mapping {
         // SAFETY: (1) the mapping lives as long as `self`, which is borrowed, and its file is
         // sealed against shrinking; (2) this crate alone writes these pages, with the latches
         // and scalars of `vdsokit_vvar`.
-        unsafe { Pages::new(self.base, self.length).ok() }
+        unsafe { Pages::new(self.0.base(), self.0.length()).ok() }
     }
 
     /// `count` words from `offset` on, both of which lie behind the vvar pages.
@@ -51,12 +35,12 @@ impl Mapping {
     /// # Panics
     /// When the mapping ends before.
     pub(crate) fn words(&self, offset: usize, count: usize) -> &[AtomicU64] {
-        assert!(offset.is_multiple_of(8) && offset + count * 8 <= self.length);
+        assert!(offset.is_multiple_of(8) && offset + count * 8 <= self.0.length());
         // SAFETY:
         // 1. The mapping begins at a page and is at least as long, by the assertion; it lives as
         //    long as `self`, which is borrowed, and its file is sealed against shrinking.
         // 2. Every process accesses these words by atomic operations alone.
-        unsafe { slice::from_raw_parts(self.base.as_ptr().add(offset).cast(), count) }
+        unsafe { slice::from_raw_parts(self.0.base().as_ptr().add(offset).cast(), count) }
     }
 
     /// The vvar pages, for their one writer; `None` if they are not vvar pages.
@@ -68,20 +52,8 @@ impl Mapping {
         // the latches and scalars of `vdsokit_vvar`; (3) the mapping is writable; (4) the
         // lock on the file excludes other publishers, and `&mut` other threads of this one.
         unsafe {
-            let pages = Pages::new(self.base, self.length).ok()?;
+            let pages = Pages::new(self.0.base(), self.0.length()).ok()?;
             Some(PagesMut::new(pages))
         }
-    }
-}
-
-// SAFETY: the memory is mapped in the whole process, and given out only as references to
-// atomics, which are `Send` and `Sync`.
-unsafe impl Send for Mapping {}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: this value made the mapping, and no borrow of it is left.
-        let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.length) };
-        debug_assert!(unmapped.is_ok(), "a mapping of ours");
     }
 }

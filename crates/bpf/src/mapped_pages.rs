@@ -1,31 +1,23 @@
 //! The vvar pages in a reader's memory.
 #![allow(
     unsafe_code,
-    reason = "a map of the kernel's is mapped into memory and unmapped again here"
+    reason = "the pages are read in memory that BPF programs write"
 )]
 
 use crate::{Error, sys};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::ptr::NonNull;
+use vdsokit_vvar::mapping::{Access, MappedFile};
 use vdsokit_vvar::pages::{Pages, PagesError};
 
 /// A map of the kernel's that holds vvar pages, mapped for reading.
 #[derive(Debug)]
-pub struct Mapping {
+pub struct MappedPages {
     map: OwnedFd,
-    base: NonNull<u8>,
-    size: usize,
+    memory: MappedFile,
 }
 
-// SAFETY: the memory belongs to the process, not to a thread, and `Pages` gives out
-// nothing but atomics.
-unsafe impl Send for Mapping {}
-// SAFETY: as for `Send`.
-unsafe impl Sync for Mapping {}
-
-impl Mapping {
+impl MappedPages {
     /// Maps the pages that a publisher pinned, for reading.
     ///
     /// It takes no privilege beyond write permission for the file, which
@@ -44,19 +36,8 @@ impl Mapping {
 
     pub(crate) fn new(map: OwnedFd) -> std::io::Result<Self> {
         let size = sys::map_size(map.as_fd())? as usize;
-        // SAFETY: the kernel chooses a place where nothing is mapped.
-        let base = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                size,
-                ProtFlags::READ,
-                MapFlags::SHARED,
-                &map,
-                0,
-            )
-        }?;
-        let base = NonNull::new(base.cast()).ok_or(std::io::ErrorKind::Other)?;
-        Ok(Self { map, base, size })
+        let memory = MappedFile::new(&map, 0, size, Access::Read)?;
+        Ok(Self { map, memory })
     }
 
     /// The pages.
@@ -69,7 +50,7 @@ impl Mapping {
         // store into them: a scalar by one instruction of its width, wider values as
         // words behind a latch. A reader that decodes a torn word of a latch discards
         // it.
-        unsafe { Pages::new(self.base, self.size) }
+        unsafe { Pages::new(self.memory.base(), self.memory.length()) }
     }
 
     /// The map, to hand it on to another process.
@@ -89,14 +70,6 @@ impl Mapping {
     /// Bytes mapped.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.size
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: (1) it is the mapping that `new` made; (2) no `Pages` outlives
-        // `self`. There is nothing to do about a failure, which needs bad arguments.
-        let _ = unsafe { munmap(self.base.as_ptr().cast(), self.size) };
+        self.memory.length()
     }
 }
