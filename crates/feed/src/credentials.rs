@@ -1,7 +1,9 @@
 //! How a client authenticates to a store. Secrets are in files, which are read at each connection.
 
 use crate::error::Error;
+use nkeys::KeyPair;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Files with secrets and certificates, all of them optional.
@@ -44,4 +46,17 @@ pub(crate) fn secret(file: &Path) -> Result<String, Error> {
         source,
     })?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// The first line of a file, if it is the seed of an NKey. The client would find out no earlier than at the
+/// server's challenge, and say that the connection failed.
+pub(crate) fn seed(file: &Path) -> Result<String, Error> {
+    let seed = secret(file)?;
+    match KeyPair::from_seed(&seed) {
+        Ok(_) => Ok(seed),
+        Err(error) => Err(Error::File {
+            path: file.to_owned(),
+            source: io::Error::new(io::ErrorKind::InvalidData, error.to_string()),
+        }),
+    }
 }

@@ -3,7 +3,7 @@
 use crate::credentials::Credentials;
 use crate::declaration::Variable;
 use crate::error::Error;
-use crate::link::{Event, Link, Session};
+use crate::link::{ANSWER_TIMEOUT, Event, Link, Session, VALUE_TIMEOUT};
 use crate::location::Location;
 use crate::table::Table;
 use std::os::unix::net::UnixStream;
@@ -189,8 +189,14 @@ struct Follower {
 
 impl Follower {
     async fn run(mut self, mut session: Session) {
+        let mut patience = ANSWER_TIMEOUT;
         loop {
-            let end = self.follow(&mut session).await;
+            let (end, has_received) = self.follow(&mut session).await;
+            // A value that a slow link carries for longer than an answer may take delays the answer.
+            patience = match has_received {
+                true => ANSWER_TIMEOUT,
+                false => (patience * 2).min(VALUE_TIMEOUT),
+            };
             drop(session);
             lock(&self.table).disconnect();
             // A store that went back says so again at each reading, and never at a resumption.
@@ -198,40 +204,43 @@ impl Follower {
             if let Some(error) = end {
                 (self.report)(Notice::Disconnected(error));
             }
-            session = self.reconnect(is_whole).await;
+            session = self.reconnect(is_whole, patience).await;
             let revision = lock(&self.table).revision();
             (self.report)(Notice::Connected { revision });
         }
     }
 
-    /// Applies events until the connection ends. Returns why; `None` when it is to be made again.
-    async fn follow(&mut self, session: &mut Session) -> Option<Error> {
+    /// Applies events until the connection ends. Returns why, `None` when it is to be made again, and
+    /// whether there was an event.
+    async fn follow(&mut self, session: &mut Session) -> (Option<Error>, bool) {
+        let mut has_received = false;
         loop {
             let event = tokio::select! {
                 event = session.next() => event,
-                () = self.reload.notified() => return None,
+                () = self.reload.notified() => return (None, true),
             };
             match event {
                 Ok(Event::Writes(batch)) => lock(&self.table).apply(batch, &mut self.report),
                 Ok(Event::Head(head)) => {
                     if !lock(&self.table).heard(head) {
                         let revision = head.revision;
-                        return Some(Error::Compacted { revision });
+                        return (Some(Error::Compacted { revision }), true);
                     }
                 }
-                Err(error) => return Some(error),
+                Err(error) => return (Some(error), has_received),
             }
+            has_received = true;
         }
     }
 
-    async fn reconnect(&mut self, mut is_whole: bool) -> Session {
+    async fn reconnect(&mut self, mut is_whole: bool, patience: Duration) -> Session {
         let (mut delay, most) = DELAYS;
         let mut reported = String::new();
         loop {
             let revision = lock(&self.table).revision();
             let opened = match is_whole {
                 true => Session::open(&self.location, &self.credentials, revision).await,
-                false => Session::resume(&self.location, &self.credentials, revision)
+                false => Session::resume(&self.location, &self.credentials, revision, patience)
                     .await
                     .map(|session| (session, None)),
             };

@@ -28,6 +28,11 @@ pub(crate) const PROBE_PERIOD: Duration = Duration::from_secs(1);
 /// How long a server may take to answer before the connection counts as lost.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The same where one value may have to arrive before the answer does: the largest one, over a link of
+/// 30 kbit/s. A session whose questions remained unanswered is followed by one that waits longer, up to
+/// this time.
+pub(crate) const VALUE_TIMEOUT: Duration = Duration::from_secs(30);
+
 impl Link {
     /// Connects and reads all keys. `published` is the revision that was published before, or 0.
     ///
@@ -125,19 +130,20 @@ impl Session {
         })
     }
 
-    /// Connects, and goes on behind `revision`.
+    /// Connects, and goes on behind `revision`. A question may remain unanswered for `patience`.
     pub(crate) async fn resume(
         location: &Location,
         credentials: &Credentials,
         revision: u64,
+        patience: Duration,
     ) -> Result<Self, Error> {
         Ok(match location.kind {
             Kind::Nats => {
-                let session = Nats::resume(location, credentials, revision).await?;
+                let session = Nats::resume(location, credentials, revision, patience).await?;
                 Self::Nats(Box::new(session))
             }
             Kind::Etcd => {
-                let session = Etcd::resume(location, credentials, revision).await?;
+                let session = Etcd::resume(location, credentials, revision, patience).await?;
                 Self::Etcd(Box::new(session))
             }
         })

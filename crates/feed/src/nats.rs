@@ -3,10 +3,10 @@
 //! Revisions are the sequence numbers of the bucket's stream. Writes come from an ordered consumer,
 //! which a replica may serve that lags; the stream's leader is asked for its last revision.
 
-use crate::credentials::{Credentials, secret};
+use crate::credentials::{Credentials, secret, seed};
 use crate::declaration::DECLARATION_KEY;
 use crate::error::Error;
-use crate::link::{ANSWER_TIMEOUT, Create, Event, PROBE_PERIOD, boottime, lost};
+use crate::link::{ANSWER_TIMEOUT, Create, Event, PROBE_PERIOD, VALUE_TIMEOUT, boottime, lost};
 use crate::location::Location;
 use crate::table::{Batch, Content, Head, Write};
 use crate::tls;
@@ -19,6 +19,7 @@ use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
@@ -33,6 +34,8 @@ pub(crate) struct Nats {
     newest: u64,
     tick: Interval,
     question: Option<Question>,
+    /// How long a question may remain unanswered.
+    patience: Duration,
     // Dropped last: its connection ends with it.
     _client: Client,
 }
@@ -81,9 +84,10 @@ impl Nats {
         published: u64,
     ) -> Result<(Self, (Batch, Head)), Error> {
         let (client, ended) = connect(location, credentials).await?;
-        let store = open_store(&jetstream(client.clone()), location).await?;
+        let store = open_store(&jetstream_of(client.clone()), location).await?;
         let asked = boottime();
-        let info = store.stream.get_info().await;
+        let info = timeout(ANSWER_TIMEOUT, store.stream.get_info()).await;
+        let info = info.map_err(|_| lost(location, "the stream's leader does not answer"))?;
         let state = info.map_err(|error| lost(location, error))?.state;
         if state.last_sequence < published {
             return Err(Error::Older {
@@ -100,7 +104,7 @@ impl Nats {
         let mut pending = u64::from(last > 0);
         // A replica that lags ends its list early; then the list goes on with the keys that follow.
         while pending > 0 || revision < last {
-            let entry = timeout(ANSWER_TIMEOUT, watch.next())
+            let entry = timeout(VALUE_TIMEOUT, watch.next())
                 .await
                 .map_err(|_| lost(location, "it stopped while keys were read"))?
                 .ok_or_else(|| lost(location, "the watch ended"))?
@@ -119,21 +123,32 @@ impl Nats {
             writes,
             is_whole: true,
         };
-        let session = Self::new(location, client, store, watch, ended, revision);
+        let session = Self::new(
+            location,
+            client,
+            store,
+            watch,
+            ended,
+            revision,
+            ANSWER_TIMEOUT,
+        );
         Ok((session, (batch, head)))
     }
 
-    /// Connects, and goes on behind `revision`.
+    /// Connects, and goes on behind `revision`. A question may remain unanswered for `patience`.
     pub(crate) async fn resume(
         location: &Location,
         credentials: &Credentials,
         revision: u64,
+        patience: Duration,
     ) -> Result<Self, Error> {
         let (client, ended) = connect(location, credentials).await?;
-        let store = open_store(&jetstream(client.clone()), location).await?;
+        let store = open_store(&jetstream_of(client.clone()), location).await?;
         let watch = store.watch_all_from_revision(revision + 1).await;
         let watch = watch.map_err(|error| lost(location, error))?;
-        Ok(Self::new(location, client, store, watch, ended, revision))
+        Ok(Self::new(
+            location, client, store, watch, ended, revision, patience,
+        ))
     }
 
     fn new(
@@ -143,6 +158,7 @@ impl Nats {
         watch: Watch,
         ended: Arc<Notify>,
         newest: u64,
+        patience: Duration,
     ) -> Self {
         let mut tick = interval(PROBE_PERIOD);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -154,6 +170,7 @@ impl Nats {
             newest,
             tick,
             question: None,
+            patience,
             _client: client,
         }
     }
@@ -177,12 +194,12 @@ impl Nats {
                     return Err(lost(&self.location, "the server closed it"));
                 }
                 _ = self.tick.tick(), if self.question.is_none() => {
-                    let stream = self.store.stream.clone();
+                    let (stream, patience) = (self.store.stream.clone(), self.patience);
                     self.question = Some(Question {
                         asked: boottime(),
                         newest: self.newest,
                         answer: async move {
-                            timeout(ANSWER_TIMEOUT, stream.get_info()).await.ok()?.ok()
+                            timeout(patience, stream.get_info()).await.ok()?.ok()
                         }
                         .boxed(),
                     });
@@ -284,7 +301,7 @@ pub(crate) async fn connect(
         options = options.token(secret(file)?);
     }
     if let Some(file) = &credentials.nkey {
-        options = options.nkey(secret(file)?);
+        options = options.nkey(seed(file)?);
     }
     if let Some(file) = &credentials.creds {
         let opened = options.credentials_file(file).await;
@@ -320,10 +337,18 @@ pub(crate) async fn connect(
     Ok((client, ended))
 }
 
+/// The interface of JetStream. A request whose answer is a value may take long.
+fn jetstream_of(client: Client) -> Context {
+    let mut context = jetstream(client);
+    context.set_timeout(VALUE_TIMEOUT);
+    context
+}
+
 /// Opens the bucket.
 pub(crate) async fn open_store(context: &Context, location: &Location) -> Result<Store, Error> {
     let bucket = &location.part;
-    let found = context.get_stream(format!("KV_{bucket}")).await;
+    let found = timeout(ANSWER_TIMEOUT, context.get_stream(format!("KV_{bucket}"))).await;
+    let found = found.map_err(|_| lost(location, "JetStream does not answer"))?;
     if let Err(error) = found {
         return Err(match error.kind() {
             GetStreamErrorKind::JetStream(answer) => match answer.error_code() {

@@ -1,9 +1,9 @@
 //! Links that fail: the last values stay, become stale, and are those of the store again later.
 
 use crate::stores::{Store, etcd, nats};
-use crate::{Machine, eventually, put};
-use std::fs;
+use crate::{Feed, Machine, eventually, number, put};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use vdsokit_publish::Condition;
 
 /// A server that does not answer is what a cut link looks like: no packet comes.
@@ -61,12 +61,14 @@ struct Network {
 impl Network {
     /// `None` where none can be made.
     fn new() -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         let id = std::process::id();
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let network = Self {
-            name: format!("vdso{id}"),
-            here: format!("vd{id}"),
+            name: format!("vdso{id}-{count}"),
+            here: format!("vd{id}-{count}"),
             // For tests between networks (RFC 2544).
-            prefix: format!("198.18.{}", id % 250),
+            prefix: format!("198.18.{}", (id * 4 + count) % 250),
         };
         let (name, here, prefix) = (&network.name, &network.here, &network.prefix);
         let script = format!(
@@ -84,6 +86,35 @@ impl Network {
         }
         vdsokit_test_support::skip(&format!("no network namespace: {}", crate::errors(&made)));
         None
+    }
+
+    /// Makes the link slow in the direction from here: 100 kbit/s, and where the kernel has netem, a
+    /// delay and lost packets in both.
+    fn slow_down(&self) {
+        let (name, here) = (&self.name, &self.here);
+        let lossy = "netem delay 150ms 50ms loss 1%";
+        let script = format!(
+            "tc qdisc add dev {here} root {lossy} rate 100kbit &&
+             tc -n {name} qdisc add dev eth0 root {lossy}"
+        );
+        let shell = |script: &str| Command::new("sh").args(["-c", script]).output().unwrap();
+        if !shell(&script).status.success() {
+            println!("this kernel has no netem (CONFIG_NET_SCH_NETEM): the link is slow only");
+            let tbf =
+                format!("tc qdisc add dev {here} root tbf rate 100kbit burst 3000 latency 1s");
+            let made = shell(&tbf);
+            assert!(made.status.success(), "{}", crate::errors(&made));
+        }
+    }
+
+    /// Starts the command in the namespace, and returns when its vDSO is live.
+    fn feed(&self, command: &Command) -> Feed {
+        let mut inside = Command::new("ip");
+        inside
+            .args(["netns", "exec", &self.name])
+            .arg(command.get_program());
+        inside.args(command.get_args());
+        Machine::start(inside)
     }
 
     fn link(&self, state: &str) {
@@ -108,25 +139,12 @@ fn a_cut_link_loses_no_value() {
         return;
     };
     let Some(mut store) = nats(1, "") else { return };
-    let port = store.server().port;
-    let config = store.directory.path().join(format!("{port}.conf"));
-    let text = fs::read_to_string(&config).unwrap();
-    fs::write(
-        &config,
-        text.replace("listen: \"127.0.0.1", "listen: \"0.0.0.0"),
-    )
-    .unwrap();
+    store.listen_everywhere();
     store.server().start();
     let (here, machine) = (store.url(), Machine::new());
-    let there = format!("nats://{}.1:{port}/flags", network.prefix);
+    let there = store.url_at(&format!("{}.1", network.prefix));
     let options = ["--create", "--stale-after", "2s"];
-    let command = machine.command(&there, &options);
-    let mut inside = Command::new("ip");
-    inside
-        .args(["netns", "exec", &network.name])
-        .arg(command.get_program());
-    inside.args(command.get_args());
-    let mut feed = Machine::start(inside);
+    let mut feed = network.feed(&machine.command(&there, &options));
     put(&here, &["limit=1"]);
     machine.wait("limit", "1");
     network.link("down");
@@ -145,4 +163,71 @@ fn a_cut_link_loses_no_value() {
     machine.wait("limit", "3");
     assert_eq!(machine.get("mode"), "\"drain\"");
     feed.stop();
+}
+
+/// The first reading takes longer than an answer may, and so do writes that come faster than the link
+/// carries them. It lasts half a minute, most of it in waiting for the link: `VDSOKIT_ALL=1` runs it.
+fn a_slow_link_loses_no_value(mut store: Store) {
+    if std::env::var_os("VDSOKIT_ALL").is_none() {
+        return;
+    }
+    let Some(network) = Network::new() else {
+        return;
+    };
+    store.listen_everywhere();
+    store.server().start();
+    let (here, machine) = (store.url(), Machine::with_declaration(WIDE));
+    let there = store.url_at(&format!("{}.1", network.prefix));
+    let file = machine.path("flags.toml");
+    let note = |letter: &str| format!("note={}", letter.repeat(50_000));
+    // The bucket, which a feed without a slow link makes.
+    machine.feed(&here, &["--create"]).stop();
+    put(
+        &here,
+        &["--declaration", file.to_str().unwrap(), &note("a")],
+    );
+    network.slow_down();
+    let machine = Machine::with_declaration(WIDE);
+    let feed = network.feed(&machine.command(&there, &[]));
+    assert_eq!(machine.get("note").len(), 50_002);
+    for limit in 1..=20 {
+        put(&here, &[&format!("limit={limit}")]);
+    }
+    put(&here, &[&note("b"), "limit=21"]);
+    let vdso = machine.open();
+    let mut newest = 0;
+    eventually(|| {
+        let limit = number(&vdso, "limit");
+        assert!(limit >= newest, "{limit} after {newest}");
+        newest = limit;
+        (limit == 21).then_some(()).ok_or(limit)
+    });
+    machine.wait("note", &format!("\"{}\"", "b".repeat(50_000)));
+    machine.wait("feed_connected", "true");
+    feed.stop();
+}
+
+/// A value that a slow link carries for seconds.
+const WIDE: &str = r#"
+[vdso]
+soname = "libflags.so.1"
+version = "FLAGS_1.0"
+[var.limit]
+type = "u32"
+[var.note]
+type = "str[60000]"
+"#;
+
+#[test]
+fn a_slow_link_to_nats_loses_no_value() {
+    if let Some(store) = nats(1, "") {
+        a_slow_link_loses_no_value(store);
+    }
+}
+
+#[test]
+fn a_slow_link_to_etcd_loses_no_value() {
+    if let Some(store) = etcd(1, "http", &[]) {
+        a_slow_link_loses_no_value(store);
+    }
 }

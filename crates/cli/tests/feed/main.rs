@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod cluster;
+mod credentials;
+mod disk;
 mod etcd;
 mod links;
 mod nats;
@@ -172,6 +174,10 @@ impl Feed {
                 return line;
             }
         }
+    }
+
+    fn is_running(&mut self) -> bool {
+        self.program.0.try_wait().unwrap().is_none()
     }
 
     fn stop(mut self) {

@@ -124,6 +124,48 @@ impl Store {
         self
     }
 
+    /// The directory of the first server's data.
+    pub(crate) fn data(&self) -> PathBuf {
+        let data = data(self.directory.path(), self.servers[0].port);
+        fs::create_dir_all(&data).unwrap();
+        data.into()
+    }
+
+    /// Has the servers run in the mount namespace of a process.
+    pub(crate) fn enter(&mut self, process: &Running) {
+        let pid = process.0.id().to_string();
+        for server in &mut self.servers {
+            let program = std::mem::replace(&mut server.program, "nsenter".into());
+            let program = program.to_str().unwrap().to_owned();
+            let before = ["--mount", "--target", &pid, "--", &program].map(str::to_owned);
+            server.arguments.splice(..0, before);
+        }
+    }
+
+    /// Has the servers listen on all interfaces.
+    pub(crate) fn listen_everywhere(&mut self) {
+        for server in &mut self.servers {
+            let config = self.directory.path().join(format!("{}.conf", server.port));
+            if let Ok(text) = fs::read_to_string(&config) {
+                let text = text.replace("listen: \"127.0.0.1", "listen: \"0.0.0.0");
+                fs::write(&config, text).unwrap();
+            }
+            let mut is_address = false;
+            for argument in &mut server.arguments {
+                if is_address {
+                    *argument = argument.replace("127.0.0.1", "0.0.0.0");
+                }
+                is_address = argument == "--listen-client-urls";
+            }
+        }
+    }
+
+    /// The address of the first server at another host.
+    pub(crate) fn url_at(&self, host: &str) -> String {
+        let port = self.servers[0].port;
+        format!("{}://{host}:{port}/{}", self.scheme, self.part)
+    }
+
     /// Deletes all data of the servers, which are not running.
     pub(crate) fn wipe(&self) {
         for server in &self.servers {

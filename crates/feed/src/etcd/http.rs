@@ -19,6 +19,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -36,6 +37,8 @@ pub(super) struct Member {
     server: Authority,
     tls: Option<Arc<ClientConfig>>,
     token: Option<String>,
+    /// How long a request, or the next part of its answer, may remain unanswered.
+    patience: Duration,
 }
 
 impl Member {
@@ -43,6 +46,7 @@ impl Member {
     pub(super) async fn find(
         location: &Location,
         credentials: &Credentials,
+        patience: Duration,
     ) -> Result<(Self, Connection), Error> {
         let tls = match location.has_tls {
             true => Some(Arc::new(tls::config(credentials)?)),
@@ -57,6 +61,7 @@ impl Member {
                 server: location.servers[(start + at) % count].clone(),
                 tls: tls.clone(),
                 token: None,
+                patience,
             };
             match member.log_in(credentials).await {
                 Ok(connection) => return Ok((member, connection)),
@@ -157,19 +162,13 @@ impl Connection {
 
     /// The answer to a call.
     pub(super) async fn call(&mut self, path: &str, request: &Value) -> Result<Value, Error> {
-        let answer = async {
-            let response = self.send(path, request).await?;
-            self.read(response).await
-        };
-        let answer = timeout(ANSWER_TIMEOUT, answer).await;
-        answer.map_err(|_| lost(self.location(), "the member does not answer"))?
+        let response = self.send(path, request).await?;
+        self.read(response).await
     }
 
     /// The answers to a call, a line each, for as long as the member sends any.
     pub(super) async fn stream(mut self, path: &str, request: &Value) -> Result<Lines, Error> {
-        let response = timeout(ANSWER_TIMEOUT, self.send(path, request)).await;
-        let response =
-            response.map_err(|_| lost(self.location(), "the member does not answer"))??;
+        let response = self.send(path, request).await?;
         if response.status() != StatusCode::OK {
             let refusal = self.read(response).await.err();
             return Err(refusal.unwrap_or_else(|| lost(self.location(), "the watch was refused")));
@@ -200,16 +199,29 @@ impl Connection {
             self.requests.ready().await?;
             self.requests.send_request(request).await
         };
-        response.await.map_err(|error| lost(error.to_string()))
+        let response = timeout(member.patience, response).await;
+        let response = response.map_err(|_| lost("the member does not answer".to_owned()))?;
+        response.map_err(|error| lost(error.to_string()))
     }
 
+    /// Reads an answer to its end. The time-out is that of each part: a slow link carries a large answer
+    /// for longer.
     async fn read(&self, response: Response<Incoming>) -> Result<Value, Error> {
+        let lost = |error: &dyn ToString| lost(self.location(), error.to_string());
         let status = response.status();
-        let body = http_body_util::Limited::new(response.into_body(), MAX_ANSWER);
-        let body = body.collect().await;
-        let body = body
-            .map_err(|error| lost(self.location(), error))?
-            .to_bytes();
+        let mut incoming = response.into_body();
+        let mut body = BytesMut::new();
+        loop {
+            let frame = timeout(self.member.patience, incoming.frame()).await;
+            let frame = frame.map_err(|_| lost(&"the member stopped in an answer"))?;
+            let Some(frame) = frame else { break };
+            if let Ok(data) = frame.map_err(|error| lost(&error))?.into_data() {
+                body.extend_from_slice(&data);
+            }
+            if body.len() > MAX_ANSWER {
+                return Err(lost(&"an answer is too long"));
+            }
+        }
         let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         match status {
             StatusCode::OK => Ok(answer),

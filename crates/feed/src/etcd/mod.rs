@@ -9,7 +9,7 @@ mod http;
 use crate::credentials::Credentials;
 use crate::declaration::DECLARATION_KEY;
 use crate::error::Error;
-use crate::link::{Event, PROBE_PERIOD, boottime, lost};
+use crate::link::{ANSWER_TIMEOUT, Event, PROBE_PERIOD, boottime, lost};
 use crate::location::Location;
 use crate::table::{Batch, Content, Head, Write};
 use base64::Engine;
@@ -19,6 +19,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{Connection, Lines, Member};
 use serde_json::{Value, json};
+use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// Keys in one answer of the first reading.
@@ -53,7 +54,7 @@ impl Etcd {
         credentials: &Credentials,
         published: u64,
     ) -> Result<(Self, (Batch, Head)), Error> {
-        let (member, mut connection) = Member::find(location, credentials).await?;
+        let (member, mut connection) = Member::find(location, credentials, ANSWER_TIMEOUT).await?;
         let asked = boottime();
         let mut writes = Vec::new();
         let mut revision = None;
@@ -104,13 +105,14 @@ impl Etcd {
         Ok((session, (batch, head)))
     }
 
-    /// Connects, and goes on behind `revision`.
+    /// Connects, and goes on behind `revision`. A question may remain unanswered for `patience`.
     pub(crate) async fn resume(
         location: &Location,
         credentials: &Credentials,
         revision: u64,
+        patience: Duration,
     ) -> Result<Self, Error> {
-        let (member, connection) = Member::find(location, credentials).await?;
+        let (member, connection) = Member::find(location, credentials, patience).await?;
         Self::watch(location, &member, connection, revision).await
     }
 
@@ -237,7 +239,7 @@ impl Client {
         location: &Location,
         credentials: &Credentials,
     ) -> Result<Self, Error> {
-        let (_, connection) = Member::find(location, credentials).await?;
+        let (_, connection) = Member::find(location, credentials, ANSWER_TIMEOUT).await?;
         Ok(Self {
             location: location.clone(),
             connection,
