@@ -233,21 +233,26 @@ impl Delivery {
         Error::of_exec(program, source)
     }
 
-    /// As [`Delivery::exec`], in a new child of this process, whose id is returned. What `failed`
-    /// makes of an error, in the child, is the child's exit status.
+    /// As [`Delivery::exec`], in a new child of this process. What `failed` makes of an error, in the
+    /// child, is the child's exit status. Returns the child's id, and what `prepare` returns, which runs
+    /// in this process once there is a child.
+    ///
+    /// `prepare` is the place to install signal handlers: signals that arrive after the child was made
+    /// are delivered when it has returned, and the child has none of its handlers.
     ///
     /// # Errors
     /// [`Error::System`] when there can be no child, or this process has more than one thread.
-    pub fn spawn(
+    pub fn spawn<P>(
         self,
         program: &OsStr,
         arguments: &[OsString],
         report: impl FnMut(Event),
         failed: impl FnOnce(Error) -> u8,
-    ) -> Result<u32, Error> {
-        let child = sys::child(|| failed(self.exec(program, arguments, report)));
-        let child = child.map_err(Error::system("start the program's process"))?;
-        Ok(child as u32)
+        prepare: impl FnOnce() -> P,
+    ) -> Result<(u32, P), Error> {
+        let started = sys::child(|| failed(self.exec(program, arguments, report)), prepare);
+        let (child, prepared) = started.map_err(Error::system("start the program's process"))?;
+        Ok((child as u32, prepared))
     }
 
     /// Starts the process that serves this one, and has all calls handed over to it that it has

@@ -8,6 +8,7 @@
 
 use std::ffi::{CString, c_int, c_long, c_ulong, c_void};
 use std::io;
+use std::mem::MaybeUninit;
 use std::ptr;
 
 use crate::program::{NOTE, Note};
@@ -417,20 +418,56 @@ pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
     }
 }
 
-/// Runs `main` in a child with a copy of the memory of this process, and returns its id. What `main`
-/// returns is the child's exit status.
+/// Runs `main` in a child with a copy of the memory of this process. What `main` returns is the
+/// child's exit status. Returns the child's id, and what `prepare` returns, which runs in this process
+/// once there is a child.
+///
+/// Signals to this process that arrive after the fork are delivered when `prepare` has returned, to the
+/// handlers that it has installed. The child has neither those handlers nor the signals.
 ///
 /// Fails when this process has more than one thread, as [`orphan`] does.
-pub(crate) fn child(main: impl FnOnce() -> u8) -> io::Result<Pid> {
+pub(crate) fn child<P>(
+    main: impl FnOnce() -> u8,
+    prepare: impl FnOnce() -> P,
+) -> io::Result<(Pid, P)> {
     if !has_one_thread()? {
         return Err(io::Error::other("this process has more than one thread"));
     }
+    let mask = block_signals()?;
     // SAFETY: this process has one thread, so the copy lacks none that could hold a lock.
-    match unsafe { libc::fork() } {
+    let started = match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
-        0 => exit_now(main().into()),
-        pid => Ok(pid),
+        0 => {
+            set_signal_mask(&mask);
+            exit_now(main().into())
+        }
+        pid => Ok((pid, prepare())),
+    };
+    set_signal_mask(&mask);
+    started
+}
+
+/// Blocks all signals for this thread, and returns the mask from before.
+fn block_signals() -> io::Result<libc::sigset_t> {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY:
+    // 1. sigfillset(3) initialises the first set, which pthread_sigmask(3) then reads.
+    // 2. pthread_sigmask(3) initialises the second one if it succeeds, and nothing reads it otherwise.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        match libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) {
+            0 => Ok(before.assume_init()),
+            error => Err(io::Error::from_raw_os_error(error)),
+        }
     }
+}
+
+/// Sets the signal mask of this thread.
+fn set_signal_mask(mask: &libc::sigset_t) {
+    // SAFETY: pthread_sigmask(3) reads the set, and writes none through a null pointer. It can only fail
+    // for another first argument.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, ptr::null_mut()) };
 }
 
 /// Whether this process has one thread only.

@@ -65,8 +65,10 @@ pub struct Record {
     pub start: u64,
     /// Ticks that the call took.
     pub ticks: u64,
-    /// What the function returned.
+    /// What the function returned, in the register for integers.
     pub result: u64,
+    /// What was in the register for floating-point results then: 64 bits.
+    pub vector: u64,
     /// The six registers of arguments.
     pub arguments: [u64; 6],
     /// What it wrote by its first pointer: two words.
@@ -243,6 +245,7 @@ impl Buffer {
             start: long(START),
             ticks: long(TOOK),
             result: long(RESULT),
+            vector: long(VECTOR),
             arguments,
             first: (copied & 1 != 0).then(|| [long(FIRST), long(FIRST + 8)]),
             second: (copied & 2 != 0).then(|| long(SECOND)),

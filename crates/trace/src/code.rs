@@ -284,6 +284,7 @@ std::arch::global_asm!(
     "   mov   [r8 + {took}], rax",
     "   mov   rax, [rsp + 72]",
     "   mov   [r8 + {result}], rax",
+    "   movq  qword ptr [r8 + {vector}], xmm0", // as the function left it
     "   xor   ecx, ecx",
     "44: mov  rax, [rsp + rcx * 8]",
     "   mov   [r8 + rcx * 8 + {arguments}], rax",
@@ -379,6 +380,7 @@ std::arch::global_asm!(
     arguments = const ARGUMENTS,
     first = const FIRST,
     second = const SECOND,
+    vector = const VECTOR,
     target = const TARGET,
     number = const NUMBER,
     syscall = const SYSCALL,

@@ -101,5 +101,7 @@ pub(crate) const ARGUMENTS: usize = 48;
 /// What the function wrote by its first and its second pointer.
 pub(crate) const FIRST: usize = 96;
 pub(crate) const SECOND: usize = 112;
+/// u64 of a record: the lower half of the first vector register, which holds a floating-point result.
+pub(crate) const VECTOR: usize = 120;
 
 const _: () = assert!(ENTRIES_AT.is_multiple_of(ENTRY) && RING.is_multiple_of(PAGE));

@@ -2,22 +2,31 @@
 
 use std::io;
 
+use super::declared::Getter;
+use crate::values::to_json;
 use serde_json::{Value, json};
 use vdsokit_clock::Clock;
+use vdsokit_publish::{Dynamic, Number};
 use vdsokit_trace::buffer::Record;
 use vdsokit_trace::function::{self, Failure};
 
 /// A call's arguments and result.
 pub(crate) struct Call {
     pub(crate) arguments: Vec<String>,
-    pub(crate) result: i64,
+    pub(crate) result: Dynamic,
     /// What the result says if it is an error.
     pub(crate) error: Option<String>,
+    /// The six registers of arguments, of a function whose signature is unknown.
+    registers: Option<[u64; 6]>,
 }
 
-/// Decodes a call of the function `name`. Of functions that are not Linux's the arguments are
-/// unknown, and the result is what is in the register for integers.
-pub(crate) fn decode(name: &str, record: &Record) -> Call {
+/// Decodes a call of the function `name`, which is one of Linux's, or of an object whose declaration
+/// gives it the signature `getter`. Of others the arguments are unknown, and the result is what is in the
+/// register for integers.
+pub(crate) fn decode(name: &str, getter: Option<Getter>, record: &Record) -> Call {
+    if let Some(getter) = getter {
+        return declared(getter, record);
+    }
     let known = function::known(name);
     let failure = known.map_or(Failure::None, |known| known.failure);
     let result = match failure {
@@ -59,8 +68,23 @@ pub(crate) fn decode(name: &str, record: &Record) -> Call {
     };
     Call {
         arguments,
-        result,
+        result: Dynamic::Scalar(Number::Signed(result)),
         error: is_error.then(|| error(-result as i32)),
+        registers: known.is_none().then_some(record.arguments),
+    }
+}
+
+fn declared(getter: Getter, record: &Record) -> Call {
+    Call {
+        arguments: match getter {
+            Getter::Returns(_) => Vec::new(),
+            Getter::Copies => vec![address(record.arguments[0])],
+        },
+        result: getter
+            .result(record)
+            .unwrap_or(Dynamic::Scalar(Number::Unsigned(record.result))),
+        error: None,
+        registers: None,
     }
 }
 
@@ -74,11 +98,16 @@ impl Call {
     }
 
     pub(crate) fn json(&self) -> Value {
-        json!({
+        let mut value = json!({
             "arguments": self.arguments,
-            "result": self.result,
+            "result": to_json(&self.result),
             "error": self.error,
-        })
+        });
+        if let Some(registers) = self.registers {
+            value["arguments"] = Value::Null;
+            value["registers"] = json!(registers);
+        }
+        value
     }
 }
 
@@ -134,6 +163,7 @@ fn error(number: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vdsokit_vvar::scalar::ScalarType;
 
     fn record(arguments: [u64; 6], result: u64) -> Record {
         Record {
@@ -144,6 +174,7 @@ mod tests {
             start: 0,
             ticks: 0,
             result,
+            vector: 1.5_f64.to_bits(),
             arguments,
             first: None,
             second: None,
@@ -154,7 +185,7 @@ mod tests {
     fn calls_read_as_strace_has_them() {
         let mut call = record([0, 0x1000, 0, 0, 0, 0], 0);
         call.first = Some([1764365000, 5]);
-        let text = |name, record: &Record| decode(name, record).text();
+        let text = |name, record: &Record| decode(name, None, record).text();
         assert_eq!(
             text("clock_gettime", &call),
             "(CLOCK_REALTIME, {tv_sec=1764365000, tv_nsec=5}) = 0"
@@ -176,5 +207,25 @@ mod tests {
             "(0x10, 16, GRND_NONBLOCK|GRND_INSECURE, 0x20, 144) = 16"
         );
         assert_eq!(text("weather_limit", &record([0; 6], 7)), "(…) = 7");
+    }
+
+    #[test]
+    fn results_are_read_from_the_register_and_in_the_width_of_their_type() {
+        // The rest of a register is undefined.
+        let call = record([0x1000, 2, 3, 4, 5, 6], 0x1234_5678_ffff_ff01);
+        for (getter, text) in [
+            (Getter::Returns(ScalarType::Bool), "() = true"),
+            (Getter::Returns(ScalarType::U8), "() = 1"),
+            (Getter::Returns(ScalarType::I32), "() = -255"),
+            (Getter::Returns(ScalarType::F64), "() = 1.5"),
+            (Getter::Copies, "(0x1000) = 4294967041"),
+        ] {
+            let call = decode("weather_x", Some(getter), &call);
+            assert_eq!(call.text(), text, "{getter:?}");
+            assert!(call.json().get("registers").is_none());
+        }
+        let unknown = decode("weather_x", None, &call).json();
+        assert_eq!(unknown["arguments"], Value::Null);
+        assert_eq!(unknown["registers"], json!([0x1000, 2, 3, 4, 5, 6]));
     }
 }

@@ -1,10 +1,12 @@
 //! `vdso trace`: the calls of a program's vDSO, which no tracer of system calls sees.
 
+mod declared;
 mod decode;
 mod summary;
 mod symbols;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -27,6 +29,7 @@ use vdsokit_deliver::{Delivery, Error, Event, Object, Unserved};
 use vdsokit_trace::buffer::{Buffer, LIMITS, Record};
 use vdsokit_trace::counter;
 
+use self::declared::Getter;
 pub(crate) use self::summary::Summary;
 use self::symbols::{Callers, is_traced};
 use crate::commands::run::NOT_TRIED;
@@ -110,13 +113,17 @@ fn executed(arguments: &Arguments, program: &OsString, rest: &[OsString]) -> Res
         output::report(&error.into());
         status
     };
-    let child = delivery.spawn(program, rest, |event| report_event(&event), failed)?;
-    let child = i32::try_from(child).ok().and_then(Pid::from_raw);
-    let child = child.ok_or_else(|| miette!("the program has no process id"))?;
     // The terminal sends its signals to the program too, which decides what they do. The other one is
     // handed on. A signal also interrupts the waiting, so that the program's end is seen at once.
-    let terminate = flag(&[SIGTERM])?;
-    flag(&[SIGINT, SIGQUIT, SIGHUP, SIGCHLD])?;
+    let handlers = || -> Result<Arc<AtomicBool>> {
+        flag(&[SIGINT, SIGQUIT, SIGHUP, SIGCHLD])?;
+        flag(&[SIGTERM])
+    };
+    let report = |event: Event| report_event(&event);
+    let (child, terminate) = delivery.spawn(program, rest, report, failed, handlers)?;
+    let child = i32::try_from(child).ok().and_then(Pid::from_raw);
+    let child = child.ok_or_else(|| miette!("the program has no process id"))?;
+    let terminate = terminate?;
     let status = loop {
         let is_busy = session.round(false);
         match waitpid(Some(child), WaitOptions::NOHANG) {
@@ -233,8 +240,9 @@ fn report_event(event: &Event) {
 struct Session {
     buffer: Buffer,
     callers: Callers,
-    /// The functions by number.
+    /// The functions by number, each with its signature if an object's declaration has it.
     names: Vec<String>,
+    getters: HashMap<String, Getter>,
     out: Box<dyn Write>,
     /// Why the trace could not be written; nothing is after that.
     failure: Option<io::Error>,
@@ -268,6 +276,7 @@ impl Session {
             wanted.is_empty() || wanted.iter().any(|wanted| wanted == name)
         };
         let (object, names) = Object::traced(objects?, &buffer, is_wanted)?;
+        let getters = declared::getters(&arguments.object, &all.borrow());
         if let Some(unknown) = wanted.iter().find(|wanted| !names.contains(wanted)) {
             return Err(miette!(
                 help = format!("there are {}", all.into_inner().join(", ")),
@@ -289,6 +298,7 @@ impl Session {
             buffer,
             callers,
             names,
+            getters,
             out,
             failure: None,
             is_json: arguments.json,
@@ -374,7 +384,8 @@ impl Session {
 
     fn line(&self, record: &Record, scale: f64) -> String {
         let name = self.names.get(record.function).map_or("?", String::as_str);
-        let call = decode::decode(name, record);
+        let getter = self.getters.get(name).copied();
+        let call = decode::decode(name, getter, record);
         let nanoseconds = (record.ticks as f64 * scale).round() as u64;
         let site = self.callers.site(record.entry);
         let (pid, tid) = (record.pid as i32, record.tid as i32);
