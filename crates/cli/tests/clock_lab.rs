@@ -4,6 +4,7 @@
 
 mod real_time;
 mod time_namespace;
+mod wall_time;
 
 use real_time::{Kernel, Published, Publisher, compare};
 use serde_json::Value;

@@ -224,6 +224,8 @@ impl Guest {
         if let Some(pace) = boot.processor.pace {
             // A guest that is idle until its next timer is not waited for.
             command.args(["-icount", &format!("shift={pace},sleep=off")]);
+            // Its real-time clock counts the same time.
+            command.args(["-rtc", "clock=vm"]);
         }
         let mut emulator = command.spawn().map_err(Error::file("setpriv"))?;
         let (sender, messages) = mpsc::channel();

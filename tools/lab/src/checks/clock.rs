@@ -1,7 +1,70 @@
 //! The published clock on kernels whose own is slow.
 
 use super::{VDSO, row};
-use crate::check::{Check, INVARIANT_TSC, Need, PROCESSOR, Processor};
+use crate::check::{COUNTING, Check, DEBIAN_6_12, INVARIANT_TSC, Need, PROCESSOR, Processor};
+use crate::{debian, programs};
+use std::ffi::OsStr;
+use std::path::Path;
+
+/// The tests of a published clock.
+const CLOCK_TEST: Need = Need::Test {
+    package: "vdsokit-cli",
+    name: "clock_lab",
+};
+
+/// One file of a package of Debian's.
+macro_rules! debian {
+    ($package:literal, $path:expr, at $at:expr) => {
+        Need::File {
+            at: $at,
+            make: |workshop| debian::file(workshop, $package, $path),
+        }
+    };
+    ($package:literal, $library:literal) => {
+        debian!($package, $library, "usr/lib/x86_64-linux-gnu/")
+    };
+    ($package:literal, $library:literal, $directory:literal) => {
+        debian!(
+            $package,
+            concat!($directory, $library),
+            at concat!("/lib/x86_64-linux-gnu/", $library)
+        )
+    };
+}
+
+/// chronyd with its libraries, and a program that calls a function of the published image.
+const WITH_CHRONY: &[Need] = &[
+    VDSO,
+    CLOCK_TEST,
+    Need::File {
+        at: "/bin/bound",
+        make: |workshop| {
+            let source = Path::new("crates/cli/tests/readers/bound.c");
+            let include = workshop.root.join("crates/clock-image/include");
+            let options = [OsStr::new("-I"), include.as_os_str()];
+            programs::compile(workshop, "bound", source, options)
+        },
+    },
+    debian!("chrony", "usr/sbin/chronyd", at "/bin/chronyd"),
+    debian!(
+        "libc6",
+        "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+        at "/lib64/ld-linux-x86-64.so.2"
+    ),
+    debian!("libc6", "libc.so.6", "lib/x86_64-linux-gnu/"),
+    debian!("libc6", "libm.so.6", "lib/x86_64-linux-gnu/"),
+    debian!("libcap2", "libcap.so.2", "lib/x86_64-linux-gnu/"),
+    debian!("libseccomp2", "libseccomp.so.2"),
+    debian!("libnettle8", "libnettle.so.8"),
+    debian!("libhogweed6", "libhogweed.so.6"),
+    debian!("libgnutls30", "libgnutls.so.30"),
+    debian!("libp11-kit0", "libp11-kit.so.0"),
+    debian!("libidn2-0", "libidn2.so.0"),
+    debian!("libunistring2", "libunistring.so.2"),
+    debian!("libtasn1-6", "libtasn1.so.6"),
+    debian!("libgmp10", "libgmp.so.10"),
+    debian!("libffi8", "libffi.so.8"),
+];
 
 /// A row for one test of a published clock, in a machine with these words on its kernel's
 /// command line and this processor.
@@ -13,13 +76,7 @@ const fn real_time(
     processor: Processor,
 ) -> Check {
     Check {
-        needs: &[
-            VDSO,
-            Need::Test {
-                package: "vdsokit-cli",
-                name: "clock_lab",
-            },
-        ],
+        needs: &[VDSO, CLOCK_TEST],
         command_line,
         processor,
         seconds: 120,
@@ -66,4 +123,22 @@ pub(super) const CHECKS: &[Check] = &[
         "clocksource=hpet",
         INVARIANT_TSC,
     ),
+    Check {
+        needs: WITH_CHRONY,
+        processor: Processor {
+            model: INVARIANT_TSC.model,
+            ..COUNTING
+        },
+        kernels: &[],
+        rare: &[DEBIAN_6_12],
+        seconds: 3600,
+        ..row(
+            "wall-time-chrony",
+            "chronyd keeps the clock, and the interval of wall time contains the emulator's true time",
+            test!(
+                "clock_lab",
+                "wall_time::the_interval_contains_the_true_time"
+            ),
+        )
+    },
 ];
