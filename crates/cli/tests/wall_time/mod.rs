@@ -108,7 +108,7 @@ impl Server {
 fn timestamp(nanoseconds: i128) -> [u8; 8] {
     const FROM_1900_TO_1970: i128 = 2_208_988_800;
     let seconds = nanoseconds / 1_000_000_000 + FROM_1900_TO_1970;
-    let fraction = (nanoseconds % 1_000_000_000 << 32) / 1_000_000_000;
+    let fraction = ((nanoseconds % 1_000_000_000) << 32) / 1_000_000_000;
     (((seconds << 32) | fraction) as u64).to_be_bytes()
 }
 
