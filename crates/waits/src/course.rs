@@ -256,4 +256,70 @@ mod tests {
         );
         assert_eq!(course.real(1), None);
     }
+
+    #[test]
+    fn clocks_keep_their_distance_if_they_have_one_rate() {
+        let lines = |ratio| {
+            let mut time = VirtualTime::new(Clocks::Usual);
+            time.run(&kernel(0), 0, Change::Rate(ratio, 1))
+                .expect("a rate");
+            course(&time, Clock::Monotonic)
+        };
+        let kinds = [
+            vec![Course::Kernel, Course::Moved(7)],
+            vec![Course::Fixed(7), Course::Halted(9)],
+            vec![lines(2)],
+            vec![lines(3)],
+        ];
+        for (a, some) in kinds.iter().enumerate() {
+            for (b, others) in kinds.iter().enumerate() {
+                for (one, other) in some
+                    .iter()
+                    .flat_map(|one| others.iter().map(move |b| (one, b)))
+                {
+                    assert_eq!(one.keeps_distance(other), a == b, "{one:?} {other:?}");
+                }
+            }
+        }
+        assert!(lines(2).keeps_distance(&lines(2)));
+    }
+
+    #[test]
+    fn real_time_passes_at_the_rate_of_the_clock() {
+        let mut time = VirtualTime::new(Clocks::Usual);
+        time.run(&kernel(0), 0, Change::Rate(5, 2)).expect("a rate");
+        let lines = course(&time, Clock::Monotonic);
+        assert_eq!(lines.passed(2 * SECOND), 5 * SECOND);
+        assert_eq!(lines.real(5 * SECOND), Some(2 * SECOND));
+        for (course, passed) in [
+            (Course::Kernel, SECOND),
+            (Course::Moved(-7), SECOND),
+            (Course::Fixed(7), 0),
+            (Course::Halted(7), 0),
+        ] {
+            assert_eq!(course.passed(SECOND), passed, "{course:?}");
+        }
+    }
+
+    #[test]
+    fn a_moved_clock_is_ahead_of_the_kernels_of_its_number() {
+        let now = kernel(5);
+        for (clock, kernels) in [
+            (Clock::Realtime, now.realtime),
+            (Clock::RealtimeAlarm, now.realtime),
+            (Clock::RealtimeCoarse, now.realtime_coarse),
+            (Clock::Tai, now.realtime + 37 * SECOND),
+            (Clock::Monotonic, now.monotonic),
+            (Clock::MonotonicCoarse, now.monotonic),
+            (Clock::MonotonicRaw, now.raw),
+            (Clock::Boottime, now.boottime),
+            (Clock::BoottimeAlarm, now.boottime),
+        ] {
+            let kernels = Nanoseconds::from(kernels);
+            assert_eq!(reading(clock, &now), kernels, "{clock:?}");
+            assert_eq!(Course::Moved(-9).at(clock, &now), kernels - 9, "{clock:?}");
+            let until = Course::Kernel.until(clock, kernels + 11, &now);
+            assert_eq!(until, Some(11), "{clock:?}");
+        }
+    }
 }

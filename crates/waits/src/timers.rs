@@ -157,4 +157,30 @@ mod tests {
         timers.roll(|_| 10);
         assert!(timers.is_empty());
     }
+
+    #[test]
+    fn a_timer_keeps_its_setting_under_another_name_until_it_is_forgotten() {
+        let key = |process| Key {
+            process,
+            timer: Timer::Descriptor(3),
+        };
+        let mut timers = Timers::default();
+        timers.set(key(1), Some(setting(10, 0)));
+        timers.set(key(2), Some(setting(20, 5)));
+        timers.rename(key(2), key(3));
+        // Nothing is set by the old name, or by the name of a timer that is not set.
+        timers.rename(key(2), key(4));
+        assert_eq!(timers.get(key(2)), None);
+        assert_eq!(timers.get(key(3)), Some(setting(20, 5)));
+        assert_eq!(timers.get(key(4)), None);
+        // An interval timer goes on, one that fires once is over.
+        timers.roll(|_| 26);
+        let all: Vec<_> = timers.iter().collect();
+        assert_eq!(all, [(key(3), setting(30, 5))]);
+        assert!(!timers.is_empty());
+        timers.forget(|key| key.process != 3);
+        assert!(!timers.is_empty());
+        timers.set(key(3), None);
+        assert!(timers.is_empty());
+    }
 }

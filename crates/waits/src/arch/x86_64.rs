@@ -318,4 +318,52 @@ mod tests {
         }
         assert!(rows.iter().all(|row| *row < gate().len() as u64));
     }
+
+    /// The instructions say for each row that the registers of the program are in the frame, which
+    /// is where a register points, or are back.
+    #[test]
+    fn the_call_frame_instructions_name_the_place_of_each_register() {
+        const ARGUMENT_REGISTERS: [u8; 6] = [5, 4, 1, 10, 8, 9];
+        const RIP: u8 = 16;
+        let code = call_frame().expect("instructions");
+        let (start, mut rest) = code.split_at(2);
+        assert_eq!(start, [0x0e, 0], "DW_CFA_def_cfa_offset 0");
+        let mut take = |length: usize| {
+            let (taken, left) = rest.split_at(length);
+            rest = left;
+            taken
+        };
+        // The entries, once for each way to go on; then the report and the end.
+        let [r11, rsi] = [11, 4];
+        let doors = ARGUMENT_REGISTERS;
+        let frames = [&doors[..], &doors[..], &[r11, rsi, r11]].concat();
+        let mut at = 0;
+        let mut rows = rows();
+        for frame in frames {
+            let (begin, _) = rows.next().expect("a row");
+            assert_eq!(take(1), [0x04], "DW_CFA_advance_loc4");
+            at += u32::from_ne_bytes(take(4).try_into().expect("four bytes"));
+            assert_eq!(at, u32::from(begin));
+            let arguments = (0..).zip(ARGUMENT_REGISTERS);
+            let arguments = arguments.map(|(nth, register)| (register, ARGUMENTS + 8 * nth));
+            for (register, offset) in arguments.chain([(RIP, RETURN)]) {
+                assert_eq!(take(3), [0x10, register, 3], "DW_CFA_expression");
+                // DW_OP_breg with an offset as SLEB128 (DWARF 5, 7.6): seven bits a byte, the
+                // highest bit set in all but the last, whose second highest is the sign.
+                let [base, low, high] = take(3).try_into().expect("three bytes");
+                assert_eq!(base, 0x70 + frame);
+                assert!(low & 0x80 != 0 && high & 0xc0 == 0);
+                assert_eq!(u64::from(low & 0x7f) | u64::from(high) << 7, offset);
+            }
+        }
+        let (begin, _) = rows.next().expect("a row");
+        assert_eq!(take(1), [0x04], "DW_CFA_advance_loc4");
+        at += u32::from_ne_bytes(take(4).try_into().expect("four bytes"));
+        assert_eq!(at, u32::from(begin));
+        assert_eq!(take(3), [0x09, RIP, RCX], "DW_CFA_register");
+        for register in ARGUMENT_REGISTERS {
+            assert_eq!(take(2), [0x08, register], "DW_CFA_same_value");
+        }
+        assert!(rows.next().is_none() && rest.is_empty());
+    }
 }
