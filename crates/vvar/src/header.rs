@@ -465,6 +465,26 @@ mod tests {
     }
 
     #[test]
+    fn the_header_has_the_numbers_of_its_image() {
+        let header = Header::new(0x1122_3344_5566_7788, 7, 200);
+        assert_eq!(header.layout(), 0x1122_3344_5566_7788);
+        assert_eq!((header.count(), header.size()), (7, 200));
+        assert_eq!((header.publisher(), header.boot()), (0, 0));
+        header.publish(PUBLICATION);
+        assert_eq!((header.publisher(), header.boot()), (42, 7));
+        assert_eq!((header.updated(), header.stale_after()), (1_000, 50));
+    }
+
+    #[test]
+    fn of_two_claims_one_succeeds() {
+        let header = Header::new(1, 0, 64);
+        header.publish(PUBLICATION);
+        assert!(header.claim(42, 43));
+        assert!(!header.claim(42, 44));
+        assert_eq!(header.publisher(), 43);
+    }
+
+    #[test]
     fn an_unknown_state_is_stopped() {
         assert_eq!(State::from_raw(4), State::Stopped);
         assert_eq!(State::from_raw(u32::MAX), State::Stopped);

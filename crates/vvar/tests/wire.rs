@@ -1,7 +1,9 @@
 //! The wire format of the directory, byte by byte, and notes whose structure was tampered
 //! with while every hash and length stays consistent.
 
-use vdsokit_vvar::directory::{Directory, MAX_STRING, Malformed, Variable, encode, encoded_len};
+use vdsokit_vvar::directory::{
+    Directory, MAX_STRING, Malformed, Unencodable, Variable, encode, encoded_len,
+};
 use vdsokit_vvar::layout::{Field, MAX_VALUE, Shape, Type};
 use vdsokit_vvar::scalar::ScalarType;
 
@@ -412,4 +414,74 @@ fn fields_have_their_units_and_documentation() {
     assert!(directory.get(2).is_none());
     assert!(!directory.is_empty());
     assert!(Directory::parse(&note(&[])).unwrap().is_empty());
+}
+
+#[test]
+fn a_value_of_the_maximum_is_written_and_read_and_a_larger_one_is_not() {
+    let largest = MAX_VALUE as u32;
+    let field = |ty| Field { ty, ..WIND[0] };
+    for ty in [
+        Type::Text(largest),
+        Type::Array(ScalarType::F64, largest / 8),
+    ] {
+        let fields = [field(ty)];
+        for shape in [Shape::Plain(ty), Shape::Record(&fields)] {
+            let bytes = note(&[variable("v", shape)]);
+            let directory = Directory::parse(&bytes).unwrap();
+            let entry = directory.find("v").unwrap();
+            assert_eq!(entry.size(), MAX_VALUE);
+            assert!(entry.is_latched());
+            assert_eq!(directory.used(), 64 + 8 + 2 * MAX_VALUE);
+        }
+    }
+    let fields = [field(Type::Text(largest + 1))];
+    for shape in [
+        Shape::Plain(Type::Text(largest + 1)),
+        Shape::Record(&fields),
+        Shape::Record(&[]),
+    ] {
+        let refused = encoded_len(
+            "w_",
+            &[variable("t", Shape::Plain(F64)), variable("v", shape)],
+        );
+        assert_eq!(refused, Err(Unencodable::Size(1)), "{shape:?}");
+    }
+}
+
+#[test]
+fn a_buffer_of_another_length_is_refused() {
+    let variables = [variable("t", Shape::Plain(F64))];
+    let len = encoded_len("w_", &variables).unwrap();
+    for len in [0, len - 1, len + 1] {
+        let refused = encode("w_", &variables, &mut vec![0; len]);
+        assert_eq!(refused, Err(Unencodable::Buffer), "{len}");
+    }
+}
+
+/// Offsets have 32 bits.
+#[test]
+fn values_of_more_than_four_gibibytes_are_refused() {
+    let names: Vec<String> = (0..1 << 15).map(|index| format!("v{index}")).collect();
+    let shape = Shape::Plain(Type::Text(MAX_VALUE as u32));
+    let variables: Vec<_> = names.iter().map(|name| variable(name, shape)).collect();
+    let mut note = vec![0; encoded_len("w_", &variables).unwrap()];
+    let refused = encode("w_", &variables, &mut note);
+    assert_eq!(refused, Err(Unencodable::TooMany));
+}
+
+#[test]
+fn only_a_scalar_is_not_latched() {
+    let bytes = weather();
+    let directory = Directory::parse(&bytes).unwrap();
+    let latched: Vec<_> = directory.iter().map(|entry| entry.is_latched()).collect();
+    assert_eq!(latched, [false, true]);
+}
+
+#[test]
+fn the_layout_after_no_variables_is_the_empty_hash() {
+    let bytes = weather();
+    let directory = Directory::parse(&bytes).unwrap();
+    assert_eq!(directory.layout_after(0), Some(EMPTY));
+    assert_eq!(directory.layout_after(2), Some(directory.layout()));
+    assert_eq!(directory.layout_after(3), None);
 }

@@ -155,3 +155,17 @@ impl Tables {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_note_has_32_bits() {
+        let end = |strings| Tables::new(1, 1, 1, strings).map(|tables| tables.end);
+        let others = end(0).unwrap();
+        let most = u32::MAX as usize;
+        assert_eq!(end(most - others), Some(most));
+        assert_eq!(end(most - others + 1), None);
+    }
+}
