@@ -291,3 +291,20 @@ fn a_number_is_that_of_one_clock_or_of_none() {
         assert_eq!(Clock::from_id(id), expected, "{id}");
     }
 }
+
+#[test]
+fn clocks_have_the_names_of_linux() {
+    let names = Clock::ALL.map(|clock| (clock.id(), clock.name()));
+    let expected = [
+        (0, "CLOCK_REALTIME"),
+        (1, "CLOCK_MONOTONIC"),
+        (4, "CLOCK_MONOTONIC_RAW"),
+        (5, "CLOCK_REALTIME_COARSE"),
+        (6, "CLOCK_MONOTONIC_COARSE"),
+        (7, "CLOCK_BOOTTIME"),
+        (8, "CLOCK_REALTIME_ALARM"),
+        (9, "CLOCK_BOOTTIME_ALARM"),
+        (11, "CLOCK_TAI"),
+    ];
+    assert_eq!(names, expected);
+}

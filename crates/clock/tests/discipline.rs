@@ -2,7 +2,9 @@
 //! samples are wide, the publisher is late, the machine sleeps.
 
 use proptest::prelude::*;
-use vdsokit_clock::{Answer, Clock, Discipline, Offset, Record, Sample, Settings};
+use vdsokit_clock::{
+    Answer, Clock, Discipline, ErrorBound, Offset, Record, Sample, Settings, WALL_GROWTH,
+};
 
 const SECOND: i128 = 1_000_000_000;
 const PROMISE: u64 = 20_000_000;
@@ -329,16 +331,21 @@ fn a_promise_is_what_was_asked_for() {
 /// The kernel's answer right before a publisher's first record, and the page's right after it.
 #[test]
 fn the_page_is_ahead_of_the_kernel_by_all_that_is_uncertain() {
-    for (hertz, before, after) in [
-        (2_000_000_000, 30, 40),
-        (2_000_000_000, 0, 400),
-        (2_000_000_000, 400, 0),
-        (100_000_000, 1, 9),
+    // Where in the first and in the second sample the clock is read.
+    for (hertz, first, second) in [
+        (2_000_000_000, (30, 40), (30, 40)),
+        (2_000_000_000, (0, 400), (0, 400)),
+        (2_000_000_000, (400, 0), (400, 0)),
+        // The rate seems lower than it is, and higher.
+        (2_000_000_000, (400, 0), (0, 400)),
+        (2_000_000_000, (0, 400), (400, 0)),
+        (100_000_000, (1, 9), (1, 9)),
     ] {
+        let what = format!("{hertz} {first:?} {second:?}");
         let mut machine = machine(hertz);
-        let first = machine.sample(before, after);
+        let first = machine.sample(first.0, first.1);
         machine.pass(hertz / 10);
-        let second = machine.sample(before, after);
+        let second = machine.sample(second.0, second.1);
         let discipline = Discipline::new(Settings::default(), first, second).unwrap();
         let record = discipline.record(Clock::Monotonic).unwrap();
         let wander = i128::from(Settings::default().wander);
@@ -348,7 +355,7 @@ fn the_page_is_ahead_of_the_kernel_by_all_that_is_uncertain() {
             machine.rate += machine.rate * turned / SECOND;
             while let Some(time) = record.at(machine.ticks) {
                 let ahead = time.as_nanoseconds() - machine.now();
-                assert!(ahead >= 0, "{ahead} at {hertz} {before} {after} {turned}");
+                assert!(ahead >= 0, "{ahead} at {what} {turned}");
                 machine.pass(hertz / 1000);
             }
         }
@@ -405,6 +412,11 @@ fn the_rate_is_that_of_the_last_32_samples() {
     assert!(parts(slow).abs() < 20, "{}", parts(slow));
     // They are a promise apart, so that the rate is known to some 50 parts in 10⁹; the rest is the
     // wander and the steering.
+    for _ in 0..200 {
+        run(&mut machine, &mut discipline, hertz, 1);
+        let growth = discipline.error().growth - Settings::default().wander;
+        assert!(growth < 1000, "{growth}");
+    }
     let growth = discipline.error().growth - Settings::default().wander;
     assert!(growth < 200, "{growth}");
     assert!(
@@ -432,4 +444,178 @@ fn boot_time_and_wall_time_have_the_offsets_that_were_measured() {
     assert_eq!(at(Clock::Boottime) - monotonic, boot);
     assert_eq!(at(Clock::Realtime) - monotonic, wall);
     assert_eq!(at(Clock::Tai) - monotonic, wall + 37 * SECOND);
+}
+
+/// Wall time's offset from monotonic time by its record, and how much that adds to the error.
+fn wall_offset(discipline: &Discipline) -> (i128, u32) {
+    let [monotonic, wall] = [Clock::Monotonic, Clock::Realtime]
+        .map(|clock| discipline.record(clock).expect("its offset is known"));
+    let base = |record: &Record| record.current.base.as_nanoseconds();
+    let more = wall.error.at_start - monotonic.error.at_start;
+    (base(&wall) - base(&monotonic), more)
+}
+
+#[test]
+fn measurements_of_an_offset_are_intersected_until_they_are_disjoint() {
+    let hertz = 2_000_000_000;
+    let mut discipline = start(&mut machine(hertz), hertz);
+    discipline.wall_error(Some(0));
+    for (least, most, expected) in [
+        (0, 100, (50, 50)),
+        (40, 200, (70, 30)),
+        // Either end alone, and neither.
+        (40, 60, (50, 10)),
+        (50, 100, (55, 5)),
+        (0, 1000, (55, 5)),
+        // An odd width is rounded up.
+        (50, 57, (53, 4)),
+        // One point in common, and none.
+        (57, 70, (57, 0)),
+        (500, 600, (550, 50)),
+        (-100, -50, (-75, 25)),
+    ] {
+        discipline.offsets(Some(Offset { least, most }), None, 0);
+        assert_eq!(wall_offset(&discipline), expected, "{least} to {most}");
+    }
+}
+
+#[test]
+fn the_error_of_wall_time_adds_that_of_the_kernels() {
+    let hertz = 2_000_000_000;
+    let mut discipline = start(&mut machine(hertz), hertz);
+    let offset = Offset {
+        least: 0,
+        most: 100,
+    };
+    discipline.offsets(Some(offset), Some(offset), 0);
+    let error = |discipline: &Discipline, clock| discipline.record(clock).unwrap().error;
+    let monotonic = error(&discipline, Clock::Monotonic);
+    assert_eq!(monotonic, discipline.error());
+    let boot = error(&discipline, Clock::Boottime);
+    assert_eq!(boot.at_start, monotonic.at_start + 50);
+    assert_eq!(boot.growth, monotonic.growth);
+    for clock in [Clock::Realtime, Clock::RealtimeCoarse, Clock::Tai] {
+        let unknown = error(&discipline, clock);
+        assert_eq!((unknown.at_start, unknown.growth), (ErrorBound::UNKNOWN, 0));
+    }
+    discipline.wall_error(Some(7000));
+    for clock in [Clock::Realtime, Clock::RealtimeCoarse, Clock::Tai] {
+        let wall = error(&discipline, clock);
+        assert_eq!(wall.at_start, monotonic.at_start + 50 + 7000, "{clock:?}");
+        assert_eq!(wall.growth, monotonic.growth + WALL_GROWTH, "{clock:?}");
+    }
+    assert_eq!(error(&discipline, Clock::Boottime), boot);
+}
+
+/// It was stopped after it had taken a sample, and before it used that.
+#[test]
+fn a_publisher_that_was_stopped_between_sample_and_update_begins_anew() {
+    let hertz = 2_000_000_000;
+    let mut machine = machine(hertz);
+    let mut discipline = start(&mut machine, hertz);
+    run(&mut machine, &mut discipline, hertz, 50);
+    // By 100 parts in a million, which the current line does not have.
+    machine.rate += machine.rate / 10_000;
+    machine.pass(hertz / 250);
+    let sample = machine.sample(30, 30);
+    machine.pass(2 * hertz);
+    assert!(discipline.update(sample, machine.ticks));
+    let record = discipline.record(Clock::Monotonic).unwrap();
+    assert_eq!(record.current.start, machine.ticks);
+    let ahead = record.at(machine.ticks).unwrap().as_nanoseconds() - machine.now();
+    assert!((0..2000).contains(&ahead), "{ahead}");
+}
+
+#[test]
+fn when_all_samples_are_wide_for_sixteen_promises_readers_make_the_system_call() {
+    let hertz = 2_000_000_000;
+    let mut machine = machine(hertz);
+    let mut discipline = start(&mut machine, hertz);
+    run(&mut machine, &mut discipline, hertz, 50);
+    let last = machine.now();
+    let mut is_published = true;
+    while is_published {
+        machine.pass(hertz / 250);
+        let wide = machine.sample(0, 100_000);
+        is_published = discipline.update(wide, machine.ticks);
+        let since = machine.now() - last;
+        let most = i128::from(16 * PROMISE);
+        assert_eq!(is_published, since <= most, "{since}");
+    }
+    // What is usual has changed: the next is as good as any.
+    machine.pass(hertz / 250);
+    let wide = machine.sample(0, 100_000);
+    assert!(discipline.update(wide, machine.ticks));
+}
+
+/// The samples before a jump say nothing of the rate after it, and those on both sides less.
+#[test]
+fn a_counter_that_jumps_leaves_the_rate_as_it_was() {
+    let hertz = 2_000_000_000;
+    let mut machine = machine(hertz);
+    let mut discipline = start(&mut machine, hertz);
+    run(&mut machine, &mut discipline, hertz, 50);
+    let rate = discipline.rate();
+    machine.ticks += 100 * hertz;
+    discipline.update(machine.sample(30, 30), machine.ticks);
+    assert_eq!(discipline.rate(), rate);
+}
+
+/// 40 parts in a million are 160 ns in the 4 ms from one sample to the next, some four times as much
+/// as the widths of both samples and the wander explain.
+#[test]
+fn samples_from_before_an_unexpected_change_of_rate_are_forgotten_at_once() {
+    let hertz = 2_000_000_000;
+    let mut machine = machine(hertz);
+    let mut discipline = start(&mut machine, hertz);
+    run(&mut machine, &mut discipline, hertz, 200);
+    machine.rate += machine.rate * 40_000 / SECOND;
+    run(&mut machine, &mut discipline, hertz, 1);
+    let fraction = discipline.rate().fraction() as f64 / 2f64.powi(64);
+    let parts = (fraction * hertz as f64 / SECOND as f64 - 1.0) * 1e9;
+    assert!((parts - 40_000.0).abs() < 5_000.0, "{parts}");
+}
+
+#[test]
+fn a_difference_is_steered_away_by_at_most_500_parts_in_a_million() {
+    let hertz = 2_000_000_000;
+    for by in [200_000, -200_000] {
+        let mut machine = machine(hertz);
+        let mut discipline = start(&mut machine, hertz);
+        run(&mut machine, &mut discipline, hertz, 50);
+        machine.time += i128::from(by) << 32;
+        // For six promises: the step has been taken for a rate, and that is over.
+        run(&mut machine, &mut discipline, hertz, 30);
+        let line = discipline.record(Clock::Monotonic).unwrap().current;
+        let [steered, wanted] = [line.rate, discipline.rate()].map(|rate| rate.fraction() as f64);
+        let parts = (steered / wanted - 1.0) * 1e6;
+        assert!((499.0..501.0).contains(&parts.abs()), "{parts}");
+    }
+}
+
+#[test]
+fn a_sample_of_another_counter_is_outside_the_bound_by_its_distance() {
+    let hertz = 2_000_000_000;
+    let mut machine = machine(hertz);
+    let mut discipline = start(&mut machine, hertz);
+    run(&mut machine, &mut discipline, hertz, 50);
+    let sample = machine.sample(30, 30);
+    let outside = |by: i128| {
+        let time = sample.time + by;
+        i128::from(discipline.outside(&Sample { time, ..sample }))
+    };
+    assert_eq!(outside(0), 0);
+    // The page leads, and the bound is on both sides.
+    let [behind, ahead] = [outside(-10_000), outside(10_000)];
+    let bound = i128::from(discipline.error().at_start);
+    assert!(0 < ahead && ahead < behind && behind < 10_000 + bound);
+    for more in [1, 1000, 1_000_000] {
+        assert_eq!(outside(-10_000 - more), behind + more);
+        assert_eq!(outside(10_000 + more), ahead + more);
+    }
+    assert_eq!(outside(10_000 - ahead), 0);
+    assert_eq!(outside(10_000 - ahead + 1), 1);
+    // The bound of the time, and half the width of the sample: 15 ns. Both are rounded up.
+    let both = (20_000 - ahead - behind) / 2;
+    assert!((15..=18).contains(&(both - bound)), "{both} {bound}");
 }

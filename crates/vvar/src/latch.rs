@@ -297,6 +297,21 @@ mod tests {
         }
     }
 
+    /// Images have their initial values in copy 0, and code in other languages reads the number too.
+    #[test]
+    fn the_low_bit_of_the_number_names_the_copy() {
+        let words = [0, 7, 8].map(Word::new);
+        let latch = Latch::new(&words).unwrap();
+        let content = || [0, 1, 2].map(|at: usize| words[at].load(Ordering::Relaxed));
+        assert_eq!(latch.read(|copy| copy.word(0)), 7);
+        LatchWriter::new(latch).write(|copy| copy.set_word(0, 9));
+        assert_eq!(content(), [1, 7, 9]);
+        assert_eq!(latch.read(|copy| copy.word(0)), 9);
+        LatchWriter::new(latch).write(|copy| copy.set_word(0, 10));
+        assert_eq!(content(), [2, 10, 9]);
+        assert_eq!(latch.read(|copy| copy.word(0)), 10);
+    }
+
     #[test]
     fn words_beyond_the_value_are_neither_loaded_nor_stored() {
         let words: [Word; 3] = Default::default();
