@@ -269,6 +269,13 @@ pub enum Unserved {
     /// could not be restored.
     #[error("this kernel is built without CONFIG_CHECKPOINT_RESTORE")]
     NoSecondVdso,
+    /// Its vDSO is sealed (mseal(2), CONFIG_MSEAL_SYSTEM_MAPPINGS), so that nothing can be mapped in
+    /// its place.
+    #[error(
+        "its vDSO is sealed, so it can't be replaced while the program runs; programs started by \
+         `vdso run` have it replaced from their start"
+    )]
+    Sealed,
     /// A seccomp filter may end it for the system calls of the change, and this process may not
     /// suspend the filter.
     #[error(

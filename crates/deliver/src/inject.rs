@@ -367,11 +367,18 @@ fn put(
     visit.memory.write(vdso, stub)?;
     let outcome = install(visit, object, kernel, slot, saved);
     // Where the kernel's vDSO is gone, so is the stub.
-    if outcome.is_err() || keeps_kernel(object) {
+    if !matches!(outcome, Ok((_, Kernels::Unmapped))) {
         let restored = visit.memory.write(vdso, &kernel.bytes()[..stub.len()]);
         restored.or_else(|error| whole(visit, Err(error.into())))?;
     }
-    outcome
+    outcome.map(|(address, _)| address)
+}
+
+/// What became of the kernel's vDSO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kernels {
+    Kept,
+    Unmapped,
 }
 
 /// Whether the kernel's vDSO stays in a process that has `object`.
@@ -385,7 +392,7 @@ fn install(
     kernel: &KernelVdso,
     slot: u64,
     saved: &MemoryMap,
-) -> Result<u64, Failure> {
+) -> Result<(u64, Kernels), Failure> {
     let vdso = visit.home;
     let address = visit.map(&object.places())?;
     let mut is_said = false;
@@ -396,11 +403,16 @@ fn install(
         visit.memory.write_word(slot, address)?;
         is_said = true;
         save_auxiliary(visit, saved)?;
-        if !keeps_kernel(object) {
-            let (start, length) = kernel.extent(vdso);
-            visit.call(number::MUNMAP, [start, length, 0, 0, 0, 0])?;
+        if keeps_kernel(object) {
+            return Ok(Kernels::Kept);
         }
-        Ok::<_, StubError>(())
+        let (start, length) = kernel.extent(vdso);
+        match visit.call(number::MUNMAP, [start, length, 0, 0, 0, 0]) {
+            Ok(_) => Ok(Kernels::Unmapped),
+            // It is sealed (mseal(2), CONFIG_MSEAL_SYSTEM_MAPPINGS). No program looks for it there.
+            Err(StubError::Refused(libc::EPERM)) => Ok(Kernels::Kept),
+            Err(error) => Err(error),
+        }
     })();
     if outcome.is_err() {
         let unmapped = visit.call(number::MUNMAP, [address, object.length(), 0, 0, 0, 0]);
@@ -412,8 +424,7 @@ fn install(
         let unsaid = unsaid.and_then(|()| save_auxiliary(visit, saved));
         whole(visit, unsaid)?;
     }
-    outcome?;
-    Ok(address)
+    Ok((address, outcome?))
 }
 
 /// Sets the kernel's copy of the auxiliary vector, which `/proc/PID/auxv`, prctl(PR_GET_AUXV) and
@@ -584,6 +595,60 @@ mod tests {
             now.is_ok_and(|now| now.as_secs().abs_diff(second) < 100),
             "{second}"
         );
+    }
+
+    /// A kernel that seals its mappings at exec refused the last step, and the program went on with
+    /// the kernel's vDSO.
+    #[test]
+    fn a_sealed_vdso_stays_mapped_beside_the_object() {
+        let child = executed("cat");
+        let pid = child.id() as Pid;
+        let object = object(None);
+        let memory = Memory::open(pid).expect("its memory");
+        let (registers, _) = sys::registers(pid).expect("its registers");
+        let stack_pointer = arch::stack_pointer(&registers);
+        let found = auxiliary(&memory, stack_pointer, Width::Eight).expect("its stack");
+        let (slot, vdso) = found.vdso.expect("the kernel's vDSO");
+        let kernel = KernelVdso::read(pid, &memory, vdso).expect("readable");
+        let blocked = sys::blocked(pid).expect("its signal mask");
+        sys::set_blocked(pid, u64::MAX).expect("its signal mask");
+        let mut visit = Visit {
+            pid,
+            memory,
+            registers,
+            home: vdso,
+            scratch_end: stack_pointer - arch::RED_ZONE,
+            blocked,
+            signals: Vec::new(),
+        };
+        // The program seals it itself, as the kernel would have: mseal(2), since Linux 6.10.
+        const MSEAL: u64 = 462;
+        visit.memory.write(vdso, arch::stub()).expect("the stub");
+        let (start, length) = kernel.extent(vdso);
+        // The end of execve writes its result over the first call's number.
+        let _ = visit.call(MSEAL, [u64::MAX, 0, 0, 0, 0, 0]);
+        let sealed = visit.call(MSEAL, [start, length, 0, 0, 0, 0]);
+        if !matches!(sealed, Err(StubError::Refused(libc::ENOSYS))) {
+            sealed.expect("it seals its vDSO");
+            assert!(vdsokit_elf::process::is_sealed(pid as u32).expect("its mappings"));
+        }
+        let slot = stack_pointer + slot as u64;
+        let saved = MemoryMap::default();
+        let address = put(&mut visit, &object, &kernel, slot, &saved).expect("a change");
+        let mut said = [0; 8];
+        visit.memory.read_exact(slot, &mut said).expect("its stack");
+        assert_eq!(u64::from_ne_bytes(said), address);
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("its maps");
+        if maps.contains("[vdso]") {
+            let mut bytes = vec![0; kernel.bytes().len()];
+            visit.memory.read_exact(vdso, &mut bytes).expect("there");
+            assert_eq!(bytes, kernel.bytes(), "without the stub");
+        }
+        arch::leave_syscall(&mut visit.registers);
+        visit.restore().expect("its registers");
+        sys::resume(pid, Resume::Detach, 0).expect("it goes on");
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.stdout, b"as it was", "{output:?}");
     }
 
     #[test]

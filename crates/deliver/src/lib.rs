@@ -62,8 +62,9 @@
 //!
 //! # What it does not do
 //! - It does not stop a program from making the system call itself unless asked to
-//!   ([`Delivery::strict`]), nor from using the page of the older `vsyscall` mechanism where a
-//!   kernel still emulates that.
+//!   ([`Delivery::strict`]), nor from calling the page of the older `vsyscall` mechanism. Where a
+//!   kernel still emulates that, it does so by system calls that filters see, so that
+//!   [`Delivery::strict`] answers those too.
 //! - `TracerPid` in `/proc/PID/status` is not 0 while a program is followed.
 //! - `/proc/PID/auxv` keeps the address of the kernel's vDSO where the kernel has no
 //!   CONFIG_CHECKPOINT_RESTORE.

@@ -60,7 +60,7 @@ unsafe fn ptrace(
 /// Makes a ptrace(2) request whose arguments are numbers, or addresses of the tracee.
 fn ptrace_numbers(request: libc::c_uint, pid: Pid, address: usize, data: usize) -> io::Result<()> {
     // SAFETY: the requests that this function is called with (SEIZE, SETOPTIONS, INTERRUPT,
-    // LISTEN, CONT, SYSCALL, DETACH) take no address of this process (ptrace(2)).
+    // LISTEN, CONT, SYSCALL, DETACH, POKEDATA) take no address of this process (ptrace(2)).
     unsafe { ptrace(request, pid, address, data) }.map(drop)
 }
 
@@ -127,6 +127,11 @@ pub(crate) fn set_options(pid: Pid, options: c_int) -> io::Result<()> {
 /// Stops a seized thread. The call does not wait for the stop, which wait(2) reports.
 pub(crate) fn interrupt(pid: Pid) -> io::Result<()> {
     ptrace_numbers(libc::PTRACE_INTERRUPT, pid, 0, 0)
+}
+
+/// Writes a word to the memory of a stopped tracee, also where the tracee itself may not write.
+pub(crate) fn poke(pid: Pid, address: u64, word: u64) -> io::Result<()> {
+    ptrace_numbers(libc::PTRACE_POKEDATA, pid, address as usize, word as usize)
 }
 
 /// Keeps a thread in its group-stop; `SIGCONT` ends it (PTRACE_LISTEN, ptrace(2)).

@@ -214,3 +214,40 @@ fn a_process_in_an_odd_state_is_left_as_it_was() {
     ours.child.kill().expect("kill");
     ours.child.wait().expect("an end");
 }
+
+/// A kernel that seals its mappings at exec made the last step of an attach fail, for no reason that
+/// was named.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_process_whose_vdso_is_sealed_is_refused_with_the_reason() {
+    if installed("python3").is_none() {
+        return;
+    }
+    // mseal(2), which glibc has no function for yet.
+    let script = "\
+import ctypes, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+for line in open('/proc/self/maps'):
+    if line.rstrip().endswith(('[vvar]', '[vvar_vclock]', '[vdso]')):
+        start, end = (int(text, 16) for text in line.split()[0].split('-'))
+        if libc.syscall(462, ctypes.c_long(start), ctypes.c_long(end - start), 0):
+            print('refused')
+            sys.exit()
+print('ready', flush=True)
+for line in sys.stdin: print(int(time.time()), flush=True)";
+    let mut python = Command::new("python3");
+    python.args(["-c", script]);
+    let output = python.output().expect("python3");
+    if output.stdout != b"ready\n" {
+        common::skip("the kernel has no mseal(2): it is older than Linux 6.10");
+        return;
+    }
+    let mut program = Talker::start(&mut python);
+    let before = program.memory();
+    for image in images().each() {
+        refuses(&[&program.pid(), text(image)], "its vDSO is sealed");
+        assert!(program.memory() == before);
+    }
+    assert_ne!(program.ask(), SAID);
+    drop(program.end_by(""));
+}

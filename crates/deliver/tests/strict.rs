@@ -81,3 +81,17 @@ fn a_program_without_rights_can_have_it() {
         "{output:?}"
     );
 }
+
+/// The page of the older vsyscall mechanism, at an address that is the same in every process.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_call_of_the_vsyscall_page_is_answered() {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("maps");
+    if !maps.contains("[vsyscall]") {
+        skip("the kernel has no vsyscall page");
+        return;
+    }
+    let vsyscall = compiled("vsyscall", &[]);
+    assert_ne!(succeed(&mut Command::new(&vsyscall)).trim(), STRICT);
+    assert_eq!(succeed(&mut strict(&[text(&vsyscall)])).trim(), STRICT);
+}

@@ -139,6 +139,35 @@ pub fn at(pid: u32, address: u64) -> Result<ProcessVdso, ProcessError> {
     })
 }
 
+/// Whether the kernel's vDSO of a process, or a data page of it, is sealed: it can't be moved,
+/// replaced or unmapped (mseal(2)). Linux 6.15 and newer seal both at exec where they are built with
+/// CONFIG_MSEAL_SYSTEM_MAPPINGS (Documentation/userspace-api/mseal.rst).
+///
+/// # Errors
+/// [`ProcessError::Read`].
+pub fn is_sealed(pid: u32) -> Result<bool, ProcessError> {
+    let smaps = read(format!("/proc/{pid}/smaps"), |path| fs::read(path))?;
+    Ok(has_sealed(&String::from_utf8_lossy(&smaps)))
+}
+
+/// [`is_sealed`] by the text of /proc/PID/smaps, whose lines `VmFlags` have `sl` for a sealed
+/// mapping (Documentation/filesystems/proc.rst).
+fn has_sealed(smaps: &str) -> bool {
+    let mut is_vdso = false;
+    smaps
+        .lines()
+        .any(|line| match line.strip_prefix("VmFlags:") {
+            Some(flags) => is_vdso && flags.split_whitespace().any(|flag| flag == "sl"),
+            None => {
+                // A mapping's own line begins with its addresses; those about it with a word.
+                if mapping(line).is_some() {
+                    is_vdso = line.ends_with("[vdso]") || line.contains("[vvar");
+                }
+                false
+            }
+        })
+}
+
 /// The mappings of a process, by address.
 ///
 /// # Errors
@@ -233,6 +262,28 @@ mod tests {
             assert_eq!(sysinfo_ehdr(&auxv(wide, &[(16, 7), (0, 0), (33, 1)])), None);
         }
         assert_eq!(sysinfo_ehdr(b""), None);
+    }
+
+    #[test]
+    fn a_sealed_vdso_is_told_from_other_sealed_mappings() {
+        let flags = [
+            "VmFlags: rd ex mr mw me de",
+            "VmFlags: rd ex mr mw me de sl",
+        ];
+        let smaps = |data: &str, vdso: &str, library: &str| {
+            format!(
+                "7f46dfa6c000-7f46dfa70000 r--p 00000000 00:00 0      [vvar]\n\
+                 Size:                 16 kB\n{data}\n\
+                 7f46dfa72000-7f46dfa74000 r-xp 00000000 00:00 0      [vdso]\n\
+                 Size:                  8 kB\n{vdso}\n\
+                 7f46dfa74000-7f46dfa75000 r--p 00000000 fe:00 3      /lib/ld.so\n{library}\n"
+            )
+        };
+        let [open, sealed] = flags;
+        assert!(!has_sealed(&smaps(open, open, open)));
+        assert!(!has_sealed(&smaps(open, open, sealed)));
+        assert!(has_sealed(&smaps(open, sealed, open)));
+        assert!(has_sealed(&smaps(sealed, open, open)));
     }
 
     #[test]

@@ -90,6 +90,10 @@ fn text(image: &ImageView, target: &Target) -> String {
         ("file", image.path.clone()),
         ("base", base),
         ("size", Some(image.size.to_string())),
+        (
+            "sealed",
+            image.sealed.then(|| "yes: it can't be replaced".to_owned()),
+        ),
     ];
     for (name, fact) in facts {
         if let Some(fact) = fact {

@@ -15,7 +15,7 @@ use std::io;
 use std::iter;
 use std::ops::Range;
 
-use vdsokit_elf::Image;
+use vdsokit_elf::{Image, process};
 
 use super::front;
 use super::record::Record;
@@ -49,6 +49,10 @@ pub(super) fn redirect(
     kernel: &KernelVdso,
     mut record: Record,
 ) -> Result<(), StubError> {
+    // Before anything is changed: a mapping that can't be moved shows itself only at the last step.
+    if process::is_sealed(pid as u32).is_ok_and(|sealed| sealed) {
+        return Err(Failure::Unserved(Unserved::Sealed).into());
+    }
     let probed = guest.call(number::ARCH_PRCTL, [MAP_VDSO, 0, 0, 0, 0, 0]);
     if !matches!(probed, Err(StubError::Refused(libc::EEXIST))) {
         return Err(Failure::Unserved(Unserved::NoSecondVdso).into());

@@ -9,7 +9,7 @@ use crate::probe::{Served, probe};
 use std::fs;
 use std::io;
 use std::path::Path;
-use vdsokit_elf::{Image, arch, own};
+use vdsokit_elf::{Image, arch, own, process};
 
 /// Where the kernel says which clocksource it has.
 const CLOCKSOURCE: &str = "/sys/devices/system/clocksource/clocksource0";
@@ -21,7 +21,8 @@ const CLOCKSOURCE: &str = "/sys/devices/system/clocksource/clocksource0";
 /// If no child process can be started, in which the functions are called.
 pub fn collect(plan: Plan, mut done: impl FnMut(usize)) -> io::Result<Facts> {
     let mut facts = of_process(machine(), "self");
-    facts.vdso = own::image().map(|image| describe(&image, is_the_kernels()));
+    let this = std::process::id();
+    facts.vdso = own::image().map(|image| describe(&image, is_the_kernels(), this));
     for (index, &function) in Function::ALL.iter().enumerate() {
         facts.calls.push(call(function, plan)?);
         done(index + 1);
@@ -29,12 +30,13 @@ pub fn collect(plan: Plan, mut done: impl FnMut(usize)) -> io::Result<Facts> {
     Ok(facts)
 }
 
-/// The identity of an image.
-pub(super) fn describe(image: &Image<'_>, is_the_kernels: bool) -> Vdso {
+/// The identity of an image in the process `pid`.
+pub(super) fn describe(image: &Image<'_>, is_the_kernels: bool, pid: u32) -> Vdso {
     Vdso {
         soname: image.soname().map(|soname| soname.to_string()),
         build_id: image.build_id().map(crate::hex),
         is_the_kernels,
+        sealed: process::is_sealed(pid).unwrap_or_default(),
         unknown: match arch::of(image.header()).filter(|_| is_the_kernels) {
             Some(abi) => abi.unknown(image).map(|name| name.to_string()).collect(),
             None => Vec::new(),
@@ -95,7 +97,7 @@ fn is_the_kernels() -> bool {
     let Some(address) = own::address() else {
         return false;
     };
-    let Ok(maps) = vdsokit_elf::process::mappings(std::process::id()) else {
+    let Ok(maps) = process::mappings(std::process::id()) else {
         return false;
     };
     let address = address.addr() as u64;

@@ -104,6 +104,9 @@ pub struct Vdso {
     pub build_id: Option<String>,
     /// Whether it is the kernel's own image; false where another image replaced it.
     pub is_the_kernels: bool,
+    /// Whether the process can't move, replace or unmap it, nor its data pages (mseal(2)).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
     /// Exports of the kernel's vDSO that are newer than what `vdso ls --arch` lists.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,

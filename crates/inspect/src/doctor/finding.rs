@@ -44,6 +44,10 @@ pub enum Cause {
     FunctionMissing,
     /// The kernel's vDSO exports functions that this program does not know.
     UnknownExports,
+    /// The vDSO's mappings are sealed.
+    Sealed,
+    /// The kernel's command line forbids writes to read-only memory through /proc/PID/mem.
+    MemoryForce,
     /// The vDSO's code is not what the kernel mapped.
     Patched,
     /// Another image replaced the kernel's vDSO.

@@ -33,6 +33,8 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         findings.extend(tsc::intercepted(facts));
         findings.extend(missing(facts));
         findings.extend(unknown_exports(facts));
+        findings.extend(sealed(facts));
+        findings.extend(memory_force(facts));
         findings.extend(replaced(facts));
         findings.extend(patched(facts));
         findings.extend(other_image(facts));
@@ -261,6 +263,38 @@ fn unknown_exports(facts: &Facts) -> Option<Finding> {
             format!("This vDSO exports functions that `vdso ls --arch` does not list: {names}."),
         )
         .advise("The kernel is newer than this program. Its doctor does not call them."),
+    )
+}
+
+/// Linux 6.15 `mm/Kconfig`, MSEAL_SYSTEM_MAPPINGS.
+fn sealed(facts: &Facts) -> Option<Finding> {
+    facts.vdso.as_ref().filter(|vdso| vdso.sealed)?;
+    Some(
+        Finding::note(
+            Cause::Sealed,
+            "The vDSO is sealed: nothing can be mapped in its place while the process runs.",
+        )
+        .advise(
+            "`vdso run` maps another one beside it when a program starts. `vdso attach` can't \
+             replace it on x86-64; a kernel built without CONFIG_MSEAL_SYSTEM_MAPPINGS does not \
+             seal it.",
+        ),
+    )
+}
+
+/// Linux 6.12 `fs/proc/base.c`, `proc_mem_foll_force()`.
+fn memory_force(facts: &Facts) -> Option<Finding> {
+    let words = ["never", "ptrace"].map(|value| format!("proc_mem.force_override={value}"));
+    let word = words.iter().find(|word| super::has_word(facts, word))?;
+    Some(
+        Finding::note(
+            Cause::MemoryForce,
+            format!(
+                "The kernel's command line has `{word}`: /proc/PID/mem does not write to memory \
+                 that its process may not write."
+            ),
+        )
+        .advise("`vdso run`, `attach` and `detach` write by ptrace(2) where it is refused."),
     )
 }
 

@@ -41,7 +41,7 @@ impl Facts {
             Some(Err(error)) => return Err(unreadable(error.into())),
             Some(Ok(copy)) => Some(copy),
         };
-        let vdso = copy.as_ref().and_then(describe);
+        let vdso = copy.as_ref().and_then(|copy| describe(copy, pid));
         let own = own::image();
         let same_image = match (&vdso, &own) {
             (Some(vdso), Some(own)) => vdso.build_id == own.build_id().map(crate::hex),
@@ -66,11 +66,12 @@ impl Facts {
     }
 }
 
-fn describe(copy: &ProcessVdso) -> Option<Vdso> {
+fn describe(copy: &ProcessVdso, pid: u32) -> Option<Vdso> {
     let image = copy.image().ok()?;
     Some(super::collect::describe(
         &image,
         copy.mapping.name == "[vdso]",
+        pid,
     ))
 }
 

@@ -32,6 +32,7 @@ fn healthy() -> Facts {
             soname: Some("linux-vdso.so.1".into()),
             build_id: None,
             is_the_kernels: true,
+            sealed: false,
             unknown: Vec::new(),
         }),
         calls: Function::ALL
@@ -380,6 +381,28 @@ fn surroundings() -> Vec<Case> {
             }),
             verdict: Verdict::Fast,
             findings: &[(Cause::Replaced, &["libclock.so.1"])],
+        },
+        Case {
+            name: "a vDSO that the kernel sealed",
+            facts: with(healthy(), |facts| {
+                facts.vdso.as_mut().unwrap().sealed = true;
+            }),
+            verdict: Verdict::Fast,
+            findings: &[(
+                Cause::Sealed,
+                &["CONFIG_MSEAL_SYSTEM_MAPPINGS", "vdso attach"],
+            )],
+        },
+        Case {
+            name: "memory that only a tracer may write",
+            facts: with(healthy(), |facts| {
+                facts.command_line = Some("quiet proc_mem.force_override=never".into());
+            }),
+            verdict: Verdict::Fast,
+            findings: &[(
+                Cause::MemoryForce,
+                &["`proc_mem.force_override=never`", "ptrace(2)"],
+            )],
         },
     ]
 }

@@ -208,7 +208,9 @@ fn view(
     })?;
     let mut view = ImageView::of(&image, role, copy.bytes.len() as u64);
     if copy.mapping.name == "[vdso]" {
-        view.data = copy.data.iter().map(Pages::from).collect();
+        let vsyscall = maps.iter().filter(|mapping| mapping.name == "[vsyscall]");
+        view.data = copy.data.iter().chain(vsyscall).map(Pages::from).collect();
+        view.sealed = process::is_sealed(pid).unwrap_or_default();
         return Ok(view);
     }
     // The vvar pages are mapped behind the text: those of the same file, those of the publisher's

@@ -26,8 +26,12 @@ pub struct ImageView {
     pub build_id: Option<String>,
     /// The program headers.
     pub segments: Vec<SegmentView>,
-    /// The data pages beside it.
+    /// The data pages beside it, and for the kernel's the page of the older vsyscall mechanism
+    /// where the process has it.
     pub data: Vec<Pages>,
+    /// Whether the process can't move, replace or unmap it, nor its data pages (mseal(2)).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
     /// Its exports, by address.
     pub symbols: Vec<SymbolView>,
     /// Its variables and their publisher, where vdsokit built it.
@@ -129,6 +133,7 @@ impl ImageView {
             build_id: image.build_id().map(crate::hex),
             segments: image.segments().map(SegmentView::from).collect(),
             data: Vec::new(),
+            sealed: false,
             symbols: symbols(image),
             published: Published::of(image),
         }
