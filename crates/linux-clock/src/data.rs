@@ -108,7 +108,9 @@ impl Moment {
         }
     }
 
-    fn offset(namespace: Page, clock: u32) -> Self {
+    /// The offset of a clock by a part of a time namespace's page.
+    #[inline(always)]
+    pub(crate) fn offset(namespace: Page, clock: u32) -> Self {
         let offset = namespace.skip(facts::OFFSET + clock as usize * facts::OFFSET_SIZE);
         Self {
             seconds: offset.word(facts::OFFSET_SECONDS),
@@ -116,7 +118,8 @@ impl Moment {
         }
     }
 
-    fn plus(self, other: Self) -> Self {
+    #[inline(always)]
+    pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             seconds: self.seconds.wrapping_add(other.seconds),
             nanoseconds: self.nanoseconds.wrapping_add(other.nanoseconds),
@@ -153,15 +156,14 @@ pub(crate) fn consistent(
     }
 }
 
-/// [`consistent`] for the common case: no time namespace, and no writer at the same time.
+/// [`consistent`] for the common case: no writer at the same time, and `data` is a part of the
+/// kernel's own page.
 #[inline(always)]
 pub(crate) fn mostly(
-    source: impl Source,
-    part: usize,
+    data: Page,
     clock: u32,
     read: impl Fn(Page, Moment) -> Option<Moment>,
 ) -> Option<Moment> {
-    let data = source.shown().skip(part);
     let number = data.begin(facts::SEQUENCE);
     if number & 1 != 0 {
         return None;
@@ -182,6 +184,6 @@ pub(crate) fn outside(source: impl Source) -> Page {
 }
 
 #[inline(always)]
-fn is_of_a_namespace(data: Page) -> bool {
+pub(crate) fn is_of_a_namespace(data: Page) -> bool {
     facts::TIME_NAMESPACES && data.half(facts::MODE) == facts::MODE_TIME_NAMESPACE
 }

@@ -262,6 +262,50 @@ fn a_time_namespace_has_its_offset() {
     assert_eq!((zone.minutes_west, resolution.nanoseconds), (60, 1));
 }
 
+/// Only a kernel that has not updated its page for long leaves more than two seconds of nanoseconds;
+/// in a namespace the offset's are added.
+#[test]
+fn nanoseconds_of_many_seconds_are_carried() {
+    let machine = Machine::new();
+    for clock in [MONOTONIC, COARSE] {
+        for (nanoseconds, expected) in [
+            (999_999_999, (10, 999_999_999)),
+            (1_000_000_000, (11, 0)),
+            (1_999_999_999, (11, 999_999_999)),
+            (2_000_000_000, (12, 0)),
+            (7_000_000_003, (17, 3)),
+        ] {
+            Machine::base(&machine.shown, 0, clock, 10, nanoseconds);
+            assert_eq!(machine.at(0).now(clock), expected, "{clock} {nanoseconds}");
+        }
+    }
+    Machine::base(&machine.shown, 0, MONOTONIC, 10, 1_500_000_000);
+    machine.enter_namespace(MONOTONIC, 5, 499_999_999);
+    assert_eq!(machine.at(0).now(MONOTONIC), (16, 999_999_999));
+    assert_eq!(machine.at(1).now(MONOTONIC), (17, 0));
+}
+
+/// In a time namespace the common case failed at its first load, and all was done again.
+#[test]
+fn a_clock_in_a_namespace_follows_the_kernels_page() {
+    let machine = Machine::new();
+    Machine::base(&machine.shown, 0, facts::REALTIME, 40, 5_000);
+    machine.enter_namespace(MONOTONIC, 5, 0);
+    assert_eq!(machine.at(7).now(MONOTONIC), (5, 7));
+    Machine::base(&machine.outside, 0, MONOTONIC, 100, 0);
+    assert_eq!(machine.at(7).now(MONOTONIC), (105, 7));
+    let mut day = Timeval::default();
+    // SAFETY: a pointer to a local variable, and a null pointer.
+    assert_eq!(
+        unsafe { gettimeofday(&*machine, &raw mut day, null_mut()) },
+        0
+    );
+    assert_eq!((day.seconds, day.microseconds), (40, 5));
+    // The kernel's counter can't be read in that mode.
+    set(&machine.outside, facts::MODE, 0);
+    assert!(machine.asks(MONOTONIC));
+}
+
 impl Machine {
     /// The same namespace, with another offset.
     fn enter_namespace_again(&self, clock: u32, seconds: u64) {

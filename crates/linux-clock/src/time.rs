@@ -4,7 +4,7 @@
     reason = "C callers pass pointers; the last resort is a system call"
 )]
 
-use crate::data::{Moment, Source, consistent, mostly, outside};
+use crate::data::{Moment, Page, Source, consistent, is_of_a_namespace, mostly, outside};
 use crate::{counter, facts};
 
 const NANOSECONDS: u64 = 1_000_000_000;
@@ -40,18 +40,49 @@ pub(crate) struct Timezone {
 /// ends the program by a signal.
 #[inline(always)]
 pub(crate) unsafe fn clock_gettime(source: impl Source, clock: u32, time: *mut Timespec) -> i32 {
+    let shown = source.shown();
     let set = set_of(clock);
     let now = if set & (facts::FINE_CLOCKS | facts::RAW_CLOCKS) != 0 {
-        quickly(source, part_of(set), clock)
+        quickly(source, shown.skip(part_of(set)), clock)
     } else if set & facts::COARSE_CLOCKS != 0 {
-        mostly(source, 0, clock, |_, base| Some(base)).map(timespec)
+        mostly(shown, clock, |_, base| Some(base))
     } else {
         None
     };
-    if let Some(now) = now {
+    if let Some(now) = now.and_then(timespec_soon) {
         // SAFETY: the caller vouches for the pointer.
         unsafe { time.write(now) };
         return 0;
+    }
+    // SAFETY: the caller vouches for the pointer.
+    unsafe { by_namespace(source, clock, time) }
+}
+
+/// [`clock_gettime`] where the page that is shown had no answer: that of a time namespace has none.
+///
+/// A function of its own that needs no stack, so that a namespace costs no more than in C.
+#[cold]
+#[inline(never)]
+unsafe fn by_namespace(source: impl Source, clock: u32, time: *mut Timespec) -> i32 {
+    let shown = source.shown();
+    if is_of_a_namespace(shown) {
+        let set = set_of(clock);
+        let part = part_of(set);
+        let data = source.outside().skip(part);
+        let now = if set & (facts::FINE_CLOCKS | facts::RAW_CLOCKS) != 0 {
+            quickly(source, data, clock)
+        } else if set & facts::COARSE_CLOCKS != 0 {
+            mostly(data, clock, |_, base| Some(base))
+        } else {
+            None
+        };
+        let offset = || Moment::offset(shown.skip(part), clock);
+        let now = now.map(|now| now.plus(offset()));
+        if let Some(now) = now.and_then(timespec_soon) {
+            // SAFETY: the caller vouches for the pointer.
+            unsafe { time.write(now) };
+            return 0;
+        }
     }
     // SAFETY: the caller vouches for the pointer.
     unsafe { slowly(source, clock, time) }
@@ -69,7 +100,9 @@ pub(crate) unsafe fn gettimeofday(
     zone: *mut Timezone,
 ) -> i32 {
     if !time.is_null() {
-        let now = match quickly(source, 0, facts::REALTIME) {
+        // Wall time has no offset in any time namespace (time_namespaces(7)).
+        let now = quickly(source, outside(source), facts::REALTIME);
+        let now = match now.and_then(timespec_soon) {
             Some(now) => now,
             None => {
                 let mut now = Timespec::default();
@@ -128,16 +161,36 @@ pub(crate) unsafe fn clock_getres(
     clock: u32,
     resolution: *mut Timespec,
 ) -> i32 {
-    let set = set_of(clock);
-    let nanoseconds = if set & (facts::FINE_CLOCKS | facts::RAW_CLOCKS) != 0 {
-        outside(source).half(facts::RESOLUTION)
-    } else if set & facts::COARSE_CLOCKS != 0 {
-        facts::COARSE_RESOLUTION
-    } else {
-        let pointer = resolution.expose_provenance();
-        // SAFETY: the caller vouches for the pointer, and the kernel checks it.
-        return unsafe { source.call(facts::CALL_GETRES, clock as usize, pointer) } as i32;
-    };
+    // A bit test of a constant; with `set_of` it would cost more than in C.
+    let is_counted = |clock| (facts::FINE_CLOCKS | facts::RAW_CLOCKS) >> clock & 1 != 0;
+    if clock < facts::CLOCKS && is_counted(clock) {
+        let nanoseconds = outside(source).half(facts::RESOLUTION);
+        // SAFETY: the caller vouches for the pointer.
+        unsafe { write_resolution(resolution, nanoseconds) };
+        return 0;
+    }
+    // SAFETY: the caller vouches for the pointer.
+    unsafe { other_getres(source, clock, resolution) }
+}
+
+/// [`clock_getres`] of clocks that no counter is read for.
+#[cold]
+#[inline(never)]
+unsafe fn other_getres(source: impl Source, clock: u32, resolution: *mut Timespec) -> i32 {
+    if set_of(clock) & facts::COARSE_CLOCKS != 0 {
+        // SAFETY: the caller vouches for the pointer.
+        unsafe { write_resolution(resolution, facts::COARSE_RESOLUTION) };
+        return 0;
+    }
+    let pointer = resolution.expose_provenance();
+    // SAFETY: the caller vouches for the pointer, and the kernel checks it.
+    unsafe { source.call(facts::CALL_GETRES, clock as usize, pointer) as i32 }
+}
+
+/// # Safety
+/// The pointer is null, or to writable memory for a [`Timespec`].
+#[inline(always)]
+unsafe fn write_resolution(resolution: *mut Timespec, nanoseconds: u32) {
     if !resolution.is_null() {
         // SAFETY: the caller vouches for the pointer.
         unsafe {
@@ -147,7 +200,6 @@ pub(crate) unsafe fn clock_getres(
             });
         }
     }
-    0
 }
 
 /// The set with this one clock, as a bit mask; empty for dynamic clocks and negative numbers.
@@ -163,10 +215,10 @@ fn part_of(set: u32) -> usize {
     facts::RAW * usize::from(set & facts::RAW_CLOCKS != 0)
 }
 
-/// A fine clock's time in the common case.
+/// A fine clock's time in the common case, by a part of the kernel's own page.
 #[inline(always)]
-fn quickly(source: impl Source, part: usize, clock: u32) -> Option<Timespec> {
-    let now = mostly(source, part, clock, |data, base| {
+fn quickly(source: impl Source, data: Page, clock: u32) -> Option<Moment> {
+    mostly(data, clock, |data, base| {
         if data.half(facts::MODE) != facts::MODE_TSC {
             return None;
         }
@@ -175,8 +227,7 @@ fn quickly(source: impl Source, part: usize, clock: u32) -> Option<Timespec> {
             nanoseconds: counter::nanoseconds_soon(data, reading, base.nanoseconds)?,
             ..base
         })
-    });
-    now.map(timespec)
+    })
 }
 
 /// [`clock_gettime`] in all cases.
@@ -207,30 +258,33 @@ unsafe fn slowly(source: impl Source, clock: u32, time: *mut Timespec) -> i32 {
     unsafe { source.call(facts::CALL_GETTIME, clock as usize, pointer) as i32 }
 }
 
-/// Normalises the nanoseconds to less than a second. Mostly they are, and otherwise subtracting
-/// one second suffices: a division is needed only if the kernel has not updated for long.
+/// Normalises the nanoseconds to less than a second.
 #[inline(always)]
 fn timespec(moment: Moment) -> Timespec {
+    let more = moment.nanoseconds / NANOSECONDS;
+    Timespec {
+        seconds: moment.seconds.wrapping_add(more) as i64,
+        nanoseconds: (moment.nanoseconds % NANOSECONDS) as i64,
+    }
+}
+
+/// [`timespec`] where it takes no division: unless the kernel has not updated for long, the
+/// nanoseconds are less than two seconds.
+#[inline(always)]
+fn timespec_soon(moment: Moment) -> Option<Timespec> {
     let Moment {
         mut seconds,
         mut nanoseconds,
     } = moment;
     if nanoseconds >= NANOSECONDS {
-        (seconds, nanoseconds) = carry(seconds, nanoseconds);
+        nanoseconds -= NANOSECONDS;
+        seconds = seconds.wrapping_add(1);
+        if nanoseconds >= NANOSECONDS {
+            return None;
+        }
     }
-    Timespec {
+    Some(Timespec {
         seconds: seconds as i64,
         nanoseconds: nanoseconds as i64,
-    }
-}
-
-#[inline(always)]
-fn carry(mut seconds: u64, mut nanoseconds: u64) -> (u64, u64) {
-    nanoseconds -= NANOSECONDS;
-    seconds = seconds.wrapping_add(1);
-    if nanoseconds >= NANOSECONDS {
-        seconds = seconds.wrapping_add(nanoseconds / NANOSECONDS);
-        nanoseconds %= NANOSECONDS;
-    }
-    (seconds, nanoseconds)
+    })
 }
