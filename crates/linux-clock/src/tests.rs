@@ -296,10 +296,8 @@ fn a_clock_in_a_namespace_follows_the_kernels_page() {
     assert_eq!(machine.at(7).now(MONOTONIC), (105, 7));
     let mut day = Timeval::default();
     // SAFETY: a pointer to a local variable, and a null pointer.
-    assert_eq!(
-        unsafe { gettimeofday(&*machine, &raw mut day, null_mut()) },
-        0
-    );
+    let result = unsafe { gettimeofday(&*machine, &raw mut day, null_mut()) };
+    assert_eq!(result, 0);
     assert_eq!((day.seconds, day.microseconds), (40, 5));
     // The kernel's counter can't be read in that mode.
     set(&machine.outside, facts::MODE, 0);
