@@ -52,17 +52,9 @@ impl Offset {
         }
     }
 
-    /// Whether two measurements are disjoint: they are not of one constant offset.
-    const fn is_apart(self, other: Self) -> bool {
-        self.least > other.most || other.least > self.most
-    }
-
     /// The intersection of two measurements of a constant offset; the newer one if they
     /// are disjoint, because the clock was set in between.
     const fn narrowed(self, newer: Self) -> Self {
-        if self.is_apart(newer) {
-            return newer;
-        }
         let least = if self.least > newer.least {
             self.least
         } else {
@@ -73,7 +65,11 @@ impl Offset {
         } else {
             newer.most
         };
-        Self { least, most }
+        if least > most {
+            newer
+        } else {
+            Self { least, most }
+        }
     }
 
     const fn middle(self) -> i128 {
@@ -120,6 +116,11 @@ const KEPT: usize = 32;
 /// How many times as wide as the narrowest kept sample a sample may be: wider ones are
 /// from a sampler that was interrupted, and are rejected.
 const WIDEST: u64 = 3;
+
+/// By how many nanoseconds boot time moves away from monotonic time at least when the machine is
+/// suspended: a millisecond, which no suspend is shorter than. The kernel rounds each clock by itself,
+/// so that measurements of one offset may be a nanosecond apart.
+const SUSPENDED: i128 = 1_000_000;
 
 /// For how many promises the rate is measured anew after a disruption: a tenth of a second
 /// with the default promise, as at the start.
@@ -220,7 +221,7 @@ impl Discipline {
         };
         // Monotonic time stands still in a suspend and boot time does not.
         if let (Some(old), Some(new)) = (self.boot, boot)
-            && old.is_apart(new)
+            && (new.least - old.most > SUSPENDED || old.least - new.most > SUSPENDED)
         {
             self.disrupt(ticks);
         }
