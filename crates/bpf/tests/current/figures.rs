@@ -31,21 +31,27 @@ fn pass(from: i32, to: i32, first: bool) {
     }
 }
 
-/// Nanoseconds of a switch in a ping-pong of two processes on one CPU.
-fn switch() -> u64 {
-    const ROUNDS: u32 = 1_000;
+/// Nanoseconds of a round of a ping-pong of two processes on one CPU, which is two switches: of a thousand
+/// rounds the one in the middle. Ticks, and what the scheduler does each millisecond, lengthen some
+/// rounds; others are shorter than most, as when no timer is due.
+fn round() -> u64 {
+    const ROUNDS: usize = 1_000;
     let (there, back) = (pipe(), pipe());
     let child = fork(|| (0..ROUNDS + 10).for_each(|_| pass(there[0], back[1], false)));
     (0..10).for_each(|_| pass(back[0], there[1], true));
-    let start = Instant::now();
-    (0..ROUNDS).for_each(|_| pass(back[0], there[1], true));
-    let time = start.elapsed().as_nanos() as u64 / u64::from(2 * ROUNDS);
+    let mut rounds: Vec<u64> = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        pass(back[0], there[1], true);
+        rounds.push(start.elapsed().as_nanos() as u64);
+    }
     assert!(wait(child));
     for end in there.into_iter().chain(back) {
         // SAFETY: descriptors that are used no more.
         unsafe { libc::close(end) };
     }
-    time
+    rounds.sort_unstable();
+    rounds[ROUNDS / 2]
 }
 
 fn median(mut values: [u64; 7]) -> u64 {
@@ -71,23 +77,25 @@ fn what_a_switch_and_a_read_cost() {
     // In turns, and the least of each: whatever else the guest does only adds.
     let audiences = [None, Some(Audience::World), Some(Audience::Users(vec![0]))];
     let mut least = [u64::MAX; 3];
-    for _ in 0..5 {
+    for _ in 0..3 {
         for (audience, least) in audiences.iter().zip(&mut least) {
             let before = sys::objects().unwrap();
             let published = audience.as_ref().map(Published::start);
-            let times = [(); 4].map(|()| switch());
-            *least = times.into_iter().fold(*least, u64::min);
+            *least = [round(), round()].into_iter().fold(*least, u64::min);
             drop(published);
             // Programs are freed after a grace period.
             until(|| sys::no_more_objects_than(before).unwrap());
         }
     }
-    let [without, world, user] = least.map(|time| time / pace);
-    let (world, user) = (world.saturating_sub(without), user.saturating_sub(without));
+    // Two switches a round.
+    let [without, world, user] = least.map(|time| time / (2 * pace));
     println!("a switch of a pipe ping-pong: {without} instructions");
-    for (whose, hook) in [("everybody", world), ("one user", user)] {
+    for (whose, with) in [("everybody", world), ("one user", user)] {
+        let hook = with.saturating_sub(without);
         let share = hook as f64 * 100.0 / without as f64;
         println!("the hook for {whose}: {hook} instructions, {share:.1} % of that");
+        // It stores all facts.
+        assert!(hook <= 360, "{whose}: {hook}");
     }
     let _published = Published::for_everybody();
     let reader = reader();
@@ -127,9 +135,4 @@ fn what_a_switch_and_a_read_cost() {
         println!("{what}: {read} instructions, the system call {call}");
         assert!(read < call, "{what}");
     }
-    // Each is a difference of two large counts, which depend on where code and data lie. On 6.1, which
-    // checks each address that a program loads from, 213 to 384 were measured for everybody and 213 to
-    // 496 for one user; on 6.12 some 185 and 210. Two more lookups in maps would take 200.
-    assert!(world <= 450, "{world}");
-    assert!(user <= 510, "{user}");
 }
