@@ -2,6 +2,7 @@
 
 use miette::Diagnostic;
 use std::io;
+use std::path::PathBuf;
 use thiserror::Error;
 
 /// Why a source could not be set up, or has failed.
@@ -33,6 +34,14 @@ pub enum Error {
     #[error("no BPF file system is mounted at /sys/fs/bpf")]
     #[diagnostic(help("`mount -t bpf bpf /sys/fs/bpf`"))]
     NoBpfFs,
+
+    /// The directory is no control group's.
+    #[error("{} is not the directory of a control group of version 2", .path.display())]
+    #[diagnostic(help("name one below the mount, such as /sys/fs/cgroup/system.slice"))]
+    NoGroup {
+        /// The directory.
+        path: PathBuf,
+    },
 
     /// A file of /proc could not be read or understood.
     #[error("cannot read {what} from /proc")]

@@ -120,6 +120,54 @@ fn the_tightest_limit_of_a_group_and_those_above_it_is_in_force() {
     assert_eq!(limits().2, 99_999);
 }
 
+/// A publisher in one group serves the limits of another.
+#[test]
+fn the_limits_of_a_given_group_are_published_until_it_is_removed() {
+    let cgroups = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = cgroups.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    for group in ["", "pod/", "pod/app/"] {
+        write(&format!("{group}cgroup.controllers"), "cpu memory\n");
+    }
+    write("cpuset.cpus.effective", "0-7\n");
+    write("pod/cpuset.cpus.effective", "0-1,5\n");
+    write("pod/memory.max", "500000\n");
+    write("pod/app/cpu.max", "max 100000\n");
+    write("pod/app/memory.current", "77777\n");
+    let directory = tempfile::tempdir_in(place::base().unwrap()).unwrap();
+    let path = directory.path().join("libsystem.so.1");
+    let declaration = Declaration::parse("system.toml", system::DECLARATION).unwrap();
+    let image = image(&declaration, Architecture::host().unwrap()).unwrap();
+    let publisher = Publisher::create(&path, &image).unwrap();
+    let source = |group: &str| {
+        let source = system::System::new(&publisher, Duration::from_secs(1)).unwrap();
+        source.of_group(&cgroups.path().join(group))
+    };
+    let error = source("nowhere").unwrap_err();
+    assert!(error.to_string().contains("nowhere"), "{error}");
+    let mut source = source("pod/app").unwrap();
+    let vdso = Vdso::open(&path).unwrap();
+    let mut limits = || {
+        source.sample().unwrap();
+        let missing = source.missing().join(" ");
+        (
+            vdso.var::<f64>("cpu_limit").unwrap().get(),
+            vdso.var::<u64>("memory_limit").unwrap().get(),
+            vdso.var::<u64>("memory_used").unwrap().get(),
+            missing.contains("cpu_limit memory_limit memory_used"),
+        )
+    };
+    assert_eq!(limits(), (3.0, 500_000, 77_777, false));
+    write("pod/cpu.max", "150000 100000\n");
+    assert_eq!(limits().0, 1.5);
+    // What was read last stays, and is named as unknown.
+    std::fs::remove_dir_all(cgroups.path().join("pod/app")).unwrap();
+    assert_eq!(limits(), (1.5, 500_000, 77_777, true));
+}
+
 /// In a group that has limits and whose parent has tighter ones.
 #[test]
 #[ignore = "runs in the lab: cargo xtask vm system-limits"]
@@ -162,6 +210,11 @@ fn the_limits_are_those_that_the_kernels_files_have() {
     assert_eq!(limit.get(), 100_000_000 & !4095);
     // The account goes on; it is in pages, of which the test takes few meanwhile.
     assert!(used.get() > 0 && used.get().abs_diff(number("memory.current")) < 8 << 20);
+    // Of the group above, in which this process is not.
+    let other = system::System::new(&publisher, Duration::from_secs(1)).unwrap();
+    other.of_group(&pod).unwrap().sample().unwrap();
+    assert_eq!(vdso.var::<f64>("cpu_limit").unwrap().get(), 0.5);
+    assert_eq!(limit.get(), 100_000_000 & !4095);
     write(pod.join("cpu.max"), "max").unwrap();
     source.sample().unwrap();
     assert_eq!(vdso.var::<f64>("cpu_limit").unwrap().get(), 0.7);

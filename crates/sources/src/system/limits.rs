@@ -1,4 +1,4 @@
-//! What the publisher's control group may use: cgroups(7), version 2
+//! What a control group may use: cgroups(7), version 2
 //! (Documentation/admin-guide/cgroup-v2.rst).
 //!
 //! A limit of a group holds for all groups below it, so the tightest one on the way to the root is in
@@ -13,7 +13,7 @@ pub(super) const CGROUPS: &str = "/sys/fs/cgroup";
 /// What the files say; `None` where they say nothing, as under version 1.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Limits {
-    /// CPU seconds a second: the CPUs that the publisher may run on, or a `cpu.max` below that.
+    /// CPU seconds a second: the CPUs that its processes may run on, or a `cpu.max` below that.
     pub(super) cpus: Option<f64>,
     /// Bytes: the least `memory.max`, `u64::MAX` for none.
     pub(super) memory: Option<u64>,
@@ -28,36 +28,62 @@ impl Limits {
         let Some(groups) = groups(&text, cgroups) else {
             return Self::default();
         };
-        let read = |name: &str| -> Vec<String> {
-            let files = groups.iter().map(|group| group.join(name));
-            files
-                .filter_map(|file| fs::read_to_string(file).ok())
-                .collect()
-        };
+        let status = fs::read_to_string(proc.join("self/status")).unwrap_or_default();
+        let limits = Self::of_groups(&groups, affinity(&status));
         // A controller that a hierarchy of version 1 has is not in version 2's.
         let is_here = |controller: &str| !has_version_1(&text, controller);
-        let status = fs::read_to_string(proc.join("self/status")).unwrap_or_default();
-        let quotas = read("cpu.max");
-        let limits = read("memory.max");
         Self {
-            cpus: is_here("cpu")
-                .then(|| affinity(&status))
-                .flatten()
-                .map(|cpus| {
-                    quotas
-                        .iter()
-                        .filter_map(|text| quota(text))
-                        .fold(cpus, f64::min)
-                }),
-            memory: is_here("memory").then(|| {
-                let limits = limits.iter().filter_map(|text| text.trim().parse().ok());
-                limits.min().unwrap_or(u64::MAX)
-            }),
-            memory_used: is_here("memory")
-                .then(|| read("memory.current").first()?.trim().parse().ok())
-                .flatten(),
+            cpus: limits.cpus.filter(|_| is_here("cpu")),
+            memory: limits.memory.filter(|_| is_here("memory")),
+            memory_used: limits.memory_used.filter(|_| is_here("memory")),
         }
     }
+
+    /// Those of the group with this directory, whose processes may run on the CPUs of its cpuset. Nothing once
+    /// the group is removed.
+    pub(super) fn of_group(group: &Path) -> Self {
+        if !is_group(group) {
+            return Self::default();
+        }
+        let groups: Vec<PathBuf> = group
+            .ancestors()
+            .take_while(|group| is_group(group))
+            .map(Path::to_owned)
+            .collect();
+        // A group without a cpuset of its own has that of the group above it.
+        let cpuset = read(&groups, "cpuset.cpus.effective");
+        let cpuset = cpuset.first().and_then(|list| cpus(list.trim()));
+        Self::of_groups(&groups, cpuset)
+    }
+
+    /// Those of a group and the groups above it, the nearest first, whose processes may run on so many CPUs.
+    fn of_groups(groups: &[PathBuf], cpus: Option<f64>) -> Self {
+        let quotas = read(groups, "cpu.max");
+        let limits = read(groups, "memory.max");
+        let limits = limits.iter().filter_map(|text| text.trim().parse().ok());
+        let used = read(groups, "memory.current");
+        Self {
+            cpus: cpus.map(|cpus| {
+                let quotas = quotas.iter().filter_map(|text| quota(text));
+                quotas.fold(cpus, f64::min)
+            }),
+            memory: Some(limits.min().unwrap_or(u64::MAX)),
+            memory_used: used.first().and_then(|text| text.trim().parse().ok()),
+        }
+    }
+}
+
+/// Whether this is the directory of a group of version 2: cgroups(7) has it that each has the file.
+pub(super) fn is_group(directory: &Path) -> bool {
+    directory.join("cgroup.controllers").exists()
+}
+
+/// What the files of this name say, in the order of the groups; those that are not there are left out.
+fn read(groups: &[PathBuf], name: &str) -> Vec<String> {
+    let files = groups.iter().map(|group| group.join(name));
+    files
+        .filter_map(|file| fs::read_to_string(file).ok())
+        .collect()
 }
 
 /// The directories of a process's group and of all above it, the nearest first: `text` is
@@ -71,9 +97,7 @@ fn groups(text: &str, cgroups: &Path) -> Option<Vec<PathBuf>> {
     }
     // Beside version 1, systemd mounts version 2 at `unified`.
     let roots = [cgroups.to_owned(), cgroups.join("unified")];
-    let root = roots
-        .into_iter()
-        .find(|root| root.join("cgroup.controllers").exists())?;
+    let root = roots.into_iter().find(|root| is_group(root))?;
     let ancestors = path.ancestors().map(|group| root.join(group));
     Some(ancestors.collect())
 }
@@ -93,10 +117,14 @@ fn quota(text: &str) -> Option<f64> {
     (period > 0.0).then_some(quota / period)
 }
 
-/// The number of CPUs in `Cpus_allowed_list` of `/proc/PID/status`, such as `0-3,8`.
+/// The number of CPUs in `Cpus_allowed_list` of `/proc/PID/status`.
 fn affinity(status: &str) -> Option<f64> {
     let mut lines = status.lines();
-    let list = lines.find_map(|line| Some(line.strip_prefix("Cpus_allowed_list:")?.trim()))?;
+    cpus(lines.find_map(|line| Some(line.strip_prefix("Cpus_allowed_list:")?.trim()))?)
+}
+
+/// The number of CPUs in a list such as `0-3,8`.
+fn cpus(list: &str) -> Option<f64> {
     let count = list.split(',').map(|range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);

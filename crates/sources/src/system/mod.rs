@@ -1,5 +1,5 @@
-//! This machine's numbers: the built-in declaration `system` and its source, /proc. And what the publisher's
-//! own control group may use.
+//! This machine's numbers: the built-in declaration `system` and its source, /proc. And what a control group may
+//! use: the publisher's own, or another that is given.
 //!
 //! A container's /proc may lack files, and lines of files (lxcfs). What can't be read keeps its
 //! value, is named by the variable `missing`, and the rest goes on.
@@ -7,7 +7,7 @@
 mod limits;
 
 use crate::Error;
-use limits::{CGROUPS, Limits};
+use limits::{CGROUPS, Limits, is_group};
 use procfs::{
     CpuPressure, FromRead, IoPressure, LoadAverage, Meminfo, MemoryPressure, ProcResult, Uptime,
     VmStat,
@@ -45,6 +45,8 @@ pub struct System {
     period: Duration,
     proc: PathBuf,
     cgroups: PathBuf,
+    /// The group whose limits are published; that of this process if there is none.
+    group: Option<PathBuf>,
     /// The variables that the last sample could not read.
     unread: Vec<&'static str>,
     missing: LatchedWriter<Text<NAMES>>,
@@ -80,6 +82,7 @@ impl System {
             period,
             proc: PathBuf::from("/proc"),
             cgroups: PathBuf::from(CGROUPS),
+            group: None,
             unread: Vec::new(),
             missing: publisher.latched("missing")?,
             samples: publisher.var("samples")?,
@@ -119,6 +122,21 @@ impl System {
     pub fn reading_cgroups(mut self, cgroups: &Path) -> Self {
         self.cgroups = cgroups.to_owned();
         self
+    }
+
+    /// Publishes the limits of the control group (version 2) with this directory in place of those of this
+    /// process's own: a page has one group's, so readers in several groups have several files.
+    ///
+    /// # Errors
+    /// [`Error::NoGroup`] when it is the directory of no group.
+    pub fn of_group(mut self, group: &Path) -> Result<Self, Error> {
+        if !is_group(group) {
+            return Err(Error::NoGroup {
+                path: group.to_owned(),
+            });
+        }
+        self.group = Some(group.to_owned());
+        Ok(self)
     }
 
     /// The variables that the last sample could not read.
@@ -225,7 +243,10 @@ impl System {
 
     /// A limit on memory that is above the machine's memory is none.
     fn sample_limits(&mut self) {
-        let limits = Limits::read(&self.proc, &self.cgroups);
+        let limits = match &self.group {
+            Some(group) => Limits::of_group(group),
+            None => Limits::read(&self.proc, &self.cgroups),
+        };
         match limits.cpus {
             Some(cpus) => self.cpu_limit.set(cpus),
             None => self.unread.push("cpu_limit"),

@@ -85,6 +85,10 @@ pub(crate) struct Arguments {
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[arg(long, value_enum, default_value = "auto")]
     source: Source,
+    /// Publish the limits of this control group in `system`, in place of the publisher's own: for its processes,
+    /// as a container's
+    #[arg(long, value_name = "DIR", conflicts_with = "kernel")]
+    cgroup: Option<PathBuf>,
     /// Let this user read about the user's own tasks in `current`: a user's name or number, or a
     /// group's name for each of its members; may be repeated
     #[cfg(target_arch = "x86_64")]
@@ -131,6 +135,12 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let reporter = Reporter::new(arguments.json);
+    if arguments.cgroup.is_some() && !arguments.file.as_deref().is_some_and(is_system) {
+        return Err(miette!(
+            help = "`vdso serve system --cgroup DIR -o FILE`",
+            "`--cgroup` names whose limits `system` has"
+        ));
+    }
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     if arguments.file.as_deref().is_some_and(clock::is_clock) {
         return clock::run(arguments, &reporter);
@@ -171,6 +181,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let system = match is_system(file) {
         true => {
             let mut system = System::new(&publisher, every)?;
+            if let Some(group) = &arguments.cgroup {
+                system = system.of_group(group)?;
+            }
             system.sample()?;
             if !system.missing().is_empty() {
                 crate::output::warn(format_args!(
