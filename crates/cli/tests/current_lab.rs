@@ -8,10 +8,11 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// The user whose tasks are published.
 const USER: u32 = 1000;
@@ -105,7 +106,25 @@ fn printed(child: Child) -> (String, String) {
     )
 }
 
-/// Prints its id, the parent's, and what the system call returns; compares its id often.
+/// Publishes the user's tasks. Returns the publisher, what it prints next, and the library's place.
+fn serve() -> (Child, Lines<BufReader<ChildStdout>>, PathBuf) {
+    let mut server = Command::new("vdso")
+        .args(["serve", "current", "--group", "1000", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let live: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    println!("{live}");
+    assert_eq!(live["event"], "live");
+    assert_eq!(live["readers"], serde_json::json!([USER]));
+    assert_eq!(live["cpu_time"], true);
+    let library = PathBuf::from(live["file"].as_str().unwrap());
+    (server, lines, library)
+}
+
+/// Prints its id, and what `syscall(SYS_getpid)` returns, which the library answers too; compares its id
+/// often.
 const PERL: &str =
     "my $p = $$; for (1..20000) { die \"wrong\" if $$ != $p } print \"$$ \", syscall(39)";
 
@@ -161,21 +180,11 @@ fn a_static_program_reads_cpu_time_without_a_system_call() {
 #[test]
 #[ignore = "runs in the lab: cargo xtask vm current-served"]
 fn unchanged_programs_know_their_ids_without_a_system_call() {
-    let mut server = Command::new("vdso")
-        .args(["serve", "current", "--group", "1000", "--json"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-    let live: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-    println!("{live}");
-    assert_eq!(live["event"], "live");
-    assert_eq!(live["readers"], serde_json::json!([USER]));
-    assert_eq!(live["cpu_time"], true);
-    let library = Path::new(live["file"].as_str().unwrap());
+    let (mut server, mut lines, library) = serve();
+    let library = library.as_path();
 
     let (pid, perl) = printed(start("/bin/perl", &["-e", PERL], Some(library), true));
-    assert_eq!(perl, format!("{pid} -1"), "perl");
+    assert_eq!(perl, format!("{pid} {pid}"), "perl");
     let (pid, bash) = printed(start("/bin/bash", &["-c", "echo $$"], Some(library), true));
     assert_eq!(bash, pid, "bash");
     // Without the library there is no id.
@@ -220,7 +229,7 @@ fn unchanged_programs_know_their_ids_without_a_system_call() {
         assert!(text.contains("everyprocessonthismachine"), "{text}");
     }
     let (pid, perl) = printed(start("/bin/perl", &["-e", PERL], Some(library), true));
-    assert_eq!(perl, format!("{pid} -1"), "detached");
+    assert_eq!(perl, format!("{pid} {pid}"), "detached");
     let bench = Command::new("vdso")
         .args(["bench", "current", "--samples", "3", "--json"])
         .output();
@@ -232,4 +241,98 @@ fn unchanged_programs_know_their_ids_without_a_system_call() {
         .unwrap();
     assert!(ended.success());
     assert!(!Path::new("/sys/fs/bpf/current").exists());
+}
+
+/// The calls that the library answers.
+const CALLS: &str = "getpid,gettid,getppid,clock_gettime";
+
+/// Runs a program as the user under strace, with the library preloaded or not. Returns what it printed, and
+/// how often it and all that it started made each of the calls.
+fn counted(program: &[&str], preload: Option<&Path>) -> (String, HashMap<String, u64>) {
+    let mut command = Command::new("/bin/strace");
+    command
+        .args(["-f", "-qq", "-c", "-e"])
+        .arg(format!("trace={CALLS},execve"))
+        .args(["-E", "PYTHONPATH=/lib/python.zip", "-E", "PYTHONHOME=/usr"]);
+    if let Some(library) = preload {
+        command
+            .arg("-E")
+            .arg(format!("LD_PRELOAD={}", library.display()));
+    }
+    let output = command.arg("--").args(program).uid(USER).gid(USER).output();
+    let output = output.unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program:?}: {errors}");
+    // Each line: share, seconds, microseconds a call, calls, errors if there are any, name.
+    let count = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let name = *words.last()?;
+        let calls = words.get(3)?.parse().ok()?;
+        (name != "total").then(|| (name.to_owned(), calls))
+    };
+    let counts: HashMap<String, u64> = errors.lines().filter_map(count).collect();
+    println!("{} {counts:?}", program[0]);
+    // strace has counted.
+    assert_eq!(counts["execve"], 1, "{errors}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    (printed.trim().to_owned(), counts)
+}
+
+/// Runs a program under strace without and with the library. It prints its process's id last, and reads what changes `reads`
+/// times.
+fn counts_no_call(program: &[&str], library: &Path, reads: u64, call: &str) {
+    let (_, without) = counted(program, None);
+    assert!(without[call] > 0, "{program:?} makes no such call");
+    let (printed, counts) = counted(program, Some(library));
+    assert!(printed.parse::<u32>().unwrap() > 1, "{printed}");
+    let calls = |name: &str| counts.get(name).copied().unwrap_or(0);
+    assert_eq!((calls("getpid"), calls("gettid")), (0, 0), "{program:?}");
+    // The parent's id is unknown from the exit of any task of the machine to the next switch, and CPU time after
+    // a tick that comes late.
+    let rare = reads / 100;
+    assert!(calls("getppid") <= rare, "{program:?}: {counts:?}");
+    assert!(calls("clock_gettime") <= rare, "{program:?}: {counts:?}");
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm current-strace"]
+fn strace_counts_no_call_in_unchanged_programs() {
+    let (mut server, _lines, library) = serve();
+    let perl = "for (1..5000) { die if $$ == getppid() } print $$";
+    counts_no_call(&["/bin/perl", "-e", perl], &library, 5_000, "getppid");
+    let bash = ["/bin/bash", "-c", "echo $$"];
+    counts_no_call(&bash, &library, 0, "getpid");
+    // The interpreter asks for the id of each of its threads by syscall(SYS_gettid).
+    let python = "import os, threading, time\n\
+        for turn in range(5000):\n\
+        \x20   assert 0 <= time.thread_time() and 0 <= time.process_time()\n\
+        \x20   assert os.getppid() != os.getpid()\n\
+        ids = []\n\
+        for turn in range(10):\n\
+        \x20   one = threading.Thread(target=lambda: ids.append(threading.get_native_id()))\n\
+        \x20   one.start(); one.join()\n\
+        assert len(ids) == 10 and 0 not in ids and os.getpid() not in ids\n\
+        print(os.getpid())";
+    let python = ["/bin/python3", "-S", "-c", python];
+    counts_no_call(&python, &library, 10_000, "gettid");
+    kill_process(Pid::from_child(&server), Signal::TERM).unwrap();
+    assert!(server.wait().unwrap().success());
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm current-java"]
+fn strace_counts_no_call_in_a_java_runtime() {
+    let (mut server, _lines, library) = serve();
+    // In memory that the guest has; ids of threads are wanted of every kind of thread all the same.
+    let java = [
+        "/java/bin/java",
+        "-XX:+UseSerialGC",
+        "-Xmx64m",
+        "-cp",
+        "/java/lib",
+        "Times",
+    ];
+    counts_no_call(&java, &library, 10_000, "gettid");
+    kill_process(Pid::from_child(&server), Signal::TERM).unwrap();
+    assert!(server.wait().unwrap().success());
 }

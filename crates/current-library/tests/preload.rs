@@ -11,14 +11,38 @@ const NAMES: &str = r#"
     #define _GNU_SOURCE
     #include <errno.h>
     #include <stdio.h>
+    #include <string.h>
+    #include <sys/mman.h>
     #include <sys/syscall.h>
+    #include <sys/wait.h>
     #include <time.h>
     #include <unistd.h>
+    /* The library takes the place of syscall(2) too. */
+    static long kernel(long number)
+    {
+        long result;
+        __asm__ volatile ("syscall" : "=a" (result) : "a" (number) : "rcx", "r11", "memory");
+        return result;
+    }
     int main(void)
     {
         struct timespec thread, process, other, later;
-        if (getpid() != syscall(SYS_getpid) || getppid() != syscall(SYS_getppid)) return 1;
-        if (gettid() != syscall(SYS_gettid)) return 2;
+        if (getpid() != kernel(SYS_getpid) || getppid() != kernel(SYS_getppid)) return 1;
+        if (gettid() != kernel(SYS_gettid)) return 2;
+        if (syscall(SYS_getpid) != getpid() || syscall(SYS_getppid) != getppid()) return 9;
+        if (syscall(SYS_gettid) != gettid()) return 10;
+        errno = 0;
+        if (syscall(-1) != -1 || errno != ENOSYS) return 11;
+        /* Six arguments: the last one is on the stack. */
+        int file = syscall(SYS_memfd_create, "pages", 0);
+        if (file < 0 || ftruncate(file, 8192) || pwrite(file, "second", 6, 4096) != 6) return 12;
+        char *page = (char *) syscall(SYS_mmap, 0L, 4096L, (long) PROT_READ, (long) MAP_SHARED, (long) file, 4096L);
+        if ((void *) page == MAP_FAILED || memcmp(page, "second", 6)) return 13;
+        /* A child that goes on with a copy of the stack. */
+        int status = 0;
+        long child = syscall(SYS_clone, 17L, 0L, 0L, 0L, 0L);
+        if (child == 0) _exit(getpid() == kernel(SYS_getpid) ? 7 : 1);
+        if (waitpid(child, &status, 0) != child || WEXITSTATUS(status) != 7) return 14;
         if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &thread)) return 3;
         if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &process)) return 4;
         if (thread.tv_sec > process.tv_sec || thread.tv_nsec > 999999999) return 5;
@@ -38,14 +62,15 @@ const FUNCTIONS: &str = r#"
     #include "vdso_current.h"
     int main(void)
     {
-        uint64_t voluntary = 0, involuntary = 0, before = current_thread_cpu_time();
+        struct current_switches switches = { 0, 0 };
+        uint64_t before = current_thread_cpu_time();
         for (volatile int i = 0; i < 100000; i++) ;
         if (current_pid() != (uint32_t) getpid() || current_tid() != current_pid()) return 1;
         if (current_parent() != (uint32_t) getppid()) return 2;
         if (current_thread_cpu_time() <= before || current_process_cpu_time() <= before) return 3;
         usleep(1000);
-        current_switches(&voluntary, &involuntary);
-        if (!voluntary || current_run_delay() < -1) return 4;
+        if (current_switches(&switches) || !switches.voluntary || current_run_delay() < -1) return 4;
+        if (current_condition() || current_state() || current_updated() || current_stale_after()) return 5;
         puts("same");
         return 0;
     }
@@ -102,16 +127,21 @@ fn it_defines_these_names_only_and_needs_no_library() {
         names,
         [
             "clock_gettime",
+            "current_condition",
             "current_parent",
             "current_pid",
             "current_process_cpu_time",
             "current_run_delay",
+            "current_stale_after",
+            "current_state",
             "current_switches",
             "current_thread_cpu_time",
             "current_tid",
+            "current_updated",
             "getpid",
             "getppid",
             "gettid",
+            "syscall",
         ]
     );
 }

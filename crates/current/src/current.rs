@@ -7,9 +7,9 @@ use crate::reader::{Facts, Reader, Switches};
 
 /// arch/x86/entry/syscalls/syscall_64.tbl.
 pub(crate) mod number {
-    pub(super) const GETPID: usize = 39;
+    pub(crate) const GETPID: usize = 39;
     pub(super) const GETRUSAGE: usize = 98;
-    pub(super) const GETPPID: usize = 110;
+    pub(crate) const GETPPID: usize = 110;
     pub(crate) const GETPGID: usize = 121;
     pub(crate) const GETTID: usize = 186;
     pub(super) const CLOCK_GETTIME: usize = 228;

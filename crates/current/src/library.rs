@@ -1,7 +1,8 @@
 //! `libcurrent.so.1`: the C library's names, and functions of its own.
 //!
-//! Preloaded, it takes the place of `getpid`, `gettid`, `getppid` and `clock_gettime` of an unchanged program.
-//! Its names have no version, so glibc's loader binds references of any version to them (glibc 2.36
+//! Preloaded, it takes the place of `getpid`, `gettid`, `getppid` and `clock_gettime` of an unchanged program,
+//! and of `syscall` for the first three: glibc had no `gettid` before 2.30, so that CPython, the JDK and others
+//! call `syscall(SYS_gettid)`. Its names have no version, so glibc's loader binds references of any version to them (glibc 2.36
 //! `elf/dl-lookup.c`, `check_match`), and musl's loader compares names only. It needs no other
 //! library, so that it can be loaded into programs of either.
 //!
@@ -14,11 +15,11 @@
 
 use crate::arch;
 use crate::clock::Clamp;
-use crate::current::Current;
-use crate::layout::Head;
-use crate::reader::Reader;
-use core::arch::{asm, global_asm};
-use core::ffi::{c_char, c_int, c_void};
+use crate::current::{Current, kernel_time, number};
+use crate::layout::{Head, LIVE};
+use crate::reader::{Reader, Switches};
+use core::arch::{asm, global_asm, naked_asm};
+use core::ffi::{c_char, c_int, c_long, c_void};
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
@@ -26,7 +27,10 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 static HEAD: AtomicPtr<Head> = AtomicPtr::new(null_mut());
 
 /// The next `clock_gettime` in the program's search order, for all other clocks.
-static NEXT: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+static NEXT_CLOCK_GETTIME: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+
+/// The next `syscall` in the program's search order, for all other system calls.
+static NEXT_SYSCALL: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 
 type ClockGettime = unsafe extern "C" fn(c_int, *mut Timespec) -> c_int;
 
@@ -46,9 +50,14 @@ static INITIALISE: extern "C" fn() = initialise;
 extern "C" fn initialise() {
     const RTLD_NEXT: *mut c_void = core::ptr::without_provenance_mut(usize::MAX);
     if let Some(dlsym) = foreign::dlsym() {
-        // SAFETY: dlsym(3) of the process's own C library, with a name that ends in a zero.
-        let next = unsafe { dlsym(RTLD_NEXT, c"clock_gettime".as_ptr()) };
-        NEXT.store(next, Ordering::Relaxed);
+        for (name, place) in [
+            (c"clock_gettime", &NEXT_CLOCK_GETTIME),
+            (c"syscall", &NEXT_SYSCALL),
+        ] {
+            // SAFETY: dlsym(3) of the process's own C library, with a name that ends in a zero.
+            let next = unsafe { dlsym(RTLD_NEXT, name.as_ptr()) };
+            place.store(next, Ordering::Relaxed);
+        }
     }
     if let Some(reader) = Reader::open() {
         HEAD.store(reader.address().as_ptr(), Ordering::Relaxed);
@@ -160,7 +169,7 @@ unsafe extern "C" fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
 #[inline(never)]
 unsafe fn next_clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
     const CLOCK_GETTIME: usize = 228;
-    let next = NEXT.load(Ordering::Relaxed);
+    let next = NEXT_CLOCK_GETTIME.load(Ordering::Relaxed);
     if !next.is_null() {
         // SAFETY: dlsym(3) has found it by the name of a function of this type, and the caller vouches for
         // the pointer.
@@ -172,11 +181,71 @@ unsafe fn next_clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
     if result == 0 {
         return 0;
     }
+    failed(result as c_long) as c_int
+}
+
+/// Stores the number of the error that the kernel has returned, and returns what a C function does then.
+extern "C" fn failed(result: c_long) -> c_long {
     if let Some(errno) = foreign::__errno_location() {
         // SAFETY: the C library's function returns the address of this thread's errno.
         unsafe { *errno() = -(result as c_int) };
     }
     -1
+}
+
+/// syscall(2). Calls for ids are answered from the page. All others go to the next function of that name by
+/// a jump, with every register and the stack as the caller left them: what clone(2) or vfork(2) does with
+/// the stack is the same as without this function. Without a next one the call is made here.
+///
+/// # Safety
+/// As syscall(2) wants it.
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+unsafe extern "C" fn syscall() {
+    // Number and six arguments are in rdi, rsi, rdx, rcx, r8, r9 and behind the return address (System V
+    // ABI); the kernel wants them in rax, rdi, rsi, rdx, r10, r8 and r9. -4095 to -1 are errors.
+    naked_asm!(
+        "cmp rdi, {getpid}",
+        "je 2f",
+        "cmp rdi, {gettid}",
+        "je 2f",
+        "cmp rdi, {getppid}",
+        "je 2f",
+        "cmp qword ptr [rip + {next}], 0",
+        "je 3f",
+        "jmp qword ptr [rip + {next}]",
+        "2: jmp {id}",
+        "3: mov rax, rdi",
+        "mov rdi, rsi",
+        "mov rsi, rdx",
+        "mov rdx, rcx",
+        "mov r10, r8",
+        "mov r8, r9",
+        "mov r9, [rsp + 8]",
+        "syscall",
+        "cmp rax, -4095",
+        "jae 4f",
+        "ret",
+        "4: mov rdi, rax",
+        "jmp {failed}",
+        getpid = const number::GETPID,
+        gettid = const number::GETTID,
+        getppid = const number::GETPPID,
+        next = sym NEXT_SYSCALL,
+        id = sym id,
+        failed = sym failed,
+    )
+}
+
+/// The id that a system call of this number returns.
+extern "C" fn id(call: usize) -> c_long {
+    let current = current();
+    let id = match call {
+        number::GETPID => current.pid(),
+        number::GETPPID => current.parent(),
+        _ => current.tid(),
+    };
+    c_long::from(id)
 }
 
 #[unsafe(no_mangle)]
@@ -204,21 +273,67 @@ extern "C" fn current_process_cpu_time() -> u64 {
     current().process_cpu_time(&clamps()[1])
 }
 
+/// C's `struct current_switches`.
+#[repr(C)]
+pub struct Counts {
+    voluntary: u64,
+    involuntary: u64,
+}
+
 /// # Safety
-/// Both pointers may be written through.
+/// The pointer may be written through.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn current_switches(voluntary: *mut u64, involuntary: *mut u64) {
-    let switches = current().switches();
-    // SAFETY: the caller vouches for the pointers.
+unsafe extern "C" fn current_switches(out: *mut Counts) -> u32 {
+    let Switches {
+        voluntary,
+        involuntary,
+    } = current().switches();
+    // SAFETY: the caller vouches for the pointer.
     unsafe {
-        voluntary.write(switches.voluntary);
-        involuntary.write(switches.involuntary);
+        out.write(Counts {
+            voluntary,
+            involuntary,
+        });
     }
+    current_state()
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn current_run_delay() -> i64 {
     current().run_delay().map_or(-1, u64::cast_signed)
+}
+
+/// As that of an image: 0 without pages, 1 while they are live, 2 when they are retired.
+#[unsafe(no_mangle)]
+extern "C" fn current_state() -> u32 {
+    let state = |reader: Reader| reader.head().state.load(Ordering::Acquire);
+    current().reader().map_or(0, state)
+}
+
+/// As that of an image: the numbers of never published, live and stopped.
+#[unsafe(no_mangle)]
+extern "C" fn current_condition() -> u32 {
+    match current_state() {
+        0 => 0,
+        LIVE => 1,
+        _ => 3,
+    }
+}
+
+/// While the pages are live, each answer is of this moment.
+#[unsafe(no_mangle)]
+extern "C" fn current_updated() -> u64 {
+    const BOOT_TIME: usize = 7;
+    match current_state() {
+        LIVE => kernel_time(BOOT_TIME),
+        _ => 0,
+    }
+}
+
+/// Never: pages are live or retired.
+#[unsafe(no_mangle)]
+extern "C" fn current_stale_after() -> u64 {
+    0
 }
 
 unsafe extern "C" {

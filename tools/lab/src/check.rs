@@ -82,6 +82,14 @@ pub enum Need {
         /// Makes it, or finds it, on the host.
         make: fn(&Workshop) -> Result<PathBuf, Error>,
     },
+    /// A directory with all that is below it, as a program with its own files has; links are
+    /// followed.
+    Tree {
+        /// Its absolute path in the guest.
+        at: &'static str,
+        /// Makes it, or finds it, on the host.
+        make: fn(&Workshop) -> Result<PathBuf, Error>,
+    },
 }
 
 impl Need {
@@ -90,7 +98,7 @@ impl Need {
     pub fn at(&self) -> String {
         match *self {
             Self::Program { name, .. } | Self::Test { name, .. } => format!("/bin/{name}"),
-            Self::File { at, .. } => at.to_owned(),
+            Self::File { at, .. } | Self::Tree { at, .. } => at.to_owned(),
         }
     }
 }

@@ -148,18 +148,14 @@ fn initramfs(workshop: &Workshop, boot: &Boot<'_>) -> Result<Vec<u8>, Error> {
     let (checks, architecture) = (&boot.checks, boot.kernel.architecture);
     let build = |need| programs::build(workshop, need, architecture);
     let mut archive = Archive::default();
-    let mut add = |at: &str, from: &Path| {
-        let data = fs::read(from).map_err(Error::file(from))?;
-        archive.file(at, &data)
-    };
-    add("/init", &build(&INIT)?)?;
+    add(&mut archive, "/init", &build(&INIT)?)?;
     let busybox = debian::file_of(workshop, architecture, "busybox-static", "/bin/busybox")?;
-    add("/bin/busybox", &busybox)?;
+    add(&mut archive, "/bin/busybox", &busybox)?;
     let mut there: Vec<String> = Vec::new();
     for need in checks.iter().flat_map(|check| check.needs) {
         let at = need.at();
         if !there.contains(&at) {
-            add(&at, &build(need)?)?;
+            add(&mut archive, &at, &build(need)?)?;
             there.push(at);
         }
     }
@@ -178,6 +174,20 @@ fn initramfs(workshop: &Workshop, boot: &Boot<'_>) -> Result<Vec<u8>, Error> {
         archive.directory(directory)?;
     }
     archive.finish()
+}
+
+/// Adds a file, or a directory with all that is below it.
+fn add(archive: &mut Archive, at: &str, from: &Path) -> Result<(), Error> {
+    if !from.is_dir() {
+        let data = fs::read(from).map_err(Error::file(from))?;
+        return archive.file(at, &data);
+    }
+    for entry in fs::read_dir(from).map_err(Error::file(from))? {
+        let entry = entry.map_err(Error::file(from))?;
+        let name = entry.file_name();
+        add(archive, &format!("{at}/{}", name.display()), &entry.path())?;
+    }
+    Ok(())
 }
 
 /// A running emulator. Whatever happens, it does not outlive this.

@@ -18,7 +18,7 @@ pub(crate) fn build(
     let (package, name, arguments): (_, _, &[&str]) = match *need {
         Need::Program { package, name } => (package, name, &["build", "--bin"]),
         Need::Test { package, name } => (package, name, &["test", "--no-run", "--test"]),
-        Need::File { make, .. } => return make(workshop),
+        Need::File { make, .. } | Need::Tree { make, .. } => return make(workshop),
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let target = architecture.target();

@@ -1,10 +1,15 @@
 //! Facts about the running task, published for each CPU.
 
 use super::{VDSO, row};
+use crate::Error;
+use crate::Workshop;
 use crate::check::{
     COUNTING, Check, DEBIAN_6_1, DEBIAN_6_12, FOUR_CPUS, Need, PROCESSOR, Processor, STOCK,
 };
+use crate::workshop::output_of;
+use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 /// A file of the host's, at the same place in the guest or at another.
 macro_rules! host_file {
@@ -19,21 +24,122 @@ macro_rules! host_file {
     };
 }
 
-/// What checks of `vdso serve current` need: perl and bash, with their libraries.
+/// The tests of `vdso serve current`.
+const SERVED_TEST: Need = Need::Test {
+    package: "vdsokit-cli",
+    name: "current_lab",
+};
+const PERL: Need = host_file!("/bin/perl", "/usr/bin/perl");
+const BASH: Need = host_file!("/bin/bash", "/usr/bin/bash");
+const STRACE: Need = host_file!("/bin/strace", "/usr/bin/strace");
+const LOADER: Need = host_file!("/lib64/ld-linux-x86-64.so.2");
+const LIBC: Need = host_file!("/lib/x86_64-linux-gnu/libc.so.6");
+const LIBM: Need = host_file!("/lib/x86_64-linux-gnu/libm.so.6");
+const LIBCRYPT: Need = host_file!("/lib/x86_64-linux-gnu/libcrypt.so.1");
+const LIBTINFO: Need = host_file!("/lib/x86_64-linux-gnu/libtinfo.so.6");
+const LIBZ: Need = host_file!("/lib/x86_64-linux-gnu/libz.so.1");
+const LIBUNWIND: [Need; 4] = [
+    host_file!("/lib/x86_64-linux-gnu/libunwind-ptrace.so.0"),
+    host_file!("/lib/x86_64-linux-gnu/libunwind-x86_64.so.8"),
+    host_file!("/lib/x86_64-linux-gnu/libunwind.so.8"),
+    host_file!("/lib/x86_64-linux-gnu/liblzma.so.5"),
+];
+
+/// What checks of unchanged programs need: perl and bash, with their libraries.
 const UNCHANGED_PROGRAMS: &[Need] = &[
     VDSO,
-    Need::Test {
-        package: "vdsokit-cli",
-        name: "current_lab",
-    },
-    host_file!("/bin/perl", "/usr/bin/perl"),
-    host_file!("/bin/bash", "/usr/bin/bash"),
-    host_file!("/lib64/ld-linux-x86-64.so.2"),
-    host_file!("/lib/x86_64-linux-gnu/libc.so.6"),
-    host_file!("/lib/x86_64-linux-gnu/libm.so.6"),
-    host_file!("/lib/x86_64-linux-gnu/libcrypt.so.1"),
-    host_file!("/lib/x86_64-linux-gnu/libtinfo.so.6"),
+    SERVED_TEST,
+    PERL,
+    BASH,
+    LOADER,
+    LIBC,
+    LIBM,
+    LIBCRYPT,
+    LIBTINFO,
 ];
+
+/// The same, with strace, and CPython with the modules that the test imports.
+const TRACED_PROGRAMS: &[Need] = {
+    let [ptrace, x86_64, unwind, lzma] = LIBUNWIND;
+    &[
+        VDSO,
+        SERVED_TEST,
+        PERL,
+        BASH,
+        LOADER,
+        LIBC,
+        LIBM,
+        LIBCRYPT,
+        LIBTINFO,
+        STRACE,
+        ptrace,
+        x86_64,
+        unwind,
+        lzma,
+        LIBZ,
+        host_file!("/lib/x86_64-linux-gnu/libexpat.so.1"),
+        host_file!("/bin/python3", "/usr/bin/python3"),
+        Need::File {
+            at: "/lib/python.zip",
+            make: modules_of_python,
+        },
+    ]
+};
+
+/// strace, and a Java runtime with a program.
+const TRACED_JAVA: &[Need] = {
+    let [ptrace, x86_64, unwind, lzma] = LIBUNWIND;
+    &[
+        VDSO,
+        SERVED_TEST,
+        LOADER,
+        LIBC,
+        LIBM,
+        STRACE,
+        ptrace,
+        x86_64,
+        unwind,
+        lzma,
+        LIBZ,
+        host_file!("/lib/x86_64-linux-gnu/libstdc++.so.6"),
+        host_file!("/lib/x86_64-linux-gnu/libgcc_s.so.1"),
+        Need::Tree {
+            at: "/java",
+            make: java,
+        },
+    ]
+};
+
+/// The modules that CPython has loaded after `import threading`, in an archive that it imports from.
+fn modules_of_python(workshop: &Workshop) -> Result<PathBuf, Error> {
+    const PACK: &str = "import os, sys, threading, time, zipfile\n\
+        library = os.path.dirname(os.__file__)\n\
+        with zipfile.ZipFile(sys.argv[1], 'w') as archive:\n\
+        \x20   for module in list(sys.modules.values()):\n\
+        \x20       file = getattr(module, '__file__', None) or ''\n\
+        \x20       if file.startswith(library) and file.endswith('.py'):\n\
+        \x20           archive.write(file, os.path.relpath(file, library))\n";
+    let archive = workshop.output().join("own/python.zip");
+    fs::create_dir_all(workshop.output().join("own")).map_err(Error::file(&archive))?;
+    let mut command = Command::new("/usr/bin/python3");
+    output_of(command.args(["-I", "-c", PACK]).arg(&archive))?;
+    Ok(archive)
+}
+
+/// A Java runtime of the modules that the test's program needs, and the program.
+fn java(workshop: &Workshop) -> Result<PathBuf, Error> {
+    let runtime = workshop.output().join("own/java");
+    if !runtime.is_dir() {
+        let mut link = Command::new("jlink");
+        link.args(["--strip-debug", "--no-header-files", "--no-man-pages"])
+            .args(["--add-modules", "java.base,java.management", "--output"]);
+        output_of(link.arg(&runtime))?;
+    }
+    let source = workshop.root.join("crates/cli/tests/readers/Times.java");
+    let mut compile = Command::new("javac");
+    output_of(compile.arg("-d").arg(runtime.join("lib")).arg(source))?;
+    Ok(runtime)
+}
 
 /// A row for one test of the facts about the running task, in a machine whose kernel has these words
 /// on its command line.
@@ -267,11 +373,31 @@ pub(super) const CHECKS: &[Check] = &[
             "tsc=reliable",
         )
     },
-    // What it measures on 6.1 varies by more than a third.
     Check {
-        processor: COUNTING,
+        needs: TRACED_PROGRAMS,
         kernels: &[DEBIAN_6_12],
         rare: &[DEBIAN_6_1],
+        ..current(
+            "current-strace",
+            "strace -c counts no call for ids or CPU time in perl, bash and CPython",
+            test!("current_lab", "strace_counts_no_call_in_unchanged_programs"),
+            "tsc=reliable",
+        )
+    },
+    // A Java runtime takes long to start under emulation.
+    Check {
+        needs: TRACED_JAVA,
+        kernels: &[],
+        rare: STOCK,
+        ..current(
+            "current-java",
+            "nor in a Java runtime",
+            test!("current_lab", "strace_counts_no_call_in_a_java_runtime"),
+            "tsc=reliable",
+        )
+    },
+    Check {
+        processor: COUNTING,
         ..current(
             "current-instructions",
             "what a switch and a read cost, in instructions",
