@@ -55,7 +55,7 @@ mod text;
 mod verify;
 
 pub use arch::Architecture;
-pub use bindings::{Binding, bindings, write_bindings};
+pub use bindings::{Binding, bindings, write_bindings, write_loader_bindings};
 pub use crates::{CrateError, build_crate, code};
 pub use declaration::Declaration;
 pub use header::{header, pkg_config};

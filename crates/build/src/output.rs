@@ -57,8 +57,10 @@ impl Outputs {
         Ok(Self::of_image(declaration, image(declaration, arch)?))
     }
 
-    /// The files of an image that was already built.
-    pub(crate) fn of_image(declaration: &Declaration, image: Vec<u8>) -> Self {
+    /// The files of an image that was already built, or of a library with the functions that the declaration
+    /// describes.
+    #[must_use]
+    pub fn of_image(declaration: &Declaration, image: Vec<u8>) -> Self {
         let soname = declaration.soname().to_owned();
         let library = declaration.library();
         // The linker looks for lib*.so; other files are named in full.

@@ -10,5 +10,8 @@ pub const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/libcurrent.
 /// Its name.
 pub const SONAME: &str = "libcurrent.so.1";
 
-/// The header for C programs that link with it.
+/// Its functions beside those of the C library, as a declaration of `vdsokit-build` describes them.
+pub const DECLARATION: &str = include_str!("../../current/current.toml");
+
+/// The header for C programs that link with it, as `vdso build` makes it of the declaration.
 pub const HEADER: &str = include_str!("../../current/include/vdso_current.h");

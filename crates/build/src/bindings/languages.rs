@@ -17,6 +17,8 @@ pub(super) struct Language {
     pub(super) name: &'static str,
     /// For each file its path, itself a template, and the template.
     pub(super) files: &'static [(&'static str, &'static str)],
+    /// Whether the module maps the image's pages itself, without the C library's loader.
+    pub(super) maps_pages: bool,
     pub(super) case: Case,
     /// Words that are no identifiers.
     pub(super) keywords: &'static [&'static str],
@@ -55,6 +57,7 @@ const PYTHON: Language = Language {
         ),
         ("{{ name }}/py.typed", ""),
     ],
+    maps_pages: false,
     case: Case::Snake,
     keywords: &[
         "False", "None", "True", "and", "as", "assert", "async", "await", "break", "case", "class",
@@ -90,6 +93,7 @@ const JAVASCRIPT: Language = Language {
             include_str!("templates/typescript.jinja"),
         ),
     ],
+    maps_pages: false,
     case: Case::Camel,
     keywords: &[
         "constructor",
@@ -125,6 +129,7 @@ const GO: Language = Language {
         ),
         ("{{ name }}/go.mod", include_str!("templates/go.mod.jinja")),
     ],
+    maps_pages: true,
     case: Case::Pascal,
     keywords: &[
         "break",
@@ -194,6 +199,7 @@ const JAVA: Language = Language {
             concat!("{% set ffm = true %}", include_str!("templates/java.jinja")),
         ),
     ],
+    maps_pages: false,
     case: Case::Camel,
     keywords: &[
         "abstract",
@@ -287,6 +293,7 @@ const JAVA: Language = Language {
 const RUBY: Language = Language {
     name: "ruby",
     files: &[("{{ name }}.rb", include_str!("templates/ruby.jinja"))],
+    maps_pages: false,
     case: Case::Snake,
     keywords: &[
         "BEGIN",
@@ -374,6 +381,7 @@ const RUBY: Language = Language {
 const CPP: Language = Language {
     name: "cpp",
     files: &[("{{ name }}.hpp", include_str!("templates/cpp.jinja"))],
+    maps_pages: false,
     case: Case::Snake,
     keywords: &["std", "errno"],
     members: &[
@@ -406,6 +414,7 @@ const CPP: Language = Language {
 const RUST: Language = Language {
     name: "rust",
     files: &[("{{ name }}.rs", include_str!("templates/rust.jinja"))],
+    maps_pages: true,
     case: Case::Snake,
     keywords: &[
         "abstract", "as", "async", "await", "become", "box", "dyn", "final", "fn", "gen", "impl",

@@ -45,8 +45,26 @@ pub fn write_bindings(
     declaration: &Declaration,
     directory: &Path,
 ) -> Result<Vec<PathBuf>, OutputError> {
+    write(bindings(declaration), directory)
+}
+
+/// As [`write_bindings`], for the functions of a library that keeps its values elsewhere than in pages of its file:
+/// the languages whose modules call the library's functions, which are all but Go and Rust.
+///
+/// # Errors
+/// [`OutputError`] names the file.
+pub fn write_loader_bindings(
+    declaration: &Declaration,
+    directory: &Path,
+) -> Result<Vec<PathBuf>, OutputError> {
+    let languages = LANGUAGES.iter().filter(|language| !language.maps_pages);
+    let bindings = languages.flat_map(|language| files(declaration, language));
+    write(bindings.collect(), directory)
+}
+
+fn write(bindings: Vec<Binding>, directory: &Path) -> Result<Vec<PathBuf>, OutputError> {
     let mut written = Vec::new();
-    for binding in bindings(declaration) {
+    for binding in bindings {
         let path = directory.join(&binding.path);
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(|source| OutputError {

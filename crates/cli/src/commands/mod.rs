@@ -118,7 +118,7 @@ impl Command {
             #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
             Self::Attach(arguments) => attach::run(&arguments),
             Self::Bench(arguments) => bench::run(&arguments),
-            Self::Build(arguments) => build::run(arguments),
+            Self::Build(arguments) => build::run(&arguments),
             Self::Check(arguments) => check::run(&arguments),
             #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
             Self::Change(Change::Clock(arguments)) => clock::run(&arguments),
