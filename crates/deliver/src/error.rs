@@ -84,6 +84,13 @@ pub enum Error {
     #[error("/proc is not mounted here")]
     #[diagnostic(help("in a chroot or container: `mount -t proc proc /proc`"))]
     NoProc,
+    /// `/proc` names processes by other ids than this process does, or than its children would.
+    #[error("/proc shows another pid namespace than that of this process and its children")]
+    #[diagnostic(help(
+        "mount one that shows it, `mount -t proc proc /proc`, or have unshare(1) do so: \
+         `unshare --pid --fork --mount-proc`"
+    ))]
+    OtherPidNamespace,
     /// A program that is required to see no real time can't be followed by a supervisor.
     #[error("it can't be ensured that no part of the program sees real time")]
     #[diagnostic(help(

@@ -189,8 +189,8 @@ impl Delivery {
     /// ends.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::CannotExecute`], [`Error::Trace`], and [`Error::System`]
-    /// among others when this process has more than one thread.
+    /// [`Error::NotFound`], [`Error::CannotExecute`], [`Error::Trace`], [`Error::NoProc`],
+    /// [`Error::OtherPidNamespace`], and [`Error::System`] among others when this process has more than one thread.
     pub fn exec(
         self,
         program: &OsStr,
@@ -258,6 +258,7 @@ impl Delivery {
     /// Starts the process that serves this one, and has all calls handed over to it that it has
     /// to serve. A supervisor is not waited for: the first call that it gets, an execve, is.
     fn start(mut self, report: &mut dyn FnMut(Event)) -> Result<(Pid, Channel), Error> {
+        proc::check()?;
         let system = || Error::system("start the tracer");
         let this = std::process::id();
         let (mut near, mut far) = Channel::pair().map_err(system())?;

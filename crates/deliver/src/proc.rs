@@ -16,15 +16,34 @@ pub(crate) fn is_mounted() -> bool {
     Path::new("/proc/self").exists()
 }
 
+/// Checks that `/proc` names processes by the ids that this process and its children have for them. In
+/// the `/proc` of another pid namespace (pid_namespaces(7)) the same number is another process, whose
+/// memory would be read and written.
+///
+/// # Errors
+/// [`Error::NoProc`], [`Error::OtherPidNamespace`].
+pub(crate) fn check() -> Result<(), Error> {
+    let Ok(status) = fs::read_to_string("/proc/self/status") else {
+        return Err(Error::NoProc);
+    };
+    // The ids of this process, from that in the namespace of this /proc to that in its own. Kernels
+    // without pid namespaces have no such field.
+    let is_own = field_of(&status, "NSpid").is_none_or(|ids| ids.split_whitespace().count() == 1);
+    // unshare(2) with CLONE_NEWPID moves children only.
+    let namespace = |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).ok();
+    if is_own && namespace("pid") == namespace("pid_for_children") {
+        return Ok(());
+    }
+    Err(Error::OtherPidNamespace)
+}
+
 /// The threads of `pid` that have not ended.
 ///
 /// # Errors
-/// [`Error::NoProc`], [`Error::NoProcess`].
+/// As [`check`], and [`Error::NoProcess`].
 pub(crate) fn tasks(pid: Pid) -> Result<Vec<Pid>, Error> {
-    let missing = |_| match is_mounted() {
-        true => Error::NoProcess { pid: pid as u32 },
-        false => Error::NoProc,
-    };
+    check()?;
+    let missing = |_| Error::NoProcess { pid: pid as u32 };
     let entries = fs::read_dir(format!("/proc/{pid}/task")).map_err(missing)?;
     let numbers = entries
         .flatten()

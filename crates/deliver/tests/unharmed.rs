@@ -415,6 +415,32 @@ fn a_root_without_proc_is_named() {
 }
 
 #[test]
+fn a_proc_of_another_pid_namespace_is_not_used() {
+    if !is_root() || installed("unshare").is_none() {
+        return;
+    }
+    let image = text(&images().plain);
+    // The shell is process 1 of the namespace, and what it starts has the ids of processes outside.
+    let run = format!("{} {image} true", text(&common::runner()));
+    let attach = format!("{} $$ {image}", text(&common::example("attach")));
+    for (options, command) in [
+        (&["--pid", "--fork"][..], &run),
+        (&["--pid", "--fork"], &attach),
+        (&["--pid"], &run),
+    ] {
+        let mut unshare = Command::new("unshare");
+        unshare.args(options).args(["sh", "-c"]);
+        let output = finish(unshare.arg(format!("exec {command}")));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{command}: {output:?}");
+        assert!(said.contains("another pid namespace"), "{command}: {said}");
+    }
+    let mut own = Command::new("unshare");
+    own.args(["--pid", "--fork", "--mount-proc", "sh", "-c", &run]);
+    assert!(finish(&mut own).status.success(), "{own:?}");
+}
+
+#[test]
 fn a_missing_interpreter_is_named() {
     let script = scratch("interpreter").join("script");
     fs::write(&script, "#!/nowhere/interpreter -x\n").expect("a script");
