@@ -40,7 +40,7 @@ use crate::program;
 use crate::seccomp::{self, Inbox};
 use crate::strict::{self, Strict, Timestamp};
 use crate::supervisor::process::{self, Signals};
-use crate::supervisor::{CLOCK_CHANGED, Supervisor, Waits, setting};
+use crate::supervisor::{self, CLOCK_CHANGED, Supervisor, Waits, setting};
 use crate::sys;
 use crate::tracer::{ALONE, FOLLOW, Tracer};
 
@@ -223,9 +223,10 @@ impl Delivery {
         }
         // The listener is closed: the server may not serve this process, or has died.
         if source.raw_os_error() == Some(libc::ENOSYS) {
+            let died = || io::Error::other("the process that is to serve it has ended");
             return match channel.receive() {
                 Ok(error) => refused(error),
-                Err(_) => Error::system("serve the program")(source),
+                Err(_) => Error::system("serve the program")(died()),
             };
         }
         // It serves this process and no other yet.
@@ -394,7 +395,8 @@ impl Delivery {
         let options = if self.follow { FOLLOW } else { ALONE };
         let is_filtered = role.is_some() || self.strict.is_some();
         let mut injector = Injector::new(self.object);
-        let Ok(server) = meet(target, options, role.is_some(), is_filtered, channel) else {
+        let exec = role.map(|_| supervisor::options(self.is_required));
+        let Ok(server) = meet(target, options, exec, is_filtered, channel) else {
             return;
         };
         // The target waits in its execve, or for a tracer at its end.
@@ -451,28 +453,29 @@ impl Delivery {
     }
 }
 
-/// Gets hold of the target and of its filter's listener.
+/// Gets hold of the target and of its filter's listener. `options` are the ptrace(2) options of a tracer,
+/// `exec` those of a supervisor.
 fn meet(
     target: sys::Pid,
     options: c_int,
-    supervises: bool,
+    exec: Option<c_int>,
     is_filtered: bool,
     channel: &mut Channel,
 ) -> io::Result<Server> {
-    if !supervises {
+    if exec.is_none() {
         seize(target, options, channel)?;
     }
     let listener = match is_filtered {
         true => channel.receive_descriptor()?,
         false => None,
     };
-    match listener {
-        Some(listener) if supervises => {
-            let is_seized = seize_for_exec(target, channel)?;
+    match (listener, exec) {
+        (Some(listener), Some(exec)) => {
+            let is_seized = seize_for_exec(target, exec, channel)?;
             Ok(Server::Supervisor(listener, is_seized))
         }
-        listener => {
-            if supervises {
+        (listener, _) => {
+            if exec.is_some() {
                 seize(target, options, channel)?;
             }
             Ok(Server::Tracer(listener))
@@ -534,8 +537,8 @@ fn seize(target: sys::Pid, options: c_int, channel: &mut Channel) -> io::Result<
 
 /// Has the target stop when its program is there, or tells it that it may not be traced.
 /// `false`: another process traces it.
-fn seize_for_exec(target: sys::Pid, channel: &mut Channel) -> io::Result<bool> {
-    match sys::seize(target, libc::PTRACE_O_TRACEEXEC) {
+fn seize_for_exec(target: sys::Pid, options: c_int, channel: &mut Channel) -> io::Result<bool> {
+    match sys::seize(target, options) {
         Ok(()) => Ok(true),
         Err(refusal) if proc::tracer(target).is_none() => {
             channel.send(refusal.raw_os_error().unwrap_or(libc::EPERM))?;

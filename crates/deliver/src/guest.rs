@@ -1,4 +1,4 @@
-//! One thread of a live process that makes system calls for its tracer.
+//! One thread of a process that makes system calls for its tracer.
 //!
 //! The fate of the process does not depend on the tracer: at each moment of a visit the thread, once
 //! it is resumed, makes at most the call that it was set to make and goes on in the program, with
@@ -49,8 +49,13 @@ pub(crate) struct Guest {
 impl Guest {
     /// Sets up a stopped thread. `spare` is the address of executable bytes that no thread executes.
     pub(crate) fn enter(pid: Pid, memory: Memory, spare: u64) -> Result<Guest, Failure> {
-        let remnant = remnant(pid)?;
         suspend_filters(pid)?;
+        Guest::settle(pid, memory, spare)
+    }
+
+    /// As [`Guest::enter`], with the tracing and the seccomp filters of the thread as they are.
+    pub(crate) fn settle(pid: Pid, memory: Memory, spare: u64) -> Result<Guest, Failure> {
+        let remnant = remnant(pid)?;
         let mut registers = guest::settled(pid)?;
         let section = match sys::rseq(pid) {
             Some(rseq) => rseq::find(&registers, &memory, rseq)?,
@@ -138,24 +143,6 @@ impl Guest {
         }
         let process = proc::status(self.pid, "Tgid")?.and_then(|id| id.parse().ok());
         sys::signal_thread(process.unwrap_or(self.pid), self.pid, libc::SIGSTOP)
-    }
-
-    /// Maps `places` and returns the address of the first. On an error nothing stays mapped.
-    pub(crate) fn map(&mut self, places: &[Place<'_>]) -> Result<u64, StubError> {
-        match self.map_by(places, None) {
-            // It has no /proc, that of another pid namespace, or no permission to open the
-            // tracer's descriptors.
-            Err(StubError::Refused(error)) if error != libc::ENOMEM => {
-                let files: Vec<&File> = files(places).collect();
-                let descriptors = pass::descriptors(self, &files)?;
-                let mapped = self.map_by(places, Some(&descriptors));
-                for descriptor in descriptors {
-                    self.call(number::CLOSE, [descriptor, 0, 0, 0, 0, 0])?;
-                }
-                mapped
-            }
-            other => other,
-        }
     }
 
     /// Maps `places` of files that it opens, or has as `descriptors`, in their order.
@@ -266,6 +253,23 @@ impl Caller for Guest {
         self.run()
     }
 
+    fn map(&mut self, places: &[Place<'_>]) -> Result<u64, StubError> {
+        match self.map_by(places, None) {
+            // It has no /proc, that of another pid namespace, or no permission to open the
+            // tracer's descriptors.
+            Err(StubError::Refused(error)) if error != libc::ENOMEM => {
+                let files: Vec<&File> = files(places).collect();
+                let descriptors = pass::descriptors(self, &files)?;
+                let mapped = self.map_by(places, Some(&descriptors));
+                for descriptor in descriptors {
+                    self.call(number::CLOSE, [descriptor, 0, 0, 0, 0, 0])?;
+                }
+                mapped
+            }
+            other => other,
+        }
+    }
+
     fn scratch(&self, length: usize) -> u64 {
         (self.pages + 2 * PAGE - length as u64) & !15
     }
@@ -299,6 +303,34 @@ pub(crate) fn remnant(pid: Pid) -> io::Result<Option<u64>> {
         length if length == 2 * PAGE => Some(found.start),
         _ => None,
     }))
+}
+
+/// Has a thread in its exec stop go on to the end of that call, before the first instruction of its
+/// program. It is traced with `options`.
+pub(crate) fn leave_exec(pid: Pid, options: c_int) -> Result<(), Failure> {
+    sys::set_options(pid, options | libc::PTRACE_O_TRACESYSGOOD)?;
+    loop {
+        sys::resume(pid, Resume::Call, 0)?;
+        let Some((_, status)) = sys::wait(pid)? else {
+            return Err(Failure::Ended);
+        };
+        match Stop::decode(status) {
+            Stop::Ended => return Err(Failure::Ended),
+            Stop::Signal(CALL_STOP) => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+/// Has a thread that is traced with `options` stop at its calls, and its seccomp filters suspended if it
+/// `is_filtered`.
+pub(crate) fn trace(pid: Pid, options: c_int, is_filtered: bool) -> Result<(), Failure> {
+    let options = options | libc::PTRACE_O_TRACESYSGOOD;
+    if !is_filtered {
+        return Ok(sys::set_options(pid, options)?);
+    }
+    let suspended = sys::set_options(pid, options | sys::SUSPEND_SECCOMP);
+    suspended.map_err(|_| Unserved::Filtered.into())
 }
 
 /// Suspends the seccomp filters of `thread` until it is released: they may end the process for

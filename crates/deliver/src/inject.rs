@@ -6,8 +6,9 @@ use std::io;
 
 use vdsokit_elf::own;
 
-use crate::arch::{self, Block, KERNEL_VDSO_IS_OPTIONAL, MemoryMap, Word, number};
+use crate::arch::{self, Block, MemoryMap, Word, number};
 use crate::error::Unserved;
+use crate::guest::{self, Guest};
 #[cfg(target_arch = "x86_64")]
 use crate::i386;
 use crate::kernel::KernelVdso;
@@ -47,7 +48,7 @@ pub(crate) struct Start {
 
 impl Start {
     /// Restores the registers of `pid`, and opens its memory.
-    pub(crate) fn begin_again(&self, pid: Pid) -> Result<Memory, Failure> {
+    fn begin_again(&self, pid: Pid) -> Result<Memory, Failure> {
         let mut registers = self.registers;
         arch::leave_syscall(&mut registers);
         sys::set_registers(pid, &registers)?;
@@ -213,8 +214,8 @@ impl Injector {
 
     /// Prepares `pid`, which is in its exec stop, to put the object into itself once it is resumed.
     /// It does not stop again unless that fails. `false`: it takes [`Injector::deliver`], because
-    /// the kernel's vDSO has no room for the stub or is to be unmapped, because a seccomp filter has
-    /// to be suspended, or because it is a 32-bit program.
+    /// the kernel's vDSO has no room for the stub, because a seccomp filter has to be suspended, or
+    /// because it is a 32-bit program.
     ///
     /// The registers are the only state of the program that changes, and they change last: if the
     /// tracer dies before that, the program begins without the object. After that the program
@@ -226,7 +227,7 @@ impl Injector {
             return Ok(false);
         }
         let (stub, vdso) = (arch::stub(), start.vdso);
-        let kernel = self.kernel.as_ref().filter(|_| keeps_kernel(&self.object));
+        let kernel = self.kernel.as_ref();
         let Some((kernel, spare)) =
             kernel.and_then(|kernel| Some((kernel, kernel.spare(stub.len())?)))
         else {
@@ -277,12 +278,13 @@ impl Injector {
         Some(start.vdso + spare)
     }
 
-    /// Puts the object into `pid`, which is stopped, begins from `start` and is traced with
+    /// Puts the object into `pid`, which is in its exec stop, begins from `start` and is traced with
     /// `options`. Returns a signal that came meanwhile and has to be delivered on resuming
     /// (0: none).
     ///
-    /// If the tracer dies while this runs, the kernel kills the process (PTRACE_O_EXITKILL): the
-    /// program has not begun, and must not begin half-changed.
+    /// If the tracer dies while this runs, the program begins, with the object or without
+    /// ([`crate::guest`]). Where that can't be ([`Injector::room`]) the kernel kills the process
+    /// (PTRACE_O_EXITKILL): the program has not begun, and must not begin half-changed.
     pub(crate) fn deliver(
         &self,
         pid: Pid,
@@ -290,12 +292,74 @@ impl Injector {
         memory: Memory,
         options: c_int,
     ) -> Result<c_int, Failure> {
+        let Some(room) = self.room(start) else {
+            return self.deliver_at_once(pid, start, memory, options);
+        };
+        guest::leave_exec(pid, options)?;
+        self.deliver_by_guest(pid, start, memory, options, room)
+    }
+
+    /// As [`Injector::deliver`], into a program that was launched from `start`, could not put the object
+    /// into itself, and is stopped outside of a system call.
+    pub(crate) fn deliver_again(
+        &self,
+        pid: Pid,
+        start: &Start,
+        options: c_int,
+    ) -> Result<c_int, Failure> {
+        let memory = start.begin_again(pid)?;
+        match self.room(start) {
+            Some(room) => self.deliver_by_guest(pid, start, memory, options, room),
+            None => self.deliver_at_once(pid, start, memory, options),
+        }
+    }
+
+    /// The kernel's vDSO and where it has room for the code of a guest. `None`: it has none, or the
+    /// program is one of 32 bits, which can't execute that code; or this is AArch64, where a program would
+    /// begin with what `x7` shows at the exit of a call (arch/arm64/kernel/ptrace.c,
+    /// `report_syscall`).
+    fn room(&self, start: &Start) -> Option<(&KernelVdso, u64)> {
+        if start.is_i386 || cfg!(target_arch = "aarch64") {
+            return None;
+        }
+        let kernel = self.kernel.as_ref()?;
+        Some((kernel, start.vdso + arch::guest::spare(kernel)?))
+    }
+
+    /// Delivers by system calls and writes after each of which the program can begin.
+    fn deliver_by_guest(
+        &self,
+        pid: Pid,
+        start: &Start,
+        memory: Memory,
+        options: c_int,
+        (kernel, spare): (&KernelVdso, u64),
+    ) -> Result<c_int, Failure> {
+        guest::trace(pid, options, start.is_filtered)?;
+        let outcome = Guest::settle(pid, memory, spare).and_then(|mut guest| {
+            let functions = kernel.functions(start.vdso);
+            let outcome = install(&mut guest, &self.object, functions, start);
+            if !matches!(outcome, Err(Failure::Ended)) {
+                guest.leave(spare)?;
+            }
+            outcome
+        });
+        if !matches!(outcome, Err(Failure::Ended)) {
+            sys::set_options(pid, options)?;
+        }
+        outcome.map(|_| 0)
+    }
+
+    /// Delivers by the stub, as one change.
+    fn deliver_at_once(
+        &self,
+        pid: Pid,
+        start: &Start,
+        memory: Memory,
+        options: c_int,
+    ) -> Result<c_int, Failure> {
         let &Start {
-            registers,
-            slot,
-            vdso,
-            saved,
-            ..
+            registers, vdso, ..
         } = start;
         let during = options | libc::PTRACE_O_EXITKILL;
         if start.is_filtered {
@@ -323,7 +387,7 @@ impl Injector {
         let outcome = match &self.kernel {
             #[cfg(target_arch = "x86_64")]
             _ if start.is_i386 => self.put_i386(&mut visit),
-            Some(kernel) => put(&mut visit, &self.object, kernel, slot, &saved).map(drop),
+            Some(kernel) => put(&mut visit, &self.object, kernel, start).map(drop),
             None => Err(Unserved::NoVdso.into()),
         };
         if matches!(outcome, Err(Failure::Ended)) {
@@ -351,104 +415,82 @@ impl Injector {
     }
 }
 
-/// Maps `object`, fills its links, writes its address into the auxiliary vector at `slot`, and
-/// unmaps the kernel's vDSO unless the image calls it.
-///
-/// The step that can't be undone comes last: on an error the process is as it was. If undoing
-/// fails too, the process is ended rather than begun half-changed.
+/// Runs [`install`] by the stub, which lies in the kernel's vDSO meanwhile.
 fn put(
     visit: &mut Visit,
     object: &Object,
     kernel: &KernelVdso,
-    slot: u64,
-    saved: &MemoryMap,
+    start: &Start,
 ) -> Result<u64, Failure> {
     let (stub, vdso) = (arch::stub(), visit.home);
     visit.memory.write(vdso, stub)?;
-    let outcome = install(visit, object, kernel, slot, saved);
-    // Where the kernel's vDSO is gone, so is the stub.
-    if !matches!(outcome, Ok((_, Kernels::Unmapped))) {
-        let restored = visit.memory.write(vdso, &kernel.bytes()[..stub.len()]);
-        restored.or_else(|error| whole(visit, Err(error.into())))?;
-    }
-    outcome.map(|(address, _)| address)
+    let outcome = install(visit, object, kernel.functions(vdso), start);
+    let restored = visit.memory.write(vdso, &kernel.bytes()[..stub.len()]);
+    restored.or_else(|error| whole(visit.pid, Err(error.into())))?;
+    outcome
 }
 
-/// What became of the kernel's vDSO.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kernels {
-    Kept,
-    Unmapped,
-}
-
-/// Whether the kernel's vDSO stays in a process that has `object`.
-fn keeps_kernel(object: &Object) -> bool {
-    !object.links.is_empty() || !KERNEL_VDSO_IS_OPTIONAL
-}
-
+/// Maps `object`, fills its links with the addresses of the kernel's `functions`, and writes its address
+/// into the auxiliary vector of the program that begins from `start`.
+///
+/// On an error the process is as it was. If undoing fails too, the process is ended rather than begun
+/// half-changed.
 fn install(
-    visit: &mut Visit,
+    caller: &mut impl Caller,
     object: &Object,
-    kernel: &KernelVdso,
-    slot: u64,
-    saved: &MemoryMap,
-) -> Result<(u64, Kernels), Failure> {
-    let vdso = visit.home;
-    let address = visit.map(&object.places())?;
+    functions: impl Iterator<Item = u64>,
+    start: &Start,
+) -> Result<u64, Failure> {
+    let &Start {
+        slot, vdso, saved, ..
+    } = start;
+    let address = caller.map(&object.places())?;
     let mut is_said = false;
     let outcome = (|| {
-        for (word, value) in object.linked(address, kernel.functions(vdso)) {
-            visit.memory.write_word(word, value)?;
+        for (word, value) in object.linked(address, functions) {
+            caller.memory().write_word(word, value)?;
         }
-        visit.memory.write_word(slot, address)?;
+        caller.memory().write_word(slot, address)?;
         is_said = true;
-        save_auxiliary(visit, saved)?;
-        if keeps_kernel(object) {
-            return Ok(Kernels::Kept);
-        }
-        let (start, length) = kernel.extent(vdso);
-        match visit.call(number::MUNMAP, [start, length, 0, 0, 0, 0]) {
-            Ok(_) => Ok(Kernels::Unmapped),
-            // It is sealed (mseal(2), CONFIG_MSEAL_SYSTEM_MAPPINGS). No program looks for it there.
-            Err(StubError::Refused(libc::EPERM)) => Ok(Kernels::Kept),
-            Err(error) => Err(error),
-        }
+        save_auxiliary(caller, &saved)
     })();
-    if outcome.is_err() {
-        let unmapped = visit.call(number::MUNMAP, [address, object.length(), 0, 0, 0, 0]);
-        whole(visit, unmapped.map(drop).map_err(Failure::from))?;
+    if let Err(error) = outcome {
+        // Not before: nothing may name memory that is not mapped.
+        if is_said {
+            let unsaid = caller.memory().write_word(slot, vdso);
+            let unsaid = unsaid.map_err(Failure::from);
+            let unsaid = unsaid.and_then(|()| save_auxiliary(caller, &saved));
+            whole(caller.pid(), unsaid)?;
+        }
+        let unmapped = caller.call(number::MUNMAP, [address, object.length(), 0, 0, 0, 0]);
+        whole(caller.pid(), unmapped.map(drop).map_err(Failure::from))?;
+        return Err(error);
     }
-    if outcome.is_err() && is_said {
-        let unsaid = visit.memory.write_word(slot, vdso);
-        let unsaid = unsaid.map_err(Failure::from);
-        let unsaid = unsaid.and_then(|()| save_auxiliary(visit, saved));
-        whole(visit, unsaid)?;
-    }
-    Ok((address, outcome?))
+    Ok(address)
 }
 
 /// Sets the kernel's copy of the auxiliary vector, which `/proc/PID/auxv`, prctl(PR_GET_AUXV) and
 /// core dumps show, to that of the program's stack. Kernels without CONFIG_CHECKPOINT_RESTORE
 /// refuse that; the copy then stays as it was.
-fn save_auxiliary(visit: &mut Visit, saved: &MemoryMap) -> Result<(), Failure> {
+fn save_auxiliary(caller: &mut impl Caller, saved: &MemoryMap) -> Result<(), Failure> {
     if saved[0] == 0 {
         return Ok(());
     }
     let bytes: Vec<u8> = saved.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    let at = visit.scratch(bytes.len());
-    visit.memory.write(at, &bytes)?;
+    let at = caller.scratch(bytes.len());
+    caller.memory().write(at, &bytes)?;
     let (request, length) = (libc::PR_SET_MM_MAP as u64, bytes.len() as u64);
     let arguments = [libc::PR_SET_MM as u64, request, at, length, 0, 0];
-    match visit.call(number::PRCTL, arguments) {
+    match caller.call(number::PRCTL, arguments) {
         Ok(_) | Err(StubError::Refused(_)) => Ok(()),
         Err(StubError::Failure(failure)) => Err(failure),
     }
 }
 
 /// Ends the process if `outcome`, that of undoing a change, is an error.
-fn whole(visit: &Visit, outcome: Result<(), Failure>) -> Result<(), Failure> {
+fn whole(pid: Pid, outcome: Result<(), Failure>) -> Result<(), Failure> {
     outcome.map_err(|_| {
-        sys::kill(visit.pid);
+        sys::kill(pid);
         Failure::Ended
     })
 }
@@ -688,7 +730,16 @@ mod tests {
             let auxv = || fs::read(format!("/proc/{pid}/auxv")).expect("its vector");
             let auxv_before = auxv();
             // Nothing is mapped in the first page.
-            let failed = put(&mut visit, &object, &kernel, 8, &saved);
+            let mut start = Start {
+                registers,
+                slot: 8,
+                vdso,
+                saved,
+                is_filtered: false,
+                is_valgrind: false,
+                is_i386: false,
+            };
+            let failed = put(&mut visit, &object, &kernel, &start);
             assert!(
                 matches!(failed, Err(Failure::Unserved(Unserved::Access(_)))),
                 "{failed:?}"
@@ -697,12 +748,10 @@ mod tests {
             assert_eq!(auxv(), auxv_before);
             assert_eq!(text(&visit), kernel.bytes());
             // And it is fit for a change that succeeds.
-            let slot = stack_pointer + slot as u64;
-            let address = put(&mut visit, &object, &kernel, slot, &saved).expect("a change");
-            assert_eq!(maps().contains("[vdso]"), link.is_some());
-            if link.is_some() {
-                assert_eq!(text(&visit), kernel.bytes());
-            }
+            start.slot = stack_pointer + slot as u64;
+            let slot = start.slot;
+            let address = put(&mut visit, &object, &kernel, &start).expect("a change");
+            assert_eq!(text(&visit), kernel.bytes());
             assert!(auxv().windows(8).any(|word| word == address.to_ne_bytes()));
             let mut said = [0; 8];
             visit.memory.read_exact(slot, &mut said).expect("its stack");

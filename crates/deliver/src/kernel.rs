@@ -17,8 +17,6 @@ use crate::sys::Pid;
 #[derive(Debug)]
 pub(crate) struct KernelVdso {
     bytes: Vec<u8>,
-    /// Bytes of vvar pages mapped right below the image.
-    vvar_length: u64,
     /// The first byte behind the image's contents, in bytes from its start.
     spare: usize,
     exports: Vec<Function>,
@@ -31,7 +29,7 @@ impl KernelVdso {
     pub(crate) fn read(pid: Pid, memory: &Memory, address: u64) -> io::Result<Self> {
         let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
         let mappings = mappings(&maps).unwrap_or_default();
-        let (Some(first), Some(vdso)) = (mappings.first(), mappings.last()) else {
+        let Some(vdso) = mappings.last() else {
             return Err(io::Error::other("the kernel's vDSO is not mapped"));
         };
         if vdso.start != address {
@@ -39,7 +37,6 @@ impl KernelVdso {
                 "AT_SYSINFO_EHDR is not where the kernel's vDSO is mapped",
             ));
         }
-        let vvar_length = vdso.start - first.start;
         let mut bytes = vec![0; (vdso.end - vdso.start) as usize];
         memory.read_exact(address, &mut bytes)?;
         let image = Image::parse_memory(&bytes, address)
@@ -62,7 +59,6 @@ impl KernelVdso {
         let spare = spare(&bytes, loaded(&image));
         Ok(KernelVdso {
             spare,
-            vvar_length,
             exports,
             functions: Vec::new(),
             bytes,
@@ -104,14 +100,6 @@ impl KernelVdso {
         let at = (self.bytes.len().checked_sub(length)? & !15) as u64;
         let image = Image::parse_memory(&self.bytes, 0).ok()?;
         loaded(&image).filter(|&end| end <= at).map(|_| at)
-    }
-
-    /// Address and length of image and vvar pages together, the image being at `address`.
-    pub(crate) fn extent(&self, address: u64) -> (u64, u64) {
-        (
-            address - self.vvar_length,
-            self.bytes.len() as u64 + self.vvar_length,
-        )
     }
 
     /// For each link the address of its function, or 0, the image being at `address`.

@@ -33,7 +33,7 @@
 //! | `inject` | maps an object into a process at its first instruction |
 //! | `i386` | the same for a 32-bit program on an x86-64 kernel |
 //! | `visit` | runs the stub in one stopped thread |
-//! | `guest` | a thread of a live process that makes system calls, whether or not its tracer lives |
+//! | `guest` | a thread of a process that makes system calls, whether or not its tracer lives |
 //! | `pass` | passes descriptors to a process that can't open the tracer's |
 //! | `kernel`, `link` | the kernel's own vDSO, and functions of it that images call |
 //! | `stack`, `memory` | the stack of a program at its start; the memory of a process |
@@ -44,13 +44,13 @@
 //! 1. **All or nothing.** A program begins with the complete object, or as the kernel made it; a
 //!    live process is changed completely, or is as it was. If the tracer is killed while it attaches
 //!    or detaches, the process runs on in a state that [`detach`] restores. If it is killed while
-//!    it delivers step by step to a program that could not put the object into itself, that program,
-//!    which has not begun, ends (PTRACE_O_EXITKILL).
+//!    it delivers to a program that has not begun, that begins. Exceptions are 32-bit programs, and
+//!    on AArch64 programs that can't put the object into themselves: they end (PTRACE_O_EXITKILL).
 //! 2. **The program is not touched**: its text, its stack above the stack pointer except the word
 //!    AT_SYSINFO_EHDR, its descriptors and its signals are unchanged. Signals that arrive during
 //!    a change are delivered after it.
 //! 3. **Nothing is lost.** A function of the kernel's vDSO that the object lacks leads to the
-//!    kernel's own, which then stays mapped.
+//!    kernel's own, which stays mapped.
 //! 4. **Nothing shared is writable** but the counts of [`Object::traced`]. Text is mapped private and
 //!    executable, vvar pages shared and read-only from a descriptor that can't write;
 //!    [`Object::with_word`]'s memory is the process's own.

@@ -181,9 +181,7 @@ impl<'a> Tracer<'a> {
             Ok(false) => return Some(sys::resume(pid, Resume::Continue, libc::SIGURG)),
             Err(error) => return Some(Err(error)),
         };
-        let outcome = start
-            .begin_again(pid)
-            .and_then(|memory| self.injector.deliver(pid, &start, memory, self.options));
+        let outcome = self.injector.deliver_again(pid, &start, self.options);
         let signal = self.delivered(pid, outcome)?;
         Some(sys::resume(pid, Resume::Continue, signal))
     }

@@ -74,6 +74,9 @@ pub(crate) trait Caller {
     /// Makes one system call in the process, and returns what it returns.
     fn call(&mut self, number: u64, arguments: [u64; 6]) -> Result<u64, StubError>;
 
+    /// Maps `places` and returns the address of the first. On an error nothing stays mapped.
+    fn map(&mut self, places: &[Place<'_>]) -> Result<u64, StubError>;
+
     /// The address of `length` bytes of its memory that may be written.
     fn scratch(&self, length: usize) -> u64;
 
@@ -209,21 +212,6 @@ impl Visit {
         Ok(())
     }
 
-    /// Maps `places` and returns the address of the first. On an error nothing stays mapped.
-    pub(crate) fn map(&mut self, places: &[Place<'_>]) -> Result<u64, StubError> {
-        let paths = paths(places);
-        match self.map_by(places, Handle::Paths(&paths)) {
-            // It has no /proc, that of another pid namespace, or no permission to open the
-            // tracer's descriptors.
-            Err(StubError::Refused(error)) if error != libc::ENOMEM => {
-                let files: Vec<&File> = files(places).collect();
-                let descriptors = pass::descriptors(self, &files)?;
-                self.map_by(places, Handle::Descriptors(&descriptors))
-            }
-            other => other,
-        }
-    }
-
     fn map_by(&mut self, places: &[Place<'_>], handle: Handle<'_>) -> Result<u64, StubError> {
         let block = Block {
             count: places.len() as u64,
@@ -288,6 +276,20 @@ impl Caller for Visit {
         arch::enter_call(&mut registers, self.home, number, arguments);
         let after = self.run(&registers)?;
         arch::call_result(&after).map_err(StubError::Refused)
+    }
+
+    fn map(&mut self, places: &[Place<'_>]) -> Result<u64, StubError> {
+        let paths = paths(places);
+        match self.map_by(places, Handle::Paths(&paths)) {
+            // It has no /proc, that of another pid namespace, or no permission to open the
+            // tracer's descriptors.
+            Err(StubError::Refused(error)) if error != libc::ENOMEM => {
+                let files: Vec<&File> = files(places).collect();
+                let descriptors = pass::descriptors(self, &files)?;
+                self.map_by(places, Handle::Descriptors(&descriptors))
+            }
+            other => other,
+        }
     }
 
     fn scratch(&self, length: usize) -> u64 {

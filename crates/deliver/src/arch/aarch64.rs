@@ -45,11 +45,6 @@ pub(crate) const FORKS: [i64; 2] = [libc::SYS_clone, libc::SYS_clone3];
 /// `e_machine` of images for this architecture.
 pub(crate) const MACHINE: u16 = vdsokit_elf::constants::EM_AARCH64;
 
-/// Whether the kernel's vDSO may be unmapped. Signal handlers return through it
-/// (arch/arm64/kernel/signal.c, `setup_return`), and the kernel knows its address: it may be moved
-/// by mremap(2), but a process without it dies with its first signal.
-pub(crate) const KERNEL_VDSO_IS_OPTIONAL: bool = false;
-
 /// Bytes below the stack pointer that the running function may use: none (AAPCS64, 6.4.5.1).
 pub(crate) const RED_ZONE: u64 = 0;
 

@@ -43,11 +43,6 @@ pub(crate) const FORKS: [i64; 3] = [libc::SYS_vfork, libc::SYS_clone, libc::SYS_
 /// `e_machine` of images for this architecture.
 pub(crate) const MACHINE: u16 = vdsokit_elf::constants::EM_X86_64;
 
-/// Whether the kernel's vDSO may be unmapped. Signal handlers don't return through it but
-/// through the restorer of libc: the kernel delivers no signal to a handler without `SA_RESTORER`
-/// (arch/x86/kernel/signal_64.c).
-pub(crate) const KERNEL_VDSO_IS_OPTIONAL: bool = true;
-
 /// Addresses where nothing lies when a program begins. They are below what the kernel maps from the
 /// top down (arch/x86/mm/mmap.c) and above what mmap(2) gives to programs whose stack is unlimited;
 /// and within the program's part of the address space of address, memory, leak and thread

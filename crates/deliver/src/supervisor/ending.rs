@@ -35,10 +35,14 @@ pub(crate) fn end(
     let mut killed = HashSet::from([first]);
     let unserved = unserved.and_then(process::thread_group);
     kill_new(&mut killed, unserved);
+    let this = std::process::id() as Pid;
+    // One that is not served yet has nothing by which it is recognised. The first process may wait in
+    // vfork(2) for it to execute a program, and it for an answer to that call.
+    let is_child = |pid| pid != this && process::parent(pid) == Some(first);
     // A process may have started another before it was killed.
     while kill_new(
         &mut killed,
-        process::numbers("/proc").filter(|&pid| is_of_tree(pid)),
+        process::numbers("/proc").filter(|&pid| is_of_tree(pid) || is_child(pid)),
     ) {}
     let is_first = |thread: &Pid| process::thread_group(*thread) == Some(first);
     let stopped = stopped.filter(is_first);

@@ -37,9 +37,16 @@ pub(crate) fn start(
         if close_all_but(&[listener.as_fd(), far.as_fd()]).is_ok() {
             forget_stderr();
             let end = required.map(|(first, gates)| {
-                move || {
+                move |call: Option<&Notification>| {
                     let is_of_tree = |pid| gates.iter().any(|gate| has_gate(gate, pid));
-                    ending::end(first, None, None, &HashSet::new(), is_of_tree, || {});
+                    // A caller goes on when it has an answer, so it is ended or stopped before.
+                    let release = || {
+                        if let Some(call) = call {
+                            seccomp::answer(listener, call, Outcome::Fails(libc::EPERM));
+                        }
+                    };
+                    let caller = call.map(|call| call.pid);
+                    ending::end(first, caller, None, &HashSet::new(), is_of_tree, release);
                 }
             });
             keep(listener, &far, inbox, end);
@@ -49,8 +56,13 @@ pub(crate) fn start(
 }
 
 /// Runs until no process is left that uses the filter. `lifeline` hangs up when the supervisor
-/// dies; `inbox` has the call that it received last. `end`, if any, ends the tree.
-fn keep(listener: &OwnedFd, lifeline: &OwnedFd, inbox: &Inbox, mut end: Option<impl FnMut()>) {
+/// dies; `inbox` has the call that it received last. `end`, if any, ends the tree and answers a call.
+fn keep(
+    listener: &OwnedFd,
+    lifeline: &OwnedFd,
+    inbox: &Inbox,
+    end: Option<impl Fn(Option<&Notification>)>,
+) {
     loop {
         let mut ready = [
             PollFd::new(listener, PollFlags::empty()),
@@ -68,12 +80,16 @@ fn keep(listener: &OwnedFd, lifeline: &OwnedFd, inbox: &Inbox, mut end: Option<i
             break;
         }
     }
-    let is_ended = end.is_some();
+    let serve = |call: &Notification| match &end {
+        Some(end) => end(Some(call)),
+        None => seccomp::answer(listener, call, outcome(call)),
+    };
     // An answer to a call that has one already is refused by the kernel.
-    if let Some(last) = inbox.last() {
-        seccomp::answer(listener, &last, outcome(&last, is_ended));
+    match (inbox.last(), &end) {
+        (Some(last), _) => serve(&last),
+        (None, Some(end)) => end(None),
+        (None, None) => {}
     }
-    end.iter_mut().for_each(|end| end());
     loop {
         let mut ready = [PollFd::new(listener, PollFlags::IN)];
         match poll(&mut ready, None) {
@@ -83,16 +99,14 @@ fn keep(listener: &OwnedFd, lifeline: &OwnedFd, inbox: &Inbox, mut end: Option<i
             Ok(_) => {}
         }
         if let Ok(notification) = seccomp::receive(listener) {
-            let outcome = outcome(&notification, is_ended);
-            seccomp::answer(listener, &notification, outcome);
-            end.iter_mut().for_each(|end| end());
+            serve(&notification);
         }
     }
 }
 
 /// What a call ends with when no supervisor serves it.
-fn outcome(call: &Notification, is_ended: bool) -> Outcome {
-    match is_ended || setting::serves(call.architecture, call.number as u32) {
+fn outcome(call: &Notification) -> Outcome {
+    match setting::serves(call.architecture, call.number as u32) {
         true => Outcome::Fails(libc::EPERM),
         false => Outcome::Made,
     }

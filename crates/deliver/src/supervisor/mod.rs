@@ -58,6 +58,17 @@ pub(crate) const CLOCK_CHANGED: c_int = libc::SIGURG;
 /// microseconds.
 const LAUNCHES: usize = 64;
 
+/// The ptrace(2) options of a thread that is about to execute a program. `is_required`: the kernel kills it
+/// if this process dies, rather than that it begins in real time.
+pub(crate) fn options(is_required: bool) -> c_int {
+    let at_exit = if is_required {
+        libc::PTRACE_O_EXITKILL
+    } else {
+        0
+    };
+    libc::PTRACE_O_TRACEEXEC | at_exit
+}
+
 /// Serves one tree.
 pub(crate) struct Supervisor<'a> {
     listener: OwnedFd,
@@ -76,6 +87,8 @@ pub(crate) struct Supervisor<'a> {
     waits: Option<Waits>,
     /// Whether the tree ends rather than that a part of it sees real time.
     is_required: bool,
+    /// The ptrace(2) options of a thread that is about to execute a program.
+    options: c_int,
     /// The first process that could not be served where it had to be.
     unserved: Option<Pid>,
     /// A call that is answered while the tree is ended.
@@ -107,6 +120,7 @@ impl<'a> Supervisor<'a> {
             read,
             waits,
             is_required,
+            options: options(is_required),
             unserved: None,
             unanswered: None,
             report,
@@ -298,7 +312,7 @@ impl<'a> Supervisor<'a> {
         if self.seized.contains(&pid) {
             return;
         }
-        match sys::seize(pid, libc::PTRACE_O_TRACEEXEC) {
+        match sys::seize(pid, self.options) {
             Ok(()) => {
                 self.seized.insert(pid);
             }
@@ -372,8 +386,7 @@ impl<'a> Supervisor<'a> {
             self.launched.push_front((pid, start));
             return Ok(0);
         }
-        let options = libc::PTRACE_O_TRACEEXEC;
-        self.injector.deliver(pid, &start, memory, options)
+        self.injector.deliver(pid, &start, memory, self.options)
     }
 
     /// The start of a program that reports by this call that it could not put the object into
@@ -396,9 +409,7 @@ impl<'a> Supervisor<'a> {
         if !stopped || process::stopped(pid).is_none() {
             return self.unserved(pid, Unserved::Traced);
         }
-        let outcome = start
-            .begin_again(pid)
-            .and_then(|memory| self.injector.deliver(pid, start, memory, 0));
+        let outcome = self.injector.deliver_again(pid, start, 0);
         if let Some(signal) = self.delivered(pid, outcome) {
             // One that is not served stays where it is until it is ended.
             if self.unserved.is_none() {

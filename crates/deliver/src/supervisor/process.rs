@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::process::DumpableBehavior;
 use rustix::thread::CapabilitySet;
 
+use crate::proc;
 use crate::sys::{self, Pid};
 
 /// Runs `main` in a child that no wait(2) shows but those with `__WALL` or `__WCLONE`: it sends
@@ -132,9 +133,12 @@ impl AsFd for Signals {
 
 /// The process that the thread `pid` belongs to.
 pub(crate) fn thread_group(pid: Pid) -> Option<Pid> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
-    line.trim().parse().ok()
+    proc::status(pid, "Tgid").ok()??.parse().ok()
+}
+
+/// The parent of the process `pid`.
+pub(crate) fn parent(pid: Pid) -> Option<Pid> {
+    proc::status(pid, "PPid").ok()??.parse().ok()
 }
 
 /// The threads of `process`.
