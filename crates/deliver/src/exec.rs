@@ -123,7 +123,7 @@ impl Delivery {
     /// Whether the program and all that it starts end rather than that a part of them sees real
     /// time: one that can't be served, or a wait that can't, or when the supervisor has died. The
     /// program then exits with status 125, unless another process traces it, and all others are
-    /// killed. The default is that what can't be served goes on in real time. It is for what
+    /// killed; so is the program itself if the supervisor dies just before it begins. The default is that what can't be served goes on in real time. It is for what
     /// [`Delivery::waits`] and [`Delivery::strict`] convert.
     pub fn require(mut self, required: bool) -> Delivery {
         self.is_required = required;

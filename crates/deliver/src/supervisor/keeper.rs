@@ -69,7 +69,7 @@ fn keep(
             PollFd::new(lifeline, PollFlags::IN),
         ];
         match poll(&mut ready, None) {
-            Err(Errno::INTR) => continue,
+            Err(Errno::INTR | Errno::NOMEM) => continue,
             Err(_) => return,
             Ok(_) => {}
         }
@@ -93,7 +93,7 @@ fn keep(
     loop {
         let mut ready = [PollFd::new(listener, PollFlags::IN)];
         match poll(&mut ready, None) {
-            Err(Errno::INTR) => continue,
+            Err(Errno::INTR | Errno::NOMEM) => continue,
             Err(_) => return,
             Ok(_) if !ready[0].revents().contains(PollFlags::IN) => return,
             Ok(_) => {}

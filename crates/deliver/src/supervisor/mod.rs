@@ -158,7 +158,7 @@ impl<'a> Supervisor<'a> {
                 })
             });
             match poll(&mut ready, timeout.as_ref()) {
-                Err(Errno::INTR) => continue,
+                Err(Errno::INTR | Errno::NOMEM) => continue,
                 Err(_) => return,
                 Ok(0) => {
                     self.waits.iter_mut().for_each(Waits::tick);

@@ -1,8 +1,8 @@
 /* kill_at N [--client|--server|--keeper] [--fails ERROR] [--steps M] COMMAND...
 
    Runs a command, and kills a process of it at the start of its N-th system call. With N 0 nothing is
-   killed: the last line on standard error has a word for each call, its number, and for ioctl(2) the
-   request behind a slash.
+   killed: the last line on standard error has a word for each call, its number, and for ioctl(2) and
+   ptrace(2) the request behind a slash.
 
    Without --server all calls of the command and of what it starts count, and the exit status is 9 if
    one was killed and 0 if not. With --server the calls count of the process that serves the command,
@@ -72,8 +72,9 @@ static void print_call(int thread)
     struct __ptrace_syscall_info call;
     if (ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof call, &call) <= 0)
         return;
-    if (call.entry.nr == SYS_ioctl)
-        fprintf(stderr, "%d/%lld ", (int)call.entry.nr, (long long)call.entry.args[1]);
+    if (call.entry.nr == SYS_ioctl || call.entry.nr == SYS_ptrace)
+        fprintf(stderr, "%d/%lld ", (int)call.entry.nr,
+                (long long)call.entry.args[call.entry.nr == SYS_ioctl]);
     else
         fprintf(stderr, "%d ", (int)call.entry.nr);
 }
