@@ -47,6 +47,10 @@ impl Errno {
     /// Linux's `ERESTARTSYS`: no program sees this number.
     pub const RESTART: Self = Self(512);
 
+    /// The call replaced the registers of the program, which has no result in them. No program sees
+    /// this number.
+    pub const REPLACED: Self = Self(513);
+
     /// The result register of a call that failed.
     pub fn result(self) -> usize {
         (self.0 as usize).wrapping_neg()

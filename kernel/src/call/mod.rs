@@ -13,7 +13,6 @@ use crate::memory::{PAGE, Section, page_of};
 use crate::println;
 #[cfg(target_arch = "x86_64")]
 use crate::task::fork;
-use crate::task::signal::leave_handler;
 use crate::task::{Denied, Task, schedule};
 use crate::user;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -65,42 +64,14 @@ pub fn make(frame: &mut Frame) -> Outcome {
         // Under the lock of the kernel nothing else stores it.
         count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
-    let result = match number {
-        linux::__NR_execve => match process::execve(frame, arguments) {
-            Ok(()) => return Outcome::Replaced,
-            Err(error) => Err(error),
-        },
-        linux::__NR_rt_sigreturn => {
-            if leave_handler(frame).is_err() {
-                crate::task::signal::raise(linux::SIGSEGV, frame.stack());
-            }
-            return Outcome::Replaced;
-        }
-        BATCH => batch(arguments[0], arguments[1]),
-        DENY => deny(arguments[0]),
-        _ => {
-            let task = schedule::current();
-            let denied = *task.process.denied.get();
-            permitted(number, arguments, Some(frame), &task, denied)
-        }
-    };
-    match result {
+    let task = schedule::current();
+    let denied = *task.process.denied.get();
+    match permitted(number, arguments, Some(frame), &task, denied) {
         Ok(result) => Outcome::Result(result),
         Err(Errno::RESTART) => Outcome::Interrupted,
+        Err(Errno::REPLACED) => Outcome::Replaced,
         Err(error) => Outcome::Result(error.result()),
     }
-}
-
-/// The number of a call that Linux does not have: several calls in one entry.
-const BATCH: u32 = 1000;
-
-/// The number of a call that Linux does not have: the caller's process, and what it starts, are denied
-/// the calls of [`Denied`] whose bits are given.
-const DENY: u32 = 1001;
-
-fn deny(bits: usize) -> Result<usize, Errno> {
-    let process = schedule::current().process.clone();
-    process.deny(Denied::from_bits(bits)).map(|()| 0)
 }
 
 /// Makes a call of a task unless it is in `denied`. Inlined, so that a call of a batch costs no copy of
@@ -163,9 +134,12 @@ fn batch(address: usize, count: usize) -> Result<usize, Errno> {
     Ok(done)
 }
 
-/// The calls: number, and what is done. In a batch there is no frame. A call that is not listed fails with ENOSYS.
+/// Makes functions of the table of calls. In a batch there is no frame; a call that is not listed fails
+/// with ENOSYS.
 macro_rules! calls {
-    (|$a:ident, $frame:ident, $task:ident| $($(#[$condition:meta])? $number:ident => $call:expr;)*) => {
+    (|$a:ident, $frame:ident, $task:ident| $($section:ident {
+        $($(#[$condition:meta])? $name:ident: $number:ident => $call:expr;)*
+    })*) => {
         #[inline(always)]
         fn dispatch(
             number: u32,
@@ -174,7 +148,7 @@ macro_rules! calls {
             $task: &Task,
         ) -> Result<usize, Errno> {
             match number {
-                $($(#[$condition])? linux::$number => $call,)*
+                $($($(#[$condition])? numbers::$number => $call,)*)*
                 _ => Err(Errno::NO_CALL),
             }
         }
@@ -182,113 +156,19 @@ macro_rules! calls {
         /// The name of a call, with the prefix that Linux's headers have for its number.
         fn name(number: usize) -> &'static str {
             match number as u32 {
-                linux::__NR_execve => "__NR_execve",
-                linux::__NR_rt_sigreturn => "__NR_rt_sigreturn",
-                $($(#[$condition])? linux::$number => stringify!($number),)*
+                $($($(#[$condition])? numbers::$number => stringify!($number),)*)*
                 _ => "unknown",
+            }
+        }
+
+        /// The number of the call with this name.
+        pub fn number(name: &str) -> Option<u32> {
+            match name {
+                $($($(#[$condition])? stringify!($name) => Some(numbers::$number),)*)*
+                _ => None,
             }
         }
     };
 }
 
-calls! { |a, frame, task|
-    // Files.
-    __NR_read => file::read(a[0], a[1], a[2]);
-    __NR_write => file::write(a[0], a[1], a[2]);
-    __NR_readv => file::vectored(a, file::read);
-    __NR_writev => file::vectored(a, file::write);
-    __NR_pread64 => file::read_at(a[0], a[1], a[2], a[3]);
-    __NR_openat => file::open(a[0], a[1], a[2]);
-    __NR_close => file::close(a[0]);
-    __NR_close_range => file::close_range(a[0], a[1]);
-    __NR_lseek => file::seek(a[0], a[1] as isize, a[2]);
-    __NR_fstat => file::stat_of(a[0], a[1]);
-    __NR_newfstatat => file::stat_at(a[0], a[1], a[2], a[3]);
-    __NR_getdents64 => file::directory_entries(a[0], a[1], a[2]);
-    __NR_readlinkat => file::read_link(a[0], a[1], a[2], a[3]);
-    __NR_faccessat => file::access(a[0], a[1]);
-    __NR_faccessat2 => file::access(a[0], a[1]);
-    __NR_getcwd => file::current_directory(a[0], a[1]);
-    __NR_chdir => file::change_directory(a[0]);
-    __NR_dup => file::duplicate(a[0]);
-    __NR_dup3 => file::duplicate_to(a[0], a[1], a[2]);
-    __NR_pipe2 => file::pipe(a[0], a[1]);
-    __NR_fcntl => file::control(a[0], a[1], a[2]);
-    __NR_ioctl => file::device_control(a[0], a[1], a[2]);
-    __NR_ppoll => file::poll(a[0], a[1], time::duration(a[2])?);
-    __NR_epoll_create1 => file::new_set(a[0]);
-    __NR_epoll_ctl => file::control_set(a[0], a[1], a[2], a[3]);
-    __NR_epoll_pwait => file::wait_for_set(a[0], a[1], a[2], time::milliseconds(a[3]));
-    __NR_umask => Ok(0o022);
-
-    // Memory.
-    __NR_brk => memory::set_heap_end(a[0]);
-    __NR_mmap => memory::map(a);
-    __NR_munmap => memory::unmap(a[0], a[1]);
-    __NR_mprotect => memory::protect(a[0], a[1], a[2]);
-    __NR_madvise => memory::advise(a[0], a[1], a[2]);
-
-    // Processes and threads.
-    __NR_clone => process::clone(frame.ok_or(Errno::NO_CALL)?, a);
-    __NR_exit => process::exit_thread(a[0]);
-    __NR_exit_group => process::exit(a[0]);
-    __NR_wait4 => process::wait(a[0], a[1], a[2]);
-    __NR_getpid => Ok(task.process.id);
-    __NR_getppid => Ok(task.process.parent_id());
-    __NR_gettid => Ok(task.id);
-    __NR_getpgid => process::group(a[0]);
-    __NR_setpgid => process::set_group(a[0], a[1]);
-    __NR_getsid => process::session(a[0]);
-    __NR_setsid => process::new_session();
-    __NR_getuid => Ok(0);
-    __NR_geteuid => Ok(0);
-    __NR_getgid => Ok(0);
-    __NR_getegid => Ok(0);
-    __NR_set_tid_address => process::set_clear_address(a[0]);
-    __NR_sched_yield => { schedule::give_up(); Ok(0) };
-    __NR_sched_getaffinity => process::affinity(a[1], a[2]);
-    __NR_getcpu => process::cpu(a[0], a[1]);
-    __NR_prlimit64 => process::limits(a[1], a[3]);
-    __NR_uname => process::system_name(a[0]);
-    __NR_getrandom => process::random(a[0], a[1]);
-    __NR_futex => process::futex(a);
-
-    // Networks, which this kernel does not have.
-    __NR_socket => Err(Errno::NO_NETWORK);
-    __NR_socketpair => Err(Errno::NO_NETWORK);
-
-    // Signals.
-    __NR_kill => signal::kill(a[0], a[1]);
-    __NR_tkill => signal::kill_thread(None, a[0], a[1]);
-    __NR_tgkill => signal::kill_thread(Some(a[0]), a[1], a[2]);
-    __NR_rt_sigaction => signal::set_action(a[0], a[1], a[2], a[3]);
-    __NR_rt_sigprocmask => signal::set_mask(a[0], a[1], a[2], a[3]);
-    __NR_rt_sigsuspend => signal::suspend(a[0], a[1]);
-    __NR_rt_sigpending => signal::pending(a[0], a[1]);
-    __NR_sigaltstack => signal::set_stack(frame.ok_or(Errno::NO_CALL)?, a[0], a[1]);
-
-    // Time.
-    __NR_clock_settime => time::set(a[0], a[1]);
-    __NR_clock_adjtime => time::adjust(a[0], a[1]);
-    __NR_clock_gettime => time::read(a[0], a[1]);
-    __NR_clock_getres => time::resolution(a[0], a[1]);
-    __NR_gettimeofday => time::time_of_day(a[0], a[1]);
-    __NR_nanosleep => time::sleep(linux::CLOCK_MONOTONIC as usize, 0, a[0], a[1]);
-    __NR_clock_nanosleep => time::sleep(a[0], a[1], a[2], a[3]);
-
-    // Calls of x86-64 that the others have no number for.
-    #[cfg(target_arch = "x86_64")] __NR_open => file::open(file::HERE, a[0], a[1]);
-    #[cfg(target_arch = "x86_64")] __NR_stat => file::stat_at(file::HERE, a[0], a[1], 0);
-    #[cfg(target_arch = "x86_64")] __NR_lstat => file::stat_at(file::HERE, a[0], a[1], file::NO_FOLLOW);
-    #[cfg(target_arch = "x86_64")] __NR_access => file::access(file::HERE, a[0]);
-    #[cfg(target_arch = "x86_64")] __NR_readlink => file::read_link(file::HERE, a[0], a[1], a[2]);
-    #[cfg(target_arch = "x86_64")] __NR_dup2 => file::duplicate_over(a[0], a[1]);
-    #[cfg(target_arch = "x86_64")] __NR_pipe => file::pipe(a[0], 0);
-    #[cfg(target_arch = "x86_64")] __NR_poll => file::poll(a[0], a[1], time::milliseconds(a[2]));
-    #[cfg(target_arch = "x86_64")] __NR_fork => fork::clone(frame.ok_or(Errno::NO_CALL)?, &fork::Request::fork());
-    #[cfg(target_arch = "x86_64")] __NR_vfork => fork::clone(frame.ok_or(Errno::NO_CALL)?, &fork::Request::vfork());
-    #[cfg(target_arch = "x86_64")] __NR_getpgrp => process::group(0);
-    #[cfg(target_arch = "x86_64")] __NR_pause => signal::pause();
-    #[cfg(target_arch = "x86_64")] __NR_time => time::seconds(a[0]);
-    #[cfg(target_arch = "x86_64")] __NR_arch_prctl => process::architecture(a[0], a[1]);
-}
+include!("../../vdso/src/calls.rs");

@@ -16,7 +16,7 @@ use linux_raw_sys::general as linux;
 const LONGEST: usize = 32 * 4096;
 
 /// `execve`
-pub fn execve(frame: &mut Frame, a: super::Arguments) -> Result<(), Errno> {
+pub fn execve(frame: &mut Frame, a: super::Arguments) -> Result<usize, Errno> {
     let [path, arguments, environment, ..] = a;
     let path = user::path(path)?;
     let texts = |mut address: usize| -> Result<Vec<String>, Errno> {
@@ -31,7 +31,8 @@ pub fn execve(frame: &mut Frame, a: super::Arguments) -> Result<(), Errno> {
         }
         Ok(texts)
     };
-    exec::become_program(frame, &path, &texts(arguments)?, &texts(environment)?)
+    exec::become_program(frame, &path, &texts(arguments)?, &texts(environment)?)?;
+    Err(Errno::REPLACED)
 }
 
 /// `clone`

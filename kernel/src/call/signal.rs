@@ -2,7 +2,7 @@
 
 use crate::arch::{Frame, signal::RESTORER};
 use crate::errno::Errno;
-use crate::task::signal::{Action, Info, SIGNALS, send};
+use crate::task::signal::{self, Action, Info, SIGNALS, send};
 use crate::task::{Key, TASKS, process, schedule};
 use crate::user::{self, WORD};
 use linux_raw_sys::general as linux;
@@ -149,4 +149,12 @@ pub fn set_stack(frame: &Frame, new: usize, old: usize) -> Result<usize, Errno> 
         user::write_words(old, &[before.0, flags, before.1])?;
     }
     Ok(0)
+}
+
+/// `rt_sigreturn`
+pub fn leave_handler(frame: &mut Frame) -> Result<usize, Errno> {
+    if signal::leave_handler(frame).is_err() {
+        signal::raise(linux::SIGSEGV, frame.stack());
+    }
+    Err(Errno::REPLACED)
 }

@@ -1,6 +1,7 @@
 //! Groups of calls that a process may be started without. Its vDSO then lacks their functions, and
 //! the calls fail with EPERM.
 
+use crate::call;
 use linux_raw_sys::general as linux;
 
 /// A set of groups.
@@ -52,16 +53,11 @@ impl Denied {
         self != Self::default() && self.has(group_of(number))
     }
 
-    /// Whether a function of the vDSO is in it, by its name without a prefix.
+    /// Whether a function of the vDSO is in it, by its name without a prefix: that of its call, or
+    /// one of vdsokit's own.
     pub fn has_function(self, name: &str) -> bool {
-        let group = match name {
-            "clock_gettime" | "clock_getres" | "gettimeofday" | "time" | "vdso_clock_bound" => {
-                Self::CLOCK
-            }
-            "getrandom" => Self::RANDOM,
-            _ => Self::default(),
-        };
-        self.has(group)
+        let bounds_clock = name == "vdso_clock_bound" && self.has(Self::CLOCK);
+        bounds_clock || call::number(name).is_some_and(|number| self.has_call(number))
     }
 }
 

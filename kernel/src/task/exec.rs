@@ -221,11 +221,10 @@ fn fill_stack(
         (AT_EXECFN, name),
     ];
     let own = own.map(|(kind, value)| (kind as usize, value));
-    let vdso = vdso::auxiliary(space);
-    let end = [(AT_NULL as usize, 0)];
-    for (kind, value) in own.iter().chain(&vdso).chain(auxiliary).chain(&end) {
-        words.extend([*kind, *value]);
-    }
+    let entries = own.into_iter().chain(vdso::auxiliary(space));
+    let entries = entries.chain(auxiliary.iter().copied());
+    words.extend(entries.flat_map(|(kind, value)| [kind, value]));
+    words.extend([AT_NULL as usize, 0]);
     let pointer = (random - size_of_val(words.as_slice())) & !15;
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
     space.write(pointer, &bytes)?;

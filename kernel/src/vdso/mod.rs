@@ -205,10 +205,20 @@ fn map_process_page(space: &mut Space, facts: Facts) -> Result<(), Errno> {
     space.give(space.vdso + PLAN.process(), rights, [frame].into())
 }
 
-/// The entry of the auxiliary vector by which programs find it.
-pub fn auxiliary(space: &Space) -> Option<(usize, usize)> {
-    let (kind, address) = PLAN.auxv(space.vdso as u64);
-    (space.vdso != 0).then_some((kind as usize, address as usize))
+/// The entry of the auxiliary vector that i386's programs have for the address of the instruction that
+/// enters the kernel (asm/auxvec.h).
+const AT_SYSINFO: usize = 32;
+
+/// The entries of the auxiliary vector for programs: where the vDSO is, and where it enters the
+/// kernel.
+pub fn auxiliary(space: &Space) -> impl Iterator<Item = (usize, usize)> {
+    let base = space.vdso;
+    let entry = PLAN.image().symbol("__vdso_kernel_entry");
+    let entry = entry.map(|entry| (AT_SYSINFO, base + entry));
+    let (kind, address) = PLAN.auxv(base as u64);
+    let image = (kind as usize, address as usize);
+    let entries = entry.into_iter().chain([image]);
+    entries.filter(move |_| base != 0)
 }
 
 /// Where signal handlers of a process return to.
