@@ -31,7 +31,7 @@ pub enum Age {
 }
 
 impl Options {
-    /// Reads a command line. Words with spaces stand in double quotes.
+    /// Reads a command line, whose words are quoted as in a shell.
     ///
     /// # Panics
     /// For an option that does not exist.
@@ -43,7 +43,8 @@ impl Options {
             count: false,
             command: Vec::new(),
         };
-        let mut words = words(line).into_iter();
+        let words = shlex::split(line).expect("the command line has an open quote");
+        let mut words = words.into_iter();
         for word in words.by_ref().take_while(|word| word != "--") {
             match word.split_once('=').unwrap_or((&word, "")) {
                 ("cpus", number) => options.cpus = number.parse().ok(),
@@ -54,7 +55,7 @@ impl Options {
                         let denied = Denied::named(name);
                         let denied = denied
                             .unwrap_or_else(|| panic!("no calls can be denied by the name {name}"));
-                        options.denied = options.denied.and(denied);
+                        options.denied |= denied;
                     }
                 }
                 ("count", "") => options.count = true,
@@ -67,22 +68,4 @@ impl Options {
         }
         options
     }
-}
-
-fn words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = None;
-    let mut quoted = false;
-    for letter in line.chars() {
-        match letter {
-            '"' => {
-                quoted = !quoted;
-                word.get_or_insert_with(String::new);
-            }
-            ' ' if !quoted => words.extend(word.take()),
-            letter => word.get_or_insert_with(String::new).push(letter),
-        }
-    }
-    words.extend(word);
-    words
 }

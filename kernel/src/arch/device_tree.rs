@@ -9,11 +9,6 @@ use crate::memory::frames::Ram;
 use core::ops::Range;
 use fdt::Fdt;
 
-unsafe extern "C" {
-    static KERNEL_START: u8;
-    static KERNEL_END: u8;
-}
-
 /// The device tree at a physical address.
 ///
 /// # Safety
@@ -24,25 +19,38 @@ pub unsafe fn at(physical: usize) -> Fdt<'static> {
     tree.expect("the firmware's device tree is malformed")
 }
 
-/// The memory of the machine, with what is in use of it. The device tree is at `own`.
-pub fn ram(tree: &Fdt<'_>, own: usize) -> Ram {
+/// What the device tree at a physical address says, besides what each architecture knows by itself.
+pub fn boot(
+    tree: &Fdt<'static>,
+    own: usize,
+    frequency: u64,
+    wall: u64,
+    cpus: usize,
+) -> crate::Boot {
     let region = tree.memory().regions().next();
     let region = region.expect("the device tree has no memory");
     let start = region.starting_address as usize;
     let size = region
         .size
         .expect("the memory's size is not in the device tree");
-    let address = |symbol: *const u8| symbol as usize - super::DIRECT;
-    let kernel = address(&raw const KERNEL_START)..address(&raw const KERNEL_END);
-    Ram {
-        // The firmware, if there is any, lies below the kernel.
-        all: kernel.start.max(start)..start + size,
-        used: [kernel, initrd(tree), own..own + tree.total_size()],
+    let (kernel, initrd) = (super::kernel(), initrd(tree));
+    crate::Boot {
+        ram: Ram {
+            // The firmware, if there is any, lies below the kernel.
+            all: kernel.start.max(start)..start + size,
+            used: [kernel, initrd.clone(), own..own + tree.total_size()],
+        },
+        initrd,
+        command_line: tree.chosen().bootargs().unwrap_or(""),
+        frequency,
+        wall,
+        seed: seed(tree),
+        cpus,
     }
 }
 
 /// The physical addresses of the initrd; empty when there is none.
-pub fn initrd(tree: &Fdt<'_>) -> Range<usize> {
+fn initrd(tree: &Fdt<'_>) -> Range<usize> {
     let end = |name: &str| {
         let chosen = tree.find_node("/chosen")?;
         // 4 or 8 bytes, by what made the tree.
@@ -68,7 +76,7 @@ pub fn device(tree: &Fdt<'_>, compatible: &str, nth: usize) -> Option<usize> {
 }
 
 /// Random bytes that the emulator left.
-pub fn seed(tree: &Fdt<'_>) -> Option<[u8; 32]> {
+fn seed(tree: &Fdt<'_>) -> Option<[u8; 32]> {
     let seed = tree.find_node("/chosen")?.property("rng-seed")?;
     seed.value.get(..32)?.try_into().ok()
 }

@@ -38,12 +38,7 @@ pub fn set_heap_end(end: usize) -> Result<usize, Errno> {
         if space.free_range(from, to - from)? != from {
             return Ok(heap.end);
         }
-        let area = Area {
-            end: to,
-            rights: Rights::from_bits((linux::PROT_READ | linux::PROT_WRITE) as usize),
-            source: Source::Zeros,
-            forked: Forked::Copied,
-        };
+        let area = Area::new(Rights::READ | Rights::WRITE, Source::Zeros);
         space.add(from..to, area)?;
     }
     space.heap.end = end;
@@ -55,6 +50,7 @@ pub fn map(a: super::Arguments) -> Result<usize, Errno> {
     let [address, length, protection, flags, descriptor, offset] = a;
     let flags = flags as u32;
     let flag = |flag: u32| flags & flag != 0;
+    let rights = Rights::from_bits_truncate(protection as u32);
     if length == 0 {
         return Err(Errno::INVALID);
     }
@@ -80,7 +76,6 @@ pub fn map(a: super::Arguments) -> Result<usize, Errno> {
                     true => address,
                     false => space.free_range(address, pages.len())?,
                 };
-                let rights = Rights::from_bits(protection);
                 image.map(&mut space, start, first..first + count, rights)?;
                 return Ok(start);
             }
@@ -91,7 +86,7 @@ pub fn map(a: super::Arguments) -> Result<usize, Errno> {
                 return Err(Errno::INVALID);
             }
             // Files are never changed, so a shared mapping that can't be written is a private one.
-            if forked == Forked::Shared && Rights::from_bits(protection).write {
+            if forked == Forked::Shared && rights.contains(Rights::WRITE) {
                 return Err(Errno::ACCESS);
             }
             let contents = node.contents().ok_or(Errno::ACCESS)?;
@@ -107,15 +102,11 @@ pub fn map(a: super::Arguments) -> Result<usize, Errno> {
     {
         return Err(Errno::EXISTS);
     }
-    let area = Area {
-        end: pages.end,
-        rights: Rights::from_bits(protection),
-        source: contents.map_or(Source::Zeros, |bytes| Source::Bytes(bytes, pages.start)),
-        forked: match contents {
-            Some(_) => Forked::Copied,
-            None => forked,
-        },
-    };
+    let source = contents.map_or(Source::Zeros, |bytes| Source::Bytes(bytes, pages.start));
+    let mut area = Area::new(rights, source);
+    if contents.is_none() {
+        area.forked = forked;
+    }
     space.add(pages.clone(), area)?;
     Ok(pages.start)
 }
@@ -132,7 +123,7 @@ pub fn unmap(address: usize, length: usize) -> Result<usize, Errno> {
 /// `mprotect`
 pub fn protect(address: usize, length: usize, protection: usize) -> Result<usize, Errno> {
     let range = range(address, length)?;
-    let rights = Rights::from_bits(protection);
+    let rights = Rights::from_bits_truncate(protection as u32);
     schedule::space().get().protect(range, rights).map(|()| 0)
 }
 

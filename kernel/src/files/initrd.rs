@@ -1,7 +1,4 @@
-//! The files: an archive in memory that the machine was started with (cpio, "newc").
-//!
-//! Source of the format: Documentation/driver-api/early-userspace/buffer-format.rst. Every number is
-//! eight hexadecimal digits; names and data end on a multiple of four bytes.
+//! The files: an archive in memory that the machine was started with (cpio).
 
 use crate::errno::Errno;
 use crate::lock::Guarded;
@@ -57,9 +54,6 @@ static NODES: Guarded<Option<&'static Nodes>> = Guarded::new(None);
 const MOST_LINKS: usize = 40;
 
 /// Reads the archive.
-///
-/// # Panics
-/// When it is malformed.
 pub fn initialise(archive: &'static [u8]) {
     let mut nodes = Nodes::new();
     let mut add = |path: String, mode: u32, bytes: &'static [u8]| {
@@ -73,46 +67,14 @@ pub fn initialise(archive: &'static [u8]) {
         nodes.insert(path, node);
     };
     add("/".into(), S_IFDIR | 0o755, &[]);
-    let mut rest = archive;
-    while !rest.is_empty() {
-        let entry = Entry::read(rest).expect("the initrd is no cpio archive (newc)");
-        if entry.name == "TRAILER!!!" {
-            break;
-        }
-        add(absolute("/", entry.name), entry.mode, entry.bytes);
-        rest = entry.rest;
+    for entry in cpio_reader::iter_files(archive) {
+        add(
+            absolute("/", entry.name()),
+            entry.mode().bits(),
+            entry.file(),
+        );
     }
     *NODES.get() = Some(Box::leak(Box::new(nodes)));
-}
-
-struct Entry {
-    name: &'static str,
-    mode: u32,
-    bytes: &'static [u8],
-    rest: &'static [u8],
-}
-
-impl Entry {
-    fn read(archive: &'static [u8]) -> Option<Self> {
-        const HEADER: usize = 110;
-        let fields = archive.get(..HEADER)?.strip_prefix(b"070701")?;
-        let field = |nth: usize| {
-            let digits = fields.get(8 * nth..8 * nth + 8)?;
-            let digits = core::str::from_utf8(digits).ok()?;
-            usize::from_str_radix(digits, 16).ok()
-        };
-        let (mode, size, name) = (field(1)?, field(6)?, field(11)?);
-        let end_of_name = HEADER + name;
-        let data = end_of_name.next_multiple_of(4);
-        let end = data.checked_add(size)?;
-        let name = archive.get(HEADER..end_of_name.checked_sub(1)?)?;
-        Some(Self {
-            name: core::str::from_utf8(name).ok()?,
-            mode: mode as u32,
-            bytes: archive.get(data..end)?,
-            rest: archive.get(end.next_multiple_of(4)..).unwrap_or_default(),
-        })
-    }
 }
 
 fn nodes() -> &'static Nodes {

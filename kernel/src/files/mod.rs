@@ -61,7 +61,12 @@ impl Open {
             "/dev/null" => Object::Null,
             "/dev/zero" => Object::Zero,
             "/dev/random" | "/dev/urandom" => {
-                match schedule::current().process.denied.get().has(Denied::RANDOM) {
+                match schedule::current()
+                    .process
+                    .denied
+                    .get()
+                    .contains(Denied::RANDOM)
+                {
                     true => return Err(Errno::PERMISSION),
                     false => Object::Random,
                 }

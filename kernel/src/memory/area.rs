@@ -2,31 +2,16 @@
 
 use linux_raw_sys::general::{PROT_EXEC, PROT_READ, PROT_WRITE};
 
-/// What a program may do with a page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rights {
-    /// Read it.
-    pub read: bool,
-    /// Write it.
-    pub write: bool,
-    /// Execute it.
-    pub execute: bool,
-}
-
-impl Rights {
-    /// The rights that `mmap` and `mprotect` name by bits.
-    pub fn from_bits(bits: usize) -> Self {
-        let has = |bit: u32| bits & bit as usize != 0;
-        Self {
-            read: has(PROT_READ),
-            write: has(PROT_WRITE),
-            execute: has(PROT_EXEC),
-        }
-    }
-
-    /// Whether there is any.
-    pub fn any(self) -> bool {
-        self.read || self.write || self.execute
+bitflags::bitflags! {
+    /// What a program may do with a page, with the bits of `mmap` and `mprotect`; or what it did.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Rights: u32 {
+        /// Read it.
+        const READ = PROT_READ;
+        /// Write it.
+        const WRITE = PROT_WRITE;
+        /// Execute it.
+        const EXECUTE = PROT_EXEC;
     }
 }
 
@@ -64,4 +49,16 @@ pub struct Area {
     pub source: Source,
     /// What a forked process has of it.
     pub forked: Forked,
+}
+
+impl Area {
+    /// Pages whose end is set when they are added to a space, and that a forked process has copies of.
+    pub fn new(rights: Rights, source: Source) -> Self {
+        Self {
+            end: 0,
+            rights,
+            source,
+            forked: Forked::Copied,
+        }
+    }
 }

@@ -10,7 +10,7 @@ pub mod table;
 pub use area::{Area, Forked, Rights, Source};
 pub use frames::{Frame, PAGE};
 pub use shared::{Section, SharedImage};
-pub use space::{Access, Space};
+pub use space::Space;
 
 /// `address` rounded down to a page.
 pub const fn page_of(address: usize) -> usize {

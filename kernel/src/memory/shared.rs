@@ -35,7 +35,7 @@ impl SharedImage {
         pages: Range<usize>,
         rights: Rights,
     ) -> Result<(), Errno> {
-        if rights.write || rights.read == rights.execute {
+        if rights != Rights::READ && rights != Rights::EXECUTE {
             return Err(Errno::ACCESS);
         }
         let frames = self.0.get(pages).ok_or(Errno::INVALID)?;

@@ -9,17 +9,6 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// What is done with an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Reading.
-    Read,
-    /// Writing.
-    Write,
-    /// Fetching an instruction.
-    Execute,
-}
-
 /// An address space.
 pub struct Space {
     table: Table,
@@ -45,7 +34,7 @@ struct Page {
 impl From<Frame> for Page {
     /// Not in the table yet.
     fn from(frame: Frame) -> Self {
-        let rights = Rights::from_bits(0);
+        let rights = Rights::empty();
         Self { frame, rights }
     }
 }
@@ -114,13 +103,7 @@ impl Space {
     /// Adds an area of pages that exist.
     pub fn give(&mut self, start: usize, rights: Rights, pages: Vec<Frame>) -> Result<(), Errno> {
         let end = start + pages.len() * PAGE;
-        let area = Area {
-            end,
-            rights,
-            source: Source::Given,
-            forked: Forked::Copied,
-        };
-        self.add(start..end, area)?;
+        self.add(start..end, Area::new(rights, Source::Given))?;
         for (index, frame) in pages.into_iter().enumerate() {
             self.pages.insert(start + index * PAGE, frame.into());
             self.map(start + index * PAGE)?;
@@ -143,7 +126,7 @@ impl Space {
             if *start != covered {
                 return Err(Errno::MEMORY);
             }
-            if matches!(area.source, Source::Given) && rights.write {
+            if matches!(area.source, Source::Given) && rights.contains(Rights::WRITE) {
                 return Err(Errno::ACCESS);
             }
             covered = area.end;
@@ -238,7 +221,7 @@ impl Space {
 
     /// Makes an access possible that failed: the first touch of a page, or the first write to one
     /// that is held more than once.
-    pub fn fault(&mut self, address: usize, access: Access) -> Result<(), Errno> {
+    pub fn fault(&mut self, address: usize, access: Rights) -> Result<(), Errno> {
         let page = page_of(address);
         self.reach(page, access)?;
         // Its entry may still forbid what is permitted by now.
@@ -253,7 +236,7 @@ impl Space {
         for (page, range) in parts(address, bytes.len())? {
             let part = &mut bytes[done..done + range.len()];
             done += range.len();
-            self.reach(page, Access::Read)?.read(range.start, part);
+            self.reach(page, Rights::READ)?.read(range.start, part);
         }
         Ok(())
     }
@@ -264,7 +247,7 @@ impl Space {
         for (page, range) in parts(address, bytes.len())? {
             let part = &bytes[done..done + range.len()];
             done += range.len();
-            self.reach(page, Access::Write)?.write(range.start, part);
+            self.reach(page, Rights::WRITE)?.write(range.start, part);
         }
         Ok(())
     }
@@ -272,29 +255,24 @@ impl Space {
     /// A page of the program, to be written.
     pub fn writable(&mut self, page: usize) -> Result<Frame, Errno> {
         match self.pages.get(&page) {
-            Some(page) if page.rights.write => Ok(page.frame.clone()),
-            _ => self.reach(page, Access::Write).cloned(),
+            Some(page) if page.rights.contains(Rights::WRITE) => Ok(page.frame.clone()),
+            _ => self.reach(page, Rights::WRITE).cloned(),
         }
     }
 
     /// The page that holds a word of the program, for futexes: the same for all that share it.
     pub fn frame_at(&mut self, address: usize) -> Result<&Frame, Errno> {
-        self.reach(page_of(address), Access::Read)
+        self.reach(page_of(address), Rights::READ)
     }
 
     /// The page at an address, if the area permits the access: filled at the first touch, copied at
     /// the first write to one that is held more than once.
-    fn reach(&mut self, page: usize, access: Access) -> Result<&Frame, Errno> {
+    fn reach(&mut self, page: usize, access: Rights) -> Result<&Frame, Errno> {
         let (_, area) = self.area(page).ok_or(Errno::FAULT)?;
-        let permitted = match access {
-            Access::Read => area.rights.read,
-            Access::Write => area.rights.write,
-            Access::Execute => area.rights.execute,
-        };
-        if !permitted {
+        if !area.rights.contains(access) {
             return Err(Errno::FAULT);
         }
-        let is_to_copy = access == Access::Write && area.forked != Forked::Shared;
+        let is_to_copy = access == Rights::WRITE && area.forked != Forked::Shared;
         let frame = self.page(page)?;
         if !is_to_copy || !frame.is_shared() {
             return self.page(page);
@@ -318,7 +296,7 @@ impl Space {
                 let from_file = bytes.get(from - first..).unwrap_or_default();
                 let length = from_file.len().min((page + PAGE).saturating_sub(from));
                 frame.write(from - page, &from_file[..length]);
-                if area.rights.execute {
+                if area.rights.contains(Rights::EXECUTE) {
                     arch::instructions_written(frame.physical());
                     arch::flush_others(cpu::others_with(self.root()));
                 }
@@ -334,13 +312,13 @@ impl Space {
     fn map(&mut self, address: usize) -> Result<(), Errno> {
         let (_, area) = self.area(address).ok_or(Errno::FAULT)?;
         let page = self.pages.get_mut(&address).ok_or(Errno::FAULT)?;
-        page.rights = Rights {
-            write: area.rights.write && (area.forked == Forked::Shared || !page.frame.is_shared()),
-            ..area.rights
-        };
-        let entry = match page.rights.any() {
-            true => arch::page_entry(page.frame.physical(), page.rights),
-            false => 0,
+        page.rights = area.rights;
+        if area.forked != Forked::Shared && page.frame.is_shared() {
+            page.rights.remove(Rights::WRITE);
+        }
+        let entry = match page.rights.is_empty() {
+            true => 0,
+            false => arch::page_entry(page.frame.physical(), page.rights),
         };
         self.table.set(address, entry)
     }

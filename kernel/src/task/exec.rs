@@ -6,7 +6,7 @@ use super::{Key, schedule};
 use crate::arch::{self, Frame};
 use crate::errno::Errno;
 use crate::files::initrd;
-use crate::memory::{Area, Forked, PAGE, Rights, Source, Space, page_of};
+use crate::memory::{Area, PAGE, Rights, Source, Space, page_of};
 use crate::{random, vdso};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -83,18 +83,14 @@ pub fn load(
             return Err(Errno::FORMAT);
         }
         let stop_page = stop.checked_next_multiple_of(PAGE).ok_or(Errno::FORMAT)?;
-        let has = |flag: u32| segment.flags & flag != 0;
-        let area = Area {
-            end: stop_page,
-            rights: Rights {
-                read: has(PF_R),
-                write: has(PF_W),
-                execute: has(PF_X),
-            },
-            // Whole pages of the file, as on Linux.
-            source: Source::Bytes(content, page_of(start)),
-            forked: Forked::Copied,
+        let right = |flag, right| match segment.flags & flag {
+            0 => Rights::empty(),
+            _ => right,
         };
+        let rights =
+            right(PF_R, Rights::READ) | right(PF_W, Rights::WRITE) | right(PF_X, Rights::EXECUTE);
+        // Whole pages of the file, as on Linux.
+        let area = Area::new(rights, Source::Bytes(content, page_of(start)));
         space
             .add(page_of(start)..stop_page, area)
             .map_err(|_| Errno::FORMAT)?;
@@ -109,16 +105,7 @@ pub fn load(
     }
     space.heap = end..end;
     let stack = arch::USER_END - PAGE - STACK..arch::USER_END - PAGE;
-    let area = Area {
-        end: stack.end,
-        rights: Rights {
-            read: true,
-            write: true,
-            execute: false,
-        },
-        source: Source::Zeros,
-        forked: Forked::Copied,
-    };
+    let area = Area::new(Rights::READ | Rights::WRITE, Source::Zeros);
     space.add(stack.clone(), area)?;
     vdso::map(&mut space, process.facts(), *process.denied.get())?;
     let entry = bias.wrapping_add(header.entry as usize);

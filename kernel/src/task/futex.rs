@@ -4,7 +4,7 @@
 
 use super::{Key, TASKS, schedule};
 use crate::errno::Errno;
-use crate::memory::PAGE;
+use crate::memory::{PAGE, Rights};
 use core::sync::atomic::Ordering;
 
 /// The physical address of a word, and its value.
@@ -24,7 +24,7 @@ fn word(address: usize) -> Result<(usize, u32), Errno> {
 pub fn wait(address: usize, value: u32, bits: u32, deadline: Option<u64>) -> Result<usize, Errno> {
     // The page must not be copied later: its first write would move the word.
     let space = schedule::space();
-    space.get().fault(address, crate::memory::Access::Write)?;
+    space.get().fault(address, Rights::WRITE)?;
     let (physical, now) = word(address)?;
     if now != value {
         return Err(Errno::AGAIN);

@@ -151,7 +151,7 @@ impl Process {
     /// Denies it calls, and its programs from now on. Other processes that run in its space keep
     /// their functions: this one's change with its next program.
     pub fn deny(&self, denied: Denied) -> Result<(), Errno> {
-        let all = self.denied.get().and(denied);
+        let all = self.denied.get().union(denied);
         *self.denied.get() = all;
         match *self.shares.get() {
             true => Ok(()),

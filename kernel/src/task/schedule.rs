@@ -5,7 +5,7 @@
 #![allow(unsafe_code, reason = "exchanges the kernel's stacks and registers")]
 
 use super::{Key, Outcome, TASKS, Task, Waiting};
-use crate::arch::{self, Context, Frame};
+use crate::arch::{self, Frame};
 use crate::errno::Errno;
 use crate::lock::{self, Guarded};
 use crate::memory::Space;
@@ -23,8 +23,8 @@ static READY: Guarded<VecDeque<Arc<Task>>> = Guarded::new(VecDeque::new());
 /// Page tables without a program.
 static KERNEL: Guarded<Option<Table>> = Guarded::new(None);
 
-/// The kernel's registers of what does not run.
-pub struct Saved(UnsafeCell<Option<Context>>);
+/// The stack pointer of what does not run, with the kernel's registers behind it; 0 for what never ran.
+pub struct Saved(UnsafeCell<usize>);
 
 // SAFETY: only `switch_to` reaches the value, with the lock of the kernel held.
 unsafe impl Sync for Saved {}
@@ -32,7 +32,7 @@ unsafe impl Sync for Saved {}
 impl Saved {
     /// Nothing yet.
     pub const fn new() -> Self {
-        Self(UnsafeCell::new(None))
+        Self(UnsafeCell::new(0))
     }
 }
 
@@ -69,10 +69,14 @@ impl Stack {
             saved: Saved::new(),
         };
         let place = stack.frame();
-        // SAFETY: the place is aligned, in the stack, and not in use yet; nothing else has the stack.
+        // SAFETY: the place is aligned, in the stack, and not in use yet, nor is what lies below it;
+        // nothing else has the stack.
         unsafe {
             place.write(*frame);
-            *stack.saved.0.get() = Some(Context::new(place));
+            let saved = arch::never_ran();
+            let pointer = place.cast::<usize>().sub(saved.len());
+            pointer.copy_from_nonoverlapping(saved.as_ptr(), saved.len());
+            *stack.saved.0.get() = pointer as usize;
         }
         stack
     }
@@ -258,9 +262,7 @@ fn switch_to(next: Option<Arc<Task>>) {
     // to run was stored here or by `Stack::new`; a CPU becomes idle only after `idle` left for a
     // task.
     unsafe {
-        let from = (*from).get_or_insert_default();
-        let to = (*to).as_ref().expect("what never ran can't go on");
-        arch::switch(from, to);
+        arch::switch(from, *to);
     }
     forget_previous();
 }

@@ -13,9 +13,9 @@ use crate::time::SECOND;
 use crate::{arch, println, random};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
-use linux_raw_sys::general::PROT_READ;
 use own::{OWN, PAGE_OF_OWN, PLAN};
 use vdsokit_clock::Timekeeper;
+use vdsokit_guest::Rights as Planned;
 use vdsokit_guest::{Contents, Facts, Page, Plan, Publisher, Reseeds, Variables, WORDS};
 
 /// The page with facts of the process that an address space belongs to.
@@ -44,7 +44,7 @@ struct Vdso {
     publisher: Publisher<&'static Words>,
     variables: Variables<&'static Words>,
     /// The pages of text for each set of denied calls, by its bits.
-    variants: [Vec<Frame>; Denied::ALL + 1],
+    variants: [Vec<Frame>; Denied::all().bits() + 1],
     page: Frame,
     page_without_clock: Frame,
 }
@@ -82,7 +82,7 @@ pub fn initialise(options: &Options) {
     let [publisher, _] = publishers;
     let all = SharedImage::of(&OWN);
     let variants = core::array::from_fn(|bits| {
-        let denied = Denied::from_bits(bits);
+        let denied = Denied::from_bits_truncate(bits);
         variant(all.frames(), |name| {
             denied.has_function(name) || options.age == Age::Older && !is_old(name)
         })
@@ -153,9 +153,8 @@ pub fn map(space: &mut Space, facts: Facts, denied: Denied) -> Result<(), Errno>
     let base = PLAN.place(WINDOW, u64::from_ne_bytes(bytes));
     space.vdso = base.ok_or(Errno::MEMORY)? as usize;
     if let Some(distance) = PLAN.variables() {
-        let rights = Rights::from_bits(PROT_READ as usize);
         let image = SharedImage::of(&VARIABLES);
-        image.map(space, space.vdso + distance, 0..1, rights)?;
+        image.map(space, space.vdso + distance, 0..1, Rights::READ)?;
     }
     map_variant(space, denied)?;
     map_process_page(space, facts)
@@ -171,14 +170,13 @@ pub fn map_variant(space: &mut Space, denied: Denied) -> Result<(), Errno> {
     for page in vdso.plan.pages() {
         let frame = match page.contents {
             Contents::Text(_) => text.next(),
-            Contents::Vvar if denied.has(Denied::CLOCK) => Some(&vdso.page_without_clock),
+            Contents::Vvar if denied.contains(Denied::CLOCK) => Some(&vdso.page_without_clock),
             Contents::Vvar => Some(&vdso.page),
         };
-        use vdsokit_guest::Rights as Planned;
-        let rights = Rights {
-            read: page.rights != Planned::Execute,
-            write: false,
-            execute: page.rights != Planned::Read,
+        let rights = match page.rights {
+            Planned::Read => Rights::READ,
+            Planned::Execute => Rights::EXECUTE,
+            _ => Rights::READ | Rights::EXECUTE,
         };
         let frames = frame.cloned().into_iter().collect();
         space.give(space.vdso + page.offset, rights, frames)?;
@@ -197,12 +195,7 @@ pub fn forked(space: &mut Space, facts: Facts) -> Result<(), Errno> {
 fn map_process_page(space: &mut Space, facts: Facts) -> Result<(), Errno> {
     let frame = Frame::zeroed().ok_or(Errno::MEMORY)?;
     space.process = Some(ProcessPage::new(Private(frame.clone()), facts));
-    let rights = Rights {
-        read: true,
-        write: false,
-        execute: false,
-    };
-    space.give(space.vdso + PLAN.process(), rights, [frame].into())
+    space.give(space.vdso + PLAN.process(), Rights::READ, [frame].into())
 }
 
 /// The entry of the auxiliary vector that i386's programs have for the address of the instruction that

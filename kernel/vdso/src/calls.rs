@@ -135,6 +135,6 @@ calls! { |a, frame, task|
 
         // Calls that Linux does not have.
         batch: __NR_batch => { frame.ok_or(Errno::NO_CALL)?; batch(a[0], a[1]) };
-        deny: __NR_deny => task.process.deny(Denied::from_bits(a[0])).map(|()| 0);
+        deny: __NR_deny => task.process.deny(Denied::from_bits_truncate(a[0])).map(|()| 0);
     }
 }

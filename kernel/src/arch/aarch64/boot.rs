@@ -5,13 +5,9 @@
 use super::{
     ACCESSED, DIRECT, NORMAL, SHARED, TABLE, USER_NEVER_EXECUTES, VALID, devices, registers,
 };
-use crate::arch::device_tree;
-use crate::cpu::{self, MOST_CPUS};
+use crate::arch::{STACK, STACKS, Table, device_tree, others, set_numbers};
+use crate::cpu;
 use core::arch::{asm, global_asm};
-use core::sync::atomic::{AtomicUsize, Ordering};
-
-#[repr(align(4096))]
-struct Table(#[expect(dead_code, reason = "used by the processor")] [u64; 512]);
 
 /// Blocks of 1 GiB: devices in the first one, memory in the others.
 static BLOCKS: Table = {
@@ -28,17 +24,6 @@ static BLOCKS: Table = {
 /// The root table of the kernel's half, and of the other until a program runs. The assembly fills
 /// it, as addresses of statics are no constants here.
 static mut ROOT: Table = Table([0; 512]);
-
-/// The stacks that CPUs boot and idle on.
-#[repr(align(16))]
-struct Stacks(#[expect(dead_code, reason = "used by assembly")] [[u8; STACK]; MOST_CPUS]);
-
-const STACK: usize = 16 << 10;
-
-static mut STACKS: Stacks = Stacks([[0; STACK]; MOST_CPUS]);
-
-/// The processor's number of each CPU (`MPIDR_EL1`).
-static NUMBERS: [AtomicUsize; MOST_CPUS] = [const { AtomicUsize::new(0) }; MOST_CPUS];
 
 /// `MAIR_EL1`: type 0 for devices, type 1 with caches that write back.
 const MEMORY_TYPES: u64 = 0xff << 8;
@@ -152,23 +137,11 @@ extern "C" fn first(tree: usize) -> ! {
     // SAFETY: by the boot protocol, x0 has the address of a device tree.
     let parsed = unsafe { device_tree::at(tree) };
     devices::initialise(&parsed);
-    let mut cpus = 0;
-    for number in parsed.cpus().map(|cpu| cpu.ids().first()).take(MOST_CPUS) {
-        NUMBERS[cpus].store(number, Ordering::Relaxed);
-        cpus += 1;
-    }
+    let cpus = set_numbers(parsed.cpus().map(|cpu| cpu.ids().first()));
     let frequency: u64;
     // SAFETY: reads a register.
     unsafe { asm!("mrs {}, cntfrq_el0", out(reg) frequency, options(nomem, nostack)) }
-    let boot = crate::Boot {
-        ram: device_tree::ram(&parsed, tree),
-        initrd: device_tree::initrd(&parsed),
-        command_line: parsed.chosen().bootargs().unwrap_or(""),
-        frequency,
-        wall: devices::wall_time(&parsed),
-        seed: device_tree::seed(&parsed),
-        cpus,
-    };
+    let boot = device_tree::boot(&parsed, tree, frequency, devices::wall_time(&parsed), cpus);
     registers::initialise();
     // SAFETY: the memory is mapped and free but for what the device tree says.
     unsafe { crate::start(boot) }
@@ -186,8 +159,8 @@ extern "C" fn other() -> ! {
 pub fn start_cpus(cpus: usize) {
     const CPU_ON: usize = 0xc400_0003;
     let start = start_other as *const () as usize - DIRECT;
-    for (cpu, number) in NUMBERS.iter().enumerate().take(cpus).skip(1) {
-        let result = devices::firmware(CPU_ON, [number.load(Ordering::Relaxed), start, cpu]);
+    for (cpu, number) in others(cpus) {
+        let result = devices::firmware(CPU_ON, [number, start, cpu]);
         assert!(
             result == 0,
             "the firmware does not start CPU {cpu}: {result:#x}"

@@ -11,8 +11,9 @@ pub mod signal;
 
 pub use boot::start_cpus;
 pub use devices::{get, power_off, put};
-pub use registers::{Context, Frame, UserState, switch};
+pub use registers::{Frame, UserState, never_ran};
 
+use super::direct;
 use crate::memory::{PAGE, Rights};
 use core::arch::asm;
 
@@ -22,15 +23,9 @@ pub const DIRECT: usize = 0xffff_0000_0000_0000;
 /// The address behind the last one of programs.
 pub const USER_END: usize = 1 << 48;
 
-/// Levels of page tables.
 pub const LEVELS: usize = 4;
-
-/// The length of the instruction that makes a system call.
 pub const CALL_LENGTH: usize = 4;
-
-/// The machine of programs' ELF headers.
 pub const ELF_MACHINE: u16 = vdsokit_elf::constants::EM_AARCH64;
-/// The name of the machine for `uname`.
 pub const MACHINE: &str = "aarch64";
 
 const VALID: u64 = 1;
@@ -54,12 +49,10 @@ pub fn kernel_entries() -> impl Iterator<Item = (usize, u64)> {
     core::iter::empty()
 }
 
-/// The physical address of the table that an entry leads to.
 pub fn table_of(entry: u64) -> Option<usize> {
     (entry & VALID != 0).then_some((entry & ADDRESS) as usize)
 }
 
-/// An entry that leads to a table.
 pub fn table_entry(physical: usize) -> u64 {
     physical as u64 | VALID | TABLE
 }
@@ -67,28 +60,24 @@ pub fn table_entry(physical: usize) -> u64 {
 /// An entry that maps a page for programs. Pages can't be written without being read.
 pub fn page_entry(physical: usize, rights: Rights) -> u64 {
     let bit = |condition: bool, bit: u64| if condition { bit } else { 0 };
+    let has = |right| rights.intersects(right);
     physical as u64
         | VALID
         | TABLE
         | NORMAL
-        | bit(rights.read || rights.write, USER)
+        | bit(has(Rights::READ | Rights::WRITE), USER)
         | SHARED
         | ACCESSED
         | NOT_GLOBAL
         | KERNEL_NEVER_EXECUTES
-        | bit(!rights.write, READ_ONLY)
-        | bit(!rights.execute, USER_NEVER_EXECUTES)
+        | bit(!has(Rights::WRITE), READ_ONLY)
+        | bit(!has(Rights::EXECUTE), USER_NEVER_EXECUTES)
 }
 
 /// Pages may be executed without being read: what programs may read and what they may execute are
 /// bits of their own. (The kernel reaches no page by a program's address, so it needs no PAN.)
 pub fn has_execute_only() -> bool {
     true
-}
-
-/// The kernel's address of a physical one.
-pub fn direct(physical: usize) -> *mut u8 {
-    (DIRECT + physical) as *mut u8
 }
 
 /// Uses page tables on this CPU.
@@ -154,7 +143,6 @@ pub fn cpu() -> usize {
     cpu
 }
 
-/// Spins a little.
 pub fn relax() {
     core::hint::spin_loop();
 }

@@ -1,12 +1,11 @@
 //! The registers of programs and tasks, and the code that exchanges them.
 
 use super::devices;
-use crate::arch::Trap;
-use crate::memory::Access;
+use crate::arch::{Trap, begin};
+use crate::memory::Rights;
 use core::arch::{asm, global_asm};
 use linux_raw_sys::general::{SIGBUS, SIGILL, SIGTRAP};
 
-/// The registers of a program while the kernel runs for it, at the top of the task's stack.
 #[repr(C, align(16))]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Frame {
@@ -27,7 +26,6 @@ pub struct Frame {
 const CONDITIONS: usize = 0xf << 28;
 
 impl Frame {
-    /// The registers with which a program begins.
     pub fn new(entry: usize, stack: usize) -> Self {
         Self {
             pc: entry,
@@ -36,29 +34,24 @@ impl Frame {
         }
     }
 
-    /// The number and the arguments of a system call.
     pub fn call(&self) -> (usize, [usize; 6]) {
         let x = &self.x;
         (x[8], [x[0], x[1], x[2], x[3], x[4], x[5]])
     }
 
-    /// Stores the result of a call.
     pub fn set_result(&mut self, result: usize) {
         self.x[0] = result;
     }
 
-    /// Goes back to before the call that was just made.
     pub fn restart(&mut self) {
         self.pc -= super::CALL_LENGTH;
         self.x[0] = self.first_argument;
     }
 
-    /// The stack pointer.
     pub fn stack(&self) -> usize {
         self.stack
     }
 
-    /// Sets the stack pointer.
     pub fn set_stack(&mut self, stack: usize) {
         self.stack = stack;
     }
@@ -74,7 +67,6 @@ impl Frame {
     }
 }
 
-/// The registers of a program that the kernel does not use.
 #[repr(C, align(16))]
 #[derive(Clone, Debug, Default)]
 pub struct UserState {
@@ -101,7 +93,6 @@ macro_rules! each_vector {
 }
 
 impl UserState {
-    /// Takes them from this CPU.
     pub fn save(&mut self) {
         // SAFETY: stores 512 bytes at `vectors` and reads registers. The unit is on
         // (`initialise`), and compiled code of the kernel does not use it.
@@ -112,7 +103,6 @@ impl UserState {
         }
     }
 
-    /// Gives them to this CPU.
     pub fn restore(&self) {
         // SAFETY: loads 512 bytes from `vectors` into registers that compiled code of the kernel
         // does not use.
@@ -123,68 +113,31 @@ impl UserState {
         }
     }
 
-    /// Sets the thread pointer.
     pub fn set_thread_pointer(&mut self, _frame: &mut Frame, address: usize) {
         self.thread_pointer = address;
     }
 }
 
-/// The kernel's registers of a task that does not run: what a called function has to keep.
-#[repr(C)]
-#[derive(Debug, Default)]
-pub struct Context {
-    /// x19 to x29.
-    saved: [usize; 11],
-    return_address: usize,
-    stack: usize,
-}
-
-impl Context {
-    /// A task that has not run: it begins with `started` and goes on to the program whose
-    /// registers lie at `frame`.
-    pub fn new(frame: *mut Frame) -> Self {
-        Self {
-            saved: [0; 11],
-            return_address: begin as *const () as usize,
-            stack: frame as usize,
-        }
-    }
+/// What [`switch`](crate::arch::switch) takes from the stack of a task that has not run: x19 to x30.
+pub fn never_ran() -> [usize; 12] {
+    let mut saved = [0; 12];
+    saved[11] = begin as *const () as usize;
+    saved
 }
 
 unsafe extern "C" {
-    fn begin();
     static vectors: u8;
-    /// Stores the kernel's registers and goes on with others.
-    ///
-    /// # Safety
-    /// `to` was stored by this function or made by [`Context::new`], and its stack is not in use.
-    pub fn switch(from: *mut Context, to: *const Context);
 }
 
 global_asm!(
-    ".macro vector target",
-    ".balign 128",
-    "b \\target",
-    ".endm",
     ".balign 2048",
     ".global vectors",
     "vectors:",
-    "vector fault_entry",
-    "vector fault_entry",
-    "vector fault_entry",
-    "vector fault_entry",
-    "vector kernel_entry",
-    "vector fault_entry",
-    "vector fault_entry",
-    "vector fault_entry",
-    "vector trap_entry",
-    "vector interrupt_entry",
-    "vector interrupt_entry",
-    "vector fault_entry",
-    "vector fault_entry",
-    "vector fault_entry",
-    "vector fault_entry",
-    "vector fault_entry",
+    ".irp entry, fault, fault, fault, fault, kernel, fault, fault, fault, trap, interrupt, interrupt, \
+     fault, fault, fault, fault, fault",
+    ".balign 128",
+    "b \\entry\\()_entry",
+    ".endr",
     ".macro move_registers instruction",
     "\\instruction x2, x3, [sp, #16]",
     "\\instruction x4, x5, [sp, #32]",
@@ -253,24 +206,23 @@ global_asm!(
     "begin:",
     "bl {started}",
     "b to_user",
+    ".macro move_saved instruction",
+    "\\instruction x19, x20, [sp, #0]",
+    "\\instruction x21, x22, [sp, #16]",
+    "\\instruction x23, x24, [sp, #32]",
+    "\\instruction x25, x26, [sp, #48]",
+    "\\instruction x27, x28, [sp, #64]",
+    "\\instruction x29, x30, [sp, #80]",
+    ".endm",
     ".global switch",
     "switch:",
-    "stp x19, x20, [x0]",
-    "stp x21, x22, [x0, #16]",
-    "stp x23, x24, [x0, #32]",
-    "stp x25, x26, [x0, #48]",
-    "stp x27, x28, [x0, #64]",
-    "stp x29, x30, [x0, #80]",
+    "sub sp, sp, #96",
+    "move_saved stp",
     "mov x2, sp",
-    "str x2, [x0, #96]",
-    "ldp x19, x20, [x1]",
-    "ldp x21, x22, [x1, #16]",
-    "ldp x23, x24, [x1, #32]",
-    "ldp x25, x26, [x1, #48]",
-    "ldp x27, x28, [x1, #64]",
-    "ldp x29, x30, [x1, #80]",
-    "ldr x2, [x1, #96]",
-    "mov sp, x2",
+    "str x2, [x0]",
+    "mov sp, x1",
+    "move_saved ldp",
+    "add sp, sp, #96",
     "ret",
     frame = const size_of::<Frame>(),
     no_call = const -(linux_raw_sys::errno::ENOSYS as i32),
@@ -306,13 +258,13 @@ extern "C" fn trap(frame: &mut Frame, syndrome: usize, address: usize) {
     let is_page = matches!(syndrome >> 2 & 15, 1..=3);
     let trap = match syndrome >> 26 & 0x3f {
         0x15 => Trap::Call,
-        0x20 if is_page => Trap::Page(address, Access::Execute),
+        0x20 if is_page => Trap::Page(address, Rights::EXECUTE),
         0x24 if is_page => {
             let is_write = syndrome & WRITE != 0 && syndrome & CACHE_MAINTENANCE == 0;
             let access = if is_write {
-                Access::Write
+                Rights::WRITE
             } else {
-                Access::Read
+                Rights::READ
             };
             Trap::Page(address, access)
         }

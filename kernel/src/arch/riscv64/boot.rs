@@ -1,17 +1,14 @@
 //! From the firmware to the kernel, on the first CPU and on the others.
 
-use super::{DIRECT, GIGABYTES, direct, kernel_entry};
-use crate::arch::device_tree;
-use crate::cpu::{self, MOST_CPUS};
+use super::{DIRECT, GIGABYTES, kernel_entry};
+use crate::arch::{NUMBERS, STACK, STACKS, Table, device_tree, direct, others, set_numbers};
+use crate::cpu;
 use core::arch::global_asm;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::Ordering;
 
 /// The first page table: the kernel's half, and the kernel's first gigabyte where it is loaded, for
 /// the instructions that switch it on.
-#[repr(align(4096))]
-struct Root(#[expect(dead_code, reason = "used by the processor")] [u64; 512]);
-
-static ROOT: Root = {
+static ROOT: Table = {
     let mut table = [0; 512];
     let mut gigabyte = 0;
     while gigabyte < GIGABYTES {
@@ -19,19 +16,8 @@ static ROOT: Root = {
         gigabyte += 1;
     }
     table[2] = kernel_entry(2);
-    Root(table)
+    Table(table)
 };
-
-/// The stacks that CPUs boot and idle on.
-#[repr(align(16))]
-struct Stacks(#[expect(dead_code, reason = "used by assembly")] [[u8; STACK]; MOST_CPUS]);
-
-const STACK: usize = 16 << 10;
-
-static mut STACKS: Stacks = Stacks([[0; STACK]; MOST_CPUS]);
-
-/// The firmware's number of each CPU.
-static HARTS: [AtomicUsize; MOST_CPUS] = [const { AtomicUsize::new(0) }; MOST_CPUS];
 
 global_asm!(
     // a0: the firmware's number of this CPU; a1: the device tree, or this kernel's number of it.
@@ -80,31 +66,22 @@ unsafe extern "C" {
 /// The first CPU in the kernel's address space.
 extern "C" fn first(hart: usize, tree: usize) -> ! {
     crate::lock::acquire();
-    HARTS[0].store(hart, Ordering::Relaxed);
     // SAFETY: by the boot protocol of SBI, a1 has the address of a device tree.
     let parsed = unsafe { device_tree::at(tree) };
+    let others = parsed.cpus().map(|cpu| cpu.ids().first());
+    let others = others.filter(|other| *other != hart);
+    let cpus = set_numbers(core::iter::once(hart).chain(others));
+    let cpu = parsed.find_node("/cpus");
+    let frequency = cpu.and_then(|cpus| cpus.property("timebase-frequency")?.as_usize());
+    let frequency = frequency.expect("the counter's frequency is not in the device tree");
     let rtc = device_tree::device(&parsed, "google,goldfish-rtc", 0);
-    let timebase = parsed
-        .find_node("/cpus")
-        .and_then(|cpus| cpus.property("timebase-frequency"));
-    let mut cpus = 1;
-    for other in parsed.cpus().map(|cpu| cpu.ids().first()) {
-        if other != hart && cpus < MOST_CPUS {
-            HARTS[cpus].store(other, Ordering::Relaxed);
-            cpus += 1;
-        }
-    }
-    let boot = crate::Boot {
-        ram: device_tree::ram(&parsed, tree),
-        initrd: device_tree::initrd(&parsed),
-        command_line: parsed.chosen().bootargs().unwrap_or(""),
-        frequency: timebase
-            .and_then(|property| property.as_usize())
-            .expect("the counter's frequency is not in the device tree") as u64,
-        wall: rtc.map_or(0, wall_time),
-        seed: device_tree::seed(&parsed),
+    let boot = device_tree::boot(
+        &parsed,
+        tree,
+        frequency as u64,
+        rtc.map_or(0, wall_time),
         cpus,
-    };
+    );
     super::registers::initialise();
     // SAFETY: the memory is mapped and free but for what the device tree says.
     unsafe { crate::start(boot) }
@@ -120,8 +97,8 @@ extern "C" fn other() -> ! {
 /// Starts the other CPUs.
 pub fn start_cpus(cpus: usize) {
     let start = start_other as *const () as usize - DIRECT;
-    for (cpu, hart) in HARTS.iter().enumerate().take(cpus).skip(1) {
-        let started = sbi_rt::hart_start(hart.load(Ordering::Relaxed), start, cpu);
+    for (cpu, hart) in others(cpus) {
+        let started = sbi_rt::hart_start(hart, start, cpu);
         assert!(
             started.is_ok(),
             "the firmware does not start CPU {cpu}: {started:?}"
@@ -132,7 +109,7 @@ pub fn start_cpus(cpus: usize) {
 /// Has other CPUs forget what they remember of page tables and instructions: those whose bits are
 /// set.
 pub fn flush_others(cpus: usize) {
-    for (cpu, hart) in HARTS.iter().enumerate() {
+    for (cpu, hart) in NUMBERS.iter().enumerate() {
         if cpus & 1 << cpu != 0 {
             let mask = sbi_rt::HartMask::from_mask_base(1, hart.load(Ordering::Relaxed));
             sbi_rt::remote_fence_i(mask);

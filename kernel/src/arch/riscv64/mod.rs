@@ -9,7 +9,7 @@ mod registers;
 pub mod signal;
 
 pub use boot::{flush_others, start_cpus};
-pub use registers::{Context, Frame, UserState, switch};
+pub use registers::{Frame, UserState, never_ran};
 
 use crate::memory::Rights;
 use core::arch::asm;
@@ -20,15 +20,9 @@ pub const DIRECT: usize = 0xffff_ffc0_0000_0000;
 /// The address behind the last one of programs: half of what 39 bits reach.
 pub const USER_END: usize = 1 << 38;
 
-/// Levels of page tables.
 pub const LEVELS: usize = 3;
-
-/// The length of the instruction that makes a system call.
 pub const CALL_LENGTH: usize = 4;
-
-/// The machine of programs' ELF headers, and its name.
 pub const ELF_MACHINE: u16 = vdsokit_elf::constants::EM_RISCV;
-/// The name of the machine for `uname`.
 pub const MACHINE: &str = "riscv64";
 
 const VALID: u64 = 1;
@@ -49,17 +43,14 @@ const fn kernel_entry(gigabyte: usize) -> u64 {
     page << 10 | VALID | READ | WRITE | EXECUTE | GLOBAL | ACCESSED | DIRTY
 }
 
-/// The entries of each root table that map the kernel, with their places.
 pub fn kernel_entries() -> impl Iterator<Item = (usize, u64)> {
     (0..GIGABYTES).map(|gigabyte| (256 + gigabyte, kernel_entry(gigabyte)))
 }
 
-/// The physical address of the table that an entry leads to.
 pub fn table_of(entry: u64) -> Option<usize> {
     (entry & VALID != 0).then_some((entry >> 10 << 12) as usize)
 }
 
-/// An entry that leads to a table.
 pub fn table_entry(physical: usize) -> u64 {
     (physical as u64) >> 12 << 10 | VALID
 }
@@ -67,13 +58,14 @@ pub fn table_entry(physical: usize) -> u64 {
 /// An entry that maps a page for programs. Pages can't be written without being read.
 pub fn page_entry(physical: usize, rights: Rights) -> u64 {
     let bit = |condition: bool, bit: u64| if condition { bit } else { 0 };
+    let has = |right| rights.intersects(right);
     // Without the last two, some processors trap at the first access.
     (physical as u64) >> 12 << 10
         | VALID
         | USER
-        | bit(rights.read || rights.write, READ)
-        | bit(rights.write, WRITE)
-        | bit(rights.execute, EXECUTE)
+        | bit(has(Rights::READ | Rights::WRITE), READ)
+        | bit(has(Rights::WRITE), WRITE)
+        | bit(has(Rights::EXECUTE), EXECUTE)
         | ACCESSED
         | DIRTY
 }
@@ -81,11 +73,6 @@ pub fn page_entry(physical: usize, rights: Rights) -> u64 {
 /// Pages may be executed without being read.
 pub fn has_execute_only() -> bool {
     true
-}
-
-/// The kernel's address of a physical one.
-pub fn direct(physical: usize) -> *mut u8 {
-    (DIRECT + physical) as *mut u8
 }
 
 /// Uses page tables on this CPU.
@@ -131,7 +118,6 @@ pub fn cpu() -> usize {
     cpu
 }
 
-/// Spins a little.
 pub fn relax() {
     core::hint::spin_loop();
 }

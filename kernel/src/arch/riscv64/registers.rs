@@ -1,11 +1,10 @@
 //! The registers of programs and tasks, and the code that exchanges them.
 
-use crate::arch::Trap;
-use crate::memory::Access;
+use crate::arch::{Trap, begin};
+use crate::memory::Rights;
 use core::arch::{asm, global_asm};
 use linux_raw_sys::general::{SIGBUS, SIGILL, SIGTRAP};
 
-/// The registers of a program while the kernel runs for it, at the top of the task's stack.
 #[repr(C, align(16))]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Frame {
@@ -22,7 +21,6 @@ pub struct Frame {
 const USER_STATUS: usize = 1 << 5 | 3 << 13 | 2 << 32;
 
 impl Frame {
-    /// The registers with which a program begins.
     pub fn new(entry: usize, stack: usize) -> Self {
         let mut frame = Self {
             pc: entry,
@@ -33,35 +31,29 @@ impl Frame {
         frame
     }
 
-    /// The number and the arguments of a system call.
     pub fn call(&self) -> (usize, [usize; 6]) {
         let x = &self.x;
         (x[17], [x[10], x[11], x[12], x[13], x[14], x[15]])
     }
 
-    /// Stores the result of a call.
     pub fn set_result(&mut self, result: usize) {
         self.x[10] = result;
     }
 
-    /// Goes back to before the call that was just made.
     pub fn restart(&mut self) {
         self.pc -= super::CALL_LENGTH;
         self.x[10] = self.first_argument;
     }
 
-    /// The stack pointer.
     pub fn stack(&self) -> usize {
         self.x[2]
     }
 
-    /// Sets the stack pointer.
     pub fn set_stack(&mut self, stack: usize) {
         self.x[2] = stack;
     }
 }
 
-/// The registers of a program that the kernel does not use.
 #[repr(C)]
 #[derive(Clone, Debug, Default)]
 pub struct UserState {
@@ -86,7 +78,6 @@ macro_rules! each_float {
 }
 
 impl UserState {
-    /// Takes them from this CPU.
     pub fn save(&mut self) {
         // SAFETY: stores 256 bytes at `floats` and reads a register. The unit is on for as long as
         // the kernel runs (`initialise`), and compiled code of the kernel does not use it.
@@ -96,7 +87,6 @@ impl UserState {
         }
     }
 
-    /// Gives them to this CPU.
     pub fn restore(&self) {
         // SAFETY: loads 256 bytes from `floats` into registers that compiled code of the kernel
         // does not use.
@@ -106,41 +96,20 @@ impl UserState {
         }
     }
 
-    /// Sets the thread pointer.
     pub fn set_thread_pointer(&mut self, frame: &mut Frame, address: usize) {
         frame.x[4] = address;
     }
 }
 
-/// The kernel's registers of a task that does not run: what a called function has to keep.
-#[repr(C)]
-#[derive(Debug, Default)]
-pub struct Context {
-    return_address: usize,
-    stack: usize,
-    saved: [usize; 12],
-}
-
-impl Context {
-    /// A task that has not run: it begins with `started` and goes on to the program whose
-    /// registers lie at `frame`.
-    pub fn new(frame: *mut Frame) -> Self {
-        Self {
-            return_address: begin as *const () as usize,
-            stack: frame as usize,
-            saved: [0; 12],
-        }
-    }
+/// What [`switch`](crate::arch::switch) takes from the stack of a task that has not run: `ra`, s0 to s11.
+pub fn never_ran() -> [usize; 14] {
+    let mut saved = [0; 14];
+    saved[0] = begin as *const () as usize;
+    saved
 }
 
 unsafe extern "C" {
-    fn begin();
     fn trap_entry();
-    /// Stores the kernel's registers and goes on with others.
-    ///
-    /// # Safety
-    /// `to` was stored by this function or made by [`Context::new`], and its stack is not in use.
-    pub fn switch(from: *mut Context, to: *const Context);
 }
 
 global_asm!(
@@ -199,17 +168,20 @@ global_asm!(
     "call {started}",
     "mv a0, sp",
     "j to_user",
-    ".macro each_saved instruction, base",
-    "\\instruction ra, 0(\\base)",
-    "\\instruction sp, 8(\\base)",
+    ".macro each_saved instruction",
+    "\\instruction ra, 0(sp)",
     ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
-    "\\instruction s\\n, 16+8*\\n(\\base)",
+    "\\instruction s\\n, 8+8*\\n(sp)",
     ".endr",
     ".endm",
     ".global switch",
     "switch:",
-    "each_saved sd, a0",
-    "each_saved ld, a1",
+    "addi sp, sp, -112",
+    "each_saved sd",
+    "sd sp, 0(a0)",
+    "mv sp, a1",
+    "each_saved ld",
+    "addi sp, sp, 112",
     "ret",
     trap = sym trap,
     fault = sym fault,
@@ -244,9 +216,9 @@ extern "C" fn trap(frame: &mut Frame, cause: usize, value: usize) {
             frame.pc += super::CALL_LENGTH;
             Trap::Call
         }
-        12 => Trap::Page(value, Access::Execute),
-        13 => Trap::Page(value, Access::Read),
-        15 => Trap::Page(value, Access::Write),
+        12 => Trap::Page(value, Rights::EXECUTE),
+        13 => Trap::Page(value, Rights::READ),
+        15 => Trap::Page(value, Rights::WRITE),
         3 => Trap::Signal(SIGTRAP),
         0 | 4 | 5 | 6 | 7 => Trap::Signal(SIGBUS),
         cause if cause == INTERRUPT | 5 => Trap::Timer,

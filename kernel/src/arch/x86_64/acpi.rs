@@ -2,7 +2,7 @@
 //!
 //! Source: ACPI specification 6.5, 5.2; IA-PC HPET specification, 3.2.4.
 
-use super::direct;
+use crate::arch::direct;
 
 /// The tables, by the physical address of the root pointer.
 pub struct Tables {
@@ -61,7 +61,7 @@ impl Tables {
     }
 
     /// The numbers of the local APICs of CPUs that can be used.
-    pub fn apics(&self) -> impl Iterator<Item = u8> {
+    pub fn apics(&self) -> impl Iterator<Item = usize> {
         const ENABLED: usize = 1;
         let mut rest = self
             .find(b"APIC")
@@ -74,7 +74,9 @@ impl Tables {
             Some(entry)
         });
         entries.filter_map(|entry| match entry {
-            [0, _, _, apic, flags @ ..] if number(flags, 0) & ENABLED != 0 => Some(*apic),
+            [0, _, _, apic, flags @ ..] if number(flags, 0) & ENABLED != 0 => {
+                Some(usize::from(*apic))
+            }
             _ => None,
         })
     }

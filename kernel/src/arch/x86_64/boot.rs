@@ -4,17 +4,15 @@
 
 use super::{
     DEVICES, DIRECT, GLOBAL, LARGE, NO_EXECUTE, PRESENT, UNCACHED, WRITE, acpi, calibrate, devices,
-    direct, interrupts, seed,
+    interrupts, seed,
 };
-use crate::cpu::{self, MOST_CPUS};
+use crate::arch::{STACK, STACKS, Table, direct, kernel, others, set_numbers};
+use crate::cpu;
 use crate::memory::frames::Ram;
 use core::arch::global_asm;
 use core::ffi::CStr;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-
-#[repr(align(4096))]
-struct Table(#[expect(dead_code, reason = "used by the processor")] [u64; 512]);
+use core::sync::atomic::{AtomicBool, Ordering};
 
 const GIGABYTE: u64 = 1 << 30;
 const KERNEL_PAGE: u64 = PRESENT | WRITE | LARGE | GLOBAL;
@@ -38,22 +36,11 @@ static DEVICE: Table = {
 /// The first root table. The assembly fills it, as addresses of statics are no constants here.
 static mut ROOT: Table = Table([0; 512]);
 
-/// The stacks that CPUs boot and idle on.
-#[repr(align(16))]
-struct Stacks(#[expect(dead_code, reason = "used by assembly")] [[u8; STACK]; MOST_CPUS]);
-
-const STACK: usize = 16 << 10;
-
-static mut STACKS: Stacks = Stacks([[0; STACK]; MOST_CPUS]);
-
 /// The number of the CPU that starts next.
 static mut STARTING: u32 = 0;
 
 /// Whether it has left the code that uses `STARTING`.
 static HAS_STARTED: AtomicBool = AtomicBool::new(false);
-
-/// The local APIC of each CPU.
-static APICS: [AtomicU8; MOST_CPUS] = [const { AtomicU8::new(0) }; MOST_CPUS];
 
 /// Where the first code of other CPUs is copied to: they begin below 1 MiB, in real mode.
 const TRAMPOLINE: usize = 0x8000;
@@ -153,8 +140,6 @@ global_asm!(
 );
 
 unsafe extern "C" {
-    static KERNEL_START: u8;
-    static KERNEL_END: u8;
     static trampoline: u8;
     static trampoline_end: u8;
 }
@@ -224,8 +209,7 @@ fn read(info: &StartInfo) -> crate::Boot {
         info.magic == MAGIC && info.version >= 1,
         "the kernel was not started by PVH"
     );
-    let address = |symbol: *const u8| symbol as usize - DIRECT;
-    let kernel = address(&raw const KERNEL_START)..address(&raw const KERNEL_END);
+    let kernel = kernel();
     let regions = direct(info.memory_map as usize).cast::<Region>();
     let region = |index: u32| {
         // SAFETY: the structure says that so many regions lie there, in the first gigabyte.
@@ -259,12 +243,8 @@ fn read(info: &StartInfo) -> crate::Boot {
         line = start..start + text.count_bytes() + 1;
         text.to_str().expect("the command line is not text")
     };
-    let mut cpus = 0;
     let tables = acpi::Tables::new(info.rsdp as usize);
-    for apic in tables.apics().take(MOST_CPUS) {
-        APICS[cpus].store(apic, Ordering::Relaxed);
-        cpus += 1;
-    }
+    let cpus = set_numbers(tables.apics());
     crate::Boot {
         ram: Ram {
             all: start..end,
@@ -287,18 +267,13 @@ pub fn start_cpus(cpus: usize) {
         let start = &raw const trampoline;
         direct(TRAMPOLINE).copy_from_nonoverlapping(start, length as usize);
     }
-    for (cpu, apic) in APICS.iter().enumerate().take(cpus).skip(1) {
+    for (cpu, apic) in others(cpus) {
         HAS_STARTED.store(false, Ordering::Relaxed);
         // SAFETY: no CPU is starting: the one before has left the code that reads the word.
         unsafe { (&raw mut STARTING).write_volatile(cpu as u32) };
-        devices::start_cpu(apic.load(Ordering::Relaxed), TRAMPOLINE);
+        devices::start_cpu(apic, TRAMPOLINE);
         while !HAS_STARTED.load(Ordering::Acquire) {
             core::hint::spin_loop();
         }
     }
-}
-
-/// The number of a CPU's local APIC.
-pub fn apic_of(cpu: usize) -> u8 {
-    APICS[cpu].load(Ordering::Relaxed)
 }

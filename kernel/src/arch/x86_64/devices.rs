@@ -83,9 +83,9 @@ pub fn end_interrupt() {
     write(END_OF_INTERRUPT, 0);
 }
 
-fn command(apic: u8, command: u32) {
+fn command(apic: usize, command: u32) {
     const PENDING: u32 = 1 << 12;
-    write(TARGET, u32::from(apic) << 24);
+    write(TARGET, (apic as u32) << 24);
     write(COMMAND, command);
     while read(COMMAND) & PENDING != 0 {
         core::hint::spin_loop();
@@ -93,12 +93,12 @@ fn command(apic: u8, command: u32) {
 }
 
 /// Interrupts another CPU.
-pub fn interrupt(apic: u8, vector: u8) {
+pub fn interrupt(apic: usize, vector: u8) {
     command(apic, u32::from(vector));
 }
 
 /// Starts another CPU at a page below 1 MiB: INIT, then start-up.
-pub fn start_cpu(apic: u8, page: usize) {
+pub fn start_cpu(apic: usize, page: usize) {
     const INIT: u32 = 0x4500;
     const START: u32 = 0x4600;
     command(apic, INIT);

@@ -1,7 +1,8 @@
 //! Segments, the table of interrupts, and what each CPU needs to enter the kernel.
 
 use super::registers::{Frame, entry_of, system_call_entry};
-use super::{boot, devices, flush_all};
+use super::{devices, flush_all};
+use crate::arch::NUMBERS;
 use crate::cpu::MOST_CPUS;
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -12,7 +13,7 @@ use x86_64::registers::control::{Cr4, Cr4Flags};
 use x86_64::registers::model_specific::{GsBase, KernelGsBase, LStar, SFMask, Star};
 use x86_64::registers::rflags::RFlags;
 use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
-use x86_64::structures::idt::InterruptDescriptorTable;
+use x86_64::structures::idt::{Entry, HandlerFunc, InterruptDescriptorTable};
 use x86_64::structures::tss::TaskStateSegment;
 use x86_64::{PrivilegeLevel, VirtAddr};
 
@@ -61,29 +62,18 @@ pub fn initialise(cpu: usize) {
     initialise_keys();
     local.number = cpu;
     let base = VirtAddr::from_ptr(&raw const *local);
-    for vector in 0..=255 {
+    // SAFETY: the table is 256 entries, whose handlers differ only in type.
+    let entries: &mut [Entry<HandlerFunc>; 256] =
+        unsafe { &mut *(&raw mut local.interrupts).cast() };
+    for (vector, place) in entries.iter_mut().enumerate() {
         let Some(entry) = entry_of(vector) else {
             continue;
         };
-        let interrupts = &mut local.interrupts;
-        // SAFETY: the entry is the assembly for this vector. The handler of exceptions with an
-        // error code differs only in type.
-        unsafe {
-            match vector {
-                3 => {
-                    let entry = interrupts.breakpoint.set_handler_addr(entry);
-                    entry.set_privilege_level(PrivilegeLevel::Ring3);
-                }
-                8 => drop_reference(interrupts.double_fault.set_handler_addr(entry)),
-                10 => drop_reference(interrupts.invalid_tss.set_handler_addr(entry)),
-                11 => drop_reference(interrupts.segment_not_present.set_handler_addr(entry)),
-                12 => drop_reference(interrupts.stack_segment_fault.set_handler_addr(entry)),
-                13 => drop_reference(interrupts.general_protection_fault.set_handler_addr(entry)),
-                14 => drop_reference(interrupts.page_fault.set_handler_addr(entry)),
-                17 => drop_reference(interrupts.alignment_check.set_handler_addr(entry)),
-                18 => drop_reference(interrupts.machine_check.set_handler_addr(entry)),
-                vector => drop_reference(interrupts[vector].set_handler_addr(entry)),
-            }
+        // SAFETY: the entry is the assembly for this vector.
+        let options = unsafe { place.set_handler_addr(entry) };
+        if vector == 3 {
+            // Breakpoints are an instruction of programs.
+            options.set_privilege_level(PrivilegeLevel::Ring3);
         }
     }
     let descriptors = &mut local.descriptors;
@@ -142,8 +132,6 @@ pub fn forbid_reading_text() {
     }
 }
 
-fn drop_reference<T>(_: &mut T) {}
-
 /// The number of this CPU.
 pub fn cpu() -> usize {
     let cpu;
@@ -185,7 +173,10 @@ pub fn flush_others(cpus: usize) {
     let others = || (0..MOST_CPUS).filter(|other| cpus & 1 << other != 0);
     for other in others() {
         FLUSH[other].store(true, Ordering::Release);
-        devices::interrupt(boot::apic_of(other), devices::FLUSH_VECTOR);
+        devices::interrupt(
+            NUMBERS[other].load(Ordering::Relaxed),
+            devices::FLUSH_VECTOR,
+        );
     }
     for other in others() {
         while FLUSH[other].load(Ordering::Acquire) {

@@ -15,7 +15,7 @@ pub mod signal;
 pub use boot::start_cpus;
 pub use devices::{get, power_off, put, set_timer};
 pub use interrupts::{cpu, flush_others, relax, set_stack, wait};
-pub use registers::{Context, Frame, UserState, switch};
+pub use registers::{Frame, UserState, never_ran};
 
 use crate::memory::Rights;
 use core::arch::asm;
@@ -31,15 +31,9 @@ const DEVICES: usize = 0xffff_8000_0000_0000;
 /// in its last bytes would return to an address that is none.
 pub const USER_END: usize = (1 << 47) - 4096;
 
-/// Levels of page tables.
 pub const LEVELS: usize = 4;
-
-/// The length of the instruction that makes a system call.
 pub const CALL_LENGTH: usize = 2;
-
-/// The machine of programs' ELF headers.
 pub const ELF_MACHINE: u16 = vdsokit_elf::constants::EM_X86_64;
-/// The name of the machine for `uname`.
 pub const MACHINE: &str = "x86_64";
 
 const PRESENT: u64 = 1;
@@ -55,17 +49,14 @@ const NO_EXECUTE: u64 = 1 << 63;
 /// The bits of an entry that are an address.
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
-/// The entries of each root table that map the kernel, with their places.
 pub fn kernel_entries() -> impl Iterator<Item = (usize, u64)> {
     boot::kernel_tables().into_iter()
 }
 
-/// The physical address of the table that an entry leads to.
 pub fn table_of(entry: u64) -> Option<usize> {
     (entry & PRESENT != 0).then_some((entry & ADDRESS) as usize)
 }
 
-/// An entry that leads to a table.
 pub fn table_entry(physical: usize) -> u64 {
     physical as u64 | PRESENT | WRITE | USER
 }
@@ -74,12 +65,13 @@ pub fn table_entry(physical: usize) -> u64 {
 /// processor has protection keys, they can be executed without that.
 pub fn page_entry(physical: usize, rights: Rights) -> u64 {
     let bit = |condition: bool, bit: u64| if condition { bit } else { 0 };
-    let is_text = rights.execute && !rights.read && !rights.write;
+    let has = |right| rights.intersects(right);
+    let is_text = rights == Rights::EXECUTE;
     physical as u64
         | PRESENT
         | USER
-        | bit(rights.write, WRITE)
-        | bit(!rights.execute, NO_EXECUTE)
+        | bit(has(Rights::WRITE), WRITE)
+        | bit(!has(Rights::EXECUTE), NO_EXECUTE)
         | bit(is_text && has_execute_only(), EXECUTE_ONLY)
 }
 
@@ -87,11 +79,6 @@ pub fn page_entry(physical: usize, rights: Rights) -> u64 {
 /// back (`wrpkru`), as on Linux.
 pub fn has_execute_only() -> bool {
     interrupts::HAS_KEYS.load(Ordering::Relaxed)
-}
-
-/// The kernel's address of a physical one.
-pub fn direct(physical: usize) -> *mut u8 {
-    (DIRECT + physical) as *mut u8
 }
 
 /// Uses page tables on this CPU.

@@ -1,15 +1,14 @@
 //! The registers of programs and tasks, and the code that exchanges them.
 
 use super::{USER_END, devices, interrupts};
-use crate::arch::Trap;
-use crate::memory::Access;
+use crate::arch::{Trap, begin};
+use crate::memory::Rights;
 use core::arch::{asm, global_asm};
 use linux_raw_sys::general::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP};
 use x86_64::VirtAddr;
 use x86_64::registers::control::Cr2;
 use x86_64::registers::model_specific::FsBase;
 
-/// The registers of a program while the kernel runs for it, at the top of the task's stack.
 #[repr(C, align(16))]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Frame {
@@ -48,7 +47,6 @@ const FIXED_FLAGS: usize = 1 << 1 | 1 << 9;
 const FREE_FLAGS: usize = 0xcd5;
 
 impl Frame {
-    /// The registers with which a program begins.
     pub fn new(entry: usize, stack: usize) -> Self {
         let mut frame = Self {
             cs: usize::from(interrupts::USER_CODE.0),
@@ -61,29 +59,24 @@ impl Frame {
         frame
     }
 
-    /// The number and the arguments of a system call.
     pub fn call(&self) -> (usize, [usize; 6]) {
         let arguments = [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9];
         (self.rax, arguments)
     }
 
-    /// Stores the result of a call.
     pub fn set_result(&mut self, result: usize) {
         self.rax = result;
     }
 
-    /// Goes back to before the call that was just made.
     pub fn restart(&mut self) {
         self.rip -= super::CALL_LENGTH;
         self.rax = self.error;
     }
 
-    /// The stack pointer.
     pub fn stack(&self) -> usize {
         self.rsp
     }
 
-    /// Sets the stack pointer.
     pub fn set_stack(&mut self, stack: usize) {
         self.rsp = stack;
     }
@@ -110,7 +103,6 @@ impl Frame {
     }
 }
 
-/// The registers of a program that the kernel does not use.
 #[repr(C, align(16))]
 #[derive(Clone, Debug)]
 pub struct UserState {
@@ -134,13 +126,11 @@ impl Default for UserState {
 }
 
 impl UserState {
-    /// Takes them from this CPU.
     pub fn save(&mut self) {
         // SAFETY: stores 512 bytes, which are aligned to 16.
         unsafe { asm!("fxsave64 [{}]", in(reg) &raw mut self.floats, options(nostack)) }
     }
 
-    /// Gives them to this CPU.
     pub fn restore(&self) {
         // SAFETY: loads 512 bytes that `fxsave64` stored, or of which `signal` cleared the bits
         // that are reserved. Compiled code of the kernel uses neither these registers nor `fs`.
@@ -149,45 +139,25 @@ impl UserState {
         interrupts::forbid_reading_text();
     }
 
-    /// Sets the thread pointer.
     pub fn set_thread_pointer(&mut self, _frame: &mut Frame, address: usize) {
         // `new_truncate` makes an address of the kernel's of one that is none.
         self.thread_pointer = if address < USER_END { address } else { 0 };
     }
 }
 
-/// The kernel's registers of a task that does not run: what a called function has to keep.
-#[repr(C)]
-#[derive(Debug, Default)]
-pub struct Context {
-    next: usize,
-    stack: usize,
-    saved: [usize; 6],
-}
-
-impl Context {
-    /// A task that has not run: it begins with `started` and goes on to the program whose
-    /// registers lie at `frame`.
-    pub fn new(frame: *mut Frame) -> Self {
-        Self {
-            next: begin as *const () as usize,
-            stack: frame as usize,
-            saved: [0; 6],
-        }
-    }
+/// What [`switch`](crate::arch::switch) takes from the stack of a task that has not run: rbx, rbp, r12
+/// to r15, and where it goes on.
+pub fn never_ran() -> [usize; 7] {
+    let mut saved = [0; 7];
+    saved[6] = begin as *const () as usize;
+    saved
 }
 
 unsafe extern "C" {
-    fn begin();
     static entries: u8;
     static entries_end: u8;
     /// The entry of system calls.
     pub fn system_call_entry();
-    /// Stores the kernel's registers and goes on with others.
-    ///
-    /// # Safety
-    /// `to` was stored by this function or made by [`Context::new`], and its stack is not in use.
-    pub fn switch(from: *mut Context, to: *const Context);
 }
 
 global_asm!(
@@ -269,23 +239,15 @@ global_asm!(
     "jmp to_user",
     ".global switch",
     "switch:",
-    "popq %rax",
-    "movq %rax, 0(%rdi)",
-    "movq %rsp, 8(%rdi)",
-    "movq %rbx, 16(%rdi)",
-    "movq %rbp, 24(%rdi)",
-    "movq %r12, 32(%rdi)",
-    "movq %r13, 40(%rdi)",
-    "movq %r14, 48(%rdi)",
-    "movq %r15, 56(%rdi)",
-    "movq 8(%rsi), %rsp",
-    "movq 16(%rsi), %rbx",
-    "movq 24(%rsi), %rbp",
-    "movq 32(%rsi), %r12",
-    "movq 40(%rsi), %r13",
-    "movq 48(%rsi), %r14",
-    "movq 56(%rsi), %r15",
-    "jmpq *0(%rsi)",
+    ".irp name, rbx, rbp, r12, r13, r14, r15",
+    "pushq %\\name",
+    ".endr",
+    "movq %rsp, (%rdi)",
+    "movq %rsi, %rsp",
+    ".irp name, r15, r14, r13, r12, rbp, rbx",
+    "popq %\\name",
+    ".endr",
+    "retq",
     trap = sym trap,
     kernel_trap = sym kernel_trap,
     started = sym crate::task::schedule::started,
@@ -297,8 +259,8 @@ global_asm!(
 );
 
 /// The code for a vector, where there is any.
-pub fn entry_of(vector: u8) -> Option<VirtAddr> {
-    let start = &raw const entries as usize + 16 * usize::from(vector);
+pub fn entry_of(vector: usize) -> Option<VirtAddr> {
+    let start = &raw const entries as usize + 16 * vector;
     // 2, 9, 15 and 20 to 31: not an exception that a program can cause, or reserved.
     let is_used = !matches!(vector, 2 | 9 | 15 | 20..=31);
     (is_used && start < &raw const entries_end as usize).then(|| VirtAddr::new(start as u64))
@@ -312,9 +274,9 @@ extern "C" fn trap(frame: &mut Frame) {
         CALL => Trap::Call,
         14 => {
             let access = match frame.error {
-                error if error & FETCH != 0 => Access::Execute,
-                error if error & WRITE != 0 => Access::Write,
-                _ => Access::Read,
+                error if error & FETCH != 0 => Rights::EXECUTE,
+                error if error & WRITE != 0 => Rights::WRITE,
+                _ => Rights::READ,
             };
             Trap::Page(Cr2::read_raw() as usize, access)
         }
