@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use vdsokit_figures::Figure;
 
 /// The instructions of so many interrupts, with the program's start.
 fn instructions(program: &Path, interrupts: u32) -> u64 {
@@ -43,7 +44,16 @@ fn an_interrupt_costs_400_instructions() {
     // The next second begins behind these.
     let (first, last) = (of(1150), of(1180));
     let usual = (last - first) / 30;
-    println!("{average} on average, {usual} between two seconds");
+    let figures = [
+        Figure::number("guest-interrupt", average as f64, "instructions", 400.0),
+        Figure::number(
+            "guest-interrupt-within-a-second",
+            usual as f64,
+            "instructions",
+            360.0,
+        ),
+    ];
+    let _ = vdsokit_figures::finish(&figures);
     assert!(usual <= 360, "{usual}");
     assert!(average <= 400, "{average}");
 }

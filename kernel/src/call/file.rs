@@ -1,4 +1,4 @@
-//! Calls about files.
+//! Calls about files, by the table of calls.
 
 use crate::errno::Errno;
 use crate::files::initrd::{self, Node};
@@ -32,7 +32,6 @@ fn opened(descriptor: usize) -> Result<Arc<Open>, Errno> {
     process().files.get().open(descriptor)
 }
 
-/// `read`
 pub fn read(descriptor: usize, address: usize, length: usize) -> Result<usize, Errno> {
     let open = opened(descriptor)?;
     let mut bytes = vec![0; length.min(PIECE)];
@@ -41,7 +40,6 @@ pub fn read(descriptor: usize, address: usize, length: usize) -> Result<usize, E
     Ok(length)
 }
 
-/// `write`
 pub fn write(descriptor: usize, address: usize, length: usize) -> Result<usize, Errno> {
     let open = opened(descriptor)?;
     let mut bytes = vec![0; length.min(PIECE)];
@@ -81,7 +79,6 @@ pub fn vectored(
     Ok(done)
 }
 
-/// `pread64`
 pub fn read_at(
     descriptor: usize,
     address: usize,
@@ -111,7 +108,6 @@ fn directory(descriptor: usize) -> Result<String, Errno> {
     }
 }
 
-/// `openat`
 pub fn open(at: usize, path: usize, flags: usize) -> Result<usize, Errno> {
     let flags = flags as u32;
     let open = Open::at_path(&directory(at)?, &user::path(path)?, flags);
@@ -130,18 +126,15 @@ pub fn open(at: usize, path: usize, flags: usize) -> Result<usize, Errno> {
     process().files.get().add(open, flags, 0)
 }
 
-/// `close`
 pub fn close(descriptor: usize) -> Result<usize, Errno> {
     process().files.get().close(descriptor).map(|()| 0)
 }
 
-/// `close_range`
 pub fn close_range(first: usize, last: usize) -> Result<usize, Errno> {
     process().files.get().close_range(first, last);
     Ok(0)
 }
 
-/// `lseek`
 pub fn seek(descriptor: usize, offset: isize, from: usize) -> Result<usize, Errno> {
     let open = opened(descriptor)?;
     let Object::Node(node, position) = &open.object else {
@@ -158,13 +151,11 @@ pub fn seek(descriptor: usize, offset: isize, from: usize) -> Result<usize, Errn
     Ok(*position)
 }
 
-/// `fstat`
 pub fn stat_of(descriptor: usize, address: usize) -> Result<usize, Errno> {
     stat(&opened(descriptor)?.object).write_to(address)?;
     Ok(0)
 }
 
-/// `newfstatat`
 pub fn stat_at(at: usize, path: usize, address: usize, flags: usize) -> Result<usize, Errno> {
     let path = user::path(path)?;
     if path.is_empty() && flags & linux::AT_EMPTY_PATH as usize != 0 {
@@ -203,7 +194,6 @@ fn stat_node(node: &Node) -> linux::stat {
     stat
 }
 
-/// `getdents64`
 pub fn directory_entries(descriptor: usize, address: usize, length: usize) -> Result<usize, Errno> {
     let open = opened(descriptor)?;
     let Object::Node(node, position) = &open.object else {
@@ -241,7 +231,6 @@ pub fn directory_entries(descriptor: usize, address: usize, length: usize) -> Re
     Ok(bytes.len())
 }
 
-/// `readlinkat`
 pub fn read_link(at: usize, path: usize, address: usize, length: usize) -> Result<usize, Errno> {
     let target = files::link(&directory(at)?, &user::path(path)?)?;
     let length = length.min(target.len());
@@ -254,7 +243,6 @@ pub fn access(at: usize, path: usize) -> Result<usize, Errno> {
     Open::at_path(&directory(at)?, &user::path(path)?, 0).map(|_| 0)
 }
 
-/// `getcwd`
 pub fn current_directory(address: usize, length: usize) -> Result<usize, Errno> {
     let mut bytes = process().directory.get().clone().into_bytes();
     bytes.push(0);
@@ -265,7 +253,6 @@ pub fn current_directory(address: usize, length: usize) -> Result<usize, Errno> 
     Ok(bytes.len())
 }
 
-/// `chdir`
 pub fn change_directory(path: usize) -> Result<usize, Errno> {
     let process = process();
     let path = user::path(path)?;
@@ -278,13 +265,11 @@ pub fn change_directory(path: usize) -> Result<usize, Errno> {
     Ok(0)
 }
 
-/// `dup`
 pub fn duplicate(descriptor: usize) -> Result<usize, Errno> {
     let open = opened(descriptor)?;
     process().files.get().add(open, 0, 0)
 }
 
-/// `dup3`
 pub fn duplicate_to(descriptor: usize, to: usize, flags: usize) -> Result<usize, Errno> {
     if descriptor == to {
         return Err(Errno::INVALID);
@@ -295,7 +280,6 @@ pub fn duplicate_to(descriptor: usize, to: usize, flags: usize) -> Result<usize,
     Ok(to)
 }
 
-/// `dup2`
 #[cfg(target_arch = "x86_64")]
 pub fn duplicate_over(descriptor: usize, to: usize) -> Result<usize, Errno> {
     let open = opened(descriptor)?;
@@ -305,7 +289,6 @@ pub fn duplicate_over(descriptor: usize, to: usize) -> Result<usize, Errno> {
     Ok(to)
 }
 
-/// `pipe2`
 pub fn pipe(address: usize, flags: usize) -> Result<usize, Errno> {
     let flags = flags as u32;
     let (reader, writer) = pipe::new();
@@ -323,7 +306,6 @@ pub fn pipe(address: usize, flags: usize) -> Result<usize, Errno> {
     Ok(0)
 }
 
-/// `fcntl`
 pub fn control(descriptor: usize, command: usize, argument: usize) -> Result<usize, Errno> {
     let open = opened(descriptor)?;
     let process = process();
@@ -428,13 +410,11 @@ fn ready_events(descriptor: i32, wanted: u16) -> u16 {
 /// `struct epoll_event`: events, and data that x86-64 alone does not align.
 const EVENT: usize = if cfg!(target_arch = "x86_64") { 12 } else { 16 };
 
-/// `epoll_create1`
 pub fn new_set(flags: usize) -> Result<usize, Errno> {
     let open = Open::new(Object::Epoll(Guarded::new(epoll::Epoll::default())), 0);
     process().files.get().add(open, flags as u32, 0)
 }
 
-/// `epoll_ctl`
 pub fn control_set(
     set: usize,
     operation: usize,

@@ -1,4 +1,4 @@
-//! Calls about memory.
+//! Calls about memory, by the table of calls.
 
 use crate::arch;
 use crate::errno::Errno;
@@ -45,7 +45,6 @@ pub fn set_heap_end(end: usize) -> Result<usize, Errno> {
     Ok(end)
 }
 
-/// `mmap`
 pub fn map(a: super::Arguments) -> Result<usize, Errno> {
     let [address, length, protection, flags, descriptor, offset] = a;
     let flags = flags as u32;
@@ -111,7 +110,6 @@ pub fn map(a: super::Arguments) -> Result<usize, Errno> {
     Ok(pages.start)
 }
 
-/// `munmap`
 pub fn unmap(address: usize, length: usize) -> Result<usize, Errno> {
     if length == 0 {
         return Err(Errno::INVALID);
@@ -120,14 +118,12 @@ pub fn unmap(address: usize, length: usize) -> Result<usize, Errno> {
     schedule::space().get().remove(range).map(|()| 0)
 }
 
-/// `mprotect`
 pub fn protect(address: usize, length: usize, protection: usize) -> Result<usize, Errno> {
     let range = range(address, length)?;
     let rights = Rights::from_bits_truncate(protection as u32);
     schedule::space().get().protect(range, rights).map(|()| 0)
 }
 
-/// `madvise`
 pub fn advise(address: usize, length: usize, advice: usize) -> Result<usize, Errno> {
     let range = range(address, length)?;
     let space = schedule::space();

@@ -11,8 +11,6 @@ use crate::errno::Errno;
 use crate::lock::Guarded;
 use crate::memory::{PAGE, Section, page_of};
 use crate::println;
-#[cfg(target_arch = "x86_64")]
-use crate::task::fork;
 use crate::task::{Denied, Task, schedule};
 use crate::user;
 use core::sync::atomic::{AtomicU64, Ordering};

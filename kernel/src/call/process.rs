@@ -1,4 +1,4 @@
-//! Calls about processes and threads.
+//! Calls about processes and threads, by the table of calls.
 
 use super::time;
 use crate::arch::{self, Frame};
@@ -15,7 +15,6 @@ use linux_raw_sys::general as linux;
 /// The longest text among the arguments of a program (`MAX_ARG_STRLEN`).
 const LONGEST: usize = 32 * 4096;
 
-/// `execve`
 pub fn execve(frame: &mut Frame, a: super::Arguments) -> Result<usize, Errno> {
     let [path, arguments, environment, ..] = a;
     let path = user::path(path)?;
@@ -35,7 +34,6 @@ pub fn execve(frame: &mut Frame, a: super::Arguments) -> Result<usize, Errno> {
     Err(Errno::REPLACED)
 }
 
-/// `clone`
 pub fn clone(frame: &Frame, a: super::Arguments) -> Result<usize, Errno> {
     // Architectures differ in the order of the last two (CONFIG_CLONE_BACKWARDS).
     let (thread_pointer, child_id_at) = match cfg!(target_arch = "x86_64") {
@@ -52,7 +50,15 @@ pub fn clone(frame: &Frame, a: super::Arguments) -> Result<usize, Errno> {
     fork::clone(frame, &request)
 }
 
-/// `exit`
+#[cfg(target_arch = "x86_64")]
+pub fn fork(frame: &Frame, flags: u32) -> Result<usize, Errno> {
+    let request = fork::Request {
+        flags,
+        ..Default::default()
+    };
+    fork::clone(frame, &request)
+}
+
 pub fn exit_thread(status: usize) -> Result<usize, Errno> {
     let task = schedule::current();
     task.end();
@@ -62,14 +68,12 @@ pub fn exit_thread(status: usize) -> Result<usize, Errno> {
     Ok(0)
 }
 
-/// `exit_group`
 pub fn exit(status: usize) -> Result<usize, Errno> {
     let status = (status as u32 & 0xff) << 8;
     schedule::current().process.end(status);
     Ok(0)
 }
 
-/// `wait4`
 pub fn wait(id: usize, status_at: usize, options: usize) -> Result<usize, Errno> {
     let now = options as u32 & linux::WNOHANG != 0;
     let Some((id, status)) = wait_for_child(id as i32 as isize, now)? else {
@@ -89,12 +93,10 @@ fn process(id: usize) -> Result<Arc<Process>, Errno> {
     PROCESSES.get().get(&id).cloned().ok_or(Errno::NO_PROCESS)
 }
 
-/// `getpgid`
 pub fn group(id: usize) -> Result<usize, Errno> {
     Ok(process(id)?.group.get().0)
 }
 
-/// `setpgid`
 pub fn set_group(id: usize, group: usize) -> Result<usize, Errno> {
     let process = process(id)?;
     let group = if group == 0 { process.id } else { group };
@@ -102,12 +104,10 @@ pub fn set_group(id: usize, group: usize) -> Result<usize, Errno> {
     Ok(0)
 }
 
-/// `getsid`
 pub fn session(id: usize) -> Result<usize, Errno> {
     Ok(process(id)?.group.get().1)
 }
 
-/// `setsid`
 pub fn new_session() -> Result<usize, Errno> {
     let process = process(0)?;
     let mut group = process.group.get();
@@ -118,7 +118,6 @@ pub fn new_session() -> Result<usize, Errno> {
     Ok(process.id)
 }
 
-/// `set_tid_address`
 pub fn set_clear_address(address: usize) -> Result<usize, Errno> {
     let task = schedule::current();
     *task.clear_id_at.get() = address;
@@ -134,7 +133,6 @@ pub fn affinity(length: usize, address: usize) -> Result<usize, Errno> {
     Ok(user::WORD)
 }
 
-/// `getcpu`
 pub fn cpu(cpu_at: usize, node_at: usize) -> Result<usize, Errno> {
     for (address, value) in [(cpu_at, arch::cpu()), (node_at, 0)] {
         if address != 0 {
@@ -157,7 +155,6 @@ pub fn limits(resource: usize, address: usize) -> Result<usize, Errno> {
     Ok(0)
 }
 
-/// `uname`
 pub fn system_name(address: usize) -> Result<usize, Errno> {
     // `struct new_utsname`: six fields of 65 bytes. C libraries refuse to run on a release of Linux
     // that is older than the one they are made for.
@@ -177,7 +174,6 @@ pub fn system_name(address: usize) -> Result<usize, Errno> {
     Ok(0)
 }
 
-/// `getrandom`
 pub fn random(address: usize, length: usize) -> Result<usize, Errno> {
     let mut bytes = vec![0; length.min(64 << 10)];
     generator::fill(&mut bytes);
@@ -185,7 +181,6 @@ pub fn random(address: usize, length: usize) -> Result<usize, Errno> {
     Ok(bytes.len())
 }
 
-/// `futex`
 pub fn futex(a: super::Arguments) -> Result<usize, Errno> {
     let [address, operation, value, timeout, second, third] = a;
     let operation = operation as u32;

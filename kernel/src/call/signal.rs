@@ -1,4 +1,4 @@
-//! Calls about signals.
+//! Calls about signals, by the table of calls.
 
 use crate::arch::{Frame, signal::RESTORER};
 use crate::errno::Errno;
@@ -14,12 +14,10 @@ fn number(signal: usize) -> Result<u32, Errno> {
     }
 }
 
-/// `kill`
 pub fn kill(id: usize, signal: usize) -> Result<usize, Errno> {
     process::kill(id as i32 as isize, number(signal)?)
 }
 
-/// `tkill`, `tgkill`
 pub fn kill_thread(process: Option<usize>, id: usize, signal: usize) -> Result<usize, Errno> {
     let signal = number(signal)?;
     let task = TASKS.get().get(&id).cloned().ok_or(Errno::NO_PROCESS)?;
@@ -67,7 +65,6 @@ pub fn set_action(signal: usize, new: usize, old: usize, size: usize) -> Result<
     Ok(0)
 }
 
-/// `rt_sigprocmask`
 pub fn set_mask(how: usize, new: usize, old: usize, size: usize) -> Result<usize, Errno> {
     if size != 8 {
         return Err(Errno::INVALID);
@@ -91,7 +88,6 @@ pub fn set_mask(how: usize, new: usize, old: usize, size: usize) -> Result<usize
     Ok(0)
 }
 
-/// `rt_sigsuspend`
 pub fn suspend(mask: usize, size: usize) -> Result<usize, Errno> {
     if size != 8 {
         return Err(Errno::INVALID);
@@ -115,7 +111,6 @@ pub fn pause() -> Result<usize, Errno> {
     }
 }
 
-/// `rt_sigpending`
 pub fn pending(address: usize, size: usize) -> Result<usize, Errno> {
     if size != 8 {
         return Err(Errno::INVALID);
@@ -125,7 +120,6 @@ pub fn pending(address: usize, size: usize) -> Result<usize, Errno> {
     Ok(0)
 }
 
-/// `sigaltstack`
 pub fn set_stack(frame: &Frame, new: usize, old: usize) -> Result<usize, Errno> {
     let task = schedule::current();
     let (before, flags, is_on) = {
@@ -151,7 +145,6 @@ pub fn set_stack(frame: &Frame, new: usize, old: usize) -> Result<usize, Errno> 
     Ok(0)
 }
 
-/// `rt_sigreturn`
 pub fn leave_handler(frame: &mut Frame) -> Result<usize, Errno> {
     if signal::leave_handler(frame).is_err() {
         signal::raise(linux::SIGSEGV, frame.stack());

@@ -33,7 +33,6 @@ fn timespec(nanoseconds: u64) -> [usize; 2] {
     ]
 }
 
-/// `clock_gettime`
 pub fn read(clock: usize, address: usize) -> Result<usize, Errno> {
     let now = time::read(clock as u32).ok_or(Errno::INVALID)?;
     user::write_words(address, &timespec(now))?;
@@ -74,7 +73,6 @@ pub fn adjust(clock: usize, address: usize) -> Result<usize, Errno> {
     }
 }
 
-/// `clock_getres`
 pub fn resolution(clock: usize, address: usize) -> Result<usize, Errno> {
     time::read(clock as u32).ok_or(Errno::INVALID)?;
     let resolution = match clock as u32 {
@@ -87,7 +85,6 @@ pub fn resolution(clock: usize, address: usize) -> Result<usize, Errno> {
     Ok(0)
 }
 
-/// `gettimeofday`
 pub fn time_of_day(address: usize, zone: usize) -> Result<usize, Errno> {
     let now = time::read(linux::CLOCK_REALTIME).ok_or(Errno::INVALID)?;
     if address != 0 {
@@ -100,7 +97,6 @@ pub fn time_of_day(address: usize, zone: usize) -> Result<usize, Errno> {
     Ok(0)
 }
 
-/// `time`
 #[cfg(target_arch = "x86_64")]
 pub fn seconds(address: usize) -> Result<usize, Errno> {
     let now = time::read(linux::CLOCK_REALTIME_COARSE).ok_or(Errno::INVALID)?;

@@ -28,22 +28,6 @@ pub struct Request {
     pub thread_pointer: usize,
 }
 
-#[cfg(target_arch = "x86_64")]
-impl Request {
-    /// `fork`
-    pub fn fork() -> Self {
-        Self::default()
-    }
-
-    /// `vfork`
-    pub fn vfork() -> Self {
-        Self {
-            flags: CLONE_VM | CLONE_VFORK,
-            ..Self::default()
-        }
-    }
-}
-
 /// Makes a task like the current one, and returns its number.
 pub fn clone(frame: &Frame, request: &Request) -> Result<usize, Errno> {
     const NAMESPACES: u32 = CLONE_NEWNS

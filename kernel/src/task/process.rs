@@ -174,6 +174,17 @@ impl Process {
         }
     }
 
+    /// Whether a number in an argument names a process: its own, or the negative one of its group; 0 is the
+    /// caller's group.
+    fn names(&self, id: isize, process: &Self) -> bool {
+        let group = process.group.get().0;
+        match id {
+            0 => group == self.group.get().0,
+            id if id > 0 => process.id == id as usize,
+            id => group == id.unsigned_abs(),
+        }
+    }
+
     /// Has its own space from now on, or none: a parent in `vfork` goes on.
     pub fn return_space(&self) {
         if core::mem::take(&mut *self.borrows.get()) {
@@ -274,13 +285,7 @@ pub fn killed(signal: u32) -> u32 {
 /// number and status; `None` when none has ended and `now` is set.
 pub fn wait_for_child(id: isize, now: bool) -> Result<Option<(usize, u32)>, Errno> {
     let process = schedule::current().process.clone();
-    let group = process.group.get().0;
-    let is_meant = |child: &Process| match id {
-        -1 => true,
-        0 => child.group.get().0 == group,
-        id if id > 0 => child.id == id as usize,
-        id => child.group.get().0 == id.unsigned_abs(),
-    };
+    let is_meant = |child: &Process| id == -1 || process.names(id, child);
     schedule::wait_until(Key::Child(process.id), None, || {
         let mut children = process.children.get();
         if !children.iter().any(|child| is_meant(child)) {
@@ -303,12 +308,9 @@ pub fn wait_for_child(id: isize, now: bool) -> Result<Option<(usize, u32)>, Errn
 /// Sends a signal to a process, a group (`-id`), or with -1 to all but the first.
 pub fn kill(id: isize, signal: u32) -> Result<usize, Errno> {
     let own = schedule::current().process.clone();
-    let group = own.group.get().0;
     let is_meant = |process: &Process| match id {
         -1 => process.id != 1,
-        0 => process.group.get().0 == group,
-        id if id > 0 => process.id == id as usize,
-        id => process.group.get().0 == id.unsigned_abs(),
+        id => own.names(id, process),
     };
     let processes: Vec<Arc<Process>> = PROCESSES.get().values().cloned().collect();
     let mut any = false;

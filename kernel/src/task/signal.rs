@@ -288,7 +288,10 @@ fn enter_handler(task: &Task, frame: &mut Frame, info: Info, action: Action) -> 
     set(&mut bytes, LAYOUT.mask, mask as usize);
     let mut state = task.state.get();
     state.save();
-    arch_signal::store(&mut bytes, stack, frame, &state);
+    arch_signal::each_word(&mut frame.clone(), &mut state, |at, word| {
+        set(&mut bytes, at, *word)
+    });
+    arch_signal::store_rest(&mut bytes, stack, frame);
     if arch_signal::RETURN_ADDRESS != 0 {
         set(&mut bytes, 0, restorer);
     }
@@ -315,7 +318,7 @@ pub fn leave_handler(frame: &mut Frame) -> Result<(), Errno> {
     user::read(stack, &mut bytes)?;
     let mut state = task.state.get();
     state.save();
-    arch_signal::load(&bytes, frame, &mut state);
+    arch_signal::each_word(frame, &mut state, |at, word| *word = get(&bytes, at));
     state.restore();
     task.signals.get().set_mask(get(&bytes, LAYOUT.mask) as u64);
     Ok(())

@@ -41,8 +41,8 @@ calls! { |a, frame, task|
     // The vDSO's functions return twice, once in the child.
     cloning {
         clone: __NR_clone => process::clone(frame.ok_or(Errno::NO_CALL)?, a);
-        #[cfg(target_arch = "x86_64")] fork: __NR_fork => fork::clone(frame.ok_or(Errno::NO_CALL)?, &fork::Request::fork());
-        #[cfg(target_arch = "x86_64")] vfork: __NR_vfork => fork::clone(frame.ok_or(Errno::NO_CALL)?, &fork::Request::vfork());
+        #[cfg(target_arch = "x86_64")] fork: __NR_fork => process::fork(frame.ok_or(Errno::NO_CALL)?, 0);
+        #[cfg(target_arch = "x86_64")] vfork: __NR_vfork => process::fork(frame.ok_or(Errno::NO_CALL)?, linux::CLONE_VM | linux::CLONE_VFORK);
     }
 
     // The vDSO's functions enter the kernel.

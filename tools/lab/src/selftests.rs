@@ -86,8 +86,35 @@ const PACKAGE: &str = "linux-source-6.12";
 pub fn programs(workshop: &Workshop) -> Result<Vec<PathBuf>, Error> {
     let archive = debian::file(workshop, PACKAGE, &format!("usr/src/{PACKAGE}.tar.xz"))?;
     let source = unpacked(&archive)?;
-    let compile = |test: &Test| compile(&source, test, test.more, &source.join(test.name));
+    let compile = |test: &Test| compile("cc", &source, test, test.more, &source.join(test.name));
     TESTS.iter().map(compile).collect()
+}
+
+/// The tests that need no dynamic linker and no source of one architecture, as static programs that a
+/// C compiler makes in a directory.
+///
+/// # Errors
+/// As [`programs`].
+pub fn static_programs(
+    workshop: &Workshop,
+    compiler: &str,
+    directory: &Path,
+) -> Result<Vec<PathBuf>, Error> {
+    let archive = debian::file(workshop, PACKAGE, &format!("usr/src/{PACKAGE}.tar.xz"))?;
+    let source = unpacked(&archive)?;
+    let portable = [
+        "vdso_test_gettimeofday",
+        "vdso_test_getcpu",
+        "vdso_test_abi",
+        "vdso_test_clock_getres",
+    ];
+    let tests = TESTS.iter().filter(|test| portable.contains(&test.name));
+    tests
+        .map(|test| {
+            let more = [test.more, &["-static"]].concat();
+            compile(compiler, &source, test, &more, &directory.join(test.name))
+        })
+        .collect()
 }
 
 /// The kernel's test of `__arch_chacha20_blocks_nostack`, linked to that of an object file in the
@@ -99,14 +126,20 @@ pub fn chacha(workshop: &Workshop, object: &Path) -> Result<PathBuf, Error> {
     let archive = debian::file(workshop, PACKAGE, &format!("usr/src/{PACKAGE}.tar.xz"))?;
     let program = object.with_extension("test");
     let object = object.display().to_string();
-    compile(&unpacked(&archive)?, &CHACHA, &[&object], &program)
+    compile("cc", &unpacked(&archive)?, &CHACHA, &[&object], &program)
 }
 
 /// Compiles a test, with what it is linked to.
-fn compile(source: &Path, test: &Test, more: &[&str], program: &Path) -> Result<PathBuf, Error> {
+fn compile(
+    compiler: &str,
+    source: &Path,
+    test: &Test,
+    more: &[&str],
+    program: &Path,
+) -> Result<PathBuf, Error> {
     let fresh = program.with_extension(std::process::id().to_string());
     output_of(
-        Command::new("cc")
+        Command::new(compiler)
             .current_dir(source.join("tools/testing/selftests/vDSO"))
             .args(["-std=gnu99", "-O2", "-w", "-D_GNU_SOURCE="])
             .arg(format!("{}.c", test.name))

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use vdsokit_lab::Workshop;
 use vdsokit_lab::debian::{self, Archive};
+use vdsokit_lab::selftests;
 
 /// A kernel to test.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -100,6 +101,15 @@ pub(crate) fn program_with_musl(architecture: Architecture, name: &str) -> Resul
     Ok(program)
 }
 
+/// Compiles Linux's own tests of its vDSO.
+pub(crate) fn self_tests(architecture: Architecture) -> Result<Vec<PathBuf>, String> {
+    let machine = architecture.machine();
+    let workshop = Workshop::new(steps::root()).map_err(|error| error.to_string())?;
+    let directory = reference::directory().join(format!("target/{}", machine.debian));
+    selftests::static_programs(&workshop, machine.compiler, &directory)
+        .map_err(|error| error.to_string())
+}
+
 /// Compiles a program in Go.
 pub(crate) fn program_in_go(architecture: Architecture, name: &str) -> Result<PathBuf, String> {
     // Go names these architectures as Debian does.
@@ -121,16 +131,7 @@ pub(crate) fn run(architecture: Architecture, kernel: Kernel, cpus: u32) -> Exit
     let result = boot(architecture, kernel).and_then(|boot| {
         let output = match kernel {
             Kernel::Reference => boot.run(cpus, &[], &["conformance"], Stdio::null(), true),
-            Kernel::Linux => {
-                let console = format!("console={}", architecture.machine().console);
-                boot.run(
-                    cpus,
-                    &[&console, "quiet", "panic=-1"],
-                    &[],
-                    Stdio::null(),
-                    true,
-                )
-            }
+            Kernel::Linux => run_linux(&boot, cpus, &[], true),
         }?;
         verdict(&output)
     });
@@ -143,15 +144,46 @@ pub(crate) fn run(architecture: Architecture, kernel: Kernel, cpus: u32) -> Exit
     }
 }
 
+/// Boots Linux, whose first program powers the machine off, and returns what the machine printed.
+pub(crate) fn run_linux(
+    boot: &Boot,
+    cpus: u32,
+    command: &[&str],
+    is_shown: bool,
+) -> Result<String, String> {
+    let console = format!("console={}", boot.architecture.machine().console);
+    // The counter is all right in an emulator, which Linux on x86-64 can't know.
+    let options = [
+        &*console,
+        "quiet",
+        "panic=-1",
+        "clocksource=tsc",
+        "tsc=reliable",
+    ];
+    let options = match boot.architecture {
+        Architecture::X86_64 => &options[..],
+        _ => &options[..3],
+    };
+    boot.run(cpus, options, command, Stdio::null(), is_shown)
+}
+
 fn boot(architecture: Architecture, kernel: Kernel) -> Result<Boot, String> {
-    let program = program(architecture, TESTS)?;
+    match kernel {
+        Kernel::Linux => boot_linux(architecture, TESTS),
+        Kernel::Reference => Ok(Boot {
+            architecture,
+            kernel: reference::build(architecture)?,
+            initrd: reference::initrd(architecture, &[&program(architecture, TESTS)?])?,
+        }),
+    }
+}
+
+/// Debian's Linux with a program of `kernel/conformance` as its first one.
+pub(crate) fn boot_linux(architecture: Architecture, name: &str) -> Result<Boot, String> {
     Ok(Boot {
         architecture,
-        kernel: match kernel {
-            Kernel::Reference => reference::build(architecture)?,
-            Kernel::Linux => linux(architecture)?,
-        },
-        initrd: reference::initrd(architecture, &[&program])?,
+        kernel: linux(architecture)?,
+        initrd: reference::initrd(architecture, &[&program(architecture, name)?])?,
     })
 }
 

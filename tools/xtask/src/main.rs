@@ -1,6 +1,7 @@
 //! The project's tasks: `cargo xtask test` is all that CI runs.
 
 mod conformance;
+mod costs;
 mod dist;
 mod figures;
 mod fresh;

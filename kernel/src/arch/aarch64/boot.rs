@@ -35,20 +35,7 @@ const TRANSLATION: u64 =
 
 /// `SCTLR_EL1`: the MMU and caches on; the stack aligned; programs may use `dc zva`, cache
 /// maintenance and `ctr_el0`; the bits that are always 1.
-const CONTROL: u64 = 1
-    | 1 << 2
-    | 1 << 3
-    | 1 << 4
-    | 1 << 11
-    | 1 << 12
-    | 1 << 14
-    | 1 << 15
-    | 1 << 20
-    | 1 << 22
-    | 1 << 23
-    | 1 << 26
-    | 1 << 28
-    | 1 << 29;
+const CONTROL: u64 = 1 | 7 << 2 | 3 << 11 | 3 << 14 | 1 << 20 | 3 << 22 | 1 << 26 | 3 << 28;
 
 global_asm!(
     ".pushsection .text.start, \"ax\"",

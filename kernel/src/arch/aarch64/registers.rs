@@ -71,24 +71,24 @@ impl Frame {
 #[derive(Clone, Debug, Default)]
 pub struct UserState {
     /// q0 to q31, two words each.
-    pub vectors: [[u64; 2]; 32],
+    pub vectors: [[usize; 2]; 32],
     /// `fpsr`
-    pub status: u64,
+    pub status: usize,
     /// `fpcr`
-    pub control: u64,
+    pub control: usize,
     thread_pointer: usize,
 }
 
+/// An instruction for each register, with its place behind the operand.
 macro_rules! each_vector {
     ($instruction:literal) => {
         concat!(
             ".arch_extension fp\n.arch_extension simd\n",
-            each_vector!(@ $instruction 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22
-                23 24 25 26 27 28 29 30 31),
+            ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, \
+             25, 26, 27, 28, 29, 30, 31\n",
+            $instruction,
+            " q\\n, [{0}, #16*\\n]\n.endr\n",
         )
-    };
-    (@ $instruction:literal $($number:literal)*) => {
-        concat!($($instruction, " q", $number, ", [{0}, #16*", $number, "]\n"),*)
     };
 }
 

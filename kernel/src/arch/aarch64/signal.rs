@@ -1,7 +1,7 @@
 //! The frame of a signal: `struct rt_sigframe` of Linux's arch/arm64/kernel/signal.c.
 
 use super::{Frame, UserState};
-use crate::task::signal::{Layout, get, set};
+use crate::task::signal::{Layout, set};
 
 /// The size of the whole frame, and the place of what both sides share in it.
 pub const LAYOUT: Layout = Layout {
@@ -33,44 +33,34 @@ const VECTORS_HEADER: usize = 528 << 32 | 0x4650_8001;
 /// `struct frame_record`: the handler's caller, for unwinders.
 const RECORD: usize = RECORDS + RECORDS_SIZE;
 
-/// Writes registers into a frame.
-pub fn store(bytes: &mut [u8], _address: usize, frame: &Frame, state: &UserState) {
-    for (number, register) in frame.x.iter().enumerate() {
-        set(bytes, REGISTERS + 8 * number, *register);
+/// Calls `word` with the place in a frame of each word that is a register, to store it there or to load
+/// it again, as a handler may have changed it.
+pub fn each_word(
+    frame: &mut Frame,
+    state: &mut UserState,
+    mut word: impl FnMut(usize, &mut usize),
+) {
+    for (number, register) in frame.x.iter_mut().enumerate() {
+        word(REGISTERS + 8 * number, register);
     }
-    for (index, word) in [frame.stack, frame.pc, frame.conditions()]
-        .into_iter()
-        .enumerate()
-    {
-        set(bytes, STACK + 8 * index, word);
+    word(STACK, &mut frame.stack);
+    word(STACK + 8, &mut frame.pc);
+    let mut conditions = frame.conditions();
+    word(STACK + 16, &mut conditions);
+    frame.set_conditions(conditions);
+    let mut control = state.control << 32 | state.status;
+    word(RECORDS + 8, &mut control);
+    (state.control, state.status) = (control >> 32, control & 0xffff_ffff);
+    for (index, half) in state.vectors.as_flattened_mut().iter_mut().enumerate() {
+        word(RECORDS + 16 + 8 * index, half);
     }
-    set(bytes, RECORDS, VECTORS_HEADER);
-    set(
-        bytes,
-        RECORDS + 8,
-        (state.control << 32 | state.status) as usize,
-    );
-    for (index, word) in state.vectors.as_flattened().iter().enumerate() {
-        set(bytes, RECORDS + 16 + 8 * index, *word as usize);
-    }
-    set(bytes, RECORD, frame.x[29]);
-    set(bytes, RECORD + 8, frame.x[30]);
 }
 
-/// Reads registers back, as a handler may have changed them.
-pub fn load(bytes: &[u8], frame: &mut Frame, state: &mut UserState) {
-    for (number, register) in frame.x.iter_mut().enumerate() {
-        *register = get(bytes, REGISTERS + 8 * number);
-    }
-    frame.stack = get(bytes, STACK);
-    frame.pc = get(bytes, STACK + 8);
-    frame.set_conditions(get(bytes, STACK + 16));
-    let control = get(bytes, RECORDS + 8) as u64;
-    state.status = control & 0xffff_ffff;
-    state.control = control >> 32;
-    for (index, word) in state.vectors.as_flattened_mut().iter_mut().enumerate() {
-        *word = get(bytes, RECORDS + 16 + 8 * index) as u64;
-    }
+/// Stores what is in the frame besides registers.
+pub fn store_rest(bytes: &mut [u8], _address: usize, frame: &Frame) {
+    set(bytes, RECORDS, VECTORS_HEADER);
+    set(bytes, RECORD, frame.x[29]);
+    set(bytes, RECORD + 8, frame.x[30]);
 }
 
 /// Has the program begin a handler whose frame is at `stack`.

@@ -58,22 +58,21 @@ impl Frame {
 #[derive(Clone, Debug, Default)]
 pub struct UserState {
     /// f0 to f31.
-    pub floats: [u64; 32],
+    pub floats: [usize; 32],
     /// The rounding mode and the exceptions that occurred.
-    pub control: u64,
+    pub control: usize,
 }
 
+/// An instruction for each register, with its place behind the operand.
 macro_rules! each_float {
     ($instruction:literal) => {
         concat!(
             ".option push\n.option arch, +d\n",
-            each_float!(@ $instruction 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23
-                24 25 26 27 28 29 30 31),
-            ".option pop\n",
+            ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, \
+             25, 26, 27, 28, 29, 30, 31\n",
+            $instruction,
+            " f\\n, 8*\\n({0})\n.endr\n.option pop\n",
         )
-    };
-    (@ $instruction:literal $($number:literal)*) => {
-        concat!($($instruction, " f", $number, ", 8*", $number, "({0})\n"),*)
     };
 }
 

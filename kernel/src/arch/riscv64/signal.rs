@@ -1,7 +1,7 @@
 //! The frame of a signal: `struct rt_sigframe` of Linux's arch/riscv/kernel/signal.c.
 
 use super::{Frame, UserState};
-use crate::task::signal::{Layout, get, set};
+use crate::task::signal::Layout;
 
 /// The alignment and size of the whole frame, and the place of what both sides share in it.
 pub const LAYOUT: Layout = Layout {
@@ -25,29 +25,26 @@ pub const RESTORER: usize = 0;
 /// The bytes of a return address on the stack, at the start of the frame.
 pub const RETURN_ADDRESS: usize = 0;
 
-/// Writes registers into a frame.
-pub fn store(bytes: &mut [u8], _address: usize, frame: &Frame, state: &UserState) {
-    set(bytes, SIGNAL_CONTEXT, frame.pc);
-    for number in 1..32 {
-        set(bytes, SIGNAL_CONTEXT + 8 * number, frame.x[number]);
-    }
-    for (number, float) in state.floats.iter().enumerate() {
-        set(bytes, FLOATS + 8 * number, *float as usize);
-    }
-    set(bytes, FLOATS + 8 * 32, state.control as usize);
-}
-
-/// Reads registers back, as a handler may have changed them.
-pub fn load(bytes: &[u8], frame: &mut Frame, state: &mut UserState) {
-    frame.pc = get(bytes, SIGNAL_CONTEXT);
-    for number in 1..32 {
-        frame.x[number] = get(bytes, SIGNAL_CONTEXT + 8 * number);
+/// Calls `word` with the place in a frame of each word that is a register, to store it there or to load
+/// it again, as a handler may have changed it.
+pub fn each_word(
+    frame: &mut Frame,
+    state: &mut UserState,
+    mut word: impl FnMut(usize, &mut usize),
+) {
+    word(SIGNAL_CONTEXT, &mut frame.pc);
+    for (number, register) in frame.x.iter_mut().enumerate().skip(1) {
+        word(SIGNAL_CONTEXT + 8 * number, register);
     }
     for (number, float) in state.floats.iter_mut().enumerate() {
-        *float = get(bytes, FLOATS + 8 * number) as u64;
+        word(FLOATS + 8 * number, float);
     }
-    state.control = get(bytes, FLOATS + 8 * 32) as u64 & 0xff;
+    word(FLOATS + 8 * 32, &mut state.control);
+    state.control &= 0xff;
 }
+
+/// There is nothing else in the frame.
+pub fn store_rest(_bytes: &mut [u8], _address: usize, _frame: &Frame) {}
 
 /// Has the program begin a handler whose frame is at `stack`.
 pub fn enter(frame: &mut Frame, handler: usize, stack: usize, restorer: usize, signal: u32) {

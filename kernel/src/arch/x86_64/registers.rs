@@ -107,7 +107,7 @@ impl Frame {
 #[derive(Clone, Debug)]
 pub struct UserState {
     /// As `fxsave` stores them.
-    pub floats: [u64; 64],
+    pub floats: [usize; 64],
     /// The base of `fs`. Programs change it by a system call only.
     pub thread_pointer: usize,
 }

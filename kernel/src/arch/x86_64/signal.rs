@@ -1,7 +1,7 @@
 //! The frame of a signal: `struct rt_sigframe` of Linux's arch/x86/include/asm/sigframe.h.
 
 use super::{Frame, UserState};
-use crate::task::signal::{Layout, get, set};
+use crate::task::signal::{Layout, set};
 
 /// The size of the whole frame, and the place of what both sides share in it.
 ///
@@ -57,39 +57,40 @@ fn registers(frame: &mut Frame) -> [&mut usize; 15] {
     ]
 }
 
-/// Writes registers into a frame that is to lie at `address`.
-pub fn store(bytes: &mut [u8], address: usize, frame: &Frame, state: &UserState) {
-    let at = |word: usize| REGISTERS + 8 * word;
-    let mut copy = *frame;
-    for (word, register) in registers(&mut copy).into_iter().enumerate() {
-        set(bytes, at(word), *register);
+/// The place of a word of `struct sigcontext_64`.
+const fn at(word: usize) -> usize {
+    REGISTERS + 8 * word
+}
+
+/// Calls `word` with the place in a frame of each word that is a register, to store it there or to load
+/// it again, as a handler may have changed it.
+pub fn each_word(
+    frame: &mut Frame,
+    state: &mut UserState,
+    mut word: impl FnMut(usize, &mut usize),
+) {
+    for (index, register) in registers(frame).into_iter().enumerate() {
+        word(at(index), register);
     }
-    set(bytes, at(RSP), frame.rsp);
-    set(bytes, at(RIP), frame.pc());
-    set(bytes, at(FLAGS), frame.flags());
+    word(at(RSP), &mut frame.rsp);
+    let (mut pc, mut flags) = (frame.pc(), frame.flags());
+    word(at(RIP), &mut pc);
+    word(at(FLAGS), &mut flags);
+    frame.set_pc(pc);
+    frame.set_flags(flags);
+    for (index, float) in state.floats.iter_mut().enumerate() {
+        word(FLOATS + 8 * index, float);
+    }
+    // Reserved bits of MXCSR would make the processor refuse the state.
+    const MXCSR: usize = 0xffbf;
+    state.floats[3] &= MXCSR | 0xffff_ffff_0000_0000;
+}
+
+/// Stores what is in a frame at `address` besides registers.
+pub fn store_rest(bytes: &mut [u8], address: usize, _frame: &Frame) {
     // The selectors of code (the lowest 16 bits) and stack (the highest).
     set(bytes, at(SEGMENTS), 0x23 | 0x1b << 48);
     set(bytes, at(FLOATS_AT), address + FLOATS);
-    for (word, float) in state.floats.iter().enumerate() {
-        set(bytes, FLOATS + 8 * word, *float as usize);
-    }
-}
-
-/// Reads registers back, as a handler may have changed them.
-pub fn load(bytes: &[u8], frame: &mut Frame, state: &mut UserState) {
-    let at = |word: usize| REGISTERS + 8 * word;
-    for (word, register) in registers(frame).into_iter().enumerate() {
-        *register = get(bytes, at(word));
-    }
-    frame.rsp = get(bytes, at(RSP));
-    frame.set_pc(get(bytes, at(RIP)));
-    frame.set_flags(get(bytes, at(FLAGS)));
-    for (word, float) in state.floats.iter_mut().enumerate() {
-        *float = get(bytes, FLOATS + 8 * word) as u64;
-    }
-    // Reserved bits of MXCSR would make the processor refuse the state.
-    const MXCSR: u64 = 0xffbf;
-    state.floats[3] &= MXCSR | 0xffff_ffff_0000_0000;
 }
 
 /// Has the program begin a handler whose frame is at `stack`.

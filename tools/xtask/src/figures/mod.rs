@@ -170,7 +170,8 @@ fn run_bench(package: &str, bench: &str) -> Result<Vec<Figure>, String> {
     }
 }
 
-fn take(file: &Path) -> Result<Vec<Figure>, String> {
+/// Reads the figures that a program left in a file, and removes it.
+pub(crate) fn take(file: &Path) -> Result<Vec<Figure>, String> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let _ = fs::remove_file(file);
     let parse = |line| Figure::parse(line).ok_or_else(|| format!("no figure: {line:?}"));

@@ -101,8 +101,8 @@ pub(crate) unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -
         "2:",
         "cmp ecx, {COUNTER}",
         "jne 4f",
-        // `Line::extend_fast` of the first line, if it is valid, has a rate below one nanosecond
-        // per tick, and the time is within the second of its base.
+        // `Line::extend_fast` of the first line, if it is valid and the time is within the second of
+        // its base.
         "mov r9, r8",
         "rdtscp",
         "shl rdx, 32",
@@ -120,7 +120,8 @@ pub(crate) unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -
         "add rax, qword ptr [r9 + {ORIGIN_FRACTION}]",
         "adc rdx, qword ptr [r9 + {ORIGIN}]",
         "cmp qword ptr [r9 + {WHOLE}], 0",
-        "jne 9f",
+        "jne 12f",
+        "13:",
         "cmp rcx, qword ptr [r9 + {LENGTH}]",
         "jae 9f",
         "mov rax, qword ptr [r9 + {SECONDS}]",
@@ -132,6 +133,14 @@ pub(crate) unsafe extern "C" fn clock_gettime(clock: u32, time: *mut Timespec) -
         "mov qword ptr [rsi + {TV_NSEC}], rdx",
         "xor eax, eax",
         "ret",
+
+        // The rest of `Line::extend`: a counter of less than 1 GHz, as in emulators.
+        "12:",
+        "mov r11, qword ptr [r9 + {START}]",
+        "add r11, rcx",
+        "imul r11, qword ptr [r9 + {WHOLE}]",
+        "add rdx, r11",
+        "jmp 13b",
 
         "4:",
         "mov rax, qword ptr [rip + \"vdsokit_link.__vdso_clock_gettime\"]",
