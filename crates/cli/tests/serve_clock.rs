@@ -196,7 +196,7 @@ fn ls_shows_source_age_and_bound() {
     until(false, &published, &Kernel::nanoseconds);
     let said = String::from_utf8(output(&["ls", text]).stdout).unwrap();
     assert!(
-        said.contains("no heartbeat: readers make a system call"),
+        said.contains("no valid line: readers make a system call"),
         "{said}"
     );
     let coarse = said

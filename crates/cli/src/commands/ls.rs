@@ -232,7 +232,7 @@ fn clocks(clocks: &[ClockView]) -> String {
 /// The bound of a clock's error, or the reason why there is none.
 pub(super) fn error_of(clock: &ClockView) -> String {
     match (clock.source, clock.error_ns) {
-        _ if !clock.answers => "no heartbeat: readers make a system call".to_owned(),
+        _ if !clock.answers => "no valid line: readers make a system call".to_owned(),
         ("counter", None) => "not known: no NTP daemon keeps this machine's wall time".to_owned(),
         (_, None) => "-".to_owned(),
         (_, Some(nanoseconds)) => length(nanoseconds),
