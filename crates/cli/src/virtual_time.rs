@@ -341,6 +341,14 @@ fn text_of(event: &Event) -> Option<(String, bool)> {
             let program = program(path, pid);
             (format!("{program} waits in real time: {reason}"), true)
         }
+        Event::UnservedFileTimes {
+            pid,
+            program: path,
+            reason,
+        } => {
+            let program = program(path, pid);
+            (format!("{program} has real file times: {reason}"), true)
+        }
         Event::RightsWithheld { pid, program: path } => {
             let program = program(path, pid);
             let what = "runs without the rights of its owner, as under any tracer";

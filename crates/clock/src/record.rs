@@ -31,7 +31,7 @@ pub enum Source {
     /// Nanoseconds of the kernel's clock of the same number, on a line that starts at 0, never
     /// ends, and has that clock's rate: a reader may add the line's base instead.
     KernelMoved,
-    /// No ticks: the time is the current line's base.
+    /// No ticks: the time is the current line's base. Its start may say since when.
     Fixed,
     /// How often this process has read a clock, counted in its own memory.
     Reads,

@@ -388,7 +388,15 @@ impl VirtualTime {
     pub fn record(&self, clock: Clock) -> Record {
         if let Some(track) = self.track(clock) {
             return match self.settled && self.course == Course::Frozen {
-                true => Record::fixed(track.current.base),
+                // With the start, a reader of file times knows since when.
+                true => Record {
+                    current: Line {
+                        start: track.current.start,
+                        base: track.current.base,
+                        ..Line::NONE
+                    },
+                    ..Record::fixed(track.current.base)
+                },
                 false => track.record(self.course),
             };
         }

@@ -329,6 +329,22 @@ pub enum UnservedWait {
     I386,
 }
 
+/// Why file times of a program are the file system's, in real time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum UnservedFileTimes {
+    /// Another process traces the thread: none can be told to make another call.
+    #[error("another process traces it")]
+    Traced,
+    /// It has an io_uring(7), by which it may read them without a call.
+    #[error("those that io_uring reads can't be converted")]
+    IoUring,
+    /// It is a 32-bit program that sets them and has a seccomp filter of its own, which may forbid the call
+    /// with 64-bit times.
+    #[error("a 32-bit program with its own filter can't set others")]
+    Filter,
+}
+
 /// A report of the tracer about one process. All but [`Event::Delivered`] are reported once for
 /// each executable.
 #[derive(Debug)]
@@ -357,6 +373,15 @@ pub enum Event {
         program: Option<PathBuf>,
         /// Why.
         reason: UnservedWait,
+    },
+    /// File times of a program are in real time, though its clocks are not.
+    UnservedFileTimes {
+        /// The process.
+        pid: u32,
+        /// Its executable, where that can be told.
+        program: Option<PathBuf>,
+        /// Why.
+        reason: UnservedFileTimes,
     },
     /// A setuid or setgid program runs without the rights of its file's owner: the kernel
     /// withholds them if the tracer does not have them itself

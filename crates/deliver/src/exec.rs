@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use vdsokit_waits::call::{self, Scope};
+use vdsokit_waits::files;
 #[cfg(target_arch = "x86_64")]
 use vdsokit_waits::filter::Foreign;
 use vdsokit_waits::filter::{Refused, Rule, filter};
@@ -64,6 +65,35 @@ struct Conversion {
     /// For how many nanoseconds nothing runs before time is skipped, and which processes outside the
     /// tree count.
     skip: Option<(u64, Vec<sys::Pid>)>,
+    file_times: bool,
+}
+
+impl Conversion {
+    /// The calls that are handed over.
+    fn rules(&self) -> Vec<Rule> {
+        let mut rules = call::rules(self.scope);
+        if self.file_times {
+            rules.extend(files::rules());
+            // How else a program reads file times, and whether it has a filter of its own.
+            let known: Vec<u32> = rules.iter().map(|rule| rule.number).collect();
+            let others = call::rules(Scope::All).into_iter().filter(|rule| {
+                let is_needed = [number::IO_URING_SETUP, number::SECCOMP, number::PRCTL];
+                is_needed.contains(&rule.number) && !known.contains(&rule.number)
+            });
+            rules.extend(others);
+        }
+        rules
+    }
+
+    /// The same by the numbers of 32-bit programs.
+    #[cfg(target_arch = "x86_64")]
+    fn i386_rules(&self) -> Vec<Rule> {
+        let mut rules = vdsokit_waits::i386::rules(self.scope);
+        if self.file_times {
+            rules.extend(files::rules_i386());
+        }
+        rules
+    }
 }
 
 impl std::fmt::Debug for Conversion {
@@ -162,6 +192,7 @@ impl Delivery {
             scope,
             is_changeable,
             skip: None,
+            file_times: false,
         });
         self
     }
@@ -176,6 +207,16 @@ impl Delivery {
             let threshold = u64::try_from(threshold.as_nanos()).ok();
             let outside = outside.iter().map(|&pid| pid as sys::Pid).collect();
             waits.skip = threshold.map(|threshold| (threshold, outside));
+        }
+        self
+    }
+
+    /// Whether file times follow the wall clock of [`Delivery::waits`]: those that stat(2) and its siblings
+    /// read, and those that utimensat(2) and its siblings set. The default is that they are the file
+    /// system's. Each such call then costs some tens of microseconds more.
+    pub fn file_times(mut self, converted: bool) -> Delivery {
+        if let Some(waits) = &mut self.waits {
+            waits.file_times = converted;
         }
         self
     }
@@ -358,8 +399,7 @@ impl Delivery {
         let mut rules = Vec::new();
         if supervises {
             rules.extend([number::EXECVE, number::EXECVEAT].map(Rule::always));
-            let scope = self.waits.as_ref().map(|waits| waits.scope);
-            rules.extend(scope.into_iter().flat_map(call::rules));
+            rules.extend(self.waits.iter().flat_map(Conversion::rules));
             rules.extend(setting::rules().filter(|_| self.sets_clocks()));
         }
         if let Some(strict) = &self.strict {
@@ -372,8 +412,7 @@ impl Delivery {
     #[cfg(target_arch = "x86_64")]
     fn i386_rules(&self, has_gate: bool) -> Vec<Rule> {
         let waits = self.waits.as_ref().filter(|_| has_gate);
-        let mut rules =
-            waits.map_or_else(Vec::new, |waits| vdsokit_waits::i386::rules(waits.scope));
+        let mut rules = waits.map_or_else(Vec::new, Conversion::i386_rules);
         if let Some(strict) = &self.strict {
             rules.extend(strict::narrow_rules(&strict.clocks));
         }
@@ -421,10 +460,15 @@ impl Delivery {
                         clocks,
                         is_changeable,
                         skip,
+                        file_times,
                         ..
                     } = waits;
                     let filters = role.filters + 1;
-                    Waits::new(gate, clocks, is_changeable, skip, filters)
+                    let waits = Waits::new(gate, clocks, is_changeable, skip, filters);
+                    match file_times {
+                        true => waits.with_file_times(),
+                        false => waits,
+                    }
                 });
                 let Ok(inbox) = Inbox::new() else {
                     return;

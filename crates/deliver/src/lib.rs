@@ -112,7 +112,7 @@ mod unwind;
 mod visit;
 
 pub use attach::{attach, attach_all, attach_and_follow, detach, detach_all};
-pub use error::{Error, Event, ImageError, Unserved, UnservedWait};
+pub use error::{Error, Event, ImageError, Unserved, UnservedFileTimes, UnservedWait};
 pub use exec::Delivery;
 pub use group::Group;
 pub use object::Object;

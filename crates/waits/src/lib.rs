@@ -6,6 +6,7 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | [`call`] | the table of calls that take a time, and how each is made with a converted one |
+//! | [`files`] | the calls that read and set file times, and what these are at another time |
 //! | [`filter`] | a seccomp filter that lets all others through |
 //! | [`gate`] | code and data in each program through which a converted call is made |
 //! | [`course`] | when a clock of the tree will show a time, in terms of the kernel's clocks |
@@ -30,6 +31,7 @@ mod arch;
 pub mod call;
 pub mod course;
 pub mod expiry;
+pub mod files;
 pub mod filter;
 pub mod gate;
 #[cfg(target_arch = "x86_64")]

@@ -70,6 +70,10 @@ pub(crate) struct Arguments {
     /// runs: a server that the program waits for. May be given again
     #[arg(long, value_name = "PID", requires = "skip_idle")]
     busy_on: Vec<u32>,
+    /// Convert file times too: those that stat and its siblings read and that utimensat and its siblings set.
+    /// Each of these calls costs a stop
+    #[arg(long, conflicts_with_all = ["no_follow", "seed_step", "clock"])]
+    file_times: bool,
     /// Leave alone what the program executes: only the program itself gets the vDSO
     #[arg(long)]
     no_follow: bool,
@@ -194,7 +198,9 @@ fn delivery(arguments: &Arguments) -> Result<(Delivery, Speaker)> {
         if skips.is_some() {
             time.set_skips_idle();
         }
-        delivery = delivery.waits(Box::new(time), scope, is_changeable);
+        delivery = delivery
+            .waits(Box::new(time), scope, is_changeable)
+            .file_times(arguments.file_times);
     }
     if let Some(threshold) = skips {
         let threshold = Duration::from_nanos(text::step(threshold)?);
@@ -225,9 +231,14 @@ fn check(arguments: &Arguments, made: &Made) -> Result<()> {
             "there is no process {pid} for --busy-on"
         ));
     }
-    if arguments.require && made.waits.is_none() {
+    let needs_time = match (arguments.require, arguments.file_times) {
+        (true, _) => Some("--require"),
+        (_, true) => Some("--file-times"),
+        _ => None,
+    };
+    if let Some(option) = needs_time.filter(|_| made.waits.is_none()) {
         return Err(miette!(
-            help = "add --offset, --rate or another option of time, or leave out --require",
+            help = format!("add --offset, --rate or another option of time, or leave out {option}"),
             "the program has real time"
         ));
     }

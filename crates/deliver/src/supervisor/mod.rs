@@ -5,7 +5,7 @@
 //!   The object is delivered and the thread is detached. One whose call fails gives no stop: it
 //!   stays seized and is known as such.
 //! - **reads of the clock** are answered ([`crate::strict`]).
-//! - **waits and timers** are converted ([`waits`], [`timers`]).
+//! - **waits and timers** are converted ([`waits`], [`timers`]), and so are **file times** ([`files`]).
 //! - **calls that set the clock** set the tree's ([`setting`]).
 //!
 //! A thread that another process traces (strace(1), gdb(1)) can't be seized. Its calls are the
@@ -14,6 +14,7 @@
 mod arch;
 mod changes;
 pub(crate) mod ending;
+mod files;
 mod frames;
 mod idle;
 mod keeper;
@@ -36,7 +37,7 @@ use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open};
 use vdsokit_waits::{AUDIT, OTHER_EXECS, number};
 
-use crate::error::{Event, Unserved, UnservedWait};
+use crate::error::{Event, Unserved, UnservedFileTimes, UnservedWait};
 use crate::exec::forget_stderr;
 use crate::inject::{Injector, Start};
 use crate::memory::Memory;
@@ -291,8 +292,19 @@ impl<'a> Supervisor<'a> {
             Handled::Answer(outcome) => return Some(outcome),
             Handled::Done => return None,
             Handled::Traced => self.unserved_wait(notification.pid, UnservedWait::Traced),
-            Handled::IoUring => self.unserved_wait(notification.pid, UnservedWait::IoUring),
+            Handled::IoUring => {
+                if waits.has_file_times() {
+                    self.unserved_file_times(notification.pid, UnservedFileTimes::IoUring);
+                }
+                self.unserved_wait(notification.pid, UnservedWait::IoUring);
+            }
             Handled::I386 => self.unserved_wait(notification.pid, UnservedWait::I386),
+            Handled::FileTraced => {
+                self.unserved_file_times(notification.pid, UnservedFileTimes::Traced);
+            }
+            Handled::FileFilter => {
+                self.unserved_file_times(notification.pid, UnservedFileTimes::Filter);
+            }
         }
         Some(Outcome::Made)
     }
@@ -304,6 +316,18 @@ impl<'a> Supervisor<'a> {
             pid: process,
             program,
             reason,
+        });
+    }
+
+    fn unserved_file_times(&mut self, pid: Pid, reason: UnservedFileTimes) {
+        self.require(pid);
+        let process = pid as u32;
+        self.say(pid, format!("file times: {reason}"), |program| {
+            Event::UnservedFileTimes {
+                pid: process,
+                program,
+                reason,
+            }
         });
     }
 

@@ -8,11 +8,13 @@ use std::os::fd::OwnedFd;
 use vdsokit_clock::{Clock, KernelTime};
 use vdsokit_waits::call::{Basis, Call, Form, Given, Kind, Numbers, Remaining, Restart, Wait};
 use vdsokit_waits::course::{Course, Nanoseconds};
+use vdsokit_waits::files::Layout;
 use vdsokit_waits::gate::{Frame, Gate, NEW, OLD, RESULT, Then, USED};
 use vdsokit_waits::idle::Pollers;
 use vdsokit_waits::{AUDIT, Clocks};
 
 use super::arch;
+use super::files::{self, Files};
 use super::frames::Frames;
 use super::idle::Skip;
 use super::process;
@@ -42,6 +44,11 @@ pub(crate) enum Handled {
     /// It is a time-out of a socket of a 32-bit program, or a call of one with a filter of its own: the
     /// kernel's.
     I386,
+    /// It reads or sets file times, and another process traces the thread.
+    FileTraced,
+    /// It sets file times by a call of 32-bit programs, and a filter of the program's own may forbid the one
+    /// by which they are set.
+    FileFilter,
 }
 
 /// A call that goes through the gate.
@@ -65,6 +72,10 @@ pub(crate) enum Purpose {
     Wait(Waiting),
     /// It sets a timer.
     Timer(timers::Setting),
+    /// It leaves file times in a structure at this address.
+    FileTimes(u64, Layout),
+    /// It sets file times.
+    SetFileTimes,
 }
 
 /// A wait.
@@ -94,6 +105,8 @@ pub(crate) struct Waits {
     pub(super) frames: Frames<Passage>,
     pub(super) settings: Settings,
     pub(super) sockets: Sockets,
+    /// Where file times are converted.
+    pub(super) files: Option<Files>,
     /// How far the wall clocks were ahead of the monotonic ones when that was last looked at.
     pub(super) wall_ahead: Option<Nanoseconds>,
     /// Threads whose next call is the kernel's, as they have no gate.
@@ -133,6 +146,7 @@ impl Waits {
             frames: Frames::default(),
             settings: Settings::default(),
             sockets: Sockets::default(),
+            files: None,
             wall_ahead: None,
             passes: HashSet::new(),
             next: 1,
@@ -145,6 +159,17 @@ impl Waits {
         };
         waits.wall_ahead = now.ok().and_then(|now| waits.wall_ahead(&now));
         waits
+    }
+
+    /// Converts file times too.
+    pub(crate) fn with_file_times(mut self) -> Waits {
+        self.files = Some(Files::new());
+        self
+    }
+
+    /// Whether file times are converted.
+    pub(crate) fn has_file_times(&self) -> bool {
+        self.files.is_some()
     }
 
     /// Serves a call that `listener` got. `seized` are threads that are seized already.
@@ -168,6 +193,20 @@ impl Waits {
             arguments: notification.arguments,
         };
         let numbers = self.numbers(notification.pid);
+        let Ok(now) = self.clocks.now() else {
+            return made;
+        };
+        match self.file_call(notification, numbers, &now) {
+            None => {}
+            Some(files::Plan::Made) => return made,
+            Some(files::Plan::Unserved(reason)) => return reason,
+            Some(files::Plan::Make(passage, new)) => {
+                return match self.pass(listener, notification, *passage, new, seized) {
+                    Handled::Traced => Handled::FileTraced,
+                    handled => handled,
+                };
+            }
+        }
         let decoded = match notification.architecture {
             AUDIT => Ok(Kind::decode(&call, numbers).map(|kind| (kind, Times::Wide))),
             // Each is made by another number.
@@ -178,9 +217,6 @@ impl Waits {
             Ok(Some(decoded)) => decoded,
             Ok(None) => return made,
             Err(unconverted) => return unconverted,
-        };
-        let Ok(now) = self.clocks.now() else {
-            return made;
         };
         let passage = match kind {
             Kind::IoUring => return Handled::IoUring,
@@ -212,8 +248,20 @@ impl Waits {
         let Some((passage, new)) = passage else {
             return made;
         };
+        self.pass(listener, notification, passage, new, seized)
+    }
+
+    /// Has the thread of `notification` make a call through the gate, if it has one.
+    fn pass(
+        &mut self,
+        listener: &OwnedFd,
+        notification: &Notification,
+        passage: Passage,
+        new: [i64; 4],
+        seized: &mut HashSet<Pid>,
+    ) -> Handled {
         if !has_gate(&passage.gate, notification.pid) || !seccomp::waits(listener, notification) {
-            return made;
+            return Handled::Answer(Outcome::Made);
         }
         self.enter(listener, notification, passage, new, seized)
     }
@@ -441,6 +489,10 @@ impl Waits {
                     let _ = seccomp::write(thread, address + RESULT, &result);
                 }
             }
+            Purpose::FileTimes(structure, layout) if result == 0 => {
+                self.show_file_times(thread, structure, layout, &now);
+            }
+            Purpose::FileTimes(..) | Purpose::SetFileTimes => {}
             Purpose::Wait(waiting) => {
                 let to = match waiting.remaining {
                     Remaining::Always(to) => to,

@@ -48,8 +48,11 @@ pub mod number {
     pub const WRITEV: u32 = 66;
     pub const PSELECT6: u32 = 72;
     pub const PPOLL: u32 = 73;
+    pub const NEWFSTATAT: u32 = 79;
+    pub const FSTAT: u32 = 80;
     pub const TIMERFD_SETTIME: u32 = 86;
     pub const TIMERFD_GETTIME: u32 = 87;
+    pub const UTIMENSAT: u32 = 88;
     pub const FUTEX: u32 = 98;
     pub const NANOSLEEP: u32 = 101;
     pub const GETITIMER: u32 = 102;
@@ -83,6 +86,7 @@ pub mod number {
     pub const SENDMMSG: u32 = 269;
     pub const SECCOMP: u32 = 277;
     pub const EXECVEAT: u32 = 281;
+    pub const STATX: u32 = 291;
     pub const IO_PGETEVENTS: u32 = 292;
     pub const IO_URING_SETUP: u32 = 425;
     pub const EPOLL_PWAIT2: u32 = 441;
@@ -95,6 +99,11 @@ pub mod number {
     pub const ALARM: u32 = u32::MAX - 2;
     pub const TIME: u32 = u32::MAX - 3;
     pub const EPOLL_WAIT: u32 = u32::MAX - 4;
+    pub const STAT: u32 = u32::MAX - 5;
+    pub const LSTAT: u32 = u32::MAX - 6;
+    pub const UTIME: u32 = u32::MAX - 7;
+    pub const UTIMES: u32 = u32::MAX - 8;
+    pub const FUTIMESAT: u32 = u32::MAX - 9;
 }
 
 /// Bytes from the gate's start to the entry for a call whose argument `argument` is its frame.

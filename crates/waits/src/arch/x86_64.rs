@@ -49,6 +49,9 @@ pub const CLOCK_SETTERS: [(u32, u32); 15] = [
 pub mod number {
     pub const READ: u32 = 0;
     pub const WRITE: u32 = 1;
+    pub const STAT: u32 = 4;
+    pub const FSTAT: u32 = 5;
+    pub const LSTAT: u32 = 6;
     pub const POLL: u32 = 7;
     pub const READV: u32 = 19;
     pub const WRITEV: u32 = 20;
@@ -69,6 +72,7 @@ pub mod number {
     pub const EXECVE: u32 = 59;
     pub const GETTIMEOFDAY: u32 = 96;
     pub const RT_SIGTIMEDWAIT: u32 = 128;
+    pub const UTIME: u32 = 132;
     pub const PRCTL: u32 = 157;
     pub const ADJTIMEX: u32 = 159;
     pub const SETTIMEOFDAY: u32 = 164;
@@ -83,10 +87,14 @@ pub mod number {
     pub const CLOCK_GETTIME: u32 = 228;
     pub const CLOCK_NANOSLEEP: u32 = 230;
     pub const EPOLL_WAIT: u32 = 232;
+    pub const UTIMES: u32 = 235;
     pub const MQ_TIMEDSEND: u32 = 242;
     pub const MQ_TIMEDRECEIVE: u32 = 243;
+    pub const FUTIMESAT: u32 = 261;
+    pub const NEWFSTATAT: u32 = 262;
     pub const PSELECT6: u32 = 270;
     pub const PPOLL: u32 = 271;
+    pub const UTIMENSAT: u32 = 280;
     pub const EPOLL_PWAIT: u32 = 281;
     pub const TIMERFD_SETTIME: u32 = 286;
     pub const TIMERFD_GETTIME: u32 = 287;
@@ -96,6 +104,7 @@ pub mod number {
     pub const SENDMMSG: u32 = 307;
     pub const SECCOMP: u32 = 317;
     pub const EXECVEAT: u32 = 322;
+    pub const STATX: u32 = 332;
     pub const IO_PGETEVENTS: u32 = 333;
     pub const IO_URING_SETUP: u32 = 425;
     pub const EPOLL_PWAIT2: u32 = 441;
