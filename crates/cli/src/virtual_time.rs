@@ -39,9 +39,9 @@ Sleeps, time-outs and timers follow these clocks under `run`: deadlines on a
 clock that is moved, and with --rate and --name all of them, or with --clocks
 wall the deadlines on wall clocks. Under --freeze without --name they take real
 time, since nothing could let the clock go on. Calls that set the clock set the
-program's. CPU time clocks and file times remain the kernel's, and so does a
-clock that a program reads by system call instead of through its vDSO, but for
-`run --strict`.
+program's. CPU time clocks remain the kernel's, and so do file times, but for
+`run --file-times`, and a clock that a program reads by system call instead of
+through its vDSO, but for `run --strict`.
 
 Dates: 2000-01-01, '2038-01-19 03:14:07' (in this machine's time zone),
 '2038-01-19 03:14:07Z', 2038-01-19T03:14:07+01:00, 'Tue, 19 Jan 2038 03:14:07

@@ -10,7 +10,7 @@
 mod calls;
 mod mapping;
 
-pub use calls::{FileCall, Layout, Set, decode, rules};
+pub use calls::{DELIVERY, FileCall, Layout, Set, decode, rules};
 #[cfg(target_arch = "x86_64")]
 pub use calls::{decode_i386, rules_i386};
 pub use mapping::Mapping;

@@ -29,6 +29,8 @@ pub enum Condition {
     AnyBit(usize, u32),
     /// These bits of its lower half have this value.
     Bits(usize, u32, u32),
+    /// Its lower half is not this.
+    Not(usize, u32),
 }
 
 /// A call that the listener gets.
@@ -324,6 +326,10 @@ impl Assembler {
                 self.load(low(argument));
                 self.jump(libc::BPF_JSET, bits, None, Some(other));
             }
+            Condition::Not(argument, value) => {
+                self.load(low(argument));
+                self.jump(libc::BPF_JEQ, value, Some(other), None);
+            }
             Condition::Bits(argument, mask, value) => {
                 self.load(low(argument));
                 self.plain(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, mask);
@@ -436,6 +442,8 @@ mod tests {
         assert!(any(2) && any(5) && !any(9) && !any(1 << 33));
         let bits = of(Condition::Bits(2, 0x7f, 9));
         assert!(bits(9) && bits(0x89) && !bits(8) && !bits(0));
+        let not = of(Condition::Not(2, 7));
+        assert!(not(6) && not(0) && !not(7) && !not(7 | 1 << 32));
     }
 
     #[test]

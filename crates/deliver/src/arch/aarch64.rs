@@ -108,6 +108,8 @@ std::arch::global_asm!(
     "   mov   x23, x0",
     "3: mov   x0, x23",                 // fstat(descriptor, stat)
     "   add   x1, x19, #{stat}",
+    "   movz  x5, #{delivery_low}",     // no filter hands it over
+    "   movk  x5, #{delivery_high}, lsl #16",
     "   mov   x8, #80",
     "   svc   #0",
     "   mov   x24, x0",
@@ -242,6 +244,8 @@ std::arch::global_asm!(
     ".popsection",
     head = const BLOCK_HEAD,
     stat = const BLOCK_STAT,
+    delivery_low = const vdsokit_waits::files::DELIVERY & 0xffff,
+    delivery_high = const vdsokit_waits::files::DELIVERY >> 16,
     saved = const offset_of!(Block, saved),
     saved_size = const size_of::<MemoryMap>(),
     set_mm = const libc::PR_SET_MM,

@@ -112,6 +112,7 @@ std::arch::global_asm!(
     "   mov   r13, rax",
     "3: mov   rdi, r13",                // fstat(descriptor, stat)
     "   lea   rsi, [rbx + {stat}]",
+    "   mov   r9d, {delivery}",         // no filter hands it over
     "   mov   eax, 5",
     "   syscall",
     "   mov   r14, rax",
@@ -246,6 +247,7 @@ std::arch::global_asm!(
     anonymous = const ANONYMOUS as i32,
     head = const BLOCK_HEAD,
     stat = const BLOCK_STAT,
+    delivery = const vdsokit_waits::files::DELIVERY,
     saved = const offset_of!(Block, saved),
     saved_size = const size_of::<MemoryMap>(),
     set_mm = const libc::PR_SET_MM,

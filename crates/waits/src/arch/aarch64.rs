@@ -155,8 +155,11 @@ std::arch::global_asm!(
     "   ldr   x8, [x17, #{report_number}]",
     "   mov   x1, x17",
     // An argument that no call accepts: nothing happens without an answer.
-    "   mov   x0, #-1",
+    "4: mov   x0, #-1",
     "   svc   #0",
+    // EINTR: a handler ran before the listener had received the call.
+    "   add   x2, x0, #{eintr}",
+    "   cbz   x2, 4b",
     "   ldr   x0, [x17, #{result}]",
     "2: ldp   x1, x2, [x17, #{arguments} + 8]",
     "   ldp   x3, x4, [x17, #{arguments} + 24]",
@@ -178,6 +181,7 @@ std::arch::global_asm!(
     arguments = const ARGUMENTS,
     ret = const RETURN,
     used = const USED,
+    eintr = const libc::EINTR,
 );
 
 unsafe extern "C" {

@@ -60,12 +60,15 @@ std::arch::global_asm!(
     "3: cdq",                            // the result as 64 bits
     "   mov   [ebp + {result}], eax",
     "   mov   [ebp + {result} + 4], edx",
-    "   mov   eax, [ebp + {report_number}]",
+    "4: mov   eax, [ebp + {report_number}]",
     "   mov   ecx, ebp",
     // An argument that no call accepts: nothing happens without an answer.
     "   mov   ebx, -1",
     ".org vdsokit_waits_gate32 + {report}, 0x90",
     "   int   0x80",
+    // EINTR: a handler ran before the listener had received the call.
+    "   lea   ecx, [eax + {eintr}]",
+    "   jecxz 4b",
     "   mov   eax, [ebp + {result}]",
     "2: push  dword ptr [ebp + {ret}]",
     "   push  dword ptr [ebp + {arguments} + 40]",
@@ -90,6 +93,7 @@ std::arch::global_asm!(
     arguments = const ARGUMENTS,
     ret = const RETURN,
     used = const USED,
+    eintr = const libc::EINTR,
 );
 
 unsafe extern "C" {

@@ -183,14 +183,17 @@ std::arch::global_asm!(
     "   vdsokit_waits_doors 3f",
     "   vdsokit_waits_row 11",
     "3: mov   [r11 + {result}], rax",
-    "   mov   rax, [r11 + {report_number}]",
     "   mov   rsi, r11",
     // A call that is restarted has the flags in r11.
     "   vdsokit_waits_row 4",
+    "4: mov   rax, [rsi + {report_number}]",
     // An argument that no call accepts: nothing happens without an answer.
     "   mov   rdi, -1",
     ".org vdsokit_waits_gate + {report}, 0x90",
     "   syscall",
+    // EINTR: a handler ran before the listener had received the call.
+    "   lea   rcx, [rax + {eintr}]",
+    "   jrcxz 4b",
     "   mov   r11, rsi",
     "   vdsokit_waits_row 11",
     "   mov   rax, [r11 + {result}]",
@@ -222,6 +225,7 @@ std::arch::global_asm!(
     ret = const RETURN,
     used = const USED,
     leaving = const LEAVING,
+    eintr = const libc::EINTR,
 );
 
 unsafe extern "C" {

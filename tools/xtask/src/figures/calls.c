@@ -1,4 +1,4 @@
-/* Prints what one call takes, in nanoseconds: `calls getppid|futex|threads|forks`. */
+/* Prints what one call takes, in nanoseconds: `calls getppid|futex|sleep|stat|threads|forks`. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/futex.h>
@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -22,6 +23,27 @@ static int futex_call(void)
 	long result = syscall(SYS_futex, &word, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, 0,
 			      &deadline, NULL, FUTEX_BITSET_MATCH_ANY);
 	return !(result == -1 && errno == EAGAIN);
+}
+
+/* One that sleeps until its deadline, 0.2 ms from now. */
+static int sleep_call(void)
+{
+	struct timespec soon;
+	clock_gettime(CLOCK_REALTIME, &soon);
+	soon.tv_nsec += 200000;
+	if (soon.tv_nsec >= 1000000000) {
+		soon.tv_nsec -= 1000000000;
+		soon.tv_sec++;
+	}
+	long result = syscall(SYS_futex, &word, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, 1,
+			      &soon, NULL, FUTEX_BITSET_MATCH_ANY);
+	return !(result == -1 && errno == ETIMEDOUT);
+}
+
+static int stat_call(void)
+{
+	struct stat file;
+	return stat("/", &file);
 }
 
 static void *nothing(void *argument) { return argument; }
@@ -48,6 +70,8 @@ static const struct {
 } calls[] = {
 	{ "getppid", getppid_call, 200000 },
 	{ "futex", futex_call, 5000 },
+	{ "sleep", sleep_call, 2000 },
+	{ "stat", stat_call, 2000 },
 	{ "threads", thread_call, 2000 },
 	{ "forks", fork_call, 500 },
 };

@@ -36,6 +36,7 @@ enum Way {
 
 const OFFSET: Way = Way::Run(&["--offset", "-30d"]);
 const RATE: Way = Way::Run(&["--rate", "60"]);
+const FILE_TIMES: Way = Way::Run(&["--file-times", "--offset", "-30d"]);
 const FREEZE: Way = Way::Run(&["--freeze"]);
 const SKIP_IDLE: Way = Way::Run(&["--skip-idle"]);
 
@@ -45,7 +46,7 @@ struct Row {
     measure: fn(&Rig, &'static str) -> Result<Figure, String>,
 }
 
-const ROWS: [Row; 17] = [
+const ROWS: [Row; 19] = [
     Row {
         name: "clock-read-offset",
         measure: |rig, name| rig.ratio(name, [OFFSET, Way::Plain], 31, 1.12, Rig::read),
@@ -76,6 +77,20 @@ const ROWS: [Row; 17] = [
         measure: |rig, name| {
             let call = |rig: &Rig, way| Ok(rig.call(way, "futex")? / 1e3);
             rig.difference(name, [OFFSET, Way::Plain], 15, ("us", 25.0), call)
+        },
+    },
+    Row {
+        name: "timed-futex-sleep-offset",
+        measure: |rig, name| {
+            let call = |rig: &Rig, way| Ok(rig.call(way, "sleep")? / 1e3);
+            rig.difference(name, [OFFSET, Way::Plain], 15, ("us", 25.0), call)
+        },
+    },
+    Row {
+        name: "stat-file-times",
+        measure: |rig, name| {
+            let call = |rig: &Rig, way| Ok(rig.call(way, "stat")? / 1e3);
+            rig.difference(name, [FILE_TIMES, Way::Plain], 15, ("us", None), call)
         },
     },
     Row {
