@@ -64,10 +64,7 @@ impl Waits {
         };
         let decoded = match notification.architecture {
             AUDIT => files::decode(&call, numbers),
-            _ => match decode_i386(&call, numbers) {
-                Ok(decoded) => decoded,
-                Err(()) => return Some(Plan::Unserved(Handled::FileFilter)),
-            },
+            _ => decode_i386(&call, numbers),
         };
         let decoded = decoded?;
         let mapping = self.mapping(now);
@@ -102,6 +99,7 @@ impl Waits {
                 let purpose = Purpose::FileTimes(structure, layout);
                 (passage(call, UNUSED, Then::Report, purpose), [0; 4])
             }
+            FileCall::Unconverted => return Some(Plan::Unserved(Handled::FileFilter)),
             FileCall::Set(set) => {
                 let mut given = vec![0; set.length()];
                 process::read(notification.pid, set.given, &mut given).ok()?;
@@ -173,6 +171,6 @@ use files::decode_i386;
 
 /// No filter hands over such calls.
 #[cfg(not(target_arch = "x86_64"))]
-fn decode_i386(_: &Call, _: Numbers) -> Result<Option<FileCall>, ()> {
-    Ok(None)
+fn decode_i386(_: &Call, _: Numbers) -> Option<FileCall> {
+    None
 }
