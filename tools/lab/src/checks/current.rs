@@ -114,9 +114,9 @@ const TRACED_JAVA: &[Need] = {
 fn modules_of_python(workshop: &Workshop) -> Result<PathBuf, Error> {
     const PACK: &str = "import os, sys, threading, time, zipfile\n\
         library = os.path.dirname(os.__file__)\n\
+        files = {getattr(module, '__file__', None) or '' for module in sys.modules.values()}\n\
         with zipfile.ZipFile(sys.argv[1], 'w') as archive:\n\
-        \x20   for module in list(sys.modules.values()):\n\
-        \x20       file = getattr(module, '__file__', None) or ''\n\
+        \x20   for file in sorted(files):\n\
         \x20       if file.startswith(library) and file.endswith('.py'):\n\
         \x20           archive.write(file, os.path.relpath(file, library))\n";
     let archive = workshop.output().join("own/python.zip");
