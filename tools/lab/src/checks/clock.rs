@@ -1,6 +1,6 @@
 //! The published clock on kernels whose own is slow.
 
-use super::{VDSO, row};
+use super::{LIBC, LIBM, LOADER, VDSO, row};
 use crate::check::{COUNTING, Check, DEBIAN_6_12, INVARIANT_TSC, Need, PROCESSOR, Processor};
 use crate::{debian, programs};
 use std::ffi::OsStr;
@@ -46,13 +46,9 @@ const WITH_CHRONY: &[Need] = &[
         },
     },
     debian!("chrony", "usr/sbin/chronyd", at "/bin/chronyd"),
-    debian!(
-        "libc6",
-        "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
-        at "/lib64/ld-linux-x86-64.so.2"
-    ),
-    debian!("libc6", "libc.so.6", "lib/x86_64-linux-gnu/"),
-    debian!("libc6", "libm.so.6", "lib/x86_64-linux-gnu/"),
+    LOADER,
+    LIBC,
+    LIBM,
     debian!("libcap2", "libcap.so.2", "lib/x86_64-linux-gnu/"),
     debian!("libseccomp2", "libseccomp.so.2"),
     debian!("libnettle8", "libnettle.so.8"),

@@ -1,6 +1,6 @@
 //! Facts about the running task, published for each CPU.
 
-use super::{VDSO, row};
+use super::{LIBC, LIBM, LOADER, VDSO, row};
 use crate::Error;
 use crate::Workshop;
 use crate::check::{
@@ -11,19 +11,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// A file of the host's, at the same place in the guest or at another.
-macro_rules! host_file {
-    ($path:literal) => {
-        host_file!($path, $path)
-    };
-    ($at:literal, $path:literal) => {
-        Need::File {
-            at: $at,
-            make: |_| Ok(PathBuf::from($path)),
-        }
-    };
-}
-
 /// The tests of `vdso serve current`.
 const SERVED_TEST: Need = Need::Test {
     package: "vdsokit-cli",
@@ -32,9 +19,6 @@ const SERVED_TEST: Need = Need::Test {
 const PERL: Need = host_file!("/bin/perl", "/usr/bin/perl");
 const BASH: Need = host_file!("/bin/bash", "/usr/bin/bash");
 const STRACE: Need = host_file!("/bin/strace", "/usr/bin/strace");
-const LOADER: Need = host_file!("/lib64/ld-linux-x86-64.so.2");
-const LIBC: Need = host_file!("/lib/x86_64-linux-gnu/libc.so.6");
-const LIBM: Need = host_file!("/lib/x86_64-linux-gnu/libm.so.6");
 const LIBCRYPT: Need = host_file!("/lib/x86_64-linux-gnu/libcrypt.so.1");
 const LIBTINFO: Need = host_file!("/lib/x86_64-linux-gnu/libtinfo.so.6");
 const LIBZ: Need = host_file!("/lib/x86_64-linux-gnu/libz.so.1");

@@ -7,6 +7,19 @@ macro_rules! test {
     };
 }
 
+/// A file of the host's, at the same place in the guest or at another.
+macro_rules! host_file {
+    ($path:literal) => {
+        host_file!($path, $path)
+    };
+    ($at:literal, $path:literal) => {
+        Need::File {
+            at: $at,
+            make: |_| Ok(std::path::PathBuf::from($path)),
+        }
+    };
+}
+
 mod arm;
 mod clock;
 mod current;
@@ -22,6 +35,11 @@ const VDSO: Need = Need::Program {
     package: "vdsokit-cli",
     name: "vdso",
 };
+
+/// The C library and its loader, for programs of the host's and of Debian's packages.
+const LOADER: Need = host_file!("/lib64/ld-linux-x86-64.so.2");
+const LIBC: Need = host_file!("/lib/x86_64-linux-gnu/libc.so.6");
+const LIBM: Need = host_file!("/lib/x86_64-linux-gnu/libm.so.6");
 
 /// A row that needs nothing, on both stock kernels as they are. Its bound is long: emulation is slow.
 const fn row(name: &'static str, why: &'static str, command: &'static [&'static str]) -> Check {
