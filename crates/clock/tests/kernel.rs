@@ -434,3 +434,22 @@ fn the_rate_changes_again_once_a_leap_second_has_happened() {
     assert!(monotonic.rate > raw.rate);
     assert!(keeper.shape().is_some());
 }
+
+#[test]
+fn the_words_of_all_clocks_are_those_of_their_records() {
+    let mut keeper = busy();
+    for leap in [None, Some(Leap::Insert(WALL + 9999))] {
+        keeper.set_leap(leap);
+        let mut clocks = vec![];
+        keeper.publish(|clock, words| {
+            assert_eq!(
+                *words,
+                keeper.record(clock).to_words(),
+                "{clock:?} {leap:?}"
+            );
+            clocks.push(clock.id());
+        });
+        clocks.sort_unstable();
+        assert_eq!(clocks, Clock::ALL.map(Clock::id));
+    }
+}

@@ -217,6 +217,29 @@ mod tests {
         assert_eq!(ScalarType::from_name("u128"), None);
     }
 
+    /// The codes are those of directories in images, the names those of declarations.
+    #[test]
+    fn each_type_has_its_code_name_size_and_range() {
+        let table = [
+            (1, "bool", 1, false, false),
+            (2, "i8", 1, true, false),
+            (3, "i16", 2, true, false),
+            (4, "i32", 4, true, false),
+            (5, "i64", 8, true, false),
+            (6, "u8", 1, false, false),
+            (7, "u16", 2, false, false),
+            (8, "u32", 4, false, false),
+            (9, "u64", 8, false, false),
+            (10, "f32", 4, false, true),
+            (11, "f64", 8, false, true),
+        ];
+        let found = ScalarType::ALL.map(|kind| {
+            let (size, is_signed, is_float) = (kind.size(), kind.is_signed(), kind.is_float());
+            (kind as u8, kind.name(), size, is_signed, is_float)
+        });
+        assert_eq!(found, table);
+    }
+
     #[test]
     fn a_foreign_bool_is_a_bool() {
         assert!(bool::load(&AtomicU8::new(2)));
