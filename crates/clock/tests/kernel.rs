@@ -374,7 +374,15 @@ fn a_page_is_stored_whole_after_any_change() {
     assert!(keeper.has(&shape));
     let now = keeper.updated();
     type Change<'a> = (&'a str, &'a dyn Fn(&mut Timekeeper));
-    let changes: [Change<'_>; 8] = [
+    // Monotonic time alone, and not its distance from the other clocks.
+    let moved = |keeper: &mut Timekeeper, by: i64| {
+        let wall = keeper.time(Clock::Realtime, now).moved(i128::from(by));
+        *keeper = keeper.in_namespace(by, by);
+        keeper.set_wall(now, wall);
+    };
+    let changes: [Change<'_>; 10] = [
+        ("another second", &|keeper| moved(keeper, 1_000_000_000)),
+        ("another nanosecond", &|keeper| moved(keeper, 1)),
         ("wall time is set", &|keeper| {
             keeper.set_wall(now, Moment::from_seconds(9))
         }),

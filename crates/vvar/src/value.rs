@@ -315,6 +315,31 @@ mod tests {
     }
 
     #[test]
+    fn elements_lie_side_by_side_and_leave_their_neighbours_alone() {
+        let words: Vec<Word> = (0..5).map(|_| Word::new(u64::MAX)).collect();
+        words[0].store(0, core::sync::atomic::Ordering::Relaxed);
+        let elements = [0x0102_u16, 0x0304, 0x0506, 0x0708, 0x090a];
+        LatchWriter::new(Latch::new(&words).unwrap()).write(|copy| {
+            elements.store(&copy);
+            7_u8.store_at(&copy, 11);
+        });
+        // The first write goes into the second copy.
+        let bytes: Vec<u8> = words[3..]
+            .iter()
+            .flat_map(|word| {
+                word.load(core::sync::atomic::Ordering::Relaxed)
+                    .to_ne_bytes()
+            })
+            .collect();
+        let mut expected = vec![0xff; 16];
+        for (at, element) in elements.iter().enumerate() {
+            expected[2 * at..][..2].copy_from_slice(&element.to_ne_bytes());
+        }
+        expected[11] = 7;
+        assert_eq!(bytes, expected);
+    }
+
+    #[test]
     fn a_text_that_does_not_fit_is_refused() {
         assert!(Text::<4>::new("abc").is_ok());
         assert_eq!(
