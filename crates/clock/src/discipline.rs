@@ -402,8 +402,8 @@ impl Discipline {
         // starts, that of the former line's rate, which is not larger than the correction.
         let apart = self.rate.parts_from(rate);
         let growth = u64::from(self.settings.wander) + self.uncertain + apart;
-        let until = if before(start, ticks) { ticks } else { start };
-        let since = self.rate.span(until.wrapping_sub(self.last.middle()));
+        // No line starts before `ticks`: an update begins one there or later.
+        let since = self.rate.span(start.wrapping_sub(self.last.middle()));
         let since = since.map_or(u64::MAX, |span| (span >> 64) as u64);
         let at_start = ErrorBound {
             at_start: clamp(self.difference.abs() + half_width(self.rate, &sample) + 4),
@@ -534,9 +534,4 @@ fn rate(first: &Sample, second: &Sample) -> Option<(Rate, u64)> {
 
 fn clamp(value: i128) -> u32 {
     value.clamp(0, u32::MAX as i128) as u32
-}
-
-/// Whether tick `a` comes before tick `b`.
-const fn before(a: u64, b: u64) -> bool {
-    (a.wrapping_sub(b) as i64) < 0
 }
