@@ -247,6 +247,15 @@ mod tests {
     }
 
     #[test]
+    fn a_row_is_found_by_its_whole_name() {
+        for abi in ALL {
+            let found = row(abi.name.as_bytes());
+            assert!(found.is_some_and(|found| found == abi), "{}", abi.name);
+        }
+        assert!(row(b"x86").is_none() && row(b"x86-640").is_none() && row(b"").is_none());
+    }
+
+    #[test]
     fn an_image_of_each_row_leads_back_to_it() {
         for abi in ALL {
             let header = Header {
