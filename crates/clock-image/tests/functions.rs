@@ -230,6 +230,48 @@ fn fixed_time_stands_still() {
     }
 }
 
+/// Quotients and remainders of all sizes, when nanoseconds are split into seconds.
+#[test]
+fn a_line_over_a_clock_of_the_kernels_is_read_as_its_writer_has_it() {
+    let loaded = Loaded::new(image());
+    loaded.link_kernel();
+    let kernel = Calls::kernel();
+    let now = || kernel.nanoseconds(Clock::Monotonic) as u64;
+    // Knuth's constants for a linear congruential generator (MMIX).
+    let mut state = 1_u64;
+    let mut random = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    };
+    for shift in (0..3000).map(|turn| turn % 40) {
+        let start = now().saturating_sub(random() << shift >> 20);
+        let record = Record {
+            source: Source::KernelClock(Clock::Monotonic.id() as u8),
+            current: Line {
+                start,
+                length: u64::MAX - start,
+                rate: Rate::NANOSECOND
+                    .scaled(random() as u32 % 100_000, random() as u32 % 1000 + 1)
+                    .unwrap(),
+                base: Moment::from_timespec(random() as i64, random() as i64 % 1_000_000_000)
+                    .unwrap(),
+            },
+            ..Record::SYSTEM_CALL
+        };
+        loaded.publish(0, &record);
+        let at = || record.at(now()).unwrap().as_nanoseconds();
+        let before = at();
+        let seen = loaded.calls.nanoseconds(Clock::Realtime);
+        let after = at();
+        assert!(
+            (before..=after).contains(&seen),
+            "{before} {seen} {after}: {record:?}"
+        );
+    }
+}
+
 #[test]
 fn the_kernels_time_is_moved_and_scaled() {
     let loaded = Loaded::new(image());

@@ -1,5 +1,6 @@
 //! The unwind information of an image, evaluated: DWARF 5, section 6.4, by gimli.
 
+use super::tracee::Registers;
 use gimli::{
     BaseAddresses, CfaRule, EhFrame, EhFrameHdr, LittleEndian, Register, RegisterRule,
     UnwindContext, UnwindSection, X86_64,
@@ -9,16 +10,7 @@ use vdsokit_elf::Image;
 /// Program header type of .eh_frame_hdr (Linux Standard Base, "Exception Frames").
 const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 
-/// The registers that a caller gets back from a function (System V ABI, AMD64, 3.2.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Registers {
-    pub(crate) pc: u64,
-    pub(crate) sp: u64,
-    /// In the order of [`KEPT`].
-    pub(crate) kept: [u64; 6],
-}
-
-/// Registers that a function has to restore.
+/// Registers that a function has to restore, in the order of [`Registers::kept`].
 const KEPT: [Register; 6] = [
     X86_64::RBX,
     X86_64::RBP,

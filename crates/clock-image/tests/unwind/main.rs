@@ -12,13 +12,14 @@
 mod frames;
 #[path = "../image/mod.rs"]
 mod image;
+#[path = "../tracee/mod.rs"]
 mod tracee;
 
-use frames::{Frames, Registers};
+use frames::Frames;
 use image::{Loaded, image};
 use std::collections::BTreeSet;
 use std::ffi::c_void;
-use tracee::Tracee;
+use tracee::{Registers, Tracee};
 use vdsokit_clock::page::{READS, source_offset};
 use vdsokit_clock::{Clock, ErrorBound, Line, Moment, Rate, Record, Source};
 use vdsokit_random::{Parameters, Reseeds, State};

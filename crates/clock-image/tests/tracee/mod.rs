@@ -1,8 +1,21 @@
 //! A child of this process, instruction by instruction.
+#![allow(
+    dead_code,
+    unsafe_code,
+    reason = "a process is traced, and its registers are set to call a function; each test program uses a part of it"
+)]
 
-use super::frames::Registers;
 use libc::{pid_t, user_regs_struct};
 use std::ptr::null_mut;
+
+/// The registers that a caller gets back from a function (System V ABI, AMD64, 3.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Registers {
+    pub(crate) pc: u64,
+    pub(crate) sp: u64,
+    /// `rbx`, `rbp`, and `r12` to `r15`.
+    pub(crate) kept: [u64; 6],
+}
 
 /// What the test puts into the registers that a function has to keep.
 const MARKS: [u64; 6] = [0xb1, 0xb2, 0xb3, 0xb4, 0xb5, 0xb6];
