@@ -9,9 +9,9 @@ mod image;
 mod tracee;
 
 use image::{Calls, Loaded, image};
-use std::cell::UnsafeCell;
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::sync::atomic::AtomicU64;
 use tracee::Tracee;
 use vdsokit_clock::{Clock, ErrorBound, Line, Moment, Rate, Record, Source};
 
@@ -26,16 +26,7 @@ const BOUNDS: [(&str, u32); 6] = [
 ];
 
 /// Where the child's copy of this process writes times.
-struct Times(UnsafeCell<[u64; 8]>);
-
-// SAFETY: only the child, which has one thread, writes there; this process passes the address on.
-#[allow(
-    unsafe_code,
-    reason = "a buffer whose address a child of one thread gets"
-)]
-unsafe impl Sync for Times {}
-
-static TIMES: Times = Times(UnsafeCell::new([0; 8]));
+static TIMES: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
 
 /// The addresses of the instructions that a call runs.
 struct Course(BTreeSet<u64>);
@@ -84,7 +75,7 @@ fn a_call_costs_few_instructions_and_a_counter_no_more_than_the_kernels() {
     loaded.link_kernel();
     let calls = loaded.calls;
     let tracee = Tracee::start();
-    let times = TIMES.0.get() as u64;
+    let times = TIMES.as_ptr() as u64;
     let monotonic = u64::from(Clock::Monotonic.id());
     let publish = |record: Record| {
         // Wall clocks are what `gettimeofday` and `time` read.
