@@ -57,19 +57,20 @@ fn normalised(line: &str) -> Vec<String> {
     line.split_whitespace().map(number).collect()
 }
 
+/// The image with one more variable, `added`.
+fn newer_image() -> Vec<u8> {
+    let newer = format!("{WEATHER}\n[var.added]\ntype = \"u8\"\n");
+    let newer = Declaration::parse("newer.toml", &newer).unwrap();
+    image(&newer, Architecture::host().unwrap()).unwrap()
+}
+
 /// Gives the name to a newer image, and the old one the state of a file that was replaced.
 fn replace(library: &Path) {
     let old = fs::File::options().write(true).open(library).unwrap();
     let bytes = fs::read(library).unwrap();
     let segments = Image::parse(&bytes).unwrap().segments();
     let pages = segments.filter(|one| one.is_load()).last().unwrap().offset;
-    let newer = format!("{WEATHER}\n[var.added]\ntype = \"u8\"\n");
-    let newer = Declaration::parse("newer.toml", &newer).unwrap();
-    install(
-        library,
-        &image(&newer, Architecture::host().unwrap()).unwrap(),
-    )
-    .unwrap();
+    install(library, &newer_image()).unwrap();
     let state = vdsokit_vvar::header::STATE_OFFSET as u64;
     old.write_all_at(&3_u32.to_le_bytes(), pages + state)
         .unwrap();
@@ -213,6 +214,82 @@ sys.stdin.readline()
 two = weather('two')
 print(one.condition().name, two.condition().name)
 ";
+
+/// Loads the library with this path, and again after a line of input; prints whether each has the
+/// function `weather_added`.
+const LOAD_TWICE: [(&str, &[&str], &str); 3] = [
+    (
+        "python3",
+        &["-B", "-c"],
+        "import ctypes, sys
+for _ in range(2):
+    print(hasattr(ctypes.CDLL(sys.argv[1]), 'weather_added'), flush=True)
+    sys.stdin.readline()",
+    ),
+    (
+        "ruby",
+        &["-rfiddle", "-e"],
+        "$stdout.sync = true
+2.times do
+  library = Fiddle.dlopen(ARGV[0])
+  puts((library['weather_added'] rescue nil) ? 'True' : 'False')
+  $stdin.gets
+end",
+    ),
+    (
+        "node",
+        &["-e"],
+        "const koffi = require('koffi');
+const load = () => {
+  try { koffi.load(process.argv[1]).func('weather_added', 'uint8_t', []); console.log('True'); }
+  catch { console.log('False'); }
+};
+load();
+require('readline').createInterface({ input: process.stdin }).once('line', load);",
+    ),
+];
+
+/// The loader of the C library knows a loaded library by the path that it was given, and does not
+/// resolve it again: a symbolic link before files that are named after their layouts is no way to a
+/// new layout in a program that has the old one. `reload()` of the modules is.
+#[test]
+fn the_loader_has_the_old_library_behind_a_link_that_leads_to_a_newer_one() {
+    let (directory, older) = built();
+    let newer = directory.path().join("newer");
+    fs::write(&newer, newer_image()).unwrap();
+    let link = directory.path().join("link");
+    let lead_to = |library: &Path| {
+        let beside = directory.path().join("beside");
+        std::os::unix::fs::symlink(library, &beside).unwrap();
+        fs::rename(&beside, &link).unwrap();
+    };
+    let modules = npm(&["koffi@2"]);
+    for (program, options, script) in LOAD_TWICE {
+        let start = || {
+            let mut command = Command::new(program);
+            command.args(options).arg(script).arg(&link);
+            command.env("NODE_PATH", &modules);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            let requests = child.stdin.take().unwrap();
+            let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            (child, requests, lines.map(Result::unwrap))
+        };
+        lead_to(&older);
+        let (mut child, mut requests, mut lines) = start();
+        assert_eq!(lines.next().as_deref(), Some("False"), "{program}");
+        lead_to(&newer);
+        writeln!(requests).unwrap();
+        assert_eq!(lines.next().as_deref(), Some("False"), "{program}");
+        drop(requests);
+        assert!(child.wait().unwrap().success());
+
+        let (mut child, requests, mut lines) = start();
+        assert_eq!(lines.next().as_deref(), Some("True"), "{program}");
+        drop(requests);
+        assert!(child.wait().unwrap().success());
+    }
+}
 
 #[test]
 fn javascript_and_typescript() {

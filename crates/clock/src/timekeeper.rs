@@ -443,9 +443,8 @@ impl Timekeeper {
     }
 
     fn pass_leap(&mut self, ticks: u64) {
-        if let Some((leap, at)) = self.leap_tick()
-            && !before(ticks, at)
-        {
+        let due = self.leap_tick().filter(|(_, at)| !before(ticks, *at));
+        if let Some((leap, _)) = due {
             self.wall += leap.step();
             self.tai = self
                 .tai

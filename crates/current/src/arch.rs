@@ -37,8 +37,10 @@ pub fn cpu(rdpid: bool) -> Option<u32> {
 #[must_use]
 pub fn has_rdpid() -> bool {
     use core::arch::x86_64::{__cpuid_count, __get_cpuid_max};
-    let (leaves, _) = __get_cpuid_max(0);
-    leaves >= 7 && __cpuid_count(7, 0).ecx >> 22 & 1 != 0
+    // SAFETY: every x86-64 CPU has the instruction `cpuid`.
+    #[allow(unused_unsafe, reason = "both functions are safe in newer Rust")]
+    let leaf = unsafe { (__get_cpuid_max(0).0 >= 7).then(|| __cpuid_count(7, 0)) };
+    leaf.is_some_and(|leaf| leaf.ecx >> 22 & 1 != 0)
 }
 
 /// The time-stamp counter, unordered: some instructions earlier or later.

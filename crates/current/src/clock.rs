@@ -23,12 +23,12 @@ impl Coefficients {
             offset: head.offset.load(Ordering::Relaxed),
         };
         fence(Ordering::Acquire);
-        let whole = sequence.is_multiple_of(2)
+        let whole = sequence % 2 == 0
             && head.clock_sequence.load(Ordering::Relaxed) == sequence
             && coefficients.mult != 0;
         // A tick may have come since the counter was read.
         let age = ticks.wrapping_sub(head.heartbeat.load(Ordering::Relaxed));
-        let fresh = age.cast_signed() < 0 || coefficients.scale(age) <= PATIENCE;
+        let fresh = (age as i64) < 0 || coefficients.scale(age) <= PATIENCE;
         (whole && fresh).then_some(coefficients)
     }
 

@@ -77,11 +77,11 @@ impl CpuClocks {
         clock: usize,
     ) -> u64 {
         let clamp = |tid: u32| &clamps[tid as usize % N];
-        if let Some(Facts { tid, of_slot: time }) = known
-            && let Some(time) = clamp(tid).raise_own(tid, time, is_alive)
-        {
-            self.clamps.used.store(1, Ordering::Relaxed);
-            return time;
+        if let Some(Facts { tid, of_slot: time }) = known {
+            if let Some(time) = clamp(tid).raise_own(tid, time, is_alive) {
+                self.clamps.used.store(1, Ordering::Relaxed);
+                return time;
+            }
         }
         let time = kernel_time(clock);
         if self.clamps.used.load(Ordering::Relaxed) == 0 {

@@ -212,8 +212,8 @@ impl Reader {
     #[inline]
     fn since(&self, start: u64, ticks: u64) -> Option<u64> {
         let now = Coefficients::load(self.head(), ticks)?.nanoseconds(ticks);
-        let passed = now.wrapping_sub(start).cast_signed();
-        Some(passed.max(0).cast_unsigned())
+        let passed = now.wrapping_sub(start) as i64;
+        Some(passed.max(0) as u64)
     }
 
     /// The thread's context switches.

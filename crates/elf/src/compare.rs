@@ -70,9 +70,8 @@ pub fn compare(old: &Image<'_>, new: &Image<'_>) -> Vec<Breakage> {
         return vec![Breakage::Machine];
     }
     let mut breakages = vec![];
-    if let Some(soname) = old.soname()
-        && new.soname() != Some(soname)
-    {
+    let soname = old.soname();
+    if let Some(soname) = soname.filter(|soname| new.soname() != Some(*soname)) {
         let new = new
             .soname()
             .map(|soname| soname.to_string())

@@ -245,11 +245,10 @@ impl<R: Fn(u64, &mut [u8]) -> bool> Core<R> {
                 return None;
             }
             let is_core = name_size == 5 && self.bytes(at.saturating_add(12)) == Some(*b"CORE\0");
-            if kind == NT_AUXV
-                && is_core
-                && let Some(address) = self.sysinfo_ehdr(start..desc_end)
-            {
-                return Some(address);
+            if kind == NT_AUXV && is_core {
+                if let Some(address) = self.sysinfo_ehdr(start..desc_end) {
+                    return Some(address);
+                }
             }
             at = at.checked_add((after_name + u64::from(size)).next_multiple_of(align))?;
         }

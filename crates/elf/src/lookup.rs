@@ -96,10 +96,10 @@ impl<'a> Image<'a> {
         // Ends at the chain's last entry, or with `None` at the end of the table's bytes.
         for _ in 0..MAX_STEPS {
             let stored = table.stored(&self.data, index)?;
-            if stored | 1 == hash | 1
-                && let Some(found) = matches(index)
-            {
-                return Some(found);
+            if stored | 1 == hash | 1 {
+                if let Some(found) = matches(index) {
+                    return Some(found);
+                }
             }
             if stored & 1 != 0 {
                 return None;

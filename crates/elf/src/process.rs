@@ -206,13 +206,13 @@ fn mapping(line: &str) -> Option<Mapping> {
 /// ones, tag and value make one number of 2^32 or more, which no tag is.
 fn sysinfo_ehdr(auxv: &[u8]) -> Option<u64> {
     let wide = || {
-        auxv.as_chunks::<16>().0.iter().map(|pair| {
+        auxv.chunks_exact(16).map(|pair| {
             let (tag, value) = pair.split_at(8);
             let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
             (word(tag), word(value))
         })
     };
-    let narrow = auxv.as_chunks::<8>().0.iter().map(|pair| {
+    let narrow = auxv.chunks_exact(8).map(|pair| {
         let (tag, value) = pair.split_at(4);
         let word = |bytes: &[u8]| u64::from(bytes.try_into().map_or(0, u32::from_ne_bytes));
         (word(tag), word(value))

@@ -85,9 +85,8 @@ fn check(function: &ItemFn) -> Result<()> {
             "a virtual system call takes a fixed number of arguments",
         );
     }
-    if let Some(abi) = &signature.abi
-        && abi.name.as_ref().is_some_and(|name| name.value() != "C")
-    {
+    let is_other = |abi: &&syn::Abi| abi.name.as_ref().is_some_and(|name| name.value() != "C");
+    if let Some(abi) = signature.abi.as_ref().filter(is_other) {
         return refuse(
             abi,
             "a virtual system call has the C ABI: write `extern \"C\"` or no ABI",

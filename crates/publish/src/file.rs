@@ -101,7 +101,7 @@ fn find<'b>(path: &Path, bytes: &'b [u8]) -> Result<(Extent, &'b [u8]), Error> {
     let segment = image.segments().filter(Segment::is_load).last();
     let segment = segment
         .filter(|last| last.flags & (PF_R | PF_W | PF_X) == PF_R)
-        .filter(|last| last.offset.is_multiple_of(PAGE_SIZE as u64))
+        .filter(|last| last.offset % PAGE_SIZE as u64 == 0)
         .filter(|last| last.filesz.next_multiple_of(PAGE_SIZE as u64) >= last.memsz)
         .ok_or_else(|| foreign(path, "its last segment is not pages that are only read"))?;
     let needs = segment.offset.saturating_add(segment.filesz);

@@ -64,9 +64,7 @@ impl Lock {
         // Held throughout: two threads must not both find that this process has no lock.
         let mut held = held();
         loop {
-            if let Ok(stat) = dir.stat(&name)
-                && held.contains(&key(&stat))
-            {
+            if dir.stat(&name).is_ok_and(|stat| held.contains(&key(&stat))) {
                 return Err(Error::busy(&path, Some(std::process::id())));
             }
             let flags = OFlags::RDWR | OFlags::CREATE;

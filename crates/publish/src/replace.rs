@@ -133,9 +133,8 @@ pub(crate) fn carry_over(old: &MappedVvar, new: &MappedVvar) {
     let writer = new.writer();
     for entry in new.directory().iter() {
         let before = old.directory().find(entry.name);
-        if let Some(before) = before.filter(|before| has_same_type(before, &entry))
-            && let Some(bytes) = raw::read(old.pages(), &before)
-        {
+        let before = before.filter(|before| has_same_type(before, &entry));
+        if let Some(bytes) = before.and_then(|before| raw::read(old.pages(), &before)) {
             // The directory was checked against its pages when they were mapped.
             let _ = raw::write(&writer, &entry, &bytes);
         }

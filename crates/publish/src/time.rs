@@ -25,7 +25,7 @@ impl Clock {
     }
 
     pub(crate) fn now(self) -> u64 {
-        boot_time().saturating_sub_signed(self.offset)
+        boot_time().saturating_add_signed(self.offset.saturating_neg())
     }
 }
 

@@ -40,7 +40,7 @@ impl<'m> Pages<'m> {
     /// 2. Every store into them during `'m` is an atomic instruction of the width that this
     ///    crate uses for that location (rule 3).
     pub unsafe fn new(base: NonNull<u8>, size: usize) -> Result<Self, PagesError> {
-        if !base.as_ptr().addr().is_multiple_of(align_of::<Header>()) || size < header::SIZE {
+        if base.as_ptr().addr() % align_of::<Header>() != 0 || size < header::SIZE {
             return Err(PagesError::Size(size));
         }
         let pages = Self {
@@ -93,7 +93,7 @@ impl<'m> Pages<'m> {
 
     fn place(&self, offset: usize, size: usize, align: usize) -> Option<NonNull<u8>> {
         let end = offset.checked_add(size)?;
-        if end > self.size || !offset.is_multiple_of(align) {
+        if end > self.size || offset % align != 0 {
             return None;
         }
         // SAFETY: `offset` is within the `size` bytes at `base`, which are one mapping by

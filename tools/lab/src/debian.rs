@@ -72,7 +72,9 @@ pub struct Archive<'name> {
 }
 
 impl Archive<'static> {
-    fn of(architecture: Architecture) -> Self {
+    /// The machine's own release, for `architecture`.
+    #[must_use]
+    pub fn of(architecture: Architecture) -> Self {
         Self {
             architecture: architecture.debian(),
             release: None,
@@ -119,6 +121,10 @@ pub fn kernel_behind(
 /// When they are neither in the cache nor to be had from this machine's archive.
 pub fn tree(workshop: &Workshop, packages: &[&str]) -> Result<PathBuf, Error> {
     let apt = Apt::new(workshop, Archive::of(Architecture::X86_64))?;
+    tree_of(&apt, packages)
+}
+
+fn tree_of(apt: &Apt, packages: &[&str]) -> Result<PathBuf, Error> {
     let tree = apt.trees.join(packages.join("+"));
     if !tree.is_dir() {
         apt.fetch(&tree, packages)?;
@@ -126,36 +132,57 @@ pub fn tree(workshop: &Workshop, packages: &[&str]) -> Result<PathBuf, Error> {
     Ok(tree)
 }
 
-/// Debian's Rust compiler, with the source of its standard library.
+/// A Rust compiler of Debian's, unpacked.
 #[derive(Debug, Clone)]
 pub struct Rust {
     /// As `rustc --print sysroot` names it.
     pub sysroot: PathBuf,
-    /// The directory `library` of the compiler's source.
-    pub library: PathBuf,
-    /// Where the libraries are that the compiler itself loads.
-    pub libraries: PathBuf,
 }
 
-/// Debian's newest Rust compiler, unpacked into the cache. It is a year newer than Debian's
-/// `rustc`, since browsers are built with it.
+impl Rust {
+    /// The compiler.
+    #[must_use]
+    pub fn compiler(&self) -> PathBuf {
+        self.sysroot.join("bin/rustc")
+    }
+
+    /// The variables with which cargo uses this compiler.
+    #[must_use]
+    pub fn environment(&self) -> [(&'static str, PathBuf); 2] {
+        // The libraries that the compiler itself loads.
+        let libraries = self.sysroot.join("lib/x86_64-linux-gnu");
+        [("RUSTC", self.compiler()), ("LD_LIBRARY_PATH", libraries)]
+    }
+
+    /// The directory `library` of its source, where the package [`RUST_SOURCE`] was unpacked too.
+    ///
+    /// # Errors
+    /// When it was not.
+    pub fn library(&self) -> Result<PathBuf, Error> {
+        let sources = self.sysroot.join("src");
+        let source = file_in(&sources, "rustc-web-").or_else(|_| file_in(&sources, "rustc-"))?;
+        Ok(source.join("library"))
+    }
+}
+
+/// The source of the standard library of [`rust`].
+pub const RUST_SOURCE: &str = "rust-web-src";
+
+/// The newest Rust compiler in a part of the archive, unpacked into the cache, with other packages.
+/// In bookworm and its updates it is years newer than Debian's `rustc`, since browsers are built
+/// with it.
 ///
 /// # Errors
 /// When it is neither in the cache nor to be had from this machine's archive.
-pub fn rust(workshop: &Workshop) -> Result<Rust, Error> {
+pub fn rust(workshop: &Workshop, archive: Archive<'_>, with: &[&str]) -> Result<Rust, Error> {
     let development = "libstd-rust-web-dev";
-    let apt = Apt::new(workshop, Archive::of(Architecture::X86_64))?;
+    let apt = Apt::new(workshop, archive)?;
     let library = apt.dependency(development, "libstd-rust-web-")?;
     let llvm = apt.dependency(&library, "libllvm")?;
-    let packages = ["rustc-web", "rust-web-src", development, &library, &llvm];
-    let tree = tree(workshop, &packages)?;
-    let source = file_in(&tree.join("usr/src"), "rustc-web-")
-        .or_else(|_| file_in(&tree.join("usr/src"), "rustc-"))?;
-    Ok(Rust {
-        library: source.join("library"),
-        libraries: tree.join("usr/lib/x86_64-linux-gnu"),
-        sysroot: tree.join("usr"),
-    })
+    let compiler = ["rustc-web", development, &library, &llvm];
+    let tree = tree_of(&apt, &[&compiler, with].concat())?;
+    let sysroot = tree.join("usr");
+    Ok(Rust { sysroot })
 }
 
 /// Installs packages where that is allowed.

@@ -8,6 +8,7 @@ mod fresh;
 mod fuzz;
 mod html;
 mod kernel;
+mod msrv;
 mod mutants;
 mod package;
 mod reference;

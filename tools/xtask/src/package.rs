@@ -71,27 +71,40 @@ fn images() -> Result<(), String> {
 
 /// The names of the crates without `publish = false`, which have all [`KEYS`].
 fn public() -> Result<Vec<String>, String> {
-    let crates = root().join("crates");
-    let entries = fs::read_dir(&crates).map_err(|e| format!("{}: {e}", crates.display()))?;
     let mut names = Vec::new();
-    for entry in entries.flatten() {
-        let path = entry.path().join("Cargo.toml");
-        let manifest = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    for Package { name, manifest } in crates()? {
         let has = |key: &str| manifest.lines().any(|line| line.starts_with(key));
         if has("publish = false") {
             continue;
         }
         if let Some(missing) = KEYS.into_iter().find(|key| !has(key)) {
-            return Err(format!("{}: no line `{missing}…`", path.display()));
+            return Err(format!("{name}: no line `{missing}…` in its Cargo.toml"));
         }
-        let name = manifest.lines().find_map(|line| {
-            line.strip_prefix("name = \"")
-                .and_then(|name| name.strip_suffix('"'))
-        });
-        names.push(
-            name.ok_or(format!("{}: no name", path.display()))?
-                .to_owned(),
-        );
+        names.push(name);
     }
     Ok(names)
+}
+
+/// A crate of `crates/`.
+pub(crate) struct Package {
+    pub(crate) name: String,
+    /// The text of its Cargo.toml.
+    pub(crate) manifest: String,
+}
+
+/// All of `crates/`.
+pub(crate) fn crates() -> Result<Vec<Package>, String> {
+    let crates = root().join("crates");
+    let entries = fs::read_dir(&crates).map_err(|e| format!("{}: {e}", crates.display()))?;
+    let package = |entry: fs::DirEntry| {
+        let path = entry.path().join("Cargo.toml");
+        let manifest = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let name = manifest
+            .lines()
+            .find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'))
+            .ok_or_else(|| format!("{}: no name", path.display()))?;
+        let name = name.to_owned();
+        Ok(Package { name, manifest })
+    };
+    entries.flatten().map(package).collect()
 }

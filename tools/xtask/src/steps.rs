@@ -93,6 +93,11 @@ const STEPS: &[Step] = &[
         crate::targets::step,
     )
     .optional(),
+    Step::new(
+        "msrv",
+        "the crates that programs depend on compile with the Rust version that they state",
+        crate::msrv::step,
+    ),
     Step::new("doc", "the documentation builds without a warning", || {
         let flags = [("RUSTDOCFLAGS", "-D warnings")];
         cargo(

@@ -11,7 +11,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use vdsokit_lab::{Workshop, debian};
+use vdsokit_lab::debian::{self, Archive, RUST_SOURCE};
+use vdsokit_lab::{Architecture, Workshop};
 
 /// Each is a directory below `target/targets` too, so that none rebuilds another's std.
 const TARGETS: [&str; 2] = ["aarch64-unknown-linux-gnu", "riscv64gc-unknown-linux-gnu"];
@@ -51,16 +52,17 @@ pub(crate) fn has_std(target: &str) -> bool {
 /// cargo with Debian's compiler, which compiles std from Debian's source of it.
 fn with_std_from_source() -> Result<Command, String> {
     let workshop = Workshop::new(root()).map_err(|error| error.to_string())?;
-    let compiler = debian::rust(&workshop).map_err(|error| error.to_string())?;
+    let archive = Archive::of(Architecture::X86_64);
+    let compiler = debian::rust(&workshop, archive, &[RUST_SOURCE]).map_err(|e| e.to_string())?;
+    let library = compiler.library().map_err(|error| error.to_string())?;
     // Where `-Zbuild-std` looks. Debian's compiler takes its source elsewhere.
     let link = compiler.sysroot.join("lib/rustlib/src/rust/library");
-    link_to(&compiler.library, &link).map_err(|error| format!("{}: {error}", link.display()))?;
+    link_to(&library, &link).map_err(|error| format!("{}: {error}", link.display()))?;
     let mut command = Command::new(env!("CARGO"));
     command
         // Unstable options of a stable compiler.
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTC", compiler.sysroot.join("bin/rustc"))
-        .env("LD_LIBRARY_PATH", &compiler.libraries)
+        .envs(compiler.environment())
         .arg("-Zbuild-std=std,panic_abort,test")
         // Warnings of the workspace are errors. `-D warnings` would hold for std as well.
         .env("CARGO_BUILD_WARNINGS", "deny")

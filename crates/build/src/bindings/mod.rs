@@ -112,10 +112,10 @@ fn write_checked(out: &mut Output<'_>, _: &State<'_, '_>, value: &Value) -> Resu
         text.chars()
             .all(|letter| letter.is_ascii_alphanumeric() || "_.+-".contains(letter))
     };
-    if let Some(text) = value.as_str()
-        && !value.is_safe()
-        && !is_plain(text)
-    {
+    let text = value
+        .as_str()
+        .filter(|text| !value.is_safe() && !is_plain(text));
+    if let Some(text) = text {
         let message = format!("{text:?} reached the output without a filter");
         return Err(Error::new(ErrorKind::BadEscape, message));
     }

@@ -84,9 +84,11 @@ impl<U: FnMut(&Untrusted)> Source for ClockSource<U> {
             Kept::Kernel | Kept::SystemCall | Kept::Timekeeper(_) => {}
             Kept::Counter(counter) => {
                 counter.update(&mut self.page);
-                if self.updates.is_multiple_of(COMPARE)
-                    && let Err(why) = counter.compare_next_cpu()
-                {
+                let compared = match self.updates % COMPARE {
+                    0 => counter.compare_next_cpu(),
+                    _ => Ok(()),
+                };
+                if let Err(why) = compared {
                     (self.untrusted)(&why);
                     self.page.kernel();
                     self.kept = Kept::Kernel;

@@ -135,18 +135,17 @@ impl Reader {
             None => Defaults::default(),
         };
         let mut variables = Vec::new();
-        if let Some(value) = top.get("var")
-            && let Some(var) = self.table("var", "[var]", value.span(), value)
-        {
+        let var = top.get("var");
+        if let Some(var) = var.and_then(|value| self.table("var", "[var]", value.span(), value)) {
             for (name, place, value) in var.entries() {
                 variables.extend(self.variable(name, place, value, &defaults));
             }
         }
         let declaration = Declaration { variables, ..head? };
-        if self.mistakes.is_empty()
-            && let Err(error) = declaration.directory()
-        {
-            self.report(Problem::Directory(error.to_string()), 0..0);
+        if self.mistakes.is_empty() {
+            if let Err(error) = declaration.directory() {
+                self.report(Problem::Directory(error.to_string()), 0..0);
+            }
         }
         Some(declaration)
     }
