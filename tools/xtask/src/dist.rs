@@ -17,7 +17,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const SONAME: &str = "libvdsokit.so.0";
 
 /// The units of `contrib/systemd`, and where systemd looks for each kind.
-const UNITS: [(&str, &str); 5] = [
+const UNITS: [(&str, &str); 6] = [
+    ("run-vdso.mount", "lib/systemd/system/run-vdso.mount"),
     (
         "vdso-clock.service",
         "lib/systemd/system/vdso-clock.service",
