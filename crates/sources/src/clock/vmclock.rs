@@ -117,7 +117,7 @@ impl VmClock {
             // Orders the load of the marker before the second one of the sequence number, as
             // `virt_rmb()` does in the driver.
             fence(Ordering::Acquire);
-            let is_whole = before.is_multiple_of(2) && before == sequence();
+            let is_whole = before % 2 == 0 && before == sequence();
             is_whole.then_some(marker)
         })
     }

@@ -90,7 +90,7 @@ pub fn bindings(image: &[u8]) -> Vec<Binding> {
         let mut notes = image.notes();
         notes.find(|note| note.name == *NOTE_NAME && note.kind == NOTE_KERNEL)
     });
-    let text = note.and_then(|note| str::from_utf8(note.desc).ok());
+    let text = note.and_then(|note| std::str::from_utf8(note.desc).ok());
     let line = |line: &str| {
         let (variable, expression) = line.split_once('\t')?;
         Some(Binding {
@@ -291,7 +291,7 @@ fn file_for(name: &[u8]) -> Option<PathBuf> {
             b'_' => {
                 let (digits, after) = rest.split_at_checked(2)?;
                 rest = after;
-                u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?
+                u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?
             }
             letter => letter,
         });
