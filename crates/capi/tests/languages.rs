@@ -75,6 +75,44 @@ fn publishes(mut program: Command) {
     assert_eq!(weather.status().condition, Condition::Stopped);
 }
 
+/// The first block of this kind of docs/languages.md that contains `what`.
+fn block_of_the_page(kind: &str, what: &str) -> String {
+    let page = Path::new(HERE).join("../../docs/languages.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let blocks = page.split(&format!("```{kind}\n")).skip(1);
+    let mut blocks = blocks.filter_map(|block| block.split("```").next());
+    let found = blocks.find(|block| block.contains(what));
+    found.expect("a block of the page").to_owned()
+}
+
+/// The library, under the names that programs look for, as docs/languages.md makes them.
+struct Installed(tempfile::TempDir);
+
+impl Installed {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-e", "-c", &block_of_the_page("sh", "vdsokit.pc.in")])
+            .current_dir(&directory)
+            .env("VDSOKIT", Path::new(HERE).join("../.."))
+            .env("BUILT", &*LIBRARY);
+        succeed(&mut shell);
+        Self(directory)
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.0.path().join("vdsokit-library")
+    }
+
+    /// Lets a compiler and a program find it, as the page's last line does.
+    fn apply_to(&self, command: &mut Command) {
+        command
+            .env("PKG_CONFIG_PATH", self.directory())
+            .env("LD_LIBRARY_PATH", self.directory());
+    }
+}
+
 fn compiled(name: &str, arguments: &[&str]) -> Command {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let mut compiler = Command::new("cc");
@@ -93,16 +131,15 @@ fn compiled(name: &str, arguments: &[&str]) -> Command {
 
 #[test]
 fn a_c_program_publishes_with_the_shared_library() {
-    // The loader looks for the soname, under which the library is installed.
-    let installed = Path::new(env!("CARGO_TARGET_TMPDIR")).join("installed");
-    std::fs::create_dir_all(&installed).expect("a directory");
-    std::fs::copy(
-        LIBRARY.join("libvdsokit.so"),
-        installed.join("libvdsokit.so.0"),
-    )
-    .expect("the library");
-    let mut program = compiled("publish-shared", &["-lvdsokit"]);
-    program.env("LD_LIBRARY_PATH", installed);
+    let installed = Installed::new();
+    let mut pkg_config = Command::new("pkg-config");
+    pkg_config.args(["--cflags", "--libs", "vdsokit"]);
+    installed.apply_to(&mut pkg_config);
+    let flags = pkg_config.output().expect("pkg-config").stdout;
+    let flags = String::from_utf8(flags).expect("flags");
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    let mut program = compiled("publish-shared", &flags);
+    installed.apply_to(&mut program);
     publishes(program);
 }
 
@@ -132,12 +169,7 @@ fn a_python_program_publishes() {
 #[test]
 fn the_python_program_of_the_page_publishes() {
     let root = Path::new(HERE).join("../..");
-    let page = std::fs::read_to_string(root.join("docs/languages.md")).expect("the page");
-    let blocks = page.split("```python\n").skip(1);
-    let program = blocks
-        .filter_map(|block| block.split("```").next())
-        .find(|block| block.contains("from vdsokit import"))
-        .expect("a program that publishes");
+    let program = block_of_the_page("python", "from vdsokit import");
     let directory = tempfile::tempdir_in(place::base().expect("a place to publish in"));
     let directory = directory.expect("a directory");
     let declaration = "[vdso]\nsoname = \"libweather.so.1\"\nversion = \"WEATHER_1.0\"\n\
@@ -145,7 +177,7 @@ fn the_python_program_of_the_page_publishes() {
     std::fs::write(directory.path().join("weather.toml"), declaration).expect("a file");
     let mut python = Command::new("python3");
     python
-        .args(["-c", program])
+        .args(["-c", &program])
         .current_dir(&directory)
         .env("PYTHONPATH", root.join("bindings/python/src"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -160,17 +192,14 @@ fn the_python_program_of_the_page_publishes() {
 #[test]
 fn a_node_program_publishes() {
     let root = Path::new(HERE).join("../..");
-    let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("node");
-    std::fs::create_dir_all(&package).expect("a directory");
-    for file in ["package.json", "index.js"] {
-        let source = root.join("bindings/node").join(file);
-        std::fs::copy(source, package.join(file)).expect("the package");
-    }
-    if !package.join("node_modules/koffi").exists() {
-        let mut npm = Command::new("npm");
-        npm.args(["install", "--no-audit", "--no-fund", "--silent"]);
-        succeed(npm.current_dir(&package));
-    }
+    let project = Path::new(env!("CARGO_TARGET_TMPDIR")).join("node-project");
+    std::fs::create_dir_all(&project).expect("a directory");
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--install-links", "--prefer-offline"])
+        .args(["--no-audit", "--no-fund", "--silent", "--prefix"])
+        .args([&project, &root.join("bindings/node")]);
+    succeed(&mut npm);
+    let package = project.join("node_modules/vdsokit");
     let mut program = Command::new("node");
     program
         .arg(Path::new(HERE).join("tests/programs/publish.js"))
@@ -182,29 +211,18 @@ fn a_node_program_publishes() {
 #[test]
 fn a_go_program_publishes() {
     let root = Path::new(HERE).join("../..");
-    let scratch = tempfile::tempdir().expect("a directory");
-    let program = scratch.path().join("publish");
-    let library = LIBRARY.to_str().expect("a path in UTF-8");
-    let description = include_str!("../vdsokit.pc.in")
-        .replace("@version@", env!("CARGO_PKG_VERSION"))
-        .replace("@includedir@", &format!("{HERE}/include"))
-        .replace("@libdir@", library);
-    std::fs::write(scratch.path().join("vdsokit.pc"), description).expect("a file");
-    std::fs::copy(
-        LIBRARY.join("libvdsokit.so"),
-        scratch.path().join("libvdsokit.so.0"),
-    )
-    .expect("the library");
+    let installed = Installed::new();
+    let program = installed.directory().join("publish");
     let mut go = Command::new("go");
     go.args(["build", "-o"])
         .arg(&program)
         .arg("./publish")
         .current_dir(root.join("bindings/go"))
-        .env("PKG_CONFIG_PATH", scratch.path())
         .env("GOFLAGS", "-mod=mod")
         .env("GOPROXY", "off");
+    installed.apply_to(&mut go);
     succeed(&mut go);
     let mut program = Command::new(program);
-    program.env("LD_LIBRARY_PATH", scratch.path());
+    installed.apply_to(&mut program);
     publishes(program);
 }

@@ -382,11 +382,7 @@ impl fmt::Display for Error {
                 name,
                 found,
                 wanted,
-            } => write!(
-                f,
-                "{}: `{name}` is {found}; asked for was {wanted}",
-                path.display()
-            ),
+            } => write!(f, "{}: `{name}` is {found}, not {wanted}", path.display()),
             Self::Value {
                 name, text, why, ..
             } => write!(f, "`{text}` is no value for `{name}`: {why}"),

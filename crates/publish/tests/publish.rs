@@ -208,13 +208,10 @@ fn a_wrong_type_is_told_from_the_right_one() {
     fs::write(&path, built(WEATHER)).unwrap();
     let vdso = Vdso::open(&path).unwrap();
     let error = vdso.var::<f32>("temperature").unwrap_err().to_string();
-    assert!(
-        error.ends_with("`temperature` is f64; asked for was f32"),
-        "{error}"
-    );
+    assert!(error.ends_with("`temperature` is f64, not f32"), "{error}");
     let error = vdso.latched::<[f64; 2]>("wind").unwrap_err().to_string();
     assert!(
-        error.ends_with("`wind` is { speed: f64, from: u16 }; asked for was f64[2]"),
+        error.ends_with("`wind` is { speed: f64, from: u16 }, not f64[2]"),
         "{error}"
     );
     let error = vdso.var::<f64>("humidity").unwrap_err();

@@ -107,10 +107,7 @@ fn programs_of_another_age_read_it_or_are_told_what_differs() {
     publisher.temperature.set(8.0);
     assert_eq!(Old::open(&path).unwrap().temperature.get(), 8.0);
     let error = Different::open(&path).map(|_| ()).unwrap_err().to_string();
-    assert!(
-        error.contains("`temperature` is f64; asked for was f32"),
-        "{error}"
-    );
+    assert!(error.contains("`temperature` is f64, not f32"), "{error}");
     drop(publisher);
 
     let publisher = Old::create(&path).unwrap();

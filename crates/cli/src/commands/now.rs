@@ -142,6 +142,6 @@ fn unbounded(error: &Unbounded) -> miette::Report {
     };
     miette!(
         help = help,
-        "no NTP daemon keeps this machine's wall clock, so its error is unknown"
+        "no NTP daemon keeps this machine's wall time, so its error is unknown"
     )
 }

@@ -196,13 +196,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         false => None,
     };
     let count = publisher.directory().len();
+    let variables = if count == 1 { "variable" } else { "variables" };
     let layout = format!("{:#018x}", publisher.directory().layout());
     let pid = std::process::id();
     reporter.event(
         "live",
         publisher.path(),
         json!({"publisher": pid, "variables": count, "layout": layout}),
-        &format!(", {count} variables, publisher {pid}"),
+        &format!(", {count} {variables}, publisher {pid}"),
     );
     let stdin = std::io::stdin();
     let lines = arguments.stdin.then(|| stdin.as_fd());
