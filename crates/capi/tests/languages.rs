@@ -79,7 +79,8 @@ fn publishes(mut program: Command) {
 fn block_of_the_page(kind: &str, what: &str) -> String {
     let page = Path::new(HERE).join("../../docs/languages.md");
     let page = std::fs::read_to_string(page).expect("the page");
-    let blocks = page.split(&format!("```{kind}\n")).skip(1);
+    let fence = format!("```{kind}\n");
+    let blocks = page.split(&fence).skip(1);
     let mut blocks = blocks.filter_map(|block| block.split("```").next());
     let found = blocks.find(|block| block.contains(what));
     found.expect("a block of the page").to_owned()

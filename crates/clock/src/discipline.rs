@@ -220,9 +220,10 @@ impl Discipline {
             (_, new) => new,
         };
         // Monotonic time stands still in a suspend and boot time does not.
-        if let (Some(old), Some(new)) = (self.boot, boot)
-            && (new.least - old.most > SUSPENDED || old.least - new.most > SUSPENDED)
-        {
+        let moved = |(old, new): (Offset, Offset)| {
+            new.least - old.most > SUSPENDED || old.least - new.most > SUSPENDED
+        };
+        if self.boot.zip(boot).is_some_and(moved) {
             self.disrupt(ticks);
         }
         self.wall = narrowed(self.wall, wall);
