@@ -100,8 +100,7 @@ const LONGEST_BATCH: usize = 16;
 /// the program (`execve`, `rt_sigreturn`), make a task (`clone`) or need the stack pointer
 /// (`sigaltstack`) fail with ENOSYS.
 #[inline(never)]
-fn batch(address: usize, count: usize) -> Result<usize, Errno> {
-    let task = schedule::current();
+fn batch(task: &Task, address: usize, count: usize) -> Result<usize, Errno> {
     let denied = *task.process.denied.get();
     let count = count.min(LONGEST_BATCH);
     if !address.is_multiple_of(ENTRY * user::WORD) {
@@ -116,7 +115,7 @@ fn batch(address: usize, count: usize) -> Result<usize, Errno> {
         for entry in words[..here].chunks_exact(ENTRY) {
             let word = |index: usize| entry[index].load(Ordering::Relaxed) as usize;
             let arguments = core::array::from_fn(|index| word(1 + index));
-            let result = match permitted(word(0) as u32, arguments, None, &task, denied) {
+            let result = match permitted(word(0) as u32, arguments, None, task, denied) {
                 Err(Errno::RESTART) if done == 0 => return Err(Errno::RESTART),
                 Err(Errno::RESTART) => return Ok(done),
                 Err(error) => error.result(),

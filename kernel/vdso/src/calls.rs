@@ -134,7 +134,7 @@ calls! { |a, frame, task|
         #[cfg(target_arch = "x86_64")] arch_prctl: __NR_arch_prctl => process::architecture(a[0], a[1]);
 
         // Calls that Linux does not have.
-        batch: __NR_batch => { frame.ok_or(Errno::NO_CALL)?; batch(a[0], a[1]) };
+        batch: __NR_batch => { frame.ok_or(Errno::NO_CALL)?; batch(task, a[0], a[1]) };
         deny: __NR_deny => task.process.deny(Denied::from_bits_truncate(a[0])).map(|()| 0);
     }
 }
