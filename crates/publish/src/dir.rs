@@ -104,3 +104,98 @@ pub(crate) fn hidden(name: &OsStr, suffix: &str) -> OsString {
     hidden.push(suffix);
     hidden
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    /// A directory with one entry of each kind.
+    fn entries() -> (tempfile::TempDir, PathBuf) {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = fs::canonicalize(temporary.path()).unwrap();
+        fs::create_dir(path.join("directory")).unwrap();
+        fs::write(path.join("file"), "content").unwrap();
+        symlink("directory", path.join("link")).unwrap();
+        symlink("file", path.join("alias")).unwrap();
+        let fifo = Mode::RUSR | Mode::WUSR;
+        rustix::fs::mknodat(CWD, path.join("fifo"), FileType::Fifo, fifo, 0).unwrap();
+        (temporary, path)
+    }
+
+    fn walk(path: &Path) -> Result<Dir, Errno> {
+        Dir::walk(path, |_, _| {})
+    }
+
+    #[test]
+    fn every_component_is_visited_and_the_last_one_is_opened() {
+        let (_temporary, path) = entries();
+        let path = path.join("directory");
+        let mut visited = vec![];
+        let dir = Dir::walk(&path, |at, stat| visited.push((at.to_owned(), stat.st_ino))).unwrap();
+        let expected: Vec<_> = path.ancestors().map(|at| (at, inode(at))).collect();
+        let visited: Vec<_> = visited
+            .iter()
+            .rev()
+            .map(|(at, ino)| (&**at, *ino))
+            .collect();
+        assert_eq!(visited, expected);
+        assert_eq!(dir.path(), path);
+        assert_eq!(rustix::fs::fstat(&dir).unwrap().st_ino, inode(&path));
+    }
+
+    fn inode(path: &Path) -> u64 {
+        fs::symlink_metadata(path).unwrap().ino()
+    }
+
+    /// What is no directory is not opened, so that a FIFO makes nothing wait.
+    #[test]
+    fn a_walk_ends_at_what_is_no_directory() {
+        let (_temporary, path) = entries();
+        for name in ["file", "fifo", "link", "alias", "link/below", "file/below"] {
+            let refused = walk(&path.join(name)).map(|_| ());
+            assert_eq!(refused, Err(Errno::NOTDIR), "{name}");
+        }
+        let missing = walk(&path.join("missing")).map(|_| ());
+        assert_eq!(missing, Err(Errno::NOENT));
+        for path in [Path::new("directory"), Path::new(""), &path.join("../x")] {
+            let refused = walk(path).map(|_| ());
+            assert!(refused.is_err(), "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_name_is_opened_itself_and_only_a_regular_file() {
+        let (_temporary, path) = entries();
+        let dir = walk(&path).unwrap();
+        let open = |name: &str, write| dir.open(OsStr::new(name), write);
+        for write in [false, true] {
+            let file = open("file", write).unwrap();
+            assert_eq!(file.metadata().unwrap().ino(), inode(&path.join("file")));
+            let flags = rustix::io::fcntl_getfd(&file).unwrap();
+            assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+            for name in ["alias", "link", "directory", "fifo", "missing"] {
+                assert!(open(name, write).is_err(), "{name}");
+            }
+        }
+        let stat = dir.stat(OsStr::new("alias")).unwrap();
+        assert!(!is_regular(&stat));
+        assert_eq!(stat.st_ino, inode(&path.join("alias")));
+        assert!(is_regular(&dir.stat(OsStr::new("file")).unwrap()));
+    }
+
+    #[test]
+    fn files_are_renamed_and_removed_beneath_the_directory() {
+        let (_temporary, path) = entries();
+        let dir = walk(&path).unwrap();
+        let [file, other, directory] = ["file", "other", "directory"].map(OsStr::new);
+        dir.rename(file, other).unwrap();
+        assert_eq!(fs::read(path.join(other)).unwrap(), b"content");
+        dir.remove(other).unwrap();
+        assert!(!path.join(other).exists());
+        dir.remove(other).expect("there is none");
+        assert!(dir.remove(directory).is_err());
+        assert_eq!(hidden(file, "lock"), ".file.lock");
+    }
+}

@@ -356,6 +356,11 @@ mod tests {
         assert_eq!(Text::try_from("Brocken"), Ok(text));
         assert_eq!(text, "Brocken");
         assert_eq!("Brocken", text);
+        assert_eq!(*"Brocken", text);
+        assert_ne!("Brock", text);
+        assert_ne!(*"Brock", text);
+        assert_ne!(text, *"Brock");
+        assert_eq!(Text::<8>::default(), "");
         assert_eq!(text, *"Brocken");
         assert_ne!(text, "Brock");
         assert_eq!(Text([b'a', 0, b'x', 0]), Text([b'a', 0]));
