@@ -288,6 +288,38 @@ mod tests {
     }
 
     #[test]
+    fn each_type_has_its_range_and_its_bytes() {
+        #[rustfmt::skip]
+        let table: [(_, &str, &str, &[u8]); 13] = [
+            (ScalarType::Bool, "1", "true", &[1]),
+            (ScalarType::Bool, "0", "false", &[0]),
+            (ScalarType::Bool, "false", "false", &[0]),
+            (ScalarType::I8, "-2", "-2", &(-2_i8).to_ne_bytes()),
+            (ScalarType::I16, "-32768", "-32768", &i16::MIN.to_ne_bytes()),
+            (ScalarType::I32, "-2147483648", "-2147483648", &i32::MIN.to_ne_bytes()),
+            (ScalarType::I64, "-2", "-2", &(-2_i64).to_ne_bytes()),
+            (ScalarType::U8, "255", "255", &[255]),
+            (ScalarType::U16, "65535", "65535", &u16::MAX.to_ne_bytes()),
+            (ScalarType::U32, "4294967295", "4294967295", &u32::MAX.to_ne_bytes()),
+            (ScalarType::U64, "1", "1", &1_u64.to_ne_bytes()),
+            (ScalarType::F32, "-1.5", "-1.5", &(-1.5_f32).to_ne_bytes()),
+            (ScalarType::F64, "1.5", "1.5", &1.5_f64.to_ne_bytes()),
+        ];
+        for (scalar, text, shown, bytes) in table {
+            let ty = Type::Scalar(scalar);
+            assert_eq!(encode(ty, text).as_deref(), Ok(bytes), "{scalar} {text}");
+            let value = Dynamic::from_bytes(ty, bytes).unwrap();
+            assert_eq!(value.to_string(), shown, "{scalar} {text}");
+            assert_eq!(Dynamic::check(ty, text), Ok(()));
+            // Of another length they are no value of the type.
+            let longer = [bytes, &[0]].concat();
+            assert_eq!(Dynamic::from_bytes(ty, &longer), None);
+            assert_eq!(Dynamic::from_bytes(ty, &bytes[1..]), None);
+        }
+        assert!(Dynamic::check(Type::Scalar(ScalarType::U8), "256").is_err());
+    }
+
+    #[test]
     fn values_that_do_not_fit_are_refused() {
         for (ty, text) in [
             (Type::Scalar(ScalarType::U8), "256"),
