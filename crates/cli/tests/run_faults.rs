@@ -1,5 +1,6 @@
-//! What becomes of a program under `vdso run` when the process that serves it, or its keeper, is killed:
-//! it runs to its end with its own exit status, or it does not begin and the launch says why.
+//! What becomes of a program under `vdso run` when the process that serves it, or its keeper, is killed,
+//! or when a system call of these or of the launch fails: it runs to its end with its own exit status,
+//! or it does not begin and the launch says why.
 //!
 //! `kill_at` (tests/programs of vdsokit-deliver) traces the launch, releases the program, and stops its
 //! server at each system call. `VDSOKIT_ALL=1` tries each call; otherwise it is a sample.
@@ -7,6 +8,7 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -41,7 +43,7 @@ fn run(role: &[&str], number: usize, way: &[&str]) -> Output {
 }
 
 /// A system call, and the request of an ioctl(2) or ptrace(2).
-type Call = (i64, u64);
+type Call = (i64, i64);
 
 /// The calls of a run in which nothing fails.
 fn calls(role: &str, way: &[&str]) -> Vec<Call> {
@@ -50,13 +52,11 @@ fn calls(role: &str, way: &[&str]) -> Vec<Call> {
     let said = String::from_utf8(output.stderr).expect("text");
     let last = said.lines().last().expect("the calls");
     let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("{said}"));
-    let calls = last
-        .split_whitespace()
-        .map(|word| match word.split_once('/') {
-            Some((call, request)) => (number(call), number(request) as u64),
-            None => (number(word), 0),
-        });
-    let calls: Vec<Call> = calls.collect();
+    let call = |word: &str| {
+        let (call, request) = word.split_once('/').unwrap_or_else(|| panic!("{said}"));
+        (number(call), number(request))
+    };
+    let calls: Vec<Call> = last.split_whitespace().map(call).collect();
     assert!(!calls.is_empty(), "{said}");
     calls
 }
@@ -148,4 +148,86 @@ fn with_require_no_part_sees_real_time_when_whatever_serves_it_is_killed() {
         }
     }
     println!("killed at {count} calls, which ended the program at {ended} of them");
+}
+
+/// The errors that a call may have where memory, descriptors, processes or rights are missing, or when
+/// the program ends meanwhile.
+fn errors((call, request): Call) -> &'static [i32] {
+    /// SECCOMP_IOCTL_NOTIF_RECV (include/uapi/linux/seccomp.h).
+    const RECEIVE: i64 = 0xc050_2100;
+    let resumes = [
+        libc::PTRACE_CONT,
+        libc::PTRACE_DETACH,
+        libc::PTRACE_SYSCALL,
+        libc::PTRACE_LISTEN,
+    ];
+    match call {
+        // A stopped thread that lives is always resumed; ESRCH means that it was killed.
+        libc::SYS_ptrace if resumes.map(i64::from).contains(&request) => &[],
+        libc::SYS_ptrace => &[libc::EPERM, libc::EIO],
+        libc::SYS_wait4 => &[libc::EINTR],
+        libc::SYS_openat => &[libc::EMFILE, libc::ENOENT, libc::EACCES],
+        libc::SYS_read => &[libc::EIO, libc::EINTR],
+        libc::SYS_pread64 | libc::SYS_pwrite64 => &[libc::EIO],
+        libc::SYS_process_vm_readv => &[libc::EFAULT],
+        libc::SYS_memfd_create => &[libc::EMFILE, libc::ENOMEM],
+        libc::SYS_pidfd_open | libc::SYS_signalfd4 | libc::SYS_pipe2 => &[libc::EMFILE],
+        libc::SYS_poll | libc::SYS_ppoll => &[libc::EINTR, libc::ENOMEM],
+        libc::SYS_clone | libc::SYS_clone3 => &[libc::EAGAIN],
+        libc::SYS_dup2 | libc::SYS_dup3 => &[libc::EMFILE],
+        libc::SYS_setsid | libc::SYS_kcmp | libc::SYS_prctl => &[libc::EPERM],
+        libc::SYS_close_range | libc::SYS_recvmsg | libc::SYS_statx => &[libc::ENOMEM],
+        libc::SYS_sendmsg | libc::SYS_sendto => &[libc::ENOBUFS],
+        libc::SYS_socketpair | libc::SYS_seccomp => &[libc::EMFILE, libc::EPERM],
+        libc::SYS_execve => &[libc::ENOMEM],
+        // What is not received is received again. An answer that is lost is lost: the kernel has no such
+        // error while the caller lives.
+        libc::SYS_ioctl if request == RECEIVE => &[libc::EINTR, libc::ENOENT],
+        _ => &[],
+    }
+}
+
+#[test]
+fn a_program_survives_the_failure_of_any_call_of_its_launch_and_of_its_server() {
+    let (mut count, mut real, mut untried) = (0, 0, 0);
+    for way in WAYS {
+        for role in ["--client", "--server"] {
+            // The first test has the ways of serving, and this one those of launching.
+            if role == "--client" && !way.is_empty() {
+                continue;
+            }
+            let calls = calls(role, way);
+            // Before main there is the loader, and then Rust's runtime looks whether the standard
+            // descriptors are open.
+            let main = calls.iter().position(|(call, _)| *call == libc::SYS_poll);
+            let main = main.filter(|_| role == "--client").map_or(0, |at| at + 1);
+            let mut ordinals = HashMap::new();
+            let faults = calls.into_iter().enumerate().flat_map(|(at, call)| {
+                let ordinal = ordinals.entry(call).or_insert(0);
+                *ordinal += 1;
+                let (ordinal, errors) = (*ordinal, errors(call));
+                let errors = if at < main { &[] } else { errors };
+                errors.iter().map(move |error| (ordinal, call, *error))
+            });
+            for (ordinal, call, error) in sample(faults, 12) {
+                // How often memory is asked for differs from run to run.
+                let (only, error) = (format!("{}/{}", call.0, call.1), error.to_string());
+                let fault = [role, "--only", &only, "--fails", &error];
+                let output = run(&fault, ordinal, way);
+                let what = format!("{way:?}, {role} call {ordinal} of {call:?}, error {error}");
+                count += 1;
+                match end(&output, &what) {
+                    End::Served => {}
+                    End::Untried => untried += 1,
+                    // `date` is no program of the tree.
+                    End::Real if way.contains(&"--no-follow") => {}
+                    End::Real => {
+                        real += 1;
+                        assert!(!output.stderr.is_empty(), "unsaid: {what}: {output:?}");
+                    }
+                }
+            }
+        }
+    }
+    println!("{count} failures injected; {untried} ended the launch, {real} left real time");
 }

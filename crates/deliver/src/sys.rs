@@ -299,12 +299,9 @@ pub(crate) fn set_blocked(pid: Pid, mut set: SignalSet) -> io::Result<()> {
 ///
 /// `None`: there is no such child or tracee.
 pub(crate) fn wait(pid: Pid) -> io::Result<Option<(Pid, c_int)>> {
-    loop {
-        match wait_with(pid, 0) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(None),
-            other => return other,
-        }
+    match wait_with(pid, 0) {
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+        other => other,
     }
 }
 
@@ -317,11 +314,16 @@ pub(crate) fn poll(pid: Pid) -> io::Result<Option<(Pid, c_int)>> {
 fn wait_with(pid: Pid, flags: c_int) -> io::Result<Option<(Pid, c_int)>> {
     let mut status = 0;
     let flags = flags | libc::__WALL | libc::__WNOTHREAD;
-    // SAFETY: waitpid(2) writes one int, to `status`, which lives until it returns.
-    match unsafe { libc::waitpid(pid, &mut status, flags) } {
-        0 => Ok(None),
-        -1 => Err(io::Error::last_os_error()),
-        got => Ok(Some((got, status))),
+    loop {
+        // SAFETY: waitpid(2) writes one int, to `status`, which lives until it returns.
+        match unsafe { libc::waitpid(pid, &mut status, flags) } {
+            0 => return Ok(None),
+            -1 => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+            got => return Ok(Some((got, status))),
+        }
     }
 }
 

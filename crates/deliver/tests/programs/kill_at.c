@@ -1,8 +1,9 @@
-/* kill_at N [--client|--server|--keeper] [--fails ERROR] [--steps M] COMMAND...
+/* kill_at N [--client|--server|--keeper] [--only NUMBER/REQUEST] [--fails ERROR]
+           [--steps M] COMMAND...
 
    Runs a command, and kills a process of it at the start of its N-th system call. With N 0 nothing is
-   killed: the last line on standard error has a word for each call, its number, and for ioctl(2) and
-   ptrace(2) the request behind a slash.
+   killed: the last line on standard error has a word for each call, its number and behind a slash the
+   request of ioctl(2) and ptrace(2), or 0.
 
    Without --server all calls of the command and of what it starts count, and the exit status is 9 if
    one was killed and 0 if not. With --server the calls count of the process that serves the command,
@@ -10,6 +11,7 @@
    status are its own. With --keeper those of the process that replaces the server count, and with
    --client those of the command before it is released.
 
+   --only: calls with this number and request count.
    --fails: the call is not made and returns the error, and nothing is killed.
    --steps: the call is made, and the process killed M instructions behind it. */
 #define _GNU_SOURCE
@@ -67,16 +69,17 @@ static void fail(int thread, int error)
     ptrace(PTRACE_SETREGSET, thread, NT_PRSTATUS, &all);
 }
 
-static void print_call(int thread)
+/* The number of the call at whose start a thread is, and the request of ioctl(2) and ptrace(2). */
+static void call_of(int thread, int *number, long long *request)
 {
     struct __ptrace_syscall_info call;
+    *number = -1;
+    *request = 0;
     if (ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof call, &call) <= 0)
         return;
+    *number = call.entry.nr;
     if (call.entry.nr == SYS_ioctl || call.entry.nr == SYS_ptrace)
-        fprintf(stderr, "%d/%lld ", (int)call.entry.nr,
-                (long long)call.entry.args[call.entry.nr == SYS_ioctl]);
-    else
-        fprintf(stderr, "%d ", (int)call.entry.nr);
+        *request = call.entry.args[call.entry.nr == SYS_ioctl];
 }
 
 int main(int count, char **arguments)
@@ -84,13 +87,16 @@ int main(int count, char **arguments)
     if (count < 3)
         return 96;
     long number = atol(arguments[1]), calls = 0, steps = -1, left = 0;
-    int server = 0, keeper = 0, client = 0, error = 0, at = 2;
+    int server = 0, keeper = 0, client = 0, error = 0, at = 2, only = -1;
+    long long only_request = 0;
     for (; at < count && !strncmp(arguments[at], "--", 2); at++) {
         client |= !strcmp(arguments[at], "--client");
         keeper |= !strcmp(arguments[at], "--keeper");
         server |= client || keeper || !strcmp(arguments[at], "--server");
         if (!strcmp(arguments[at], "--fails"))
             error = atoi(arguments[++at]);
+        else if (!strcmp(arguments[at], "--only"))
+            sscanf(arguments[++at], "%d/%lld", &only, &only_request);
         else if (!strcmp(arguments[at], "--steps"))
             steps = atol(arguments[++at]);
     }
@@ -141,9 +147,14 @@ int main(int count, char **arguments)
         if (is_call) {
             signal = 0;
             inside[thread] ^= 1;
-            int counts = !server || thread == leader;
-            if (counts && inside[thread] && !number)
-                print_call(thread);
+            int counts = !server || thread == leader, call;
+            long long request;
+            if (counts && inside[thread] && (!number || only >= 0)) {
+                call_of(thread, &call, &request);
+                if (!number)
+                    fprintf(stderr, "%d/%lld ", call, request);
+                counts = only < 0 || (call == only && request == only_request);
+            }
             if (counts && inside[thread] && ++calls == number) {
                 if (!error && steps < 0) {
                     was_killed = 1;
