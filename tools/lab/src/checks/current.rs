@@ -3,9 +3,7 @@
 use super::{LIBC, LIBM, LOADER, VDSO, row};
 use crate::Error;
 use crate::Workshop;
-use crate::check::{
-    COUNTING, Check, DEBIAN_6_1, DEBIAN_6_12, FOUR_CPUS, Need, PROCESSOR, Processor, STOCK,
-};
+use crate::check::{COUNTING, Check, FOUR_CPUS, Need, PROCESSOR, Processor, STOCK};
 use crate::workshop::output_of;
 use std::fs;
 use std::path::PathBuf;
@@ -357,10 +355,11 @@ pub(super) const CHECKS: &[Check] = &[
             "tsc=reliable",
         )
     },
+    // Interpreters take long to start under emulation.
     Check {
         needs: TRACED_PROGRAMS,
-        kernels: &[DEBIAN_6_12],
-        rare: &[DEBIAN_6_1],
+        kernels: &[],
+        rare: STOCK,
         ..current(
             "current-strace",
             "strace -c counts no call for ids or CPU time in perl, bash and CPython",
@@ -368,7 +367,6 @@ pub(super) const CHECKS: &[Check] = &[
             "tsc=reliable",
         )
     },
-    // A Java runtime takes long to start under emulation.
     Check {
         needs: TRACED_JAVA,
         kernels: &[],
