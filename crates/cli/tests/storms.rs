@@ -37,6 +37,7 @@ const READER: &str = r#"
 #include "storm.h"
 
 static uint64_t last;
+static int processes;
 
 static void *reader(void *ignored)
 {
@@ -52,8 +53,9 @@ static void *reader(void *ignored)
         before = now[0];
         if (before == last)
             return 0;
+        /* The publisher needs a CPU as well. */
         if (round % 64 == 0)
-            usleep(1000);
+            usleep(1000 + 20 * processes);
     }
 }
 
@@ -76,7 +78,8 @@ static int process(int threads)
 int main(int count, char **arguments)
 {
     (void)count;
-    int processes = atoi(arguments[1]), threads = atoi(arguments[2]), wrong = 0, status;
+    int threads = atoi(arguments[2]), wrong = 0, status;
+    processes = atoi(arguments[1]);
     last = strtoull(arguments[3], 0, 10);
     for (int i = 0; i < processes; i++) {
         int child = fork();
