@@ -99,7 +99,7 @@ pub use hook::Hook;
 pub use kernel::{Kernel, Listed, Value};
 pub use mapped_pages::MappedPages;
 pub use named::plain_name;
-pub use program::{Content, Machine, Timeline, Variable};
+pub use program::{Content, KernelVariable, Machine, Timeline};
 pub use publisher::{Publisher, hooks, open, pages_of, retire};
 
 /// Tests the examples of the README.

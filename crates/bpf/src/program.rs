@@ -49,7 +49,7 @@ use vdsokit_vvar::layout::Type;
 
 /// A variable in the pages, and what the kernel has for it.
 #[derive(Debug, Clone)]
-pub struct Variable {
+pub struct KernelVariable {
     /// Its name in the directory.
     pub name: String,
     /// Where it lies, in bytes from the start of the pages.
@@ -77,7 +77,7 @@ pub enum Content {
     Clock(Box<Timeline>),
 }
 
-impl Variable {
+impl KernelVariable {
     /// A variable of one value, as [`vdsokit_vvar::layout::Shape::Plain`] has it.
     #[must_use]
     pub fn plain(name: &str, offset: usize, value: Value) -> Self {
@@ -223,7 +223,7 @@ const CHUNK: u32 = 32;
 /// The program for one group of variables, each with its number among all.
 pub(crate) fn assemble(
     setting: Setting,
-    variables: &[(usize, &Variable)],
+    variables: &[(usize, &KernelVariable)],
     duty: Duty,
 ) -> Result<Vec<[u8; 8]>, Error> {
     let mut writer = Writer {
@@ -250,7 +250,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn program(&mut self, variables: &[(usize, &Variable)], duty: Duty) {
+    fn program(&mut self, variables: &[(usize, &KernelVariable)], duty: Duty) {
         let end = self.asm.label();
         self.asm.store(Width::W8, R10, frame::CONTEXT, R1);
         self.pages(R1, header::STATE_OFFSET);
@@ -293,7 +293,7 @@ impl Writer {
         self.asm.store(Width::W8, R10, frame::NOW, R0);
     }
 
-    fn copy(&mut self, variables: &[(usize, &Variable)]) {
+    fn copy(&mut self, variables: &[(usize, &KernelVariable)]) {
         for &(number, variable) in variables {
             let (fail, done) = (self.asm.label(), self.asm.label());
             match &variable.content {
@@ -338,7 +338,7 @@ impl Writer {
         self.asm.store(Width::W4, R2, 0, R1);
     }
 
-    fn event(&mut self, variables: &[(usize, &Variable)], place: u32, end: Label) {
+    fn event(&mut self, variables: &[(usize, &KernelVariable)], place: u32, end: Label) {
         let control = self.setting.control;
         let (count, lock) = (place, place + 8);
         self.asm.map_value(R1, control, count);

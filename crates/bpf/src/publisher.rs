@@ -5,7 +5,7 @@ use crate::hook::Hook;
 use crate::kernel::Kernel;
 use crate::mapped_pages::MappedPages;
 use crate::privileges::{Obstacle, obstacles};
-use crate::program::{self, Duty, LOCK_SIZE, Machine, Setting, Variable};
+use crate::program::{self, Duty, KernelVariable, LOCK_SIZE, Machine, Setting};
 use crate::sys::{self, Attach, Runs};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use std::fs::{self, Permissions};
@@ -55,7 +55,7 @@ mod name {
 /// Variables that are copied together: those exact after the same events.
 struct Group<'v> {
     events: &'v [Hook],
-    variables: Vec<(usize, &'v Variable)>,
+    variables: Vec<(usize, &'v KernelVariable)>,
 }
 
 impl Publisher {
@@ -71,7 +71,7 @@ impl Publisher {
     pub fn start(
         kernel: &Kernel,
         image: &[u8],
-        variables: &[Variable],
+        variables: &[KernelVariable],
         machine: Machine,
     ) -> Result<Self, Error> {
         for variable in variables {
@@ -81,7 +81,7 @@ impl Publisher {
                 });
             }
         }
-        let two_hooks = |v: &&Variable| v.needs_argument() && !v.events.is_empty();
+        let two_hooks = |v: &&KernelVariable| v.needs_argument() && !v.events.is_empty();
         if let Some(variable) = variables.iter().find(two_hooks) {
             return Err(Error::ArgumentAfterEvent {
                 name: variable.name.clone(),
@@ -152,8 +152,8 @@ impl Publisher {
 
     /// Reads every variable once that can be read without a hook's arguments. There
     /// is no other writer yet.
-    fn prime(&self, setting: Setting, variables: &[Variable]) -> Result<(), Error> {
-        let plain: Vec<(usize, &Variable)> = variables
+    fn prime(&self, setting: Setting, variables: &[KernelVariable]) -> Result<(), Error> {
+        let plain: Vec<(usize, &KernelVariable)> = variables
             .iter()
             .enumerate()
             .filter(|(_, variable)| !variable.needs_argument())
@@ -376,7 +376,7 @@ pub fn pages_of(header: &Header, stale_after: u64, values: &[u8]) -> Vec<u8> {
 }
 
 /// Sorts variables by the events after which they are exact.
-fn groups(variables: &[Variable]) -> Vec<Group<'_>> {
+fn groups(variables: &[KernelVariable]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for numbered in variables.iter().enumerate() {
         let events = numbered.1.events.as_slice();

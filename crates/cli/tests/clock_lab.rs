@@ -52,11 +52,11 @@ fn the_counter_is_read_though_the_kernel_does_not() {
 fn inside() {
     assert!(is_delivered(), "this is to run under `vdso run --clock`");
     for clock in [
-        function::Clock::Monotonic,
-        function::Clock::Realtime,
-        function::Clock::Boottime,
-        function::Clock::Tai,
-        function::Clock::MonotonicRaw,
+        function::ClockId::Monotonic,
+        function::ClockId::Realtime,
+        function::ClockId::Boottime,
+        function::ClockId::Tai,
+        function::ClockId::MonotonicRaw,
     ] {
         let callee = Callee::resolve(Function::ClockGettime(clock), Route::Libc, None).unwrap();
         let directly = (0..TRIES).any(|_| probe(&callee).unwrap() == Served::Directly);

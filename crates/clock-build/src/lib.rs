@@ -13,7 +13,7 @@ mod own;
 pub use link::{
     AARCH64, Architecture, CODE_ALIGNMENT, I386, Linker, RISCV64, X86_64, image, image_with,
 };
-pub use own::{Own, Variable};
+pub use own::{ImageVariable, Own};
 
 use std::env;
 use std::ffi::OsString;

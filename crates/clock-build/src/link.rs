@@ -16,7 +16,7 @@ use vdsokit_vvar::layout::{Cursor, Hash};
 use vdsokit_vvar::process::OWN;
 use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_LINKS, NOTE_NAME, directory};
 
-use crate::{Own, System, Variable, succeed};
+use crate::{ImageVariable, Own, System, succeed};
 
 /// The properties of an architecture's image.
 #[derive(Debug)]
@@ -385,7 +385,7 @@ fn linker_script(of: &Architecture, system: System, own: Option<&Own>) -> String
     let variables: String = own
         .into_iter()
         .flat_map(|own| &own.variables)
-        .map(|Variable { name, offset, .. }| {
+        .map(|ImageVariable { name, offset, .. }| {
             format!("HIDDEN(__vvar_{name} = . + {}); ", OWN + offset)
         })
         .collect();

@@ -20,14 +20,14 @@ pub struct Own {
     /// The names of its functions.
     pub functions: Vec<String>,
     /// Its variables, in the order of their declaration.
-    pub variables: Vec<Variable>,
+    pub variables: Vec<ImageVariable>,
     /// The layout hash of its page.
     pub layout: u64,
 }
 
 /// A variable of one word.
 #[derive(Debug)]
-pub struct Variable {
+pub struct ImageVariable {
     /// Its name.
     pub name: String,
     /// Its place in the page.
@@ -116,7 +116,7 @@ impl Own {
             let offset = cursor.variable(&shape);
             hash = hash.variable(&name, &shape, offset);
             let initial = initial.unwrap_or_else(|| panic!("variable {name} has no readable init"));
-            own.variables.push(Variable {
+            own.variables.push(ImageVariable {
                 name,
                 offset,
                 initial,

@@ -30,7 +30,7 @@ use std::iter;
 use std::ops::Range;
 use std::thread;
 
-use self::record::Record;
+use self::record::AttachRecord;
 use crate::arch::{guest as code, number};
 use crate::error::{Error, Event, Unserved};
 use crate::group::Group;
@@ -38,7 +38,7 @@ use crate::guest::{self, Guest};
 use crate::inject::Injector;
 use crate::kernel::{self, KernelVdso};
 use crate::memory::Memory;
-use crate::object::{Object, PAGE, Role, Source, memfd};
+use crate::object::{Object, ObjectRange, PAGE, Role, memfd};
 use crate::proc;
 use crate::program;
 use crate::sys::Pid;
@@ -317,7 +317,7 @@ fn put(pid: Pid, threads: &mut Threads, object: &Object) -> Result<(), Error> {
             if let Some((at, record)) = &remnant {
                 change::undo(pid, &mut guest, *at, record)?;
             }
-            let record = Record {
+            let record = AttachRecord {
                 image: 0..0,
                 spare,
                 mappings,
@@ -346,16 +346,16 @@ fn erase_code(memory: &Memory, text: &Range<u64>) -> io::Result<bool> {
 }
 
 /// Maps a record, with room for all that one may have. Returns its address.
-fn map_record(guest: &mut Guest, record: &Record) -> Result<u64, StubError> {
+fn map_record(guest: &mut Guest, record: &AttachRecord) -> Result<u64, StubError> {
     let mut bytes = record.bytes().ok_or_else(no_room)?;
-    bytes.resize(Record::LENGTH, 0);
+    bytes.resize(AttachRecord::LENGTH, 0);
     let file = memfd(RECORD, &bytes)?;
-    let length = (Record::LENGTH as u64).next_multiple_of(PAGE);
-    guest.map(&[Source::new(file, 0, 0, length, Role::Record)?.place(0)])
+    let length = (AttachRecord::LENGTH as u64).next_multiple_of(PAGE);
+    guest.map(&[ObjectRange::new(file, 0, 0, length, Role::Record)?.place(0)])
 }
 
 /// Writes a record to its place.
-fn write_record(guest: &Guest, at: u64, record: &Record) -> Result<(), StubError> {
+fn write_record(guest: &Guest, at: u64, record: &AttachRecord) -> Result<(), StubError> {
     let bytes = record.bytes().ok_or_else(no_room)?;
     Ok(guest.memory.write(at, &bytes)?)
 }
@@ -386,7 +386,7 @@ fn map_object(guest: &mut Guest, object: &Object, image: u64) -> Result<(), Stub
 }
 
 /// Unmaps fronts, the object, and the record at the address `at`.
-fn unmap(pid: Pid, guest: &mut Guest, at: u64, record: &Record) -> Result<(), StubError> {
+fn unmap(pid: Pid, guest: &mut Guest, at: u64, record: &AttachRecord) -> Result<(), StubError> {
     for front in fronts(&maps(pid)?) {
         let length = front.end - front.start;
         guest.call(number::MUNMAP, [front.start, length, 0, 0, 0, 0])?;
@@ -396,7 +396,7 @@ fn unmap(pid: Pid, guest: &mut Guest, at: u64, record: &Record) -> Result<(), St
         let length = image.end - image.start;
         guest.call(number::MUNMAP, [image.start, length, 0, 0, 0, 0])?;
     }
-    let length = (Record::LENGTH as u64).next_multiple_of(PAGE);
+    let length = (AttachRecord::LENGTH as u64).next_multiple_of(PAGE);
     guest.call(number::MUNMAP, [at, length, 0, 0, 0, 0])?;
     Ok(())
 }
@@ -426,12 +426,12 @@ fn range(line: &str) -> Option<Range<u64>> {
 }
 
 /// The record of an earlier attach, with its address.
-fn record(maps: &str, memory: &Memory) -> io::Result<Option<(u64, Record)>> {
+fn record(maps: &str, memory: &Memory) -> io::Result<Option<(u64, AttachRecord)>> {
     let line = maps.lines().find(|line| line.contains(RECORD));
     let Some(at) = line.and_then(range) else {
         return Ok(None);
     };
-    let mut bytes = [0; Record::LENGTH];
+    let mut bytes = [0; AttachRecord::LENGTH];
     let got = memory.read(at.start, &mut bytes)?;
-    Ok(Record::read(&bytes[..got]).map(|record| (at.start, record)))
+    Ok(AttachRecord::read(&bytes[..got]).map(|record| (at.start, record)))
 }

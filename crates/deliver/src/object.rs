@@ -22,7 +22,7 @@ use crate::proc;
 use crate::unwind::Frame;
 use crate::visit::Place;
 use layout::{Layout, Stretch};
-pub(crate) use source::{Backing, Role, Source};
+pub(crate) use source::{Backing, ObjectRange, Role};
 
 /// The size of the architecture's largest page: what lies at multiples of it can be mapped apart,
 /// whatever size the running kernel's pages have.
@@ -35,7 +35,7 @@ pub(crate) use vdsokit_waits::gate::PAGE;
 #[derive(Debug)]
 pub struct Object {
     /// The first is the image's text.
-    pub(crate) sources: Vec<Source>,
+    pub(crate) sources: Vec<ObjectRange>,
     pub(crate) links: Vec<Link>,
     pub(crate) functions: Vec<Function>,
     /// The first word of each text.
@@ -155,14 +155,14 @@ impl Object {
                     distance,
                     length,
                 } = vvar;
-                let source = Source::new(vvar_file, offset, distance, length, Role::Vvar);
+                let source = ObjectRange::new(vvar_file, offset, distance, length, Role::Vvar);
                 Some(source.map_err(system())?)
             }
             None => None,
         };
         let text = match file {
-            Some(file) => Source::new(file, 0, 0, layout.text, Role::Text).map_err(system())?,
-            None => Source::text(layout.text),
+            Some(file) => ObjectRange::new(file, 0, 0, layout.text, Role::Text).map_err(system())?,
+            None => ObjectRange::text(layout.text),
         };
         Ok(Object {
             sources: std::iter::once(text).chain(vvar).collect(),
@@ -285,7 +285,7 @@ impl Object {
             section: self.text.section(),
             gate: self.gate,
             first,
-            others: others.map(Source::load).collect(),
+            others: others.map(ObjectRange::load).collect(),
         };
         let compose = |shift| {
             join::compose(&parts, shift)
@@ -297,7 +297,7 @@ impl Object {
         front.bytes.extend(&self.text.bytes[..first as usize]);
         let system = || Error::system("keep the joint image in memory");
         let file = image_file(&front.bytes)?;
-        let text = Source::new(file, 0, 0, shift + first, Role::Text).map_err(system())?;
+        let text = ObjectRange::new(file, 0, 0, shift + first, Role::Text).map_err(system())?;
 
         self.functions = functions;
         self.shift(shift);
@@ -380,7 +380,7 @@ impl Object {
             }
             .into());
         }
-        let source = Source::new(file, offset, vvar.distance, vvar.length, Role::Vvar);
+        let source = ObjectRange::new(file, offset, vvar.distance, vvar.length, Role::Vvar);
         *vvar = source.map_err(system())?;
         Ok(self)
     }
@@ -431,7 +431,7 @@ impl Object {
             && first.backing.is_none()
         {
             let file = image_file(&self.text.bytes)?;
-            let text = Source::new(file, 0, first.distance, first.length, first.role);
+            let text = ObjectRange::new(file, 0, first.distance, first.length, first.role);
             *first = text.map_err(Error::system("look at the image"))?;
         }
         Ok(())
@@ -477,10 +477,10 @@ impl Object {
         let own = self.length;
         let link = self.links.iter_mut().find(|known| known.name == name);
         link.ok_or(ImageError::NoLink)?.own = Some(own);
-        self.sources.push(Source::own(own, PAGE));
+        self.sources.push(ObjectRange::own(own, PAGE));
         self.length += PAGE;
         for (map, length) in maps {
-            let source = Source::new(map.into(), 0, self.length, length, Role::Vvar);
+            let source = ObjectRange::new(map.into(), 0, self.length, length, Role::Vvar);
             self.sources
                 .push(source.map_err(Error::system("hand on a map"))?);
             self.length += length.next_multiple_of(PAGE);
@@ -525,7 +525,7 @@ impl Object {
         self.shift(PAGE);
         self.length += PAGE;
         // It is completed before a program gets it.
-        self.sources[0] = Source::text(code.len() as u64);
+        self.sources[0] = ObjectRange::text(code.len() as u64);
         self.text.bytes = code;
         // An image that was in front lies behind the gate now.
         self.is_complete = false;
@@ -534,7 +534,8 @@ impl Object {
             .frames
             .map(|(start, length)| (start + PAGE, length));
         let frames = self.length;
-        self.sources.push(Source::own(frames, Gate::FRAMES_LENGTH));
+        self.sources
+            .push(ObjectRange::own(frames, Gate::FRAMES_LENGTH));
         self.length += Gate::FRAMES_LENGTH;
         self.gate = Some(0);
         self.address = address;

@@ -14,7 +14,7 @@ use vdsokit_trace::text::{self, LENGTH, OWN_AT, OWN_LENGTH, SHARED_AT, Target};
 
 use crate::error::Error;
 use crate::link::Link;
-use crate::object::{Function, Head, Object, Role, Source, image_file};
+use crate::object::{Function, Head, Object, ObjectRange, Role, image_file};
 use crate::unwind::Section;
 
 /// DW_CFA_def_cfa_offset (DWARF 5, 6.4.2.2).
@@ -78,7 +78,7 @@ impl Object {
             .map(|wrapped| wrapped.plain_name().to_owned());
         let names = names.collect();
         let mut traced = Object::of_wrappers(&wrapped, buffer)?;
-        let shared = Source::new(
+        let shared = ObjectRange::new(
             shared.into(),
             0,
             SHARED_AT as u64,
@@ -128,9 +128,9 @@ impl Object {
         }
         text.bytes.resize(LENGTH, 0);
         let file = image_file(&text.bytes)?;
-        let source = Source::new(file, 0, 0, LENGTH as u64, Role::Text);
+        let source = ObjectRange::new(file, 0, 0, LENGTH as u64, Role::Text);
         object.sources.push(source.map_err(system())?);
-        let own = Source::own(OWN_AT as u64, OWN_LENGTH as u64);
+        let own = ObjectRange::own(OWN_AT as u64, OWN_LENGTH as u64);
         object.sources.push(own);
         object.heads.push(Head::of(&text.bytes, 0));
         object.text.bytes = text.bytes;

@@ -122,10 +122,10 @@ impl<'a> Data<'a> {
 
     /// `N` bytes from `at`, to take fields from without a check for each.
     #[inline(always)]
-    pub(crate) fn record<const N: usize>(&self, at: usize) -> Option<Record<'a, N>> {
+    pub(crate) fn record<const N: usize>(&self, at: usize) -> Option<Structure<'a, N>> {
         count();
         let bytes = self.bytes.get(at..)?.first_chunk()?;
-        Some(Record {
+        Some(Structure {
             bytes,
             order: self.order,
         })
@@ -179,12 +179,12 @@ impl<'a> Data<'a> {
 
 /// A structure of `N` bytes: fields at constant offsets, whose bounds the compiler checks away.
 #[derive(Clone, Copy)]
-pub(crate) struct Record<'a, const N: usize> {
+pub(crate) struct Structure<'a, const N: usize> {
     bytes: &'a [u8; N],
     order: Order,
 }
 
-impl<const N: usize> Record<'_, N> {
+impl<const N: usize> Structure<'_, N> {
     #[inline(always)]
     fn array<const M: usize>(&self, at: usize) -> [u8; M] {
         // In range for the constant offsets of a format's structure, which tests read.

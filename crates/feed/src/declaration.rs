@@ -62,7 +62,7 @@ pub fn with_feed_variables(declaration: &Declaration) -> Result<Declaration, Inv
 
 /// A variable that is fed.
 #[derive(Clone, Debug)]
-pub struct Variable {
+pub struct FedVariable {
     pub(crate) name: String,
     pub(crate) key: String,
     pub(crate) kind: Kind,
@@ -70,7 +70,7 @@ pub struct Variable {
     pub(crate) initial: Vec<Assignment>,
 }
 
-impl Variable {
+impl FedVariable {
     /// The variables of a declaration that a store feeds: all but those of the feed itself.
     #[must_use]
     pub fn all(declaration: &Declaration) -> Vec<Self> {

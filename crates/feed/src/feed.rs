@@ -1,7 +1,7 @@
 //! The source of a fed publisher: a thread that follows the store, and the heartbeat that it earns.
 
 use crate::credentials::Credentials;
-use crate::declaration::Variable;
+use crate::declaration::FedVariable;
 use crate::error::Error;
 use crate::link::{ANSWER_TIMEOUT, Event, Link, Session, VALUE_TIMEOUT};
 use crate::location::Location;
@@ -68,7 +68,7 @@ impl Feed {
     pub fn start(
         link: Link,
         publisher: &Publisher,
-        variables: Vec<Variable>,
+        variables: Vec<FedVariable>,
         stale_after: Duration,
         reload: UnixStream,
         report: impl FnMut(Notice) + Send + 'static,

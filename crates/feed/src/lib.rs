@@ -34,7 +34,7 @@ mod tls;
 mod value;
 
 pub use credentials::Credentials;
-pub use declaration::{Variable, with_feed_variables};
+pub use declaration::{FedVariable, with_feed_variables};
 pub use error::Error;
 pub use feed::{Feed, Notice};
 pub use link::{Create, Link};

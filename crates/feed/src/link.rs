@@ -1,7 +1,7 @@
 //! One connection to a store, of whichever kind.
 
 use crate::credentials::Credentials;
-use crate::declaration::Variable;
+use crate::declaration::FedVariable;
 use crate::error::Error;
 use crate::etcd::Etcd;
 use crate::location::{Kind, Location};
@@ -73,7 +73,7 @@ impl Link {
 
     /// The keys of these variables that do not exist.
     #[must_use]
-    pub fn missing<'v>(&self, variables: &'v [Variable]) -> Vec<&'v str> {
+    pub fn missing<'v>(&self, variables: &'v [FedVariable]) -> Vec<&'v str> {
         let existing = self.first.writes.iter().filter(|one| one.value.is_some());
         let existing: BTreeSet<&str> = existing.map(|one| one.key.as_str()).collect();
         let keys = variables.iter().map(|variable| variable.key.as_str());

@@ -1,7 +1,7 @@
 //! Writing values into a store, checked by their declaration.
 
 use crate::credentials::Credentials;
-use crate::declaration::{DECLARATION_KEY, Variable};
+use crate::declaration::{DECLARATION_KEY, FedVariable};
 use crate::error::Error;
 use crate::etcd::Client;
 use crate::link::{lost, runtime};
@@ -52,7 +52,7 @@ pub fn put(
             name: DECLARATION_KEY.into(),
             why: error.to_string(),
         })?;
-        let variables = Variable::all(&parsed);
+        let variables = FedVariable::all(&parsed);
         let changes = plan(&variables, assignments)?;
         let mut revision = 0;
         if declaration.is_some() {
@@ -89,12 +89,12 @@ pub fn put(
 
 /// What is assigned to one variable.
 struct Change<'v> {
-    variable: &'v Variable,
+    variable: &'v FedVariable,
     assignments: Vec<Assignment>,
 }
 
 fn plan<'v>(
-    variables: &'v [Variable],
+    variables: &'v [FedVariable],
     assignments: &[Assignment],
 ) -> Result<Vec<Change<'v>>, Error> {
     let mut changes: Vec<Change<'v>> = Vec::new();

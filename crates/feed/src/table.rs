@@ -1,6 +1,6 @@
 //! The state of a feed: which revision of each key is applied, and how it gets into the pages.
 
-use crate::declaration::{CONNECTED, DECLARATION_KEY, LAG, REVISION, Variable, WRITES};
+use crate::declaration::{CONNECTED, DECLARATION_KEY, FedVariable, LAG, REVISION, WRITES};
 use crate::error::Error;
 use crate::feed::Notice;
 use crate::value;
@@ -56,7 +56,7 @@ struct Known {
 
 /// Keys, revisions, and the variables that they are written to.
 pub(crate) struct Table {
-    variables: Vec<Variable>,
+    variables: Vec<FedVariable>,
     /// The index of the variable of each key.
     by_key: HashMap<String, usize>,
     known: HashMap<String, Known>,
@@ -81,7 +81,7 @@ struct Pages {
 }
 
 impl Table {
-    pub(crate) fn new(publisher: &Publisher, variables: Vec<Variable>) -> Result<Self, Error> {
+    pub(crate) fn new(publisher: &Publisher, variables: Vec<FedVariable>) -> Result<Self, Error> {
         let pages = Pages {
             assigner: publisher.assigner(),
             revision: publisher.var(REVISION)?,

@@ -7,7 +7,7 @@ use vdsokit_elf::arch::Call;
 /// A clock of `clock_gettime(2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Clock {
+pub enum ClockId {
     /// The time of day.
     Realtime,
     /// Time since boot, without time asleep.
@@ -39,7 +39,7 @@ pub enum Make {
     Scheduler,
 }
 
-impl Clock {
+impl ClockId {
     /// Its number (`include/uapi/linux/time.h`).
     #[must_use]
     pub const fn id(self) -> i32 {
@@ -91,9 +91,9 @@ impl Clock {
 #[serde(rename_all = "snake_case")]
 pub enum Function {
     /// `clock_gettime(2)`.
-    ClockGettime(Clock),
+    ClockGettime(ClockId),
     /// `clock_getres(2)`.
-    ClockGetres(Clock),
+    ClockGetres(ClockId),
     /// `gettimeofday(2)`.
     Gettimeofday,
     /// `time(2)`.
@@ -110,16 +110,16 @@ pub const RANDOM_BYTES: usize = 16;
 impl Function {
     /// All functions, in the order of output.
     pub const ALL: &[Self] = &[
-        Self::ClockGettime(Clock::Realtime),
-        Self::ClockGettime(Clock::Monotonic),
-        Self::ClockGettime(Clock::Boottime),
-        Self::ClockGettime(Clock::Tai),
-        Self::ClockGettime(Clock::MonotonicRaw),
-        Self::ClockGettime(Clock::RealtimeCoarse),
-        Self::ClockGettime(Clock::MonotonicCoarse),
-        Self::ClockGettime(Clock::ProcessCputimeId),
-        Self::ClockGettime(Clock::ThreadCputimeId),
-        Self::ClockGetres(Clock::Monotonic),
+        Self::ClockGettime(ClockId::Realtime),
+        Self::ClockGettime(ClockId::Monotonic),
+        Self::ClockGettime(ClockId::Boottime),
+        Self::ClockGettime(ClockId::Tai),
+        Self::ClockGettime(ClockId::MonotonicRaw),
+        Self::ClockGettime(ClockId::RealtimeCoarse),
+        Self::ClockGettime(ClockId::MonotonicCoarse),
+        Self::ClockGettime(ClockId::ProcessCputimeId),
+        Self::ClockGettime(ClockId::ThreadCputimeId),
+        Self::ClockGetres(ClockId::Monotonic),
         Self::Gettimeofday,
         Self::Time,
         Self::Getcpu,

@@ -157,7 +157,7 @@ fn wait(pid: libc::pid_t) -> io::Result<Served> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::function::{Clock, Function, Route};
+    use crate::function::{ClockId, Function, Route};
 
     fn served(function: Function, route: Route) -> Served {
         Callee::resolve(function, route, None)
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn no_vdso_serves_cpu_time_clocks() {
-        let function = Function::ClockGettime(Clock::ProcessCputimeId);
+        let function = Function::ClockGettime(ClockId::ProcessCputimeId);
         assert!(matches!(
             served(function, Route::Vdso),
             Served::BySystemCall | Served::Absent
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_coarse_clock_of_a_vdso_needs_no_system_call() {
-        let function = Function::ClockGettime(Clock::MonotonicCoarse);
+        let function = Function::ClockGettime(ClockId::MonotonicCoarse);
         assert!(matches!(
             served(function, Route::Vdso),
             Served::Directly | Served::Absent

@@ -1,6 +1,6 @@
 //! Counters: the CPU's and those of hypervisors; and the conversion of ticks to nanoseconds.
 
-use crate::data::{Page, Source};
+use crate::data::{DataPages, Page};
 use crate::facts;
 use core::hint::spin_loop;
 
@@ -11,7 +11,7 @@ const BEHIND: u64 = 1 << 62;
 
 /// The counter's reading in the mode of the page; `None` where only the kernel can read it.
 #[inline(always)]
-pub(crate) fn read(source: impl Source, mode: u32) -> Option<u64> {
+pub(crate) fn read(source: impl DataPages, mode: u32) -> Option<u64> {
     if mode == facts::MODE_TSC {
         return Some(tsc(source));
     }
@@ -29,7 +29,7 @@ pub(crate) fn read(source: impl Source, mode: u32) -> Option<u64> {
 
 /// The time-stamp counter's reading.
 #[inline(always)]
-pub(crate) fn tsc(source: impl Source) -> u64 {
+pub(crate) fn tsc(source: impl DataPages) -> u64 {
     source.tsc() & LARGEST
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn nanoseconds_soon(data: Page, reading: u64, base: u64) -> Option<u6
 /// The nanoseconds of KVM's and Xen's clock (`pvclock-abi.h`) of virtual CPU 0, which are valid
 /// on all CPUs while the flag is set.
 #[inline(always)]
-fn pvclock(source: impl Source) -> Option<u64> {
+fn pvclock(source: impl DataPages) -> Option<u64> {
     let page = source.pvclock();
     loop {
         let version = page.begin(facts::PV_VERSION);
@@ -87,7 +87,7 @@ fn pvclock(source: impl Source) -> Option<u64> {
 /// Hyper-V's clock, in 100 ns (Hypervisor Top-Level Functional Specification, "Reference
 /// TSC page"); with sequence 0 it can't be read here.
 #[inline(always)]
-fn hvclock(source: impl Source) -> Option<u64> {
+fn hvclock(source: impl DataPages) -> Option<u64> {
     let page = source.hvclock();
     loop {
         let sequence = page.begin(facts::HV_SEQUENCE);

@@ -1,7 +1,7 @@
 //! `getcpu`.
 #![allow(unsafe_code, reason = "C callers pass pointers")]
 
-use crate::data::Source;
+use crate::data::DataPages;
 use crate::facts;
 use core::ffi::c_void;
 
@@ -12,7 +12,7 @@ use core::ffi::c_void;
 /// Each pointer is null, or what `getcpu(2)` takes.
 #[inline(always)]
 pub(crate) unsafe fn getcpu(
-    source: impl Source,
+    source: impl DataPages,
     cpu: *mut u32,
     node: *mut u32,
     _unused: *mut c_void,

@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 /// The pages are always mapped and readable, have the layout of `facts`, and are aligned as their
 /// structures are; for `pvclock` and `hvclock` only while the mode is theirs. They are written by
 /// atomic stores, or in another address space.
-pub(crate) unsafe trait Source: Copy {
+pub(crate) unsafe trait DataPages: Copy {
     /// The page at the vvar page's address: the kernel's own, or that of the process's time
     /// namespace.
     fn shown(self) -> Page;
@@ -53,14 +53,14 @@ impl Page {
 
     #[inline(always)]
     pub(crate) fn byte(self, offset: usize) -> u8 {
-        // SAFETY: `Source` vouches for the page, `facts` for the offset.
+        // SAFETY: `DataPages` vouches for the page, `facts` for the offset.
         let byte = unsafe { &*self.skip(offset).0.cast::<AtomicU8>() };
         byte.load(Ordering::Relaxed)
     }
 
     #[inline(always)]
     pub(crate) fn half(self, offset: usize) -> u32 {
-        // SAFETY: `Source` vouches for the page, `facts` for the offset; a field of 4 bytes is
+        // SAFETY: `DataPages` vouches for the page, `facts` for the offset; a field of 4 bytes is
         // aligned.
         let half = unsafe { &*self.skip(offset).0.cast::<AtomicU32>() };
         half.load(Ordering::Relaxed)
@@ -68,7 +68,7 @@ impl Page {
 
     #[inline(always)]
     pub(crate) fn word(self, offset: usize) -> u64 {
-        // SAFETY: `Source` vouches for the page, `facts` for the offset; a field of 8 bytes is
+        // SAFETY: `DataPages` vouches for the page, `facts` for the offset; a field of 8 bytes is
         // aligned.
         let word = unsafe { &*self.skip(offset).0.cast::<AtomicU64>() };
         word.load(Ordering::Relaxed)
@@ -131,7 +131,7 @@ impl Moment {
 /// offset of the clock's part of the data page. In a time namespace the clock's offset is added.
 #[inline(always)]
 pub(crate) fn consistent(
-    source: impl Source,
+    source: impl DataPages,
     part: usize,
     clock: u32,
     read: impl Fn(Page, Moment) -> Option<Moment>,
@@ -174,7 +174,7 @@ pub(crate) fn mostly(
 
 /// The kernel's own page, in a time namespace too.
 #[inline(always)]
-pub(crate) fn outside(source: impl Source) -> Page {
+pub(crate) fn outside(source: impl DataPages) -> Page {
     let shown = source.shown();
     if is_of_a_namespace(shown) {
         source.outside()

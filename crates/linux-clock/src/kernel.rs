@@ -4,7 +4,7 @@
     reason = "addresses, counters and system calls need instructions of their own"
 )]
 
-use crate::data::{Page, Source};
+use crate::data::{DataPages, Page};
 use crate::facts;
 use core::arch::asm;
 
@@ -33,7 +33,7 @@ macro_rules! page {
 // maps their content; the pages of hypervisors' clocks only while the page names their mode;
 // (2) the layout comes from the kernel's headers, and the kernel aligns its structures;
 // (3) kernel and hypervisor write in address spaces of their own.
-unsafe impl Source for Linux {
+unsafe impl DataPages for Linux {
     #[inline(always)]
     fn shown(self) -> Page {
         page!("vvar__vdso_data")

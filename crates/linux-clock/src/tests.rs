@@ -4,7 +4,7 @@
 extern crate std;
 
 use crate::cpu::getcpu;
-use crate::data::{Page, Source};
+use crate::data::{DataPages, Page};
 use crate::time::{Timespec, Timeval, Timezone, clock_getres, clock_gettime, gettimeofday, time};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
@@ -154,7 +154,7 @@ fn page(words: &Words) -> Page {
 
 // SAFETY: (1) the words live as long as the reference; (2) the facts above are within them and
 // multiples of what is loaded; (3) this module stores atomically.
-unsafe impl Source for &Machine {
+unsafe impl DataPages for &Machine {
     fn shown(self) -> Page {
         page(&self.shown)
     }

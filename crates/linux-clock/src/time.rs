@@ -4,7 +4,7 @@
     reason = "C callers pass pointers; the last resort is a system call"
 )]
 
-use crate::data::{Moment, Page, Source, consistent, is_of_a_namespace, mostly, outside};
+use crate::data::{DataPages, Moment, Page, consistent, is_of_a_namespace, mostly, outside};
 use crate::{counter, facts};
 
 const NANOSECONDS: u64 = 1_000_000_000;
@@ -39,7 +39,7 @@ pub(crate) struct Timezone {
 /// `time` is what `clock_gettime(2)` takes. Where the time is in the page, a wrong pointer
 /// ends the program by a signal.
 #[inline(always)]
-pub(crate) unsafe fn clock_gettime(source: impl Source, clock: u32, time: *mut Timespec) -> i32 {
+pub(crate) unsafe fn clock_gettime(source: impl DataPages, clock: u32, time: *mut Timespec) -> i32 {
     let shown = source.shown();
     let set = set_of(clock);
     let now = if set & (facts::FINE_CLOCKS | facts::RAW_CLOCKS) != 0 {
@@ -63,7 +63,7 @@ pub(crate) unsafe fn clock_gettime(source: impl Source, clock: u32, time: *mut T
 /// A function of its own that needs no stack, so that a namespace costs no more than in C.
 #[cold]
 #[inline(never)]
-unsafe fn by_namespace(source: impl Source, clock: u32, time: *mut Timespec) -> i32 {
+unsafe fn by_namespace(source: impl DataPages, clock: u32, time: *mut Timespec) -> i32 {
     let shown = source.shown();
     if is_of_a_namespace(shown) {
         let set = set_of(clock);
@@ -95,7 +95,7 @@ unsafe fn by_namespace(source: impl Source, clock: u32, time: *mut Timespec) -> 
 /// Each pointer is null, or what `gettimeofday(2)` takes.
 #[inline(always)]
 pub(crate) unsafe fn gettimeofday(
-    source: impl Source,
+    source: impl DataPages,
     time: *mut Timeval,
     zone: *mut Timezone,
 ) -> i32 {
@@ -140,7 +140,7 @@ pub(crate) unsafe fn gettimeofday(
 /// # Safety
 /// The pointer is null, or what `time(2)` takes.
 #[inline(always)]
-pub(crate) unsafe fn time(source: impl Source, seconds: *mut i64) -> i64 {
+pub(crate) unsafe fn time(source: impl DataPages, seconds: *mut i64) -> i64 {
     // One load, which needs no sequence count.
     let base = facts::BASE + facts::REALTIME as usize * facts::BASE_SIZE;
     let now = outside(source).word(base + facts::BASE_SECONDS) as i64;
@@ -157,7 +157,7 @@ pub(crate) unsafe fn time(source: impl Source, seconds: *mut i64) -> i64 {
 /// `resolution` is null, or what `clock_getres(2)` takes.
 #[inline(always)]
 pub(crate) unsafe fn clock_getres(
-    source: impl Source,
+    source: impl DataPages,
     clock: u32,
     resolution: *mut Timespec,
 ) -> i32 {
@@ -176,7 +176,7 @@ pub(crate) unsafe fn clock_getres(
 /// [`clock_getres`] of clocks that no counter is read for.
 #[cold]
 #[inline(never)]
-unsafe fn other_getres(source: impl Source, clock: u32, resolution: *mut Timespec) -> i32 {
+unsafe fn other_getres(source: impl DataPages, clock: u32, resolution: *mut Timespec) -> i32 {
     if set_of(clock) & facts::COARSE_CLOCKS != 0 {
         // SAFETY: the caller vouches for the pointer.
         unsafe { write_resolution(resolution, facts::COARSE_RESOLUTION) };
@@ -217,7 +217,7 @@ fn part_of(set: u32) -> usize {
 
 /// A fine clock's time in the common case, by a part of the kernel's own page.
 #[inline(always)]
-fn quickly(source: impl Source, data: Page, clock: u32) -> Option<Moment> {
+fn quickly(source: impl DataPages, data: Page, clock: u32) -> Option<Moment> {
     mostly(data, clock, |data, base| {
         if data.half(facts::MODE) != facts::MODE_TSC {
             return None;
@@ -233,7 +233,7 @@ fn quickly(source: impl Source, data: Page, clock: u32) -> Option<Moment> {
 /// [`clock_gettime`] in all cases.
 #[cold]
 #[inline(never)]
-unsafe fn slowly(source: impl Source, clock: u32, time: *mut Timespec) -> i32 {
+unsafe fn slowly(source: impl DataPages, clock: u32, time: *mut Timespec) -> i32 {
     let set = set_of(clock);
     let now = if set & facts::COARSE_CLOCKS != 0 {
         consistent(source, 0, clock, |_, base| Some(base))

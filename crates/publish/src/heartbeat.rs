@@ -5,7 +5,7 @@
 )]
 
 use crate::mapped_vvar::MappedVvar;
-use crate::time::Clock;
+use crate::time::HeartbeatClock;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -29,7 +29,7 @@ pub(crate) struct Heartbeat {
 }
 
 impl Heartbeat {
-    pub(crate) fn start(mapping: Arc<MappedVvar>, clock: Clock) -> io::Result<Self> {
+    pub(crate) fn start(mapping: Arc<MappedVvar>, clock: HeartbeatClock) -> io::Result<Self> {
         let (stop, stopped) = channel::<()>();
         let run = move || {
             while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {

@@ -8,7 +8,7 @@ use crate::heartbeat::{self, Heartbeat};
 use crate::lock::Lock;
 use crate::mapped_vvar::{LatchRef, MappedVvar, Owner, ScalarRef};
 use crate::open::Options;
-use crate::time::Clock;
+use crate::time::HeartbeatClock;
 use crate::{find, raw, time};
 use std::fmt;
 use std::fs::{self, File};
@@ -53,7 +53,7 @@ pub(crate) struct Inner {
     /// Where the vvar pages end in the file.
     end: u64,
     process: u32,
-    clock: Clock,
+    clock: HeartbeatClock,
     heartbeat: Mutex<Option<Heartbeat>>,
     /// Dropped last: until then no other publisher starts.
     _lock: Lock,
@@ -89,7 +89,7 @@ impl Ready {
             inode: (meta.dev(), meta.ino()),
             end: contents.extent.offset + contents.extent.len as u64,
             process: std::process::id(),
-            clock: Clock::new(),
+            clock: HeartbeatClock::new(),
             heartbeat: Mutex::new(None),
             _lock: lock,
         }))

@@ -11,11 +11,11 @@ use vdsokit_vvar::header::boot_hash;
 /// The clock of heartbeats in one process: `CLOCK_BOOTTIME` in nanoseconds, in the initial
 /// time namespace. It counts through a suspend, as staleness must, and is never set.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
+pub(crate) struct HeartbeatClock {
     offset: i64,
 }
 
-impl Clock {
+impl HeartbeatClock {
     /// Reads the offset of this process's time namespace once. A child of fork(2) may be in
     /// another namespace.
     pub(crate) fn new() -> Self {
@@ -29,9 +29,9 @@ impl Clock {
     }
 }
 
-/// [`Clock::now`] for one reading.
+/// [`HeartbeatClock::now`] for one reading.
 pub(crate) fn now() -> u64 {
-    Clock::new().now()
+    HeartbeatClock::new().now()
 }
 
 /// By system call: the process's own vDSO may report virtual time.

@@ -52,7 +52,7 @@ pub struct Caller {
 
 /// One call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct CallRecord {
     /// The number of the function.
     pub function: usize,
     /// The number of the caller's entry.
@@ -208,7 +208,7 @@ impl Buffer {
 
     /// Records that are complete, in the order in which they were claimed. `is_last`: no process is left
     /// that could complete one.
-    pub fn records(&mut self, is_last: bool) -> Vec<Record> {
+    pub fn records(&mut self, is_last: bool) -> Vec<CallRecord> {
         /// Few enough that new callers are answered in time between one batch and the next.
         const BATCH: usize = 1024;
         let mut found = Vec::new();
@@ -228,7 +228,7 @@ impl Buffer {
         found
     }
 
-    fn record(&self, at: usize) -> Record {
+    fn record(&self, at: usize) -> CallRecord {
         let word = |offset| self.memory.word(at + offset).load(Relaxed);
         let long = |offset| self.memory.long(at + offset).load(Relaxed);
         let entry = (word(OF_ENTRY) as usize).min(ENTRIES + FUNCTIONS - 1);
@@ -237,7 +237,7 @@ impl Buffer {
         for (index, argument) in arguments.iter_mut().enumerate() {
             *argument = long(ARGUMENTS + 8 * index);
         }
-        Record {
+        CallRecord {
             function: self.function(entry),
             entry,
             pid: word(PROCESS),

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use vdsokit_build::{Architecture, Declaration, image};
-use vdsokit_feed::{Create, Credentials, Feed, Link, Location, Variable, with_feed_variables};
+use vdsokit_feed::{Create, Credentials, FedVariable, Feed, Link, Location, with_feed_variables};
 use vdsokit_figures::{Figure, finish};
 use vdsokit_publish::serve::Serve;
 use vdsokit_publish::{Publisher, Vdso, place};
@@ -160,7 +160,7 @@ impl Machine {
         let publisher = publisher.expect("a publisher");
         let (stop, read) = UnixStream::pair().expect("a pair");
         let (reload, hangup) = UnixStream::pair().expect("a pair");
-        let variables = Variable::all(declaration);
+        let variables = FedVariable::all(declaration);
         let ten = Duration::from_secs(10);
         let feed = Feed::start(link, &publisher, variables, ten, hangup, |_| {}).expect("a feed");
         std::thread::spawn(move || {
@@ -342,7 +342,7 @@ fn first_reading(server: &str) -> f64 {
     let start = Instant::now();
     let link = Link::open(&location, &Credentials::default(), 0, None).expect("a store");
     let took = start.elapsed().as_secs_f64() * 1e3;
-    assert_eq!(link.missing(&Variable::all(&declaration)), [""; 0]);
+    assert_eq!(link.missing(&FedVariable::all(&declaration)), [""; 0]);
     took
 }
 

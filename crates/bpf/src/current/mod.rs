@@ -27,8 +27,8 @@ use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use time::Clock;
 pub use time::NoCpuTime;
+use time::SchedClock;
 #[cfg(target_arch = "x86_64")]
 use vdsokit_current::FLAG_RDPID;
 use vdsokit_current::{HEAD_NAME, Head, LAYOUT, LIVE, WORLD_NAME, slots_size};
@@ -155,7 +155,7 @@ impl Current {
         ] {
             self.attach(kernel, name, &Hook::Tracepoint(name.into()), &code)?;
         }
-        match Clock::of(kernel)? {
+        match SchedClock::of(kernel)? {
             Ok(clock) => self.attach(kernel, "tick", &Hook::Tick, &clock.tick(maps.head)?)?,
             Err(reason) => self.no_cpu_time = Some(reason),
         }

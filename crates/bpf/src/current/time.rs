@@ -48,7 +48,7 @@ impl fmt::Display for NoCpuTime {
 
 /// Where the kernel has its clock.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub(super) struct SchedClock {
     stable: u64,
     offset: u64,
     cyc2ns: TypeId,
@@ -63,7 +63,7 @@ pub(super) struct Clock {
     cycles: i16,
 }
 
-impl Clock {
+impl SchedClock {
     /// The clock of this kernel, if the CPU times of tasks are in it.
     pub(super) fn of(kernel: &Kernel) -> Result<Result<Self, NoCpuTime>, Error> {
         let (Ok(stable), Ok(offset), Ok(cyc2ns)) = (

@@ -195,7 +195,7 @@ fn numbers_that_the_kernel_describes_are_kept_back_only_as_long_unsigned_ones() 
 /// leaves the upper 8 bits.
 #[test]
 fn what_may_be_an_address_is_checked_by_the_program() {
-    use crate::program::{Duty, Machine, Setting, Variable, assemble};
+    use crate::program::{Duty, KernelVariable, Machine, Setting, assemble};
     let kernel = kernel();
     let setting = Setting {
         pages: 3,
@@ -207,7 +207,7 @@ fn what_may_be_an_address_is_checked_by_the_program() {
     };
     let checked = |text: &str| {
         let value = kernel.resolve(text, &Hook::Tick).unwrap();
-        let variable = Variable::plain("p", 64, value);
+        let variable = KernelVariable::plain("p", 64, value);
         let code = assemble(setting, &[(0, &variable)], Duty::Tick).unwrap();
         code.iter().any(|code| code[0] == 0xc7 && code[4] == 56)
     };

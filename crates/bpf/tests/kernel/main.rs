@@ -15,7 +15,7 @@ mod values;
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-use vdsokit_bpf::{Content, Hook, Kernel, Machine, Publisher, Variable, pages_of};
+use vdsokit_bpf::{Content, Hook, Kernel, KernelVariable, Machine, Publisher, pages_of};
 use vdsokit_vvar::header::{Header, State};
 use vdsokit_vvar::latch::Latch;
 use vdsokit_vvar::layout::{Cursor, Hash, Shape, Type};
@@ -30,7 +30,7 @@ struct Layout<'k> {
     kernel: &'k Kernel,
     cursor: Cursor,
     hash: Hash,
-    variables: Vec<Variable>,
+    variables: Vec<KernelVariable>,
 }
 
 impl<'k> Layout<'k> {
@@ -49,7 +49,7 @@ impl<'k> Layout<'k> {
         let shape = Shape::Plain(value.ty);
         let offset = self.cursor.variable(&shape);
         self.hash = self.hash.variable(name, &shape, offset);
-        let variable = Variable::plain(name, offset, value).after(events);
+        let variable = KernelVariable::plain(name, offset, value).after(events);
         self.variables.push(variable);
         offset
     }
@@ -62,7 +62,7 @@ impl<'k> Layout<'k> {
             .iter()
             .enumerate()
             .map(|(n, expression)| (8 * n, self.kernel.resolve(expression, &Hook::Tick).unwrap()));
-        self.variables.push(Variable {
+        self.variables.push(KernelVariable {
             name: name.into(),
             offset,
             content: Content::Latch {

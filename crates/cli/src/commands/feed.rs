@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use vdsokit_feed::{
-    Create, Credentials, Feed, Link, Location, Notice, Variable, with_feed_variables,
+    Create, Credentials, FedVariable, Feed, Link, Location, Notice, with_feed_variables,
 };
 use vdsokit_publish::{Dynamic, Number, Publisher, Vdso, place};
 
@@ -114,7 +114,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let own = declaration(&arguments.file)?;
     let complete = with_feed_variables(&own)?;
     let image = host_image(&complete)?;
-    let variables = Variable::all(&own);
+    let variables = FedVariable::all(&own);
     let path = match &arguments.at {
         Some(at) => at.clone(),
         None => place::of_declaration(&arguments.file, own.soname()),

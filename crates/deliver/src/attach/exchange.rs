@@ -18,7 +18,7 @@ use std::ops::Range;
 use vdsokit_elf::{Image, process};
 
 use super::front;
-use super::record::Record;
+use super::record::AttachRecord;
 use super::write_record;
 use super::{FRONT, IMAGE, map_object, map_record, maps, no_room, pieces, reservation, unmap};
 use crate::arch::number;
@@ -26,12 +26,12 @@ use crate::error::Unserved;
 use crate::guest::Guest;
 use crate::kernel::{self, KernelVdso};
 use crate::memory::Memory;
-use crate::object::{Object, Role, Source, memfd};
+use crate::object::{Object, ObjectRange, Role, memfd};
 use crate::sys::Pid;
 use crate::visit::{Caller, Failure, StubError};
 
 /// Whether the front is where the kernel's image was.
-pub(super) fn is_in_force(maps: &str, _: &Memory, record: &Record) -> io::Result<bool> {
+pub(super) fn is_in_force(maps: &str, _: &Memory, record: &AttachRecord) -> io::Result<bool> {
     Ok(kernel::mappings(maps).as_ref() != Some(&record.mappings))
 }
 
@@ -47,7 +47,7 @@ pub(super) fn redirect(
     guest: &mut Guest,
     object: &Object,
     kernel: &KernelVdso,
-    mut record: Record,
+    mut record: AttachRecord,
 ) -> Result<(), StubError> {
     // Before anything is changed: a mapping that can't be moved shows itself only at the last step.
     if process::is_sealed(pid as u32).is_ok_and(|sealed| sealed) {
@@ -70,7 +70,7 @@ pub(super) fn redirect(
         let place = record.text();
         let length = place.end - place.start;
         let bytes = compose(kernel, object, image, None)?;
-        let source = Source::new(memfd(FRONT, &bytes)?, 0, 0, length, Role::Text)?;
+        let source = ObjectRange::new(memfd(FRONT, &bytes)?, 0, 0, length, Role::Text)?;
         let front = guest.map(&[source.place(0)])?;
         // A written page makes the kernel dump the front to core files.
         let written = guest
@@ -115,7 +115,7 @@ const MAP_VDSO: u64 = 0x2003;
 
 /// Has the kernel map its vDSO where there is room, in a process in which its image is replaced.
 /// Returns the address of the image.
-fn map_vdso(pid: Pid, guest: &mut Guest, record: &Record) -> Result<u64, StubError> {
+fn map_vdso(pid: Pid, guest: &mut Guest, record: &AttachRecord) -> Result<u64, StubError> {
     for (name, piece) in pieces(&maps(pid)?) {
         // Where they were, nothing else is to be mapped.
         if name != IMAGE && record.mappings.contains(&piece) {
@@ -140,7 +140,12 @@ fn move_to(guest: &mut Guest, mapping: &Range<u64>, to: u64) -> Result<(), StubE
 }
 
 /// Undoes as much as was done of the change that the record at the address `at` describes.
-pub(super) fn undo(pid: Pid, guest: &mut Guest, at: u64, record: &Record) -> Result<(), StubError> {
+pub(super) fn undo(
+    pid: Pid,
+    guest: &mut Guest,
+    at: u64,
+    record: &AttachRecord,
+) -> Result<(), StubError> {
     let text = record.text();
     let is_in_place = |pieces: &[(&str, Range<u64>)]| pieces.contains(&(IMAGE, text.clone()));
     let mut found = pieces(&maps(pid)?);

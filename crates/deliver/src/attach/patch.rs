@@ -18,7 +18,7 @@ use std::ops::Range;
 
 use vdsokit_elf::{Image, Kind};
 
-use super::record::{Patch, Record};
+use super::record::{AttachRecord, Patch};
 use super::{
     FRONT, map_object, map_record, maps, no_room, range, reservation, slot, unmap, write_record,
 };
@@ -26,7 +26,7 @@ use crate::arch::number;
 use crate::guest::Guest;
 use crate::kernel::KernelVdso;
 use crate::memory::Memory;
-use crate::object::{Object, PAGE, Role, Source, memfd};
+use crate::object::{Object, ObjectRange, PAGE, Role, memfd};
 use crate::sys::Pid;
 use crate::visit::{Caller, StubError};
 
@@ -43,7 +43,7 @@ struct Replaced {
 }
 
 /// Whether the branches are in the kernel's image.
-pub(super) fn is_in_force(_: &str, memory: &Memory, record: &Record) -> io::Result<bool> {
+pub(super) fn is_in_force(_: &str, memory: &Memory, record: &AttachRecord) -> io::Result<bool> {
     let Some(patch) = record.patches.first() else {
         return Ok(false);
     };
@@ -63,7 +63,7 @@ pub(super) fn redirect(
     guest: &mut Guest,
     object: &Object,
     kernel: &KernelVdso,
-    mut record: Record,
+    mut record: AttachRecord,
 ) -> Result<(), StubError> {
     let at = map_record(guest, &record)?;
     let outcome = (|| {
@@ -101,7 +101,12 @@ pub(super) fn redirect(
 }
 
 /// Undoes as much as was done of the change that the record at the address `at` describes.
-pub(super) fn undo(pid: Pid, guest: &mut Guest, at: u64, record: &Record) -> Result<(), StubError> {
+pub(super) fn undo(
+    pid: Pid,
+    guest: &mut Guest,
+    at: u64,
+    record: &AttachRecord,
+) -> Result<(), StubError> {
     let originals = record.patches.iter();
     let originals = originals.map(|patch| (u64::from(patch.offset), patch.original));
     write(
@@ -177,7 +182,7 @@ fn map_front(
     });
     let slots: Option<Vec<_>> = slots.collect();
     let bytes = slots.ok_or_else(no_room)?.concat();
-    let source = Source::new(memfd(FRONT, &bytes)?, 0, front, length, Role::Text)?;
+    let source = ObjectRange::new(memfd(FRONT, &bytes)?, 0, front, length, Role::Text)?;
     guest.map(&[source.place(libc::MAP_FIXED_NOREPLACE)])
 }
 

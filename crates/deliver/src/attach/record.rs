@@ -15,7 +15,7 @@ const MOST_PATCHES: usize = 32;
 
 /// The change of a process, as far as undoing it needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct AttachRecord {
     /// The address range of the object; empty before one is reserved for it.
     pub(crate) image: Range<u64>,
     /// The address of bytes behind the image of the kernel or its front that are 0.
@@ -38,7 +38,7 @@ pub(crate) struct Patch {
     pub(crate) original: u32,
 }
 
-impl Record {
+impl AttachRecord {
     /// The address range of the kernel's image, or of the front in its place.
     pub(crate) fn text(&self) -> Range<u64> {
         self.mappings.last().cloned().unwrap_or_default()
@@ -68,7 +68,7 @@ impl Record {
     /// The most bytes that a record has.
     pub(crate) const LENGTH: usize = (5 + 2 * MOST + MOST_LINKS + MOST_PATCHES) * 8;
 
-    pub(crate) fn read(bytes: &[u8]) -> Option<Record> {
+    pub(crate) fn read(bytes: &[u8]) -> Option<AttachRecord> {
         let word = |index: usize| {
             bytes
                 .get(index * 8..)?
@@ -94,7 +94,7 @@ impl Record {
                 original: word as u32,
             })
         };
-        Some(Record {
+        Some(AttachRecord {
             image: word(1)?..word(2)?,
             spare: word(3)?,
             mappings: (0..count).map(mapping).collect::<Option<_>>()?,
@@ -108,8 +108,8 @@ impl Record {
 mod tests {
     use super::*;
 
-    fn record() -> Record {
-        Record {
+    fn record() -> AttachRecord {
+        AttachRecord {
             image: 0x10_0000..0x10_3000,
             spare: 0xe800,
             mappings: vec![0x7000..0xb000, 0xb000..0xd000, 0xd000..0xf000],
@@ -124,13 +124,13 @@ mod tests {
     #[test]
     fn a_record_reads_back() {
         let bytes = record().bytes().expect("it has room");
-        assert!(bytes.len() <= Record::LENGTH);
-        assert_eq!(Record::read(&bytes), Some(record()));
+        assert!(bytes.len() <= AttachRecord::LENGTH);
+        assert_eq!(AttachRecord::read(&bytes), Some(record()));
         for length in 0..bytes.len() {
-            assert_eq!(Record::read(&bytes[..length]), None, "{length} bytes");
+            assert_eq!(AttachRecord::read(&bytes[..length]), None, "{length} bytes");
         }
         let mut foreign = bytes.clone();
         foreign[0] ^= 1;
-        assert_eq!(Record::read(&foreign), None);
+        assert_eq!(AttachRecord::read(&foreign), None);
     }
 }

@@ -10,7 +10,7 @@ use crate::visit::Place;
 
 /// A range of the object, and the bytes that it begins with in every program.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct ObjectRange {
     /// `None`: zeros, or the first text before [`Object::keep`] or [`Object::complete`].
     pub(super) backing: Option<Backing>,
     pub(super) offset: u64,
@@ -55,17 +55,17 @@ impl Role {
     }
 }
 
-impl Source {
+impl ObjectRange {
     pub(crate) fn new(
         file: File,
         offset: u64,
         distance: u64,
         length: u64,
         role: Role,
-    ) -> io::Result<Source> {
+    ) -> io::Result<ObjectRange> {
         let metadata = file.metadata()?;
         let (device, inode) = (metadata.dev(), metadata.ino());
-        Ok(Source {
+        Ok(ObjectRange {
             backing: Some(Backing {
                 file,
                 device,
@@ -79,8 +79,8 @@ impl Source {
     }
 
     /// The first text, which is in no file yet.
-    pub(super) fn text(length: u64) -> Source {
-        Source {
+    pub(super) fn text(length: u64) -> ObjectRange {
+        ObjectRange {
             backing: None,
             offset: 0,
             distance: 0,
@@ -90,8 +90,8 @@ impl Source {
     }
 
     /// Zeros that each process has for itself.
-    pub(crate) fn own(distance: u64, length: u64) -> Source {
-        Source {
+    pub(crate) fn own(distance: u64, length: u64) -> ObjectRange {
+        ObjectRange {
             backing: None,
             offset: 0,
             distance,
@@ -112,7 +112,7 @@ impl Source {
 
     /// How it is mapped, with `flags` in addition to those of its role.
     pub(crate) fn place(&self, flags: c_int) -> Place<'_> {
-        let &Source {
+        let &ObjectRange {
             ref backing,
             offset,
             distance,

@@ -4,7 +4,7 @@
 use super::facts::{Call, Facts, Sandbox};
 use super::finding::{Cause, Finding, Verdict};
 use super::{clocksource, tsc};
-use crate::function::{Clock, Function, Make};
+use crate::function::{ClockId, Function, Make};
 use crate::probe::Served;
 use crate::process::Linkage;
 use vdsokit_elf::arch;
@@ -458,7 +458,7 @@ fn seccomp(facts: &Facts) -> Option<Finding> {
 }
 
 /// The facts of `clock_gettime` for a clock.
-pub(super) fn call_of_clock(facts: &Facts, clock: Clock) -> Option<&Call> {
+pub(super) fn call_of_clock(facts: &Facts, clock: ClockId) -> Option<&Call> {
     facts
         .calls
         .iter()

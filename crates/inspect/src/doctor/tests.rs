@@ -1,7 +1,7 @@
 //! Machines that are not at hand, as facts.
 
 use super::*;
-use crate::function::{Clock, Function, Make};
+use crate::function::{ClockId, Function, Make};
 use crate::probe::Served;
 use crate::process::Linkage;
 
@@ -315,7 +315,7 @@ fn surroundings() -> Vec<Case> {
             facts: with(healthy(), |facts| {
                 facts.hypervisor = Some("VMware".into());
                 for call in &mut facts.calls {
-                    if call.function == Function::ClockGettime(Clock::Monotonic) {
+                    if call.function == Function::ClockGettime(ClockId::Monotonic) {
                         call.vdso_ns = Some(1800.0);
                     }
                 }

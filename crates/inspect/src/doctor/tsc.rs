@@ -9,7 +9,7 @@ use super::facts::{Facts, Tsc};
 use super::finding::{Cause, Finding};
 use super::judge::{call_of_clock, is_direct};
 use super::{has_word, log_says};
-use crate::function::Clock;
+use crate::function::ClockId;
 
 /// Why the TSC is not among the clocksources; nothing where it is, or there is none.
 pub(super) fn why_not(facts: &Facts) -> Option<Finding> {
@@ -113,8 +113,8 @@ const INTERCEPTED_RATIO: f64 = 10.0;
 pub(super) fn intercepted(facts: &Facts) -> Option<Finding> {
     facts.tsc?;
     let fine =
-        call_of_clock(facts, Clock::Monotonic).filter(|call| is_direct(call) == Some(true))?;
-    let coarse = call_of_clock(facts, Clock::MonotonicCoarse)?;
+        call_of_clock(facts, ClockId::Monotonic).filter(|call| is_direct(call) == Some(true))?;
+    let coarse = call_of_clock(facts, ClockId::MonotonicCoarse)?;
     let (fine, coarse) = (fine.vdso_ns?, coarse.vdso_ns?);
     if fine < INTERCEPTED_NS || fine < INTERCEPTED_RATIO * coarse {
         return None;

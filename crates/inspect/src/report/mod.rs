@@ -5,7 +5,7 @@ mod axis;
 mod plot;
 
 use crate::benchmark::Benchmark;
-use crate::function::{Clock, Function, Route};
+use crate::function::{ClockId, Function, Route};
 use crate::measure::Cost;
 use axis::nanoseconds;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -109,8 +109,8 @@ fn legend(routes: &[Route]) -> Markup {
 /// The most important numbers.
 fn headlines(benchmark: &Benchmark) -> Markup {
     let wanted = [
-        Function::ClockGettime(Clock::Monotonic),
-        Function::ClockGettime(Clock::MonotonicCoarse),
+        Function::ClockGettime(ClockId::Monotonic),
+        Function::ClockGettime(ClockId::MonotonicCoarse),
         Function::Getcpu,
         Function::Getrandom,
     ];
@@ -236,7 +236,7 @@ mod tests {
             image: None,
             costs: vec![
                 Cost {
-                    function: Function::ClockGettime(Clock::Monotonic),
+                    function: Function::ClockGettime(ClockId::Monotonic),
                     series: vec![
                         series(Route::Vdso, &[30.0, 31.0, 35.0]),
                         series(Route::SystemCall, &[300.0, 310.0, 900.0]),

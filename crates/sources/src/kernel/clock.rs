@@ -3,7 +3,7 @@
 use super::{Kernel, Started, conclude, start_with};
 use crate::Error;
 use std::path::Path;
-use vdsokit_bpf::{Content, MappedPages, Variable};
+use vdsokit_bpf::{Content, KernelVariable, MappedPages};
 use vdsokit_clock::Clock;
 use vdsokit_clock::page::{record_name, source_name};
 use vdsokit_publish::Publisher;
@@ -26,7 +26,7 @@ pub fn start_clock(kernel: &Kernel, image: &[u8]) -> Result<Started, Error> {
         let clock = |clock: Clock| {
             let name = record_name(clock.id());
             let source = place(source_name(clock.id()))?;
-            Ok(Variable {
+            Ok(KernelVariable {
                 name: name.to_owned(),
                 offset: place(name)?,
                 content: Content::Clock(Box::new(kernel.timeline(clock, source)?)),

@@ -38,7 +38,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use vdsokit_bpf::{Content, Machine, MappedPages, Variable, pages_of};
+use vdsokit_bpf::{Content, KernelVariable, Machine, MappedPages, pages_of};
 use vdsokit_elf::Image;
 use vdsokit_publish::Error as PublishError;
 use vdsokit_publish::place::{beside, check, resolve};
@@ -127,7 +127,7 @@ pub fn start(kernel: &Kernel, image: &[u8], bindings: &[Binding]) -> Result<Star
 fn start_with(
     kernel: &Kernel,
     image: &[u8],
-    variables: impl FnOnce(Directory<'_>) -> Result<Vec<Variable>, Error>,
+    variables: impl FnOnce(Directory<'_>) -> Result<Vec<KernelVariable>, Error>,
 ) -> Result<Started, Error> {
     let (directory, initial) = image_parts(Path::new("the image"), image)?;
     let variables = variables(directory)?;
@@ -147,7 +147,11 @@ pub fn drop_privileges() -> io::Result<()> {
     vdsokit_bpf::privileges::drop_all()
 }
 
-fn variable(kernel: &Kernel, entry: &Entry<'_>, bindings: &[Binding]) -> Result<Variable, Error> {
+fn variable(
+    kernel: &Kernel,
+    entry: &Entry<'_>,
+    bindings: &[Binding],
+) -> Result<KernelVariable, Error> {
     let name = entry.name;
     let binding = |field: Option<&str>| {
         let found = bindings
@@ -165,7 +169,7 @@ fn variable(kernel: &Kernel, entry: &Entry<'_>, bindings: &[Binding]) -> Result<
     match &entry.kind {
         Kind::Plain(ty) => {
             let binding = binding(None)?;
-            let variable = Variable::plain(name, entry.offset, value(binding, *ty)?);
+            let variable = KernelVariable::plain(name, entry.offset, value(binding, *ty)?);
             Ok(variable.after(&binding.after))
         }
         Kind::Record(fields) => {
@@ -176,7 +180,7 @@ fn variable(kernel: &Kernel, entry: &Entry<'_>, bindings: &[Binding]) -> Result<
                 after.clone_from(&binding.after);
                 parts.push((field.offset, value(binding, field.ty)?));
             }
-            Ok(Variable {
+            Ok(KernelVariable {
                 name: name.to_owned(),
                 offset: entry.offset,
                 content: Content::Latch {

@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use vdsokit_inspect::call::Callee;
-use vdsokit_inspect::function::{Clock, Function, Route};
+use vdsokit_inspect::function::{ClockId, Function, Route};
 use vdsokit_inspect::probe::{Served, probe};
 use vdsokit_publish::{Options, Publisher, place};
 use vdsokit_sources::clock::{
@@ -21,7 +21,7 @@ use vdsokit_sources::kernel::{self, Kernel, start_clock};
 
 /// The source of a published clock's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Source {
+pub(crate) enum TimeSource {
     /// The kernel's own vDSO where it needs no system call, else the CPU's counter where that
     /// can be trusted
     Auto,
@@ -37,7 +37,7 @@ pub(crate) enum Source {
     Timekeeper,
 }
 
-impl Source {
+impl TimeSource {
     fn name(kept: &Kept) -> &'static str {
         match kept {
             Kept::Kernel => "kernel",
@@ -79,7 +79,7 @@ impl Source {
 
 /// Whether the kernel's own vDSO reads the clock without a system call.
 fn kernel_is_fast() -> bool {
-    let monotonic = Function::ClockGettime(Clock::Monotonic);
+    let monotonic = Function::ClockGettime(ClockId::Monotonic);
     let callee = Callee::resolve(monotonic, Route::Vdso, None).filter(|_| !is_delivered());
     callee.is_some_and(|callee| matches!(probe(&callee), Ok(Served::Directly)))
 }
@@ -100,7 +100,7 @@ pub(super) fn run(arguments: &Arguments, reporter: &Reporter) -> Result<ExitCode
             "this process is in a time namespace: its clocks are not the machine's"
         ));
     }
-    if arguments.detach && arguments.source != Source::Timekeeper {
+    if arguments.detach && arguments.source != TimeSource::Timekeeper {
         return Err(miette!(
             help = "with `--source timekeeper` the kernel keeps the clock",
             "this process has to keep the clock: no `--detach`"
@@ -127,7 +127,7 @@ pub(super) fn run(arguments: &Arguments, reporter: &Reporter) -> Result<ExitCode
         reporter.untrusted(why);
     }
     let pid = std::process::id();
-    let name = Source::name(&kept);
+    let name = TimeSource::name(&kept);
     event(reporter, "live", publisher.path(), name, Some(pid));
     let source = ClockSource::new(&publisher, kept, |why| reporter.untrusted(why))?;
     reporter.serve(publisher, source, None, &stop)

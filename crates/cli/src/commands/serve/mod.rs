@@ -12,7 +12,7 @@ use crate::published::SYSTEM;
 use crate::values::QUOTING;
 use crate::{image, signals};
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-use clock::Source;
+use clock::TimeSource;
 use miette::{Result, miette};
 use report::Reporter;
 use serde_json::json;
@@ -84,7 +84,7 @@ pub(crate) struct Arguments {
     /// 5 ms; if this process does not run for 20 ms, readers use the kernel's clocks
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[arg(long, value_enum, default_value = "auto")]
-    source: Source,
+    source: TimeSource,
     /// Publish the limits of this control group in `system`, in place of the publisher's own: for its processes,
     /// as a container's
     #[arg(long, value_name = "DIR", conflicts_with = "kernel")]

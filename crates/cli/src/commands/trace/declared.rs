@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use vdsokit_build::declaration::FUNCTIONS;
 use vdsokit_publish::Dynamic;
-use vdsokit_trace::buffer::Record;
+use vdsokit_trace::buffer::CallRecord;
 use vdsokit_vvar::directory::{Entry, Kind};
 use vdsokit_vvar::layout::Type;
 use vdsokit_vvar::scalar::ScalarType;
@@ -28,7 +28,7 @@ impl Getter {
     }
 
     /// What a call returned, by the registers that results of this type are in (System V ABI, 3.2.3).
-    pub(super) fn result(self, record: &Record) -> Option<Dynamic> {
+    pub(super) fn result(self, record: &CallRecord) -> Option<Dynamic> {
         let scalar = match self {
             Self::Returns(scalar) => scalar,
             Self::Copies => ScalarType::U32,

@@ -7,7 +7,7 @@ use crate::values::to_json;
 use serde_json::{Value, json};
 use vdsokit_clock::Clock;
 use vdsokit_publish::{Dynamic, Number};
-use vdsokit_trace::buffer::Record;
+use vdsokit_trace::buffer::CallRecord;
 use vdsokit_trace::function::{self, Failure};
 
 /// A call's arguments and result.
@@ -23,7 +23,7 @@ pub(crate) struct Call {
 /// Decodes a call of the function `name`, which is one of Linux's, or of an object whose declaration
 /// gives it the signature `getter`. Of others the arguments are unknown, and the result is what is in the
 /// register for integers.
-pub(crate) fn decode(name: &str, getter: Option<Getter>, record: &Record) -> Call {
+pub(crate) fn decode(name: &str, getter: Option<Getter>, record: &CallRecord) -> Call {
     if let Some(getter) = getter {
         return declared(getter, record);
     }
@@ -74,7 +74,7 @@ pub(crate) fn decode(name: &str, getter: Option<Getter>, record: &Record) -> Cal
     }
 }
 
-fn declared(getter: Getter, record: &Record) -> Call {
+fn declared(getter: Getter, record: &CallRecord) -> Call {
     Call {
         arguments: match getter {
             Getter::Returns(_) => Vec::new(),
@@ -165,8 +165,8 @@ mod tests {
     use super::*;
     use vdsokit_vvar::scalar::ScalarType;
 
-    fn record(arguments: [u64; 6], result: u64) -> Record {
-        Record {
+    fn record(arguments: [u64; 6], result: u64) -> CallRecord {
+        CallRecord {
             function: 0,
             entry: 0,
             pid: 1,
@@ -185,7 +185,7 @@ mod tests {
     fn calls_read_as_strace_has_them() {
         let mut call = record([0, 0x1000, 0, 0, 0, 0], 0);
         call.first = Some([1764365000, 5]);
-        let text = |name, record: &Record| decode(name, None, record).text();
+        let text = |name, record: &CallRecord| decode(name, None, record).text();
         assert_eq!(
             text("clock_gettime", &call),
             "(CLOCK_REALTIME, {tv_sec=1764365000, tv_nsec=5}) = 0"

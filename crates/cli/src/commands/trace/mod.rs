@@ -26,7 +26,7 @@ use rustix::process::{
 };
 use serde_json::json;
 use vdsokit_deliver::{Delivery, Error, Event, Object, Unserved};
-use vdsokit_trace::buffer::{Buffer, LIMITS, Record};
+use vdsokit_trace::buffer::{Buffer, CallRecord, LIMITS};
 use vdsokit_trace::counter;
 
 use self::declared::Getter;
@@ -382,7 +382,7 @@ impl Session {
         self.began.elapsed().as_nanos() as f64 / ticks.max(1) as f64
     }
 
-    fn line(&self, record: &Record, scale: f64) -> String {
+    fn line(&self, record: &CallRecord, scale: f64) -> String {
         let name = self.names.get(record.function).map_or("?", String::as_str);
         let getter = self.getters.get(name).copied();
         let call = decode::decode(name, getter, record);
