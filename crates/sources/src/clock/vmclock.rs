@@ -8,17 +8,16 @@
 //! clocks.
 #![allow(
     unsafe_code,
-    reason = "this module maps a page that another machine's program writes, and reads it by atomics"
+    reason = "this module reads a page that another machine's program writes, by atomics"
 )]
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::param::page_size;
 use std::io;
 use std::path::Path;
-use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use vdsokit_vvar::mapping::{Access, MappedFile};
 
 /// The device of the first such page; a machine has no second one.
 pub(super) const DEVICE: &str = "/dev/vmclock0";
@@ -52,14 +51,7 @@ const TRIES: u32 = 1000;
 
 /// The mapped page.
 #[derive(Debug)]
-pub(super) struct VmClock {
-    page: NonNull<Abi>,
-}
-
-// SAFETY: the mapping belongs to the process, not to a thread.
-unsafe impl Send for VmClock {}
-// SAFETY: `&VmClock` gives access to atomics alone.
-unsafe impl Sync for VmClock {}
+pub(super) struct VmClock(MappedFile);
 
 impl VmClock {
     /// Maps the page; `None` where there is no such file.
@@ -72,21 +64,8 @@ impl VmClock {
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        // SAFETY: a new mapping, at an address that the kernel selects.
-        let page = unsafe {
-            mmap(
-                ptr::null_mut(),
-                page_size(),
-                // The driver refuses mappings of another size, or that may be written.
-                ProtFlags::READ,
-                MapFlags::SHARED,
-                &file,
-                0,
-            )
-        }?;
-        let clock = Self {
-            page: NonNull::new(page.cast()).ok_or(Errno::NOMEM)?,
-        };
+        // The driver refuses mappings of another size, or that may be written.
+        let clock = Self(MappedFile::new(&file, 0, page_size(), Access::Read)?);
         let abi = clock.abi();
         let load = |word: &AtomicU32| u32::from_le(word.load(Ordering::Relaxed));
         let is_known = load(&abi.magic) == MAGIC
@@ -101,10 +80,10 @@ impl VmClock {
     }
 
     fn abi(&self) -> &Abi {
-        // SAFETY: (1) the mapping is a page long and stays until `drop`; (2) it is aligned to a
+        // SAFETY: (1) the mapping is a page long and lives as long as `self`; (2) it is aligned to a
         // page; (3) all of it is read by atomics, so that the hypervisor may write meanwhile. The
         // device is a page of memory; a test's file has to be a page long.
-        unsafe { self.page.as_ref() }
+        unsafe { self.0.base().cast().as_ref() }
     }
 
     /// The marker of disruptions; `None` while the hypervisor writes the page.
@@ -120,12 +99,5 @@ impl VmClock {
             let is_whole = before % 2 == 0 && before == sequence();
             is_whole.then_some(marker)
         })
-    }
-}
-
-impl Drop for VmClock {
-    fn drop(&mut self) {
-        // SAFETY: `open` made this mapping of one page, and nothing that points into it is left.
-        let _ = unsafe { munmap(self.page.as_ptr().cast(), page_size()) };
     }
 }
