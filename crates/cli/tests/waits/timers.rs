@@ -14,7 +14,7 @@ fn program() -> String {
 #[test]
 fn a_signal_of_a_timer_that_is_due_first_interrupts_a_wait() {
     let program = program();
-    for options in [["--skip-idle"], ["--rate=20"]] {
+    for options in [["--skip-idle"], ["--rate=4"]] {
         let command = [&["run"], &options[..], &["--", &program, "interrupts"]].concat();
         assert_eq!(said(&command), "right\n", "{options:?}");
     }
