@@ -48,9 +48,9 @@ uint64_t current_process_cpu_time(void);
 /** The thread's context switches: getrusage(2) of RUSAGE_THREAD. */
 struct current_switches {
     /** Because it waited. */
-    uint64_t voluntary;
+    uint64_t voluntary __attribute__((aligned(8)));
     /** Because another task was to run. */
-    uint64_t involuntary;
+    uint64_t involuntary __attribute__((aligned(8)));
 };
 
 /** Copies the whole value, never half of an old one, and returns the state that the values had before. */
