@@ -7,15 +7,15 @@
 //! kernel goes on publishing when the one that set it up is gone.
 //!
 //! ```no_run
-//! use vdsokit_bpf::{Hook, Kernel, Machine, Publisher, Variable};
+//! use vdsokit_bpf::{Hook, Kernel, KernelVariable, Machine, Publisher};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let image: Vec<u8> = Vec::new();
 //! let kernel = Kernel::running()?;
 //! let threads = kernel.resolve("nr_threads:i32", &Hook::Tick)?;
 //! let release = kernel.resolve("init_uts_ns.name.release", &Hook::Tick)?;
 //! let variables = [
-//!     Variable::plain("threads", 64, threads),
-//!     Variable::plain("release", 128, release),
+//!     KernelVariable::plain("threads", 64, threads),
+//!     KernelVariable::plain("release", 128, release),
 //! ];
 //! let mut publisher = Publisher::start(&kernel, &image, &variables, Machine::THIS)?;
 //! publisher.pin("/sys/fs/bpf/system".as_ref())?;
