@@ -13,7 +13,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use vdsokit_vvar::directory::{Directory, Entry, Kind};
+use vdsokit_vvar::directory::{Directory, Entry};
 use vdsokit_vvar::header::State;
 
 /// Whether two files are the same image, whatever values their pages have.
@@ -133,25 +133,10 @@ pub(crate) fn carry_over(old: &MappedVvar, new: &MappedVvar) {
     let writer = new.writer();
     for entry in new.directory().iter() {
         let before = old.directory().find(entry.name);
-        let before = before.filter(|before| has_same_type(before, &entry));
+        let before = before.filter(|before| before.is_like(&entry));
         if let Some(bytes) = before.and_then(|before| raw::read(old.pages(), &before)) {
             // The directory was checked against its pages when they were mapped.
             let _ = raw::write(&writer, &entry, &bytes);
         }
-    }
-}
-
-fn has_same_type(one: &Entry<'_>, other: &Entry<'_>) -> bool {
-    match (&one.kind, &other.kind) {
-        (Kind::Plain(one), Kind::Plain(other)) => one == other,
-        (Kind::Record(one), Kind::Record(other)) => {
-            let key = |field: vdsokit_vvar::layout::Field<'_>| (field.ty, field.offset);
-            one.clone().count() == other.clone().count()
-                && one
-                    .clone()
-                    .zip(other.clone())
-                    .all(|(one, other)| one.name == other.name && key(one) == key(other))
-        }
-        _ => false,
     }
 }

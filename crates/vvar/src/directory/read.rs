@@ -58,16 +58,24 @@ impl Entry<'_> {
     /// Whether it has this shape: the same type, or fields of the same names, types and
     /// offsets. Units and documentation are not compared.
     #[must_use]
-    pub fn is(&self, shape: &Shape<'_>) -> bool {
-        match (&self.kind, shape) {
+    pub fn is(&self, other: &Shape<'_>) -> bool {
+        match (&self.kind, other) {
             (Kind::Plain(ty), Shape::Plain(other)) => ty == other,
-            (Kind::Record(fields), Shape::Record(others)) => {
-                let key = |field: Field<'_>| (field.ty, field.offset);
-                fields.clone().count() == others.len()
-                    && fields
-                        .clone()
-                        .zip(*others)
-                        .all(|(field, other)| field.name == other.name && key(field) == key(*other))
+            (Kind::Record(fields), Shape::Record(others)) => fields
+                .clone()
+                .map(shape)
+                .eq(others.iter().copied().map(shape)),
+            _ => false,
+        }
+    }
+
+    /// Whether another variable has the same shape, as [`Entry::is`] has it.
+    #[must_use]
+    pub fn is_like(&self, other: &Entry<'_>) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Plain(ty), Kind::Plain(other)) => ty == other,
+            (Kind::Record(fields), Kind::Record(others)) => {
+                fields.clone().map(shape).eq(others.clone().map(shape))
             }
             _ => false,
         }
@@ -94,6 +102,11 @@ impl Entry<'_> {
     pub fn is_latched(&self) -> bool {
         !matches!(self.kind, Kind::Plain(Type::Scalar(_)))
     }
+}
+
+/// What has to be the same of a field of two records that have the same shape.
+fn shape(field: Field<'_>) -> (&str, Type, usize) {
+    (field.name, field.ty, field.offset)
 }
 
 /// The fields of a record, in their order.
