@@ -211,10 +211,14 @@ fn the_limits_are_those_that_the_kernels_files_have() {
     // The account goes on; it is in pages, of which the test takes few meanwhile.
     assert!(used.get() > 0 && used.get().abs_diff(number("memory.current")) < 8 << 20);
     // Of the group above, in which this process is not.
-    let other = system::System::new(&publisher, Duration::from_secs(1)).unwrap();
+    let other_path = directory.path().join("libpod.so.1");
+    let other_publisher = Publisher::create(&other_path, &image).unwrap();
+    let other = system::System::new(&other_publisher, Duration::from_secs(1)).unwrap();
     other.of_group(&pod).unwrap().sample().unwrap();
-    assert_eq!(vdso.var::<f64>("cpu_limit").unwrap().get(), 0.5);
-    assert_eq!(limit.get(), 100_000_000 & !4095);
+    let other = Vdso::open(&other_path).unwrap();
+    assert_eq!(other.var::<f64>("cpu_limit").unwrap().get(), 0.5);
+    let other_limit = other.var::<u64>("memory_limit").unwrap();
+    assert_eq!(other_limit.get(), 100_000_000 & !4095);
     write(pod.join("cpu.max"), "max").unwrap();
     source.sample().unwrap();
     assert_eq!(vdso.var::<f64>("cpu_limit").unwrap().get(), 0.7);
