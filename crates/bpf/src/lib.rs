@@ -32,7 +32,7 @@
 //! | [`hook`] | when a value is copied |
 //! | [`program`] | the program, assembled from the declaration |
 //! | [`publisher`] | loading, attaching, pinning, retiring |
-//! | [`mapping`] | the pages in a reader's memory |
+//! | [`mapped_pages`] | the pages in a reader's memory |
 //! | [`privileges`] | what is missing when the kernel refuses |
 //! | [`sys`] | bpf(2) |
 //! | `current` | facts about the running task, for `vdsokit-current` (x86-64) |
