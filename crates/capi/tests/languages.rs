@@ -221,6 +221,10 @@ fn a_go_program_publishes() {
         .current_dir(root.join("bindings/go"))
         .env("GOFLAGS", "-mod=mod")
         .env("GOPROXY", "off");
+    // Go keeps what it compiled, with the flags that pkg-config printed for it, and does not ask
+    // pkg-config again. This variable is a part of the key: the last run's directory is gone.
+    let search = format!("-L{}", installed.directory().display());
+    go.env("CGO_LDFLAGS", search);
     installed.apply_to(&mut go);
     succeed(&mut go);
     let mut program = Command::new(program);
