@@ -682,12 +682,18 @@ fn a_process_whose_trace_was_killed_runs_on_and_can_be_detached() {
     trace.kill().expect("it lives");
     trace.wait().expect("it ends");
     assert!(target.child.try_wait().expect("a child").is_none());
-    assert!(
-        vdso(&["detach", &target.pid()])
-            .status()
-            .expect("it runs")
-            .success()
-    );
+    // The program does nothing but call the vDSO, and one that is inside of it is left as it is: the
+    // message says to try again.
+    let detached = (0..100).any(|_| {
+        let output = vdso(&["detach", &target.pid()]).output().expect("it runs");
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.success() || message.contains("is inside a vDSO"),
+            "{message}"
+        );
+        output.status.success()
+    });
+    assert!(detached);
     assert_eq!(vdso_mappings(&target.pid()), before);
 }
 
