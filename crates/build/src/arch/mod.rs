@@ -4,6 +4,7 @@
 
 mod aarch64;
 mod i386;
+mod x86;
 mod x86_64;
 
 use object::elf;
