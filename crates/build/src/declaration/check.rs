@@ -32,7 +32,7 @@ pub(super) fn name(name: &str, in_c: &str) -> Result<(), Problem> {
 
 /// The name of a variable whose function is called `in_c`.
 pub(super) fn variable_name(variable: &str, in_c: &str) -> Result<(), Problem> {
-    if names::FUNCTIONS.contains(&variable) {
+    if names::is_function(variable) {
         return Err(Problem::Reserved(variable.to_owned()));
     }
     name(variable, in_c)

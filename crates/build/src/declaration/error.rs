@@ -213,7 +213,10 @@ impl Problem {
                 .into(),
             Self::Unknown { known, .. } => format!("known here: {}", known.join(", ")),
             Self::Kind { key, wanted, .. } => format!("write {wanted} after `{key} =`"),
-            Self::Reserved(_) => format!("choose a name that is none of: {}", FUNCTIONS.join(", ")),
+            Self::Reserved(_) => {
+                let names = FUNCTIONS.map(|(name, _)| name);
+                format!("choose a name that is none of: {}", names.join(", "))
+            }
             Self::Keyword(_) => {
                 "choose another name: compilers of both read the generated header".into()
             }

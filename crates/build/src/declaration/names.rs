@@ -5,9 +5,19 @@ use super::error::Problem;
 use vdsokit_vvar::layout::Type;
 use vdsokit_vvar::scalar::ScalarType;
 
-/// The functions that every image has beside those of its variables: no variable can
-/// have one of these names.
-pub const FUNCTIONS: [&str; 4] = ["state", "updated", "condition", "stale_after"];
+/// The functions that every image has beside those of its variables, and what they return: no
+/// variable can have one of these names.
+pub const FUNCTIONS: [(&str, ScalarType); 4] = [
+    ("state", ScalarType::U32),
+    ("updated", ScalarType::U64),
+    ("condition", ScalarType::U32),
+    ("stale_after", ScalarType::U64),
+];
+
+/// Whether a function of every image has this name.
+pub(super) fn is_function(name: &str) -> bool {
+    FUNCTIONS.iter().any(|(function, _)| *function == name)
+}
 
 /// Keywords of C (C23, 6.4.1) and C++ (C++23, [lex.key]): compilers of both read the
 /// generated header.
@@ -145,7 +155,7 @@ pub fn usable_name(wanted: &str, taken: &[String]) -> String {
     if !name_begins(&name) {
         name.insert(0, 'x');
     }
-    while is_keyword(&name) || FUNCTIONS.contains(&name.as_str()) || taken.contains(&name) {
+    while is_keyword(&name) || is_function(&name) || taken.contains(&name) {
         name.push('_');
     }
     name

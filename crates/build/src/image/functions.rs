@@ -37,7 +37,7 @@ impl Functions {
             target,
         };
         let prefix = &declaration.prefix;
-        for (name, getter) in FUNCTIONS.into_iter().zip(EVERY) {
+        for ((name, _), getter) in FUNCTIONS.into_iter().zip(EVERY) {
             functions.add(format!("{prefix}{name}"), 0, false, getter);
         }
         let mut cursor = Cursor::PAGES;

@@ -56,15 +56,11 @@ pub(crate) fn getters(objects: &[PathBuf], names: &[String]) -> HashMap<String, 
         };
         let directory = vdso.directory();
         let prefix = directory.prefix();
-        let own = FUNCTIONS.map(|name| format!("{prefix}{name}"));
+        let own = FUNCTIONS.map(|(name, _)| format!("{prefix}{name}"));
         if !own.iter().all(exists) {
             continue;
         }
-        for (name, function) in FUNCTIONS.iter().zip(own) {
-            let scalar = match *name {
-                "state" | "condition" => ScalarType::U32,
-                _ => ScalarType::U64,
-            };
+        for ((_, scalar), function) in FUNCTIONS.into_iter().zip(own) {
             getters.insert(function, Getter::Returns(scalar));
         }
         for entry in directory.iter() {
