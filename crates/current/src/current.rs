@@ -12,7 +12,7 @@ pub(crate) mod number {
     pub(crate) const GETPPID: usize = 110;
     pub(crate) const GETPGID: usize = 121;
     pub(crate) const GETTID: usize = 186;
-    pub(super) const CLOCK_GETTIME: usize = 228;
+    pub(crate) const CLOCK_GETTIME: usize = 228;
 }
 
 /// `CLOCK_PROCESS_CPUTIME_ID` in include/uapi/linux/time.h.

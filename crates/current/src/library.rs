@@ -168,7 +168,6 @@ unsafe extern "C" fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
 /// As clock_gettime(2) wants it.
 #[inline(never)]
 unsafe fn next_clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
-    const CLOCK_GETTIME: usize = 228;
     let next = NEXT_CLOCK_GETTIME.load(Ordering::Relaxed);
     if !next.is_null() {
         // SAFETY: dlsym(3) has found it by the name of a function of this type, and the caller vouches for
@@ -177,7 +176,7 @@ unsafe fn next_clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
     }
     let arguments = [clock as usize, time.expose_provenance(), 0, 0, 0, 0];
     // SAFETY: the kernel checks the pointer.
-    let result = unsafe { arch::system_call(CLOCK_GETTIME, arguments) };
+    let result = unsafe { arch::system_call(number::CLOCK_GETTIME, arguments) };
     if result == 0 {
         return 0;
     }
