@@ -74,13 +74,9 @@ impl Conversion {
         let mut rules = call::rules(self.scope);
         if self.file_times {
             rules.extend(files::rules());
-            // How else a program reads file times, and whether it has a filter of its own.
-            let known: Vec<u32> = rules.iter().map(|rule| rule.number).collect();
-            let others = call::rules(Scope::All).into_iter().filter(|rule| {
-                let is_needed = [number::IO_URING_SETUP, number::SECCOMP, number::PRCTL];
-                is_needed.contains(&rule.number) && !known.contains(&rule.number)
-            });
-            rules.extend(others);
+            if self.scope == Scope::WallDeadlines {
+                rules.extend(call::watched());
+            }
         }
         rules
     }
@@ -153,8 +149,9 @@ impl Delivery {
     /// Whether the program and all that it starts end rather than that a part of them sees real
     /// time: one that can't be served, or a wait that can't, or when the supervisor has died. The
     /// program then exits with status 125, unless another process traces it, and all others are
-    /// killed; so is the program itself if the supervisor dies just before it begins. The default is that what can't be served goes on in real time. It is for what
-    /// [`Delivery::waits`] and [`Delivery::strict`] convert.
+    /// killed; so is the program itself if the supervisor dies just before it begins. The default is
+    /// that what can't be served goes on in real time. It is for what [`Delivery::waits`] and
+    /// [`Delivery::strict`] convert.
     pub fn require(mut self, required: bool) -> Delivery {
         self.is_required = required;
         self
@@ -231,7 +228,8 @@ impl Delivery {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::CannotExecute`], [`Error::Trace`], [`Error::NoProc`],
-    /// [`Error::OtherPidNamespace`], and [`Error::System`] among others when this process has more than one thread.
+    /// [`Error::OtherPidNamespace`], and [`Error::System`] among others when this process has more
+    /// than one thread.
     pub fn exec(
         self,
         program: &OsStr,

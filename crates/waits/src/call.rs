@@ -495,7 +495,7 @@ pub fn rules(scope: Scope) -> Vec<Rule> {
             let timeouts: Vec<&[Condition]> = timeouts.iter().map(Vec::as_slice).collect();
             let real: &[&[Condition]] = &[&[Bits(0, u32::MAX, libc::ITIMER_REAL as u32)]];
             let anything: &[&[Condition]] = &[&[]];
-            vec![
+            let mut rules = vec![
                 rule(
                     FUTEX,
                     &[
@@ -534,12 +534,26 @@ pub fn rules(scope: Scope) -> Vec<Rule> {
                 rule(GETITIMER, real),
                 rule(SETSOCKOPT, &timeouts),
                 rule(GETSOCKOPT, &timeouts),
-                rule(IO_URING_SETUP, anything),
-                rule(SECCOMP, &[&[Bits(0, u32::MAX, SET_MODE_FILTER as u32)]]),
-                rule(PRCTL, &[&[Bits(0, u32::MAX, libc::PR_SET_SECCOMP as u32)]]),
-            ]
+            ];
+            rules.extend(watched());
+            rules
         }
     }
+}
+
+/// The rules for calls that say what can't be converted: how else a program waits or reads file times, and
+/// that it has a filter of its own.
+pub fn watched() -> Vec<Rule> {
+    let rule = |number, condition: Option<Condition>| Rule {
+        number,
+        alternatives: vec![condition.into_iter().collect()],
+    };
+    let filter = |operation| Some(Condition::Bits(0, u32::MAX, operation));
+    vec![
+        rule(IO_URING_SETUP, None),
+        rule(SECCOMP, filter(SET_MODE_FILTER as u32)),
+        rule(PRCTL, filter(libc::PR_SET_SECCOMP as u32)),
+    ]
 }
 
 #[cfg(test)]
