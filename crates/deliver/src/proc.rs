@@ -40,9 +40,8 @@ pub(crate) fn check() -> Result<(), Error> {
 /// The threads of `pid` that have not ended.
 ///
 /// # Errors
-/// As [`check`], and [`Error::NoProcess`].
+/// [`Error::NoProcess`].
 pub(crate) fn tasks(pid: Pid) -> Result<Vec<Pid>, Error> {
-    check()?;
     let missing = |_| Error::NoProcess { pid: pid as u32 };
     let entries = fs::read_dir(format!("/proc/{pid}/task")).map_err(missing)?;
     let numbers = entries

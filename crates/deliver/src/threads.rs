@@ -63,6 +63,7 @@ impl Threads {
         if proc::is_kernel_thread(pid) {
             return Err(stopped.refuse(Unserved::KernelThread));
         }
+        proc::check()?;
         // A thread that still runs may create another: repeat until no new one appears.
         loop {
             let tasks = proc::tasks(pid)?;

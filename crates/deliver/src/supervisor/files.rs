@@ -55,7 +55,6 @@ impl Waits {
         &mut self,
         notification: &Notification,
         numbers: Numbers,
-        now: &KernelTime,
     ) -> Option<Plan> {
         self.files.as_ref()?;
         let call = Call {
@@ -67,7 +66,10 @@ impl Waits {
             _ => decode_i386(&call, numbers),
         };
         let decoded = decoded?;
-        let mapping = self.mapping(now);
+        let Ok(now) = self.clocks.now() else {
+            return Some(Plan::Made);
+        };
+        let mapping = self.mapping(&now);
         if mapping == Mapping::Real {
             return Some(Plan::Made);
         }

@@ -88,8 +88,6 @@ pub(crate) struct Supervisor<'a> {
     waits: Option<Waits>,
     /// Whether the tree ends rather than that a part of it sees real time.
     is_required: bool,
-    /// The ptrace(2) options of a thread that is about to execute a program.
-    options: c_int,
     /// The first process that could not be served where it had to be.
     unserved: Option<Pid>,
     /// A call that is answered while the tree is ended.
@@ -121,7 +119,6 @@ impl<'a> Supervisor<'a> {
             read,
             waits,
             is_required,
-            options: options(is_required),
             unserved: None,
             unanswered: None,
             report,
@@ -336,7 +333,7 @@ impl<'a> Supervisor<'a> {
         if self.seized.contains(&pid) {
             return;
         }
-        match sys::seize(pid, self.options) {
+        match sys::seize(pid, options(self.is_required)) {
             Ok(()) => {
                 self.seized.insert(pid);
             }
@@ -410,7 +407,8 @@ impl<'a> Supervisor<'a> {
             self.launched.push_front((pid, start));
             return Ok(0);
         }
-        self.injector.deliver(pid, &start, memory, self.options)
+        let options = options(self.is_required);
+        self.injector.deliver(pid, &start, memory, options)
     }
 
     /// The start of a program that reports by this call that it could not put the object into

@@ -193,10 +193,7 @@ impl Waits {
             arguments: notification.arguments,
         };
         let numbers = self.numbers(notification.pid);
-        let Ok(now) = self.clocks.now() else {
-            return made;
-        };
-        match self.file_call(notification, numbers, &now) {
+        match self.file_call(notification, numbers) {
             None => {}
             Some(files::Plan::Made) => return made,
             Some(files::Plan::Unserved(reason)) => return reason,
@@ -217,6 +214,9 @@ impl Waits {
             Ok(Some(decoded)) => decoded,
             Ok(None) => return made,
             Err(unconverted) => return unconverted,
+        };
+        let Ok(now) = self.clocks.now() else {
+            return made;
         };
         let passage = match kind {
             Kind::IoUring => return Handled::IoUring,
