@@ -5,8 +5,6 @@ use crate::{image, output};
 use miette::{IntoDiagnostic, Result, miette};
 use std::path::PathBuf;
 use std::process::ExitCode;
-#[cfg(target_arch = "x86_64")]
-use vdsokit_build::Declaration;
 use vdsokit_build::{Architecture, Outputs, build_crate, not_interposing, write_bindings};
 use vdsokit_elf::Image;
 use vdsokit_publish::install;
@@ -38,7 +36,7 @@ fn architecture(name: &str) -> Result<Architecture, String> {
 /// it, and returns their paths.
 #[cfg(target_arch = "x86_64")]
 fn current(arguments: &Arguments, arch: Architecture) -> Result<Option<Vec<PathBuf>>> {
-    use vdsokit_build::{write_file, write_loader_bindings};
+    use vdsokit_build::{Declaration, write_file, write_loader_bindings};
     use vdsokit_current_library::{DECLARATION, LIBRARY};
     if !super::serve::current::is_current(&arguments.source) {
         return Ok(None);
