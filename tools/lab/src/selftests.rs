@@ -12,6 +12,8 @@ struct Test {
     name: &'static str,
     more: &'static [&'static str],
     flags: &'static [&'static str],
+    /// It needs no dynamic linker and no source of one architecture.
+    is_portable: bool,
 }
 
 const fn test(
@@ -19,16 +21,28 @@ const fn test(
     more: &'static [&'static str],
     flags: &'static [&'static str],
 ) -> Test {
-    Test { name, more, flags }
+    Test {
+        name,
+        more,
+        flags,
+        is_portable: false,
+    }
+}
+
+const fn portable(name: &'static str, more: &'static [&'static str]) -> Test {
+    Test {
+        is_portable: true,
+        ..test(name, more, &[])
+    }
 }
 
 const PARSER: &[&str] = &["parse_vdso.c"];
 
 const TESTS: [Test; 8] = [
-    test("vdso_test_gettimeofday", PARSER, &[]),
-    test("vdso_test_getcpu", PARSER, &[]),
-    test("vdso_test_abi", PARSER, &[]),
-    test("vdso_test_clock_getres", &[], &[]),
+    portable("vdso_test_gettimeofday", PARSER),
+    portable("vdso_test_getcpu", PARSER),
+    portable("vdso_test_abi", PARSER),
+    portable("vdso_test_clock_getres", &[]),
     test(
         "vdso_standalone_test_x86",
         PARSER,
@@ -84,8 +98,7 @@ const PACKAGE: &str = "linux-source-6.12";
 /// # Errors
 /// When the source can't be had or unpacked, or there is no C compiler.
 pub fn programs(workshop: &Workshop) -> Result<Vec<PathBuf>, Error> {
-    let archive = debian::file(workshop, PACKAGE, &format!("usr/src/{PACKAGE}.tar.xz"))?;
-    let source = unpacked(&archive)?;
+    let source = source(workshop)?;
     let compile = |test: &Test| compile("cc", &source, test, test.more, &source.join(test.name));
     TESTS.iter().map(compile).collect()
 }
@@ -100,15 +113,8 @@ pub fn static_programs(
     compiler: &str,
     directory: &Path,
 ) -> Result<Vec<PathBuf>, Error> {
-    let archive = debian::file(workshop, PACKAGE, &format!("usr/src/{PACKAGE}.tar.xz"))?;
-    let source = unpacked(&archive)?;
-    let portable = [
-        "vdso_test_gettimeofday",
-        "vdso_test_getcpu",
-        "vdso_test_abi",
-        "vdso_test_clock_getres",
-    ];
-    let tests = TESTS.iter().filter(|test| portable.contains(&test.name));
+    let source = source(workshop)?;
+    let tests = TESTS.iter().filter(|test| test.is_portable);
     tests
         .map(|test| {
             let more = [test.more, &["-static"]].concat();
@@ -123,10 +129,9 @@ pub fn static_programs(
 /// # Errors
 /// As [`programs`].
 pub fn chacha(workshop: &Workshop, object: &Path) -> Result<PathBuf, Error> {
-    let archive = debian::file(workshop, PACKAGE, &format!("usr/src/{PACKAGE}.tar.xz"))?;
     let program = object.with_extension("test");
     let object = object.display().to_string();
-    compile("cc", &unpacked(&archive)?, &CHACHA, &[&object], &program)
+    compile("cc", &source(workshop)?, &CHACHA, &[&object], &program)
 }
 
 /// Compiles a test, with what it is linked to.
@@ -152,8 +157,9 @@ fn compile(
     Ok(program.to_owned())
 }
 
-/// The source's parts, beside the archive.
-fn unpacked(archive: &Path) -> Result<PathBuf, Error> {
+/// The parts of the kernel's source, beside its archive.
+fn source(workshop: &Workshop) -> Result<PathBuf, Error> {
+    let archive = debian::file(workshop, PACKAGE, &format!("usr/src/{PACKAGE}.tar.xz"))?;
     let beside = archive.with_file_name("linux-source-6.12-vdso");
     if beside.is_dir() {
         return Ok(beside);
@@ -164,7 +170,7 @@ fn unpacked(archive: &Path) -> Result<PathBuf, Error> {
     output_of(
         Command::new("tar")
             .args(["--strip-components=1", "-xf"])
-            .arg(archive)
+            .arg(&archive)
             .arg("-C")
             .arg(&fresh)
             .args(PARTS.map(|part| format!("{PACKAGE}/{part}"))),

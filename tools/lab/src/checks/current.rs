@@ -16,9 +16,9 @@ const SERVED_TEST: Need = Need::Test {
 };
 const PERL: Need = host_file!("/bin/perl", "/usr/bin/perl");
 const BASH: Need = host_file!("/bin/bash", "/usr/bin/bash");
-const STRACE: Need = host_file!("/bin/strace", "/usr/bin/strace");
 const LIBCRYPT: Need = host_file!("/lib/x86_64-linux-gnu/libcrypt.so.1");
 const LIBTINFO: Need = host_file!("/lib/x86_64-linux-gnu/libtinfo.so.6");
+const STRACE: Need = host_file!("/bin/strace", "/usr/bin/strace");
 const LIBZ: Need = host_file!("/lib/x86_64-linux-gnu/libz.so.1");
 const LIBUNWIND: [Need; 4] = [
     host_file!("/lib/x86_64-linux-gnu/libunwind-ptrace.so.0"),
@@ -27,70 +27,47 @@ const LIBUNWIND: [Need; 4] = [
     host_file!("/lib/x86_64-linux-gnu/liblzma.so.5"),
 ];
 
+/// What programs of the host's need under `vdso serve current`, and these files.
+macro_rules! served {
+    ($($file:expr),* $(,)?) => {
+        &[VDSO, SERVED_TEST, LOADER, LIBC, LIBM, $($file),*]
+    };
+}
+
+/// The same with strace.
+macro_rules! traced {
+    ($($file:expr),* $(,)?) => {{
+        let [ptrace, x86_64, unwind, lzma] = LIBUNWIND;
+        served![STRACE, ptrace, x86_64, unwind, lzma, LIBZ, $($file),*]
+    }};
+}
+
 /// What checks of unchanged programs need: perl and bash, with their libraries.
-const UNCHANGED_PROGRAMS: &[Need] = &[
-    VDSO,
-    SERVED_TEST,
-    PERL,
-    BASH,
-    LOADER,
-    LIBC,
-    LIBM,
-    LIBCRYPT,
-    LIBTINFO,
-];
+const UNCHANGED_PROGRAMS: &[Need] = served![PERL, BASH, LIBCRYPT, LIBTINFO];
 
 /// The same, with strace, and CPython with the modules that the test imports.
-const TRACED_PROGRAMS: &[Need] = {
-    let [ptrace, x86_64, unwind, lzma] = LIBUNWIND;
-    &[
-        VDSO,
-        SERVED_TEST,
-        PERL,
-        BASH,
-        LOADER,
-        LIBC,
-        LIBM,
-        LIBCRYPT,
-        LIBTINFO,
-        STRACE,
-        ptrace,
-        x86_64,
-        unwind,
-        lzma,
-        LIBZ,
-        host_file!("/lib/x86_64-linux-gnu/libexpat.so.1"),
-        host_file!("/bin/python3", "/usr/bin/python3"),
-        Need::File {
-            at: "/lib/python.zip",
-            make: modules_of_python,
-        },
-    ]
-};
+const TRACED_PROGRAMS: &[Need] = traced![
+    PERL,
+    BASH,
+    LIBCRYPT,
+    LIBTINFO,
+    host_file!("/lib/x86_64-linux-gnu/libexpat.so.1"),
+    host_file!("/bin/python3", "/usr/bin/python3"),
+    Need::File {
+        at: "/lib/python.zip",
+        make: modules_of_python,
+    },
+];
 
 /// strace, and a Java runtime with a program.
-const TRACED_JAVA: &[Need] = {
-    let [ptrace, x86_64, unwind, lzma] = LIBUNWIND;
-    &[
-        VDSO,
-        SERVED_TEST,
-        LOADER,
-        LIBC,
-        LIBM,
-        STRACE,
-        ptrace,
-        x86_64,
-        unwind,
-        lzma,
-        LIBZ,
-        host_file!("/lib/x86_64-linux-gnu/libstdc++.so.6"),
-        host_file!("/lib/x86_64-linux-gnu/libgcc_s.so.1"),
-        Need::Tree {
-            at: "/java",
-            make: java,
-        },
-    ]
-};
+const TRACED_JAVA: &[Need] = traced![
+    host_file!("/lib/x86_64-linux-gnu/libstdc++.so.6"),
+    host_file!("/lib/x86_64-linux-gnu/libgcc_s.so.1"),
+    Need::Tree {
+        at: "/java",
+        make: java,
+    },
+];
 
 /// The modules that CPython has loaded after `import threading`, in an archive that it imports from.
 fn modules_of_python(workshop: &Workshop) -> Result<PathBuf, Error> {
