@@ -2,17 +2,12 @@
 //! published here, so every answer is a system call's.
 #![cfg(target_arch = "x86_64")]
 
+mod common;
+
+use common::printed;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-
-fn printed(command: &mut Command) -> String {
-    let output = command.output();
-    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
 
 /// Builds into a directory, with the modules in `bindings` there.
 fn built() -> tempfile::TempDir {

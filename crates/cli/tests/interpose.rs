@@ -1,5 +1,8 @@
 //! A vDSO takes the place of functions of the C library: programs that know nothing of it call it.
 
+mod common;
+
+use common::printed;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,14 +39,6 @@ fn built(interpose: bool) -> (TempDir, PathBuf, String) {
     assert_eq!(status, 0, "{errors}");
     let library = directory.path().join("libids.so.1");
     (directory, library, errors)
-}
-
-fn printed(command: &mut Command) -> String {
-    let output = command.output();
-    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// Programs that print what `getppid` returns.

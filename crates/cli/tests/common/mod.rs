@@ -34,6 +34,19 @@ pub(crate) fn said(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
+/// What a program printed, without the last line's end; it has to succeed.
+#[track_caller]
+pub(crate) fn printed(command: &mut Command) -> String {
+    let output = command.output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {errors}");
+    String::from_utf8(output.stdout)
+        .expect("text")
+        .trim()
+        .to_owned()
+}
+
 /// A program that is talked with, a line at a time.
 pub(crate) struct Talk {
     pub(crate) child: Child,
