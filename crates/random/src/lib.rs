@@ -95,7 +95,7 @@
 //!
 //! // In a process the image's `getrandom` does this, with the real system call.
 //! let system_call = |buffer: *mut u8, length: usize, _flags: u32| {
-//!     // Your kernel checks that the program may write there.
+//!     // SAFETY: your kernel checks that the program may write there.
 //!     let buffer = unsafe { std::slice::from_raw_parts_mut(buffer, length) };
 //!     generator.lock().unwrap().fill(buffer);
 //!     length as isize
@@ -113,7 +113,7 @@
 //!         state: &raw mut page.0,
 //!         state_length: Parameters::STATE.size as usize,
 //!     };
-//!     // Buffer and state are this program's, and have the lengths that are passed.
+//!     // SAFETY: buffer and state are this program's, and have the lengths that are passed.
 //!     assert_eq!(unsafe { getrandom(&word, system_call, request) }, 32);
 //!     bytes
 //! };
@@ -143,6 +143,10 @@
 //! generators", 2017). The differences are described at [`getrandom`] and [`State`].
 #![no_std]
 
+#[allow(
+    clippy::unnecessary_safety_comment,
+    reason = "the lint takes the comments of the example above for this module's"
+)]
 pub mod chacha;
 mod fill;
 mod generation;
