@@ -15,7 +15,7 @@ use std::io;
 use std::iter;
 use std::ops::Range;
 
-use vdsokit_elf::{Image, process};
+use vdsokit_elf::Image;
 
 use super::front;
 use super::record::AttachRecord;
@@ -50,7 +50,7 @@ pub(super) fn redirect(
     mut record: AttachRecord,
 ) -> Result<(), StubError> {
     // Before anything is changed: a mapping that can't be moved shows itself only at the last step.
-    if process::is_sealed(pid as u32).is_ok_and(|sealed| sealed) {
+    if is_sealed(guest, &record)? {
         return Err(Failure::Unserved(Unserved::Sealed).into());
     }
     let probed = guest.call(number::ARCH_PRCTL, [MAP_VDSO, 0, 0, 0, 0, 0]);
@@ -112,6 +112,31 @@ fn compose(
 
 /// `ARCH_MAP_VDSO_64` (arch/x86/include/uapi/asm/prctl.h).
 const MAP_VDSO: u64 = 0x2003;
+
+/// Whether a mapping of the kernel's vDSO is sealed.
+///
+/// mprotect(2) refuses that before it compares the rights (mm/mprotect.c, `mprotect_fixup`; before
+/// Linux 6.12 `do_mprotect_pkey`), and those that the mapping has already change nothing.
+/// /proc/PID/smaps tells it too, for a walk through all page tables of a process that is stopped meanwhile.
+fn is_sealed(guest: &mut Guest, record: &AttachRecord) -> Result<bool, StubError> {
+    let text = record.text();
+    for mapping in &record.mappings {
+        let rights = match *mapping == text {
+            true => libc::PROT_READ | libc::PROT_EXEC,
+            false => libc::PROT_READ,
+        };
+        let length = mapping.end - mapping.start;
+        match guest.call(
+            number::MPROTECT,
+            [mapping.start, length, rights as u64, 0, 0, 0],
+        ) {
+            Err(StubError::Refused(libc::EPERM)) => return Ok(true),
+            Ok(_) | Err(StubError::Refused(_)) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(false)
+}
 
 /// Has the kernel map its vDSO where there is room, in a process in which its image is replaced.
 /// Returns the address of the image.
