@@ -12,117 +12,18 @@ use common::{Talk, compiled, installed, scratch, vdso};
 use serde_json::Value;
 
 /// Calls `clock_gettime` as often as its argument says in `inner`, twice in `main`, and once in vain.
-const LOOP: &str = r#"
-#include <stdlib.h>
-#include <stdio.h>
-#include <time.h>
-__attribute__((noinline)) void inner(long n) {
-    struct timespec t;
-    for (long i = 0; i < n; i++) clock_gettime(CLOCK_MONOTONIC, &t);
-}
-int main(int c, char **v) {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    inner(atol(v[1]));
-    clock_gettime((clockid_t)99, &t);
-    clock_gettime(CLOCK_REALTIME, &t);
-    puts("unchanged");
-    return 7;
-}
-"#;
+const LOOP: &str = include_str!("trace/loop.c");
 
 /// 8 threads with 20,000 calls each; 4 children of fork with 1,000 each; and one call in a child of
 /// vfork, which then executes a program that calls nothing.
-const TREE: &str = r#"
-#include <pthread.h>
-#include <time.h>
-#include <unistd.h>
-#include <sys/wait.h>
-__attribute__((noinline)) void *work(void *n) {
-    struct timespec t;
-    for (long i = 0; i < (long)n; i++) clock_gettime(CLOCK_MONOTONIC, &t);
-    return 0;
-}
-int main(void) {
-    pthread_t t[8];
-    for (int i = 0; i < 8; i++) pthread_create(t + i, 0, work, (void *)20000L);
-    for (int i = 0; i < 8; i++) pthread_join(t[i], 0);
-    for (int i = 0; i < 4; i++)
-        if (!fork()) { work((void *)1000L); _exit(0); }
-    if (!vfork()) {
-        struct timespec z;
-        clock_gettime(CLOCK_TAI, &z);
-        execlp("true", "true", (char *)0);
-        _exit(1);
-    }
-    while (wait(0) > 0);
-    return 0;
-}
-"#;
+const TREE: &str = include_str!("trace/tree.c");
 
 /// Reads a clock all the time, in two threads.
-const SPIN: &str = r#"
-#include <pthread.h>
-#include <stdio.h>
-#include <time.h>
-#include <unistd.h>
-void *spin(void *x) {
-    struct timespec t;
-    for (;;) { clock_gettime(CLOCK_MONOTONIC, &t); usleep(200); }
-    return x;
-}
-int main(void) {
-    pthread_t t;
-    pthread_create(&t, 0, spin, 0);
-    puts("ready");
-    fflush(stdout);
-    spin(0);
-}
-"#;
+const SPIN: &str = include_str!("trace/spin.c");
 
 /// Takes a backtrace in a signal handler, again and again, while clocks are read. Prints how many of those
 /// from outside the kernel's own vDSO did not reach `main`, and then those from within it.
-const UNWIND: &str = r#"
-#define _GNU_SOURCE
-#include <execinfo.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/time.h>
-#include <time.h>
-#include <ucontext.h>
-static unsigned long from, to, start, end;
-static volatile int inside, lost, kernels, ended;
-static void handler(int s, siginfo_t *i, void *c) {
-    unsigned long pc = ((ucontext_t *)c)->uc_mcontext.gregs[REG_RIP];
-    void *b[32];
-    int n = backtrace(b, 32), found = 0;
-    for (int k = 3; k < n; k++)
-        found |= (unsigned long)b[k] >= start && (unsigned long)b[k] < end;
-    if (pc >= from && pc < to) { kernels++; ended += !found; }
-    else if (pc < start || pc >= end) { inside++; lost += !found; }
-}
-int main(void) {
-    char line[512];
-    void *b[4];
-    FILE *maps = fopen("/proc/self/maps", "r");
-    while (fgets(line, sizeof line, maps)) {
-        unsigned long a, z;
-        sscanf(line, "%lx-%lx", &a, &z);
-        if (strstr(line, "[vdso]")) { from = a; to = z; }
-        if ((unsigned long)main >= a && (unsigned long)main < z) { start = a; end = z; }
-    }
-    backtrace(b, 4);
-    struct sigaction action = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_RESTART };
-    sigaction(SIGALRM, &action, 0);
-    struct itimerval often = {{0, 200}, {0, 200}};
-    setitimer(ITIMER_REAL, &often, 0);
-    struct timespec t;
-    while (inside < 50 || !kernels) clock_gettime(CLOCK_MONOTONIC, &t);
-    printf("%d lost\n%d of %d end\n", lost, ended, kernels);
-}
-"#;
+const UNWIND: &str = include_str!("trace/unwind.c");
 
 /// Where a test has its trace written.
 fn file(name: &str) -> PathBuf {
@@ -544,54 +445,10 @@ fn backtraces_from_within_the_kernels_own_vdso_end_there() {
 }
 
 /// Forks a child for each line on its input, which reads a clock 50 times and ends.
-const FORKS: &str = r#"
-#include <stdio.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-int main(void) {
-    char line[16];
-    struct timespec t;
-    puts("ready");
-    fflush(stdout);
-    while (fgets(line, sizeof line, stdin)) {
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        if (!fork()) {
-            for (int i = 0; i < 50; i++) clock_gettime(CLOCK_REALTIME, &t);
-            _exit(0);
-        }
-        wait(0);
-        puts("done");
-        fflush(stdout);
-    }
-}
-"#;
+const FORKS: &str = include_str!("trace/forks.c");
 
 /// Reads a clock where getpid(2) and gettid(2) are refused.
-const REFUSED: &str = r#"
-#include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stdio.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <time.h>
-int main(void) {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getpid, 1, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_gettid, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog filter = { 5, code };
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter)) return 1;
-    struct timespec t;
-    for (int i = 0; i < 3; i++) clock_gettime(CLOCK_MONOTONIC, &t);
-    return 0;
-}
-"#;
+const REFUSED: &str = include_str!("trace/refused.c");
 
 fn signal(pid: &str, signal: &str) {
     let mut kill = Command::new("kill");
