@@ -74,7 +74,7 @@ fn by_first_line(id: Id) -> Option<Timespec> {
             return None;
         }
         let ticks = arch::counter();
-        let line = |at| copy.word(Record::FIRST + at);
+        let line = first_line(copy.first_words()?);
         if ticks.wrapping_sub(line(Line::START)) >= line(Line::LENGTH) {
             return None;
         }
@@ -84,6 +84,17 @@ fn by_first_line(id: Id) -> Option<Timespec> {
             nanoseconds: nanoseconds as i64,
         })
     })
+}
+
+#[cfg(target_arch = "aarch64")]
+use arch::first_line;
+
+/// The words of the first line of a record, each loaded when it is used.
+#[cfg(not(any(target_arch = "aarch64", all(vdsokit_image, target_arch = "x86_64"))))]
+#[inline(always)]
+fn first_line(record: &[vdsokit_vvar::latch::Word; Record::WORDS]) -> impl Fn(usize) -> u64 {
+    use core::sync::atomic::Ordering::Relaxed;
+    |at| record[Record::FIRST + at].load(Relaxed)
 }
 
 /// The nanoseconds of one of the kernel's clocks.

@@ -5,15 +5,23 @@
 )]
 
 use crate::arch;
+use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 use vdsokit_clock::Clock;
-use vdsokit_clock::page::{RECORD_SIZE, record_offset, source_offset};
+use vdsokit_clock::page::{RECORD_SIZE, STRIDE, record_offset, source_offset};
 #[cfg(not(target_arch = "x86"))]
 use vdsokit_vvar::latch::Copy;
 use vdsokit_vvar::latch::{self, Latch, Word};
 
 /// The number of words of a record's latch.
 const WORDS: usize = latch::size_of(RECORD_SIZE) / 8;
+
+/// The address of the byte at `AT` of the vvar pages.
+#[inline(always)]
+fn pages<const AT: usize>() -> NonNull<u8> {
+    // SAFETY: the pages are behind the image's code, and no byte of either is at address 0.
+    unsafe { NonNull::new_unchecked(arch::vvar::<AT>().cast_mut()) }
+}
 
 /// The number of a clock that has a record.
 #[derive(Clone, Copy)]
@@ -33,11 +41,12 @@ impl Id {
     /// The source of this clock's time, as a hint: see [`source_offset`].
     #[inline(always)]
     pub(crate) fn source(self) -> u64 {
+        let sources = pages::<{ source_offset(0) }>().cast::<Word>();
         // SAFETY: (1) the vvar pages are mapped behind the image, readable, for as long as the
-        // image is; (2) a scalar at `source_offset` is within the first page for every number
-        // that `new` accepts, and a multiple of 8; (3) the word is an atomic, and the
+        // image is; (2) the sources lie side by side, each within the first page for every number
+        // that `new` accepts, and at a multiple of 8; (3) the word is an atomic, and the
         // publisher stores it as such.
-        let word = unsafe { &*arch::vvar().add(source_offset(self.0)).cast::<Word>() };
+        let word = unsafe { sources.add(self.0 as usize).as_ref() };
         word.load(Ordering::Relaxed)
     }
 
@@ -54,15 +63,13 @@ impl Id {
     /// knows.
     #[inline(always)]
     pub(crate) fn latch(self) -> Option<Latch<'static>> {
-        // SAFETY: (1) the vvar pages are mapped behind the image, readable, for
-        // as long as the image is; (2) a latch at `record_offset` is within the
-        // first page for every number that `new` accepts, and a multiple of
-        // 8; (3) its words are atomics, and the publisher stores them as such.
-        let words = unsafe {
-            &*arch::vvar()
-                .add(record_offset(self.0))
-                .cast::<[Word; WORDS]>()
-        };
+        let records = pages::<{ record_offset(0) }>();
+        // SAFETY: (1) the vvar pages are mapped behind the image, readable, for as long as the image
+        // is; (2) the latches lie `STRIDE` apart, each within the first page for every number that
+        // `new` accepts, and at a multiple of 8; (3) its words are atomics, and the publisher stores
+        // them as such.
+        let words: &[Word; WORDS] =
+            unsafe { records.add(self.0 as usize * STRIDE).cast().as_ref() };
         Latch::new(words)
     }
 }
@@ -74,9 +81,5 @@ pub(crate) fn random_generation() -> &'static Word {
     // SAFETY: (1) the vvar pages are mapped behind the image, readable, for as long as the
     // image is; (2) the offset is within the first page and a multiple of 8, as `page` of
     // vdsokit-random asserts; (3) the word is an atomic, and its publisher stores it as such.
-    unsafe {
-        &*arch::vvar()
-            .add(vdsokit_random::page::OFFSET)
-            .cast::<Word>()
-    }
+    unsafe { pages::<{ vdsokit_random::page::OFFSET }>().cast().as_ref() }
 }

@@ -21,7 +21,7 @@ fn fact(offset: usize) -> Option<u64> {
     // SAFETY: (1) the vvar pages are mapped behind the image, readable, for as long as the image
     // is; (2) the word lies within the first page and at a multiple of 8; (3) it is an atomic, and
     // its publisher stores it as such.
-    let word = |at: usize| unsafe { &*arch::vvar().add(at).cast::<Word>() };
+    let word = |at: usize| unsafe { &*arch::vvar::<0>().add(at).cast::<Word>() };
     if word(FLAG).load(Ordering::Relaxed) == 0 {
         return None;
     }

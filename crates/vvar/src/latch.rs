@@ -196,9 +196,17 @@ impl<'m> LatchWriter<'m> {
 #[derive(Clone, Copy, Debug)]
 pub struct Copy<'m>(&'m [Word]);
 
-impl Copy<'_> {
+impl<'m> Copy<'m> {
     /// A copy of no words: every value decoded from it is zero.
     pub const EMPTY: Self = Self(&[]);
+
+    /// The first `N` words, for a reader that loads several by one instruction; `None` where the value
+    /// is shorter.
+    #[inline(always)]
+    #[must_use]
+    pub fn first_words<const N: usize>(&self) -> Option<&'m [Word; N]> {
+        self.0.first_chunk()
+    }
 
     /// Loads word `index`; a word beyond the value reads as 0.
     #[inline(always)]

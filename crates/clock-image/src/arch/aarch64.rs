@@ -7,6 +7,8 @@
 #[cfg(vdsokit_image)]
 use super::number;
 use core::arch::asm;
+use vdsokit_clock::{Line, Record};
+use vdsokit_vvar::latch::Word;
 
 /// Linux's vDSO function of this name.
 #[cfg(vdsokit_image)]
@@ -33,17 +35,39 @@ pub(crate) fn counter() -> u64 {
     ticks
 }
 
-/// The address of the vvar pages, which the image's linker places behind the text.
+/// The address of the byte at `AT` of the vvar pages, which the image's linker places behind the text:
+/// less than 1 MiB ahead, since an image is smaller.
 #[inline(always)]
-pub(crate) fn vvar() -> *const u8 {
-    let pages;
+pub(crate) fn vvar<const AT: usize>() -> *const u8 {
+    let address;
     // SAFETY: it computes an address.
     unsafe {
-        asm!(".hidden __vdsokit_vvar", "adrp {0}, __vdsokit_vvar",
-            "add {0}, {0}, :lo12:__vdsokit_vvar", out(reg) pages,
+        asm!(".hidden __vdsokit_vvar", "adr {0}, __vdsokit_vvar + {1}", out(reg) address, const AT,
             options(pure, nomem, nostack, preserves_flags));
     }
-    pages
+    address
+}
+
+/// Loads the first line of a record, and returns a function from an index to its word. One instruction
+/// loads two words, each as an atomic load does (Arm ARM, B2.2.1, "requirements for single-copy
+/// atomicity").
+#[inline(always)]
+pub(crate) fn first_line(record: &[Word; Record::WORDS]) -> impl Fn(usize) -> u64 {
+    let mut line = [0; Line::WORDS];
+    // SAFETY: (1) the words lie within the record; (2) they are atomics that a publisher stores to, and
+    // so are these loads, which the assembly is not declared to be free to repeat or to leave out.
+    unsafe {
+        asm!(
+            "ldp {0}, {1}, [{7}, #8 * {8}]",
+            "ldp {2}, {3}, [{7}, #8 * {8} + 16]",
+            "ldp {4}, {5}, [{7}, #8 * {8} + 32]",
+            "ldr {6}, [{7}, #8 * {8} + 48]",
+            out(reg) line[0], out(reg) line[1], out(reg) line[2], out(reg) line[3], out(reg) line[4],
+            out(reg) line[5], lateout(reg) line[6], in(reg) record, const Record::FIRST,
+            options(nostack, preserves_flags, readonly)
+        );
+    }
+    move |at| line[at]
 }
 
 /// Loads the word of a link.

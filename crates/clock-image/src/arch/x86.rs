@@ -107,18 +107,18 @@ pub(crate) fn counter() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-/// The address of the vvar pages, which the image's linker places behind the text.
+/// The address of the byte at `AT` of the vvar pages, which the image's linker places behind the text.
 #[inline(always)]
-pub(crate) fn vvar() -> *const u8 {
-    let pages;
+pub(crate) fn vvar<const AT: usize>() -> *const u8 {
+    let address;
     // SAFETY: it computes an address, and writes only below the stack pointer. Inline assembly,
     // since rustc would load the address from a table that needs a relocation.
     unsafe {
         asm!(".hidden __vdsokit_vvar", "call vdsokit_here", "2:",
-            "leal __vdsokit_vvar - 2b(%eax), %eax", out("eax") pages,
+            "leal __vdsokit_vvar + {} - 2b(%eax), %eax", const AT, out("eax") address,
             options(preserves_flags, att_syntax));
     }
-    pages
+    address
 }
 
 /// Loads the word of a link, whose upper half is 0.

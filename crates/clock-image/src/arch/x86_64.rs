@@ -75,17 +75,17 @@ pub(crate) fn counter() -> u64 {
     high << 32 | low
 }
 
-/// The address of the vvar pages, which the image's linker places behind the text.
+/// The address of the byte at `AT` of the vvar pages, which the image's linker places behind the text.
 #[inline(always)]
-pub(crate) fn vvar() -> *const u8 {
-    let pages;
+pub(crate) fn vvar<const AT: usize>() -> *const u8 {
+    let address;
     // SAFETY: it computes an address. Inline assembly, since rustc would load the
     // address from a table that needs a relocation.
     unsafe {
-        asm!(".hidden __vdsokit_vvar", "lea {}, [rip + __vdsokit_vvar]", out(reg) pages,
+        asm!(".hidden __vdsokit_vvar", "lea {}, [rip + __vdsokit_vvar + {}]", out(reg) address, const AT,
             options(pure, nomem, nostack, preserves_flags));
     }
-    pages
+    address
 }
 
 /// Loads the word of a link.
