@@ -6,7 +6,9 @@ use crate::feed::Notice;
 use crate::value;
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap};
-use vdsokit_publish::{Assigner, Publisher, VarWriter};
+use vdsokit_build::declaration::Kind;
+use vdsokit_publish::{Assigner, Publisher, ScalarAssigner, VarWriter};
+use vdsokit_vvar::layout::Type;
 
 /// A write of one key; without a value it was deleted.
 #[derive(Clone, Debug)]
@@ -54,9 +56,25 @@ struct Known {
     exists: bool,
 }
 
+/// A variable, and the place of a scalar: it is looked up once, as a reader waits for each write.
+struct Fed {
+    variable: FedVariable,
+    scalar: Option<ScalarAssigner>,
+}
+
+impl Fed {
+    fn new(publisher: &Publisher, variable: FedVariable) -> Result<Self, Error> {
+        let scalar = match variable.kind {
+            Kind::Plain(Type::Scalar(_)) => Some(publisher.scalar(&variable.name)?),
+            _ => None,
+        };
+        Ok(Self { variable, scalar })
+    }
+}
+
 /// Keys, revisions, and the variables that they are written to.
 pub(crate) struct Table {
-    variables: Vec<FedVariable>,
+    variables: Vec<Fed>,
     /// The index of the variable of each key.
     by_key: HashMap<String, usize>,
     known: HashMap<String, Known>,
@@ -89,10 +107,13 @@ impl Table {
             connected: publisher.var(CONNECTED)?,
             writes: publisher.var(WRITES)?,
         };
+        let variables = variables.into_iter();
+        let variables = variables.map(|variable| Fed::new(publisher, variable));
+        let variables = variables.collect::<Result<Vec<_>, _>>()?;
         let keys = variables.iter().enumerate();
         Ok(Self {
             by_key: keys
-                .map(|(index, variable)| (variable.key.clone(), index))
+                .map(|(index, fed)| (fed.variable.key.clone(), index))
                 .collect(),
             variables,
             known: HashMap::new(),
@@ -138,17 +159,20 @@ impl Table {
             self.read_at = batch.revision;
         }
         for write in &batch.writes {
-            let newest = self.known.get(&write.key);
+            let newest = self.known.get_mut(&write.key);
             let is_old = !batch.is_whole && write.revision <= self.read_at;
-            if is_old || newest.is_some_and(|known| known.revision >= write.revision) {
+            if is_old || (newest.as_ref()).is_some_and(|known| known.revision >= write.revision) {
                 continue;
             }
             let is_new = newest.is_none();
-            let known = Known {
+            let now = Known {
                 revision: write.revision,
                 exists: write.value.is_some(),
             };
-            self.known.insert(write.key.clone(), known);
+            match newest {
+                Some(known) => *known = now,
+                None => drop(self.known.insert(write.key.clone(), now)),
+            }
             if let Some(problem) = self.write(write, is_new) {
                 notice(problem);
             }
@@ -183,18 +207,21 @@ impl Table {
 
     /// Writes one variable. Returns why it was not written.
     fn write(&self, write: &Write, is_new: bool) -> Option<Notice> {
-        let Some(variable) = self.by_key.get(&write.key).map(|at| &self.variables[*at]) else {
+        let Some(fed) = self.by_key.get(&write.key).map(|at| &self.variables[*at]) else {
             let is_reported = is_new && write.value.is_some() && write.key != DECLARATION_KEY;
             return is_reported.then(|| Notice::UnknownKey {
                 key: write.key.clone(),
             });
         };
-        let assigned = match &write.value {
-            Some(bytes) => value::assignments(&variable.name, &variable.kind, bytes)
-                .and_then(|all| self.pages.assigner.assign(&all).map_err(|e| e.to_string())),
-            None => self
-                .pages
-                .assigner
+        let (variable, assigner) = (&fed.variable, &self.pages.assigner);
+        let assigned = match (&write.value, &fed.scalar) {
+            (Some(bytes), Some(scalar)) => value::utf8(bytes).and_then(|text| {
+                let assigned = scalar.assign(text.trim());
+                assigned.map_err(|error| error.to_string())
+            }),
+            (Some(bytes), None) => value::assignments(&variable.name, &variable.kind, bytes)
+                .and_then(|all| assigner.assign(&all).map_err(|error| error.to_string())),
+            (None, _) => assigner
                 .assign(&variable.initial)
                 .map_err(|error| error.to_string()),
         };

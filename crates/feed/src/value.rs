@@ -18,8 +18,7 @@ pub(crate) fn assignments(
     kind: &Kind,
     value: &[u8],
 ) -> Result<Vec<Assignment>, String> {
-    let text = std::str::from_utf8(value)
-        .map_err(|error| format!("it is not UTF-8 from byte {} on", error.valid_up_to()))?;
+    let text = utf8(value)?;
     match kind {
         Kind::Plain(ty) => Ok(vec![Assignment {
             name: name.to_owned(),
@@ -28,6 +27,12 @@ pub(crate) fn assignments(
         }]),
         Kind::Record(fields) => record(name, fields, text),
     }
+}
+
+/// The text of a value.
+pub(crate) fn utf8(value: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(value)
+        .map_err(|error| format!("it is not UTF-8 from byte {} on", error.valid_up_to()))
 }
 
 fn plain(ty: Type, text: &str) -> Result<String, String> {

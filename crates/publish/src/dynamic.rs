@@ -51,7 +51,7 @@ impl Number {
         }
     }
 
-    fn to_bits(self) -> u64 {
+    pub(crate) fn to_bits(self) -> u64 {
         match self {
             Self::Bool(value) => Scalar::to_bits(value),
             Self::Signed(value) => Scalar::to_bits(value),
@@ -61,7 +61,7 @@ impl Number {
         }
     }
 
-    fn parse(ty: ScalarType, text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(ty: ScalarType, text: &str) -> Result<Self, String> {
         fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, String>
         where
             T::Err: fmt::Display,

@@ -86,6 +86,8 @@ mod raw;
 mod reader;
 #[cfg(feature = "write")]
 mod replace;
+#[cfg(feature = "write")]
+mod scalar_assigner;
 mod time;
 
 #[cfg(feature = "write")]
@@ -107,6 +109,8 @@ pub use open::{Options, set};
 #[cfg(feature = "write")]
 pub use publisher::{Assigner, LatchedWriter, Publisher, VarWriter};
 pub use reader::{Latched, Status, Var, Vdso};
+#[cfg(feature = "write")]
+pub use scalar_assigner::ScalarAssigner;
 pub use vdsokit_vvar::header::Condition;
 
 /// Tests the examples of the README.

@@ -8,6 +8,7 @@ use crate::heartbeat::{self, Heartbeat};
 use crate::lock::Lock;
 use crate::mapped_vvar::{LatchRef, MappedVvar, Owner, ScalarRef};
 use crate::open::Options;
+use crate::scalar_assigner::ScalarAssigner;
 use crate::time::HeartbeatClock;
 use crate::{find, raw, time};
 use std::fmt;
@@ -219,6 +220,16 @@ impl Publisher {
     #[must_use]
     pub fn assigner(&self) -> Assigner {
         Assigner(self.inner.clone())
+    }
+
+    /// A handle that assigns text to the scalar `name`, of whichever type. Unlike an [`Assigner`], it
+    /// looks the variable up once.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], or [`Error::Mismatch`] when it is not a scalar.
+    pub fn scalar(&self, name: &str) -> Result<ScalarAssigner, Error> {
+        let entry = find::named(self.directory(), &self.inner.path, name)?;
+        ScalarAssigner::new(&self.inner, &entry)
     }
 
     /// Writes planned changes.

@@ -55,9 +55,7 @@ pub(crate) fn read(pages: Pages<'_>, entry: &Entry<'_>) -> Option<Vec<u8>> {
 /// when the variable is outside the pages.
 pub(crate) fn write(pages: &PagesMut<'_>, entry: &Entry<'_>, bytes: &[u8]) -> Option<()> {
     if let Some(scalar) = scalar(entry) {
-        let bits = bits(bytes);
-        by_width!(scalar, T => T::store(pages.scalar::<T>(entry.offset)?, bits as T));
-        return Some(());
+        return store(pages, entry.offset, scalar, bits(bytes));
     }
     let mut latch: LatchWriter<'_> = pages.latch(entry.offset, bytes.len())?;
     latch.write(|copy| {
@@ -70,8 +68,19 @@ pub(crate) fn write(pages: &PagesMut<'_>, entry: &Entry<'_>, bytes: &[u8]) -> Op
     Some(())
 }
 
+/// Writes a scalar: one atomic store, release. `None` when it is outside the pages.
+pub(crate) fn store(
+    pages: &PagesMut<'_>,
+    offset: usize,
+    scalar: ScalarType,
+    bits: u64,
+) -> Option<()> {
+    by_width!(scalar, T => T::store(pages.scalar::<T>(offset)?, bits as T));
+    Some(())
+}
+
 /// The type of a scalar; `None` for a latched variable.
-fn scalar(entry: &Entry<'_>) -> Option<ScalarType> {
+pub(crate) fn scalar(entry: &Entry<'_>) -> Option<ScalarType> {
     match entry.kind {
         Kind::Plain(Type::Scalar(scalar)) => Some(scalar),
         _ => None,

@@ -7,6 +7,7 @@
 use async_nats::jetstream;
 use futures_util::StreamExt;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -23,7 +24,7 @@ use vdsokit_publish::serve::Serve;
 use vdsokit_publish::{Publisher, Vdso, place};
 
 /// Writes whose delay is measured.
-const WRITES: u64 = 400;
+const WRITES: u64 = 1000;
 /// Writes a second, and for how long.
 const RATE: (u64, Duration) = (10_000, Duration::from_secs(60));
 const KEYS: usize = 1000;
@@ -139,7 +140,7 @@ fn nanoseconds() -> u64 {
 struct Machine {
     vdso: Vdso,
     _stop: UnixStream,
-    _reload: UnixStream,
+    reload: UnixStream,
     _directory: tempfile::TempDir,
 }
 
@@ -173,8 +174,20 @@ impl Machine {
         Self {
             vdso: Vdso::open(&path).expect("a vDSO"),
             _stop: stop,
-            _reload: reload,
+            reload,
             _directory: directory,
+        }
+    }
+
+    /// Has the feed connect again, and waits until it is connected.
+    fn connect_again(&self) {
+        let is_connected = self.vdso.var::<bool>("feed_connected");
+        let is_connected = is_connected.expect("the variable");
+        (&self.reload).write_all(b"\0").expect("it is open");
+        for state in [false, true] {
+            while is_connected.get() != state {
+                std::thread::yield_now();
+            }
         }
     }
 }
@@ -203,7 +216,9 @@ async fn client(server: &str) -> async_nats::Client {
     async_nats::connect(server).await.expect("a server")
 }
 
-/// The delays of a plain client's callback, and of a load, on all of the machines.
+/// The delays of a plain client's callback, and of a load, on all of the machines. The server serves its
+/// watches in an order that depends on when they began, so for half of the writes the feeds' began first, and
+/// for the others the plain clients'.
 fn delays(server: &Server, machines: &[(Network, Machine)]) -> (Delays, Delays) {
     let is_over = Arc::new(AtomicBool::new(false));
     let watching = Arc::new(AtomicU64::new(0));
@@ -257,7 +272,12 @@ fn delays(server: &Server, machines: &[(Network, Machine)]) -> (Delays, Delays) 
             .get_key_value("bench")
             .await;
         let store = store.expect("a bucket");
-        for _ in 0..WRITES {
+        for count in 0..WRITES {
+            if count == WRITES / 2 {
+                machines
+                    .iter()
+                    .for_each(|(_, machine)| machine.connect_again());
+            }
             let value = nanoseconds().to_string();
             store.put("now", value.into()).await.expect("written");
             tokio::time::sleep(Duration::from_millis(5)).await;

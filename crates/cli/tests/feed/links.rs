@@ -51,16 +51,29 @@ fn a_silent_etcd_makes_the_values_stale() {
 }
 
 /// A network namespace, and a pair of interfaces between it and this one.
-struct Network {
-    name: String,
-    here: String,
+pub(crate) struct Network {
+    pub(crate) name: String,
+    pub(crate) here: String,
     /// The first three bytes of both addresses; the last are 1 here and 2 there.
-    prefix: String,
+    pub(crate) prefix: String,
 }
 
 impl Network {
-    /// `None` where none can be made.
+    /// A namespace and a pair of Ethernet interfaces. `None` where none can be made.
     fn new() -> Option<Self> {
+        Self::by(|Self { name, here, prefix }| {
+            format!(
+                "ip link add {here} type veth peer name eth0 netns {name}
+                ip addr add {prefix}.1/24 dev {here}
+                ip link set {here} up
+                ip -n {name} addr add {prefix}.2/24 dev eth0
+                ip -n {name} link set eth0 up"
+            )
+        })
+    }
+
+    /// A namespace, and the interfaces that a shell script makes. `None` where there can be none.
+    pub(crate) fn by(interfaces: impl FnOnce(&Self) -> String) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let id = std::process::id();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -70,16 +83,7 @@ impl Network {
             // For tests between networks (RFC 2544).
             prefix: format!("198.18.{}", (id * 4 + count) % 250),
         };
-        let (name, here, prefix) = (&network.name, &network.here, &network.prefix);
-        let script = format!(
-            "set -e
-            ip netns add {name}
-            ip link add {here} type veth peer name eth0 netns {name}
-            ip addr add {prefix}.1/24 dev {here}
-            ip link set {here} up
-            ip -n {name} addr add {prefix}.2/24 dev eth0
-            ip -n {name} link set eth0 up"
-        );
+        let script = format!("set -e\nip netns add {}\n", network.name) + &interfaces(&network);
         let made = Command::new("sh").args(["-c", &script]).output().unwrap();
         if made.status.success() {
             return Some(network);
@@ -88,27 +92,16 @@ impl Network {
         None
     }
 
-    /// Makes the link slow in the direction from here: 100 kbit/s, and where the kernel has netem, a
-    /// delay and lost packets in both.
+    /// Makes the link slow in the direction from here: 100 kbit/s.
     fn slow_down(&self) {
-        let (name, here) = (&self.name, &self.here);
-        let lossy = "netem delay 150ms 50ms loss 1%";
-        let script = format!(
-            "tc qdisc add dev {here} root {lossy} rate 100kbit &&
-             tc -n {name} qdisc add dev eth0 root {lossy}"
-        );
-        let shell = |script: &str| Command::new("sh").args(["-c", script]).output().unwrap();
-        if !shell(&script).status.success() {
-            println!("this kernel has no netem (CONFIG_NET_SCH_NETEM): the link is slow only");
-            let tbf =
-                format!("tc qdisc add dev {here} root tbf rate 100kbit burst 3000 latency 1s");
-            let made = shell(&tbf);
-            assert!(made.status.success(), "{}", crate::errors(&made));
-        }
+        let here = &self.here;
+        let script = format!("tc qdisc add dev {here} root tbf rate 100kbit burst 3000 latency 1s");
+        let made = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert!(made.status.success(), "{}", crate::errors(&made));
     }
 
     /// Starts the command in the namespace, and returns when its vDSO is live.
-    fn feed(&self, command: &Command) -> Feed {
+    pub(crate) fn feed(&self, command: &Command) -> Feed {
         let mut inside = Command::new("ip");
         inside
             .args(["netns", "exec", &self.name])

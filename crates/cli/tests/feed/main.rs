@@ -6,8 +6,10 @@ mod credentials;
 mod disk;
 mod etcd;
 mod links;
+mod lossy_link;
 mod nats;
 mod stores;
+mod tunnel;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
