@@ -67,8 +67,8 @@ pub enum Error {
     /// The server refused the credentials, or wants some.
     #[error("{location} refused the credentials: {why}")]
     #[diagnostic(help(
-        "give --user and --password-file, --token-file, --creds or --nkey, with the right to read \
-         this part of the store"
+        "give --user and --password-file, --token-file, --creds or --nkey of a user who may read this \
+         part of the store, and for `vdso put` write it"
     ))]
     Denied {
         /// The location.

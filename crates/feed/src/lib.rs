@@ -28,6 +28,7 @@ mod feed;
 mod link;
 mod location;
 mod nats;
+mod nats_events;
 mod put;
 mod table;
 mod tls;

@@ -8,6 +8,7 @@ use crate::declaration::DECLARATION_KEY;
 use crate::error::Error;
 use crate::link::{ANSWER_TIMEOUT, Create, Event, PROBE_PERIOD, VALUE_TIMEOUT, boottime, lost};
 use crate::location::Location;
+use crate::nats_events::Events;
 use crate::table::{Batch, Content, Head, Write};
 use crate::tls;
 use async_nats::connection::State;
@@ -20,7 +21,6 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 /// A connection to a bucket.
@@ -28,8 +28,7 @@ pub(crate) struct Nats {
     location: Location,
     store: Store,
     watch: Watch,
-    /// Notified when the connection ends.
-    ended: Arc<Notify>,
+    events: Arc<Events>,
     /// The newest revision that was received.
     newest: u64,
     tick: Interval,
@@ -55,9 +54,14 @@ impl Nats {
         credentials: &Credentials,
         new: &Create,
     ) -> Result<(), Error> {
-        let (client, _) = connect(location, credentials).await?;
+        let (client, events) = connect(location, credentials).await?;
         let context = jetstream(client);
-        let store = match open_store(&context, location).await {
+        let created = Self::create_in(&context, location, new);
+        events.unless_denied(location, created).await
+    }
+
+    async fn create_in(context: &Context, location: &Location, new: &Create) -> Result<(), Error> {
+        let store = match open_store(context, location).await {
             Err(Error::NoBucket { .. }) => {
                 // `create_key_value` first reads the account's limits, in a form that nats-server
                 // 2.9 does not have.
@@ -65,7 +69,7 @@ impl Nats {
                     .create_stream(bucket(&location.part, new.replicas))
                     .await;
                 created.map_err(|error| refused(location, &error))?;
-                open_store(&context, location).await?
+                open_store(context, location).await?
             }
             store => store?,
         };
@@ -83,7 +87,17 @@ impl Nats {
         credentials: &Credentials,
         published: u64,
     ) -> Result<(Self, (Batch, Head)), Error> {
-        let (client, ended) = connect(location, credentials).await?;
+        let (client, events) = connect(location, credentials).await?;
+        let opened = Self::read_all(location, client, events.clone(), published);
+        events.unless_denied(location, opened).await
+    }
+
+    async fn read_all(
+        location: &Location,
+        client: Client,
+        events: Arc<Events>,
+        published: u64,
+    ) -> Result<(Self, (Batch, Head)), Error> {
         let store = open_store(&jetstream_of(client.clone()), location).await?;
         let asked = boottime();
         let info = timeout(ANSWER_TIMEOUT, store.stream.get_info()).await;
@@ -128,7 +142,7 @@ impl Nats {
             client,
             store,
             watch,
-            ended,
+            events,
             revision,
             ANSWER_TIMEOUT,
         );
@@ -142,12 +156,15 @@ impl Nats {
         revision: u64,
         patience: Duration,
     ) -> Result<Self, Error> {
-        let (client, ended) = connect(location, credentials).await?;
-        let store = open_store(&jetstream_of(client.clone()), location).await?;
-        let watch = store.watch_all_from_revision(revision + 1).await;
-        let watch = watch.map_err(|error| lost(location, error))?;
+        let (client, events) = connect(location, credentials).await?;
+        let watched = async {
+            let store = open_store(&jetstream_of(client.clone()), location).await?;
+            let watch = store.watch_all_from_revision(revision + 1).await;
+            Ok((store, watch.map_err(|error| lost(location, error))?))
+        };
+        let (store, watch) = events.unless_denied(location, watched).await?;
         Ok(Self::new(
-            location, client, store, watch, ended, revision, patience,
+            location, client, store, watch, events, revision, patience,
         ))
     }
 
@@ -156,7 +173,7 @@ impl Nats {
         client: Client,
         store: Store,
         watch: Watch,
-        ended: Arc<Notify>,
+        events: Arc<Events>,
         newest: u64,
         patience: Duration,
     ) -> Self {
@@ -166,7 +183,7 @@ impl Nats {
             location: location.clone(),
             store,
             watch,
-            ended,
+            events,
             newest,
             tick,
             question: None,
@@ -190,7 +207,7 @@ impl Nats {
                         is_whole: false,
                     }));
                 }
-                () = self.ended.notified() => {
+                () = self.events.ended() => {
                     return Err(lost(&self.location, "the server closed it"));
                 }
                 _ = self.tick.tick(), if self.question.is_none() => {
@@ -274,9 +291,9 @@ async fn last_existing(store: &Store, location: &Location) -> Result<u64, Error>
 pub(crate) async fn connect(
     location: &Location,
     credentials: &Credentials,
-) -> Result<(Client, Arc<Notify>), Error> {
-    let ended = Arc::new(Notify::new());
-    let notify = ended.clone();
+) -> Result<(Client, Arc<Events>), Error> {
+    let events = Arc::new(Events::default());
+    let received = events.clone();
     let mut options = ConnectOptions::new()
         .name("vdso feed")
         .connection_timeout(ANSWER_TIMEOUT)
@@ -284,15 +301,8 @@ pub(crate) async fn connect(
         .require_tls(location.has_tls)
         .tls_client_config(tls::config(credentials)?)
         .event_callback(move |event| {
-            let notify = notify.clone();
-            async move {
-                if matches!(
-                    event,
-                    async_nats::Event::Disconnected | async_nats::Event::Closed
-                ) {
-                    notify.notify_one();
-                }
-            }
+            received.receive(event);
+            std::future::ready(())
         });
     if let Some((user, password)) = credentials.password()? {
         options = options.user_and_password(user, password);
@@ -334,7 +344,7 @@ pub(crate) async fn connect(
     if client.connection_state() != State::Connected {
         return Err(unreachable(location, "it is not connected"));
     }
-    Ok((client, ended))
+    Ok((client, events))
 }
 
 /// The interface of JetStream. A request whose answer is a value may take long.

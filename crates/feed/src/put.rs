@@ -7,10 +7,13 @@ use crate::etcd::Client;
 use crate::link::{lost, runtime};
 use crate::location::{Kind, Location};
 use crate::nats;
+use crate::nats_events::Events;
 use crate::value;
 use async_nats::jetstream::kv::{CreateErrorKind, Operation, Store, UpdateErrorKind};
 use async_nats::jetstream::new as jetstream;
+use futures_util::TryFutureExt;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use vdsokit_build::Declaration;
 use vdsokit_build::declaration::Kind as Shape;
 use vdsokit_publish::Dynamic;
@@ -176,7 +179,7 @@ impl Change<'_> {
 
 /// A client that reads and writes single keys.
 enum Writer {
-    Nats(Box<Store>, Location),
+    Nats(Box<Store>, Location, Arc<Events>),
     Etcd(Box<Client>),
 }
 
@@ -184,9 +187,11 @@ impl Writer {
     async fn connect(location: &Location, credentials: &Credentials) -> Result<Self, Error> {
         Ok(match location.kind {
             Kind::Nats => {
-                let (client, _) = nats::connect(location, credentials).await?;
-                let store = nats::open_store(&jetstream(client), location).await?;
-                Self::Nats(Box::new(store), location.clone())
+                let (client, events) = nats::connect(location, credentials).await?;
+                let context = jetstream(client);
+                let opened = nats::open_store(&context, location);
+                let store = events.unless_denied(location, opened).await?;
+                Self::Nats(Box::new(store), location.clone(), events)
             }
             Kind::Etcd => Self::Etcd(Box::new(Client::connect(location, credentials).await?)),
         })
@@ -195,9 +200,9 @@ impl Writer {
     /// A key's value and revision.
     async fn read(&mut self, key: &str) -> Result<Option<(Vec<u8>, u64)>, Error> {
         match self {
-            Self::Nats(store, location) => {
-                let entry = store.entry(key).await;
-                let entry = entry.map_err(|error| lost(location, error))?;
+            Self::Nats(store, location, events) => {
+                let entry = store.entry(key).map_err(|error| lost(location, error));
+                let entry = events.unless_denied(location, entry).await?;
                 let entry = entry.filter(|entry| entry.operation == Operation::Put);
                 Ok(entry.map(|entry| (entry.value.to_vec(), entry.revision)))
             }
@@ -208,34 +213,45 @@ impl Writer {
     /// Writes keys, each with the revision that it must still have; 0 is a key that does not exist.
     /// Returns the last write's revision, or `None` where a key had another revision.
     async fn write(&mut self, writes: &[(&str, &[u8], Option<u64>)]) -> Result<Option<u64>, Error> {
-        let (store, location) = match self {
-            Self::Etcd(client) => return client.write(writes).await,
-            Self::Nats(store, location) => (store, location),
-        };
-        let mut last = 0;
-        for (key, value, at) in writes {
-            let value = value.to_vec().into();
-            last = match at {
-                None => {
-                    let written = store.put(key, value).await;
-                    written.map_err(|error| nats::refused(location, &error))?
-                }
-                Some(0) => match store.create(key, value).await {
-                    Ok(revision) => revision,
-                    Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
-                        return Ok(None);
-                    }
-                    Err(error) => return Err(nats::refused(location, &error)),
-                },
-                Some(at) => match store.update(key, value, *at).await {
-                    Ok(revision) => revision,
-                    Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
-                        return Ok(None);
-                    }
-                    Err(error) => return Err(nats::refused(location, &error)),
-                },
-            };
+        match self {
+            Self::Etcd(client) => client.write(writes).await,
+            Self::Nats(store, location, events) => {
+                let written = write_to_bucket(store, location, writes);
+                events.unless_denied(location, written).await
+            }
         }
-        Ok(Some(last))
     }
+}
+
+/// [`Writer::write`] for NATS. Each write is acknowledged by the stream's leader before the next is made.
+async fn write_to_bucket(
+    store: &Store,
+    location: &Location,
+    writes: &[(&str, &[u8], Option<u64>)],
+) -> Result<Option<u64>, Error> {
+    let mut last = 0;
+    for &(key, value, at) in writes {
+        let value = value.to_vec().into();
+        last = match at {
+            None => {
+                let written = store.put(key, value).await;
+                written.map_err(|error| nats::refused(location, &error))?
+            }
+            Some(0) => match store.create(key, value).await {
+                Ok(revision) => revision,
+                Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
+                    return Ok(None);
+                }
+                Err(error) => return Err(nats::refused(location, &error)),
+            },
+            Some(at) => match store.update(key, value, at).await {
+                Ok(revision) => revision,
+                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
+                    return Ok(None);
+                }
+                Err(error) => return Err(nats::refused(location, &error)),
+            },
+        };
+    }
+    Ok(Some(last))
 }

@@ -3,6 +3,8 @@
 use crate::stores::{etcd, etcdctl, free_ports, nats};
 use crate::{Machine, refused, vdso};
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
 #[test]
@@ -96,6 +98,88 @@ fn a_store_without_a_declaration_is_refused_by_put() {
     let image = machine.path("libflags.so.1");
     let mut put = vdso(&["put", &store.url(), "limit=1"]);
     refused(&mut put, &["holds no declaration", "--declaration"], &image);
+}
+
+/// A bucket with room for 4 KiB, by JetStream's interface itself: `--create` sets no limit.
+fn small_bucket(port: u16) {
+    let stream = r#"{"name":"KV_flags","subjects":["$KV.flags.>"],"max_msgs_per_subject":1,
+        "max_bytes":4096,"discard":"new","allow_rollup_hdrs":true,"deny_delete":true,
+        "allow_direct":true,"retention":"limits","storage":"file","num_replicas":1}"#;
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let request = format!(
+        "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\n\
+         PUB $JS.API.STREAM.CREATE.KV_flags answer {}\r\n{stream}\r\n",
+        stream.len()
+    );
+    connection.write_all(request.as_bytes()).unwrap();
+    let mut lines = BufReader::new(connection).lines().map(Result::unwrap);
+    lines.find(|line| line.starts_with("MSG")).unwrap();
+    let answer = lines.next().unwrap();
+    assert!(answer.contains("\"created\""), "{answer}");
+}
+
+#[test]
+fn a_put_that_a_full_bucket_does_not_take_fails() {
+    let Some(mut store) = nats(1, "") else { return };
+    store.server().start();
+    small_bucket(store.server().port);
+    let (url, machine) = (store.url(), Machine::new());
+    let image = machine.path("libflags.so.1");
+    let declaration = machine.path("flags.toml");
+    let wide = fs::read_to_string(&declaration).unwrap();
+    fs::write(&declaration, wide.replace("str[16]", "str[16000]")).unwrap();
+    let declaration = ["--declaration", declaration.to_str().unwrap()];
+    crate::put(&url, &[&declaration[..], &["mode=small"]].concat());
+    let long = format!("mode={}", "x".repeat(9000));
+    let mut put = vdso(&["put", &url, &long]);
+    refused(&mut put, &["maximum bytes exceeded", "help:"], &image);
+    // The value is the one before.
+    let feed = machine.feed(&url, &[]);
+    assert_eq!(machine.get("mode"), "\"small\"");
+    feed.stop();
+}
+
+#[test]
+fn a_put_without_the_permission_to_write_fails() {
+    let users = "authorization { users: [
+        { user: writer, password: w },
+        { user: reader, password: r, permissions: {
+            publish: [\"$JS.API.>\"], subscribe: [\"_INBOX.>\"] } } ] }\n";
+    let Some(mut store) = nats(1, users) else {
+        return;
+    };
+    store.server().start();
+    let (url, machine) = (store.url(), Machine::new());
+    let image = machine.path("libflags.so.1");
+    let login = |user: &str| {
+        let file = machine.path(user);
+        fs::write(&file, &user[..1]).unwrap();
+        let file = file.to_str().unwrap().to_owned();
+        [
+            "--user".to_owned(),
+            user.to_owned(),
+            "--password-file".to_owned(),
+            file,
+        ]
+    };
+    let (writer, reader) = (login("writer"), login("reader"));
+    let writer: Vec<&str> = writer.iter().map(String::as_str).collect();
+    let reader: Vec<&str> = reader.iter().map(String::as_str).collect();
+    let feed = machine.feed(&url, &[&writer[..], &["--create"]].concat());
+    crate::put(&url, &[&writer[..], &["limit=1"]].concat());
+    feed.stop();
+    fs::remove_file(&image).unwrap();
+    let mut put = vdso(&["put", &url]);
+    put.args(&reader).arg("limit=2");
+    refused(
+        &mut put,
+        &["refused the credentials", "$KV.flags.limit", "write it"],
+        &image,
+    );
+    // Reading takes no more than that.
+    let feed = machine.feed(&url, &reader);
+    assert_eq!(machine.get("limit"), "1");
+    feed.stop();
 }
 
 /// Makes a certificate authority, and a certificate of it for localhost, server's and client's.
