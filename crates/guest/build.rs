@@ -80,11 +80,7 @@ fn build(builder: &Path, out: &Path, own: Option<&Path>, names: &[&str]) {
         .arg("--")
         .arg(out);
     if let Some(own) = own {
-        println!("cargo::rerun-if-changed={}", own.join("src").display());
-        println!(
-            "cargo::rerun-if-changed={}",
-            own.join("Cargo.toml").display()
-        );
+        // It prints which files the crate is compiled of.
         cargo.arg("--own").arg(own);
     }
     cargo.args(names);

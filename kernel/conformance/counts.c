@@ -41,6 +41,9 @@ int main(void) {
         COUNT("batch_of_1", syscall(1000, entries, 1));
         COUNT("batch_of_16", syscall(1000, entries, 16));
     }
+    pid_t (*gettid_here)(void) = function("current_getpid") != NULL ? function("gettid") : NULL;
+    if (gettid_here != NULL)
+        COUNT("gettid_by_slot", gettid_here());
     COUNT("getppid_by_call", syscall(SYS_getppid));
     COUNT("16_calls", for (int n = 0; n < 16; n++) syscall(SYS_getppid));
     COUNT("clock_by_page", clock_gettime(CLOCK_MONOTONIC, &time));

@@ -13,7 +13,7 @@ use vdsokit_elf::{Class, Image};
 use vdsokit_random::page::{SIZE, VARIABLES};
 use vdsokit_vvar::header::{self, Header};
 use vdsokit_vvar::layout::{Cursor, Hash};
-use vdsokit_vvar::process::OWN;
+use vdsokit_vvar::process::{CURRENT, OWN};
 use vdsokit_vvar::{NOTE_DIRECTORY, NOTE_LINKS, NOTE_NAME, directory};
 
 use crate::{ImageVariable, Own, System, succeed};
@@ -414,7 +414,7 @@ SECTIONS {{
   .text.sigreturn : ALIGN(16) {{ *(.text.*rt_sigreturn) }} :text
   .text : ALIGN({alignment}) {{ *(.text*) {aliases} }} :text
   . = ALIGN({page});
-  __vdsokit_vvar = .; {variables}
+  __vdsokit_vvar = .; HIDDEN(__vdsokit_current = . + {CURRENT}); {variables}
   .vvar : {{ {pages} . += {rest}; }} :pages
   /DISCARD/ : {{ *(.comment) *(.note.*) *(.gcc_except_table*) *(.riscv.attributes) *(.vdsokit.declaration) }}
 }}

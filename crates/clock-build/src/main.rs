@@ -1,6 +1,7 @@
 //! Writes what `vdsokit-guest` embeds of the image of each architecture named: `ARCH.text`, the
 //! bytes of its text segment, and `ARCH.rs`, an expression that describes them. With `--own CRATE` the
-//! image has the functions and variables of another crate besides.
+//! image has the functions and variables of another crate besides, and the files that it was compiled
+//! of are printed as a build script has to.
 //!
 //! usage: vdsokit-clock-build DIRECTORY [--own CRATE] ARCH...
 
@@ -52,6 +53,10 @@ fn write(of: &Architecture, directory: &Path, own: Option<&Path>) {
     fs::create_dir_all(&out).unwrap_or_else(|error| panic!("{}: {error}", out.display()));
     let library = library(of, System::Guest, &out);
     let own = own.map(|own| Own::build(of, own, &out));
+    for source in own.iter().flat_map(Own::sources) {
+        // For the build script that runs this program.
+        println!("cargo::rerun-if-changed={}", source.display());
+    }
     let bytes = image_with(
         of,
         System::Guest,

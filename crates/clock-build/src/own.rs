@@ -1,5 +1,6 @@
 //! A crate whose functions and variables an image for kernels has besides Linux's.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -73,6 +74,15 @@ impl Own {
         Self::declared(text, library)
     }
 
+    /// The files that it was compiled of: its own, those of the crates on this machine that it depends
+    /// on, and the manifests of all of them. A change of any changes the image.
+    #[must_use]
+    pub fn sources(&self) -> BTreeSet<PathBuf> {
+        let list = self.library.with_extension("d");
+        let text = fs::read_to_string(&list).expect("cargo has written it");
+        sources_in(&text)
+    }
+
     /// Reads the lines that the macros wrote.
     fn declared(text: &str, library: PathBuf) -> Self {
         let mut own = Self {
@@ -127,6 +137,24 @@ impl Own {
     }
 }
 
+/// The files of a list that cargo wrote for make, behind the target's name, and the manifest of the
+/// crate that each is in.
+fn sources_in(list: &str) -> BTreeSet<PathBuf> {
+    // A space in a name has a backslash before it.
+    let list = list.replace("\\ ", "\0");
+    let names = list.split_whitespace().skip(1);
+    let mut sources: BTreeSet<_> = names
+        .map(|name| PathBuf::from(name.replace('\0', " ")))
+        .collect();
+    let manifests = sources.iter().filter_map(|source| {
+        let mut all = source.ancestors().map(|above| above.join("Cargo.toml"));
+        all.find(|manifest| manifest.is_file())
+    });
+    let manifests: Vec<_> = manifests.collect();
+    sources.extend(manifests);
+    sources
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +181,18 @@ mod tests {
         ];
         assert_eq!(variables, expected);
         assert_ne!(own.layout, declared("").layout);
+    }
+
+    #[test]
+    fn the_sources_are_those_of_dependencies_too_with_their_manifests() {
+        let here = env!("CARGO_MANIFEST_DIR");
+        let list = format!("out/libown.a: {here}/src/own.rs /no/where\\ else/lib.rs\n");
+        let expected = [
+            format!("{here}/src/own.rs"),
+            format!("{here}/Cargo.toml"),
+            "/no/where else/lib.rs".into(),
+        ];
+        assert_eq!(sources_in(&list), expected.map(PathBuf::from).into());
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | [`Plan`] | which pages to map where, with which rights; execute-only text |
 //! | [`Publisher`] | the page, from what a timekeeper has ([`vdsokit_clock::Timekeeper`]) |
 //! | [`Process`] | a page for each process: getpid and getppid without a system call |
+//! | [`Head`], [`Slot`] | a slot for each CPU: the ids of the task that runs there, right through vfork |
 //! | [`Variables`] | variables of your own, and functions that read them |
 //! | [`Reseeds`] | random bytes without a system call |
 //! | [`hypervisor`] | the counter's rate from KVM's and Hyper-V's pages |
@@ -25,6 +26,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod current;
 pub mod hypervisor;
 mod image;
 mod page;
@@ -34,6 +36,7 @@ mod publisher;
 mod random;
 mod variables;
 
+pub use current::{Head, Running, SLOTS_IN_PAGE, Slot};
 pub use image::Image;
 pub use page::{Page, WORDS};
 pub use plan::{AT_SYSINFO_EHDR, Contents, PageSizeError, Plan, PlannedPage, PlannedPages, Rights};

@@ -48,6 +48,8 @@ pub struct Plan {
     image: &'static Image,
     page_size: usize,
     execute_only: bool,
+    /// The bytes of head and slots; 0 for a plan without them.
+    current: usize,
 }
 
 impl Plan {
@@ -68,6 +70,7 @@ impl Plan {
             image,
             page_size,
             execute_only: false,
+            current: 0,
         })
     }
 
@@ -83,6 +86,16 @@ impl Plan {
     pub const fn execute_only(self) -> Self {
         Self {
             execute_only: true,
+            ..self
+        }
+    }
+
+    /// The same plan with room for the [`Slot`](crate::Slot)s of so many CPUs at
+    /// [`current`](Self::current).
+    #[must_use]
+    pub const fn with_slots(self, cpus: usize) -> Self {
+        Self {
+            current: SMALLEST_PAGE + vdsokit_current::slots_size(cpus),
             ..self
         }
     }
@@ -104,11 +117,22 @@ impl Plan {
     /// unmapped.
     #[must_use]
     pub const fn size(&self) -> usize {
+        if self.current != 0 {
+            let end = self.current().saturating_add(self.current);
+            return end.next_multiple_of(self.page_size);
+        }
         let last = match self.variables() {
             Some(variables) => variables,
             None => self.process(),
         };
         last + self.page_size
+    }
+
+    /// Where a [`Head`](crate::Head) is mapped, read-only: its distance from the base in bytes. The
+    /// pages of the slots follow it. The frames are the same for all processes.
+    #[must_use]
+    pub const fn current(&self) -> usize {
+        self.image.vvar() + vdsokit_vvar::process::CURRENT
     }
 
     /// Where the page of the kernel's own [`Variables`](crate::Variables) is mapped, read-only: its

@@ -33,7 +33,8 @@ pub struct Facts {
 /// parent run meanwhile. No page can have the facts of both. So while an address space is shared,
 /// its page says that the facts are the system call's. A thread that has read *valid* just before
 /// `share` belongs to the process whose facts it reads next; and the child, which first runs after
-/// `share`, reads *not valid*.
+/// `share`, reads *not valid*. Where the CPU tells its number without a system call, a
+/// [`Slot`](crate::Slot) answers both meanwhile.
 #[derive(Debug)]
 pub struct Process<P> {
     page: P,

@@ -20,6 +20,9 @@ pub const DISTANCE: usize = 65_536;
 /// From the page with the clocks to that of a kernel's own variables, in bytes: behind the page of the
 /// process.
 pub const OWN: usize = 2 * DISTANCE;
+/// From the page with the clocks to the head of the slots with the running tasks, in bytes: behind the
+/// page of a kernel's own variables. Their layout is that of the crate `vdsokit-current`.
+pub const CURRENT: usize = 3 * DISTANCE;
 /// The word in the page with the clocks: 1 if every process has such a page, else 0.
 pub const FLAG: usize = 3952;
 /// The characters `vdsoproc`, read as a number of this machine.

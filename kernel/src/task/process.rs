@@ -256,6 +256,8 @@ fn end_process(process: &Arc<Process>) {
     let first = PROCESSES.get().get(&1).cloned();
     let children = core::mem::take(&mut *process.children.get());
     if let Some(first) = first {
+        #[cfg(target_arch = "x86_64")]
+        vdso::current::relations_change();
         for child in children {
             child.set_parent(&first);
             first.children.get().push(child);

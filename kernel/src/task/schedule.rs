@@ -255,6 +255,8 @@ fn switch_to(next: Option<Arc<Task>>) {
         None => cpu.idle.0.get(),
     };
     let (from, to) = (saved(&previous), saved(&next));
+    #[cfg(target_arch = "x86_64")]
+    crate::vdso::current::switch(next.as_deref());
     *cpu.current.get() = next;
     *cpu.previous.get() = previous;
     // SAFETY: with the lock of the kernel held, only this CPU reaches either. `previous` and

@@ -1,5 +1,7 @@
 //! The vDSO of all processes: `vdsokit-guest` with this kernel's pages.
 
+#[cfg(target_arch = "x86_64")]
+pub mod current;
 mod own;
 
 pub use own::clock_gettime;
@@ -80,6 +82,8 @@ pub fn initialise(options: &Options) {
         publisher
     });
     let [publisher, _] = publishers;
+    #[cfg(target_arch = "x86_64")]
+    current::initialise();
     let all = SharedImage::of(&OWN);
     let variants = core::array::from_fn(|bits| {
         let denied = Denied::from_bits_truncate(bits);
@@ -156,6 +160,8 @@ pub fn map(space: &mut Space, facts: Facts, denied: Denied) -> Result<(), Errno>
         let image = SharedImage::of(&VARIABLES);
         image.map(space, space.vdso + distance, 0..1, Rights::READ)?;
     }
+    #[cfg(target_arch = "x86_64")]
+    current::map(space)?;
     map_variant(space, denied)?;
     map_process_page(space, facts)
 }

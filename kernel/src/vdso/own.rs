@@ -1,6 +1,7 @@
 //! The kernel's own copy of the vDSO: the one that programs map, and that the kernel calls.
 #![allow(unsafe_code, reason = "calls a function by its place in the image")]
 
+use crate::cpu::MOST_CPUS;
 use crate::memory::{PAGE, Section};
 use crate::task::schedule;
 use core::sync::atomic::AtomicU64;
@@ -11,7 +12,7 @@ const IMAGE: &Image = &Image::ALL[0];
 
 /// Which pages are mapped where.
 pub const PLAN: Plan = match Plan::new(IMAGE, PAGE) {
-    Ok(plan) => plan,
+    Ok(plan) => plan.with_slots(MOST_CPUS),
     Err(_) => panic!("the image can't be mapped by pages of this kernel's size"),
 };
 

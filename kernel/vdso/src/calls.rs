@@ -20,6 +20,7 @@ calls! { |a, frame, task|
     answered {
         getpid: __NR_getpid => Ok(task.process.id);
         getppid: __NR_getppid => Ok(task.process.parent_id());
+        gettid: __NR_gettid => Ok(task.id);
         getcpu: __NR_getcpu => process::cpu(a[0], a[1]);
         getrandom: __NR_getrandom => process::random(a[0], a[1]);
         clock_gettime: __NR_clock_gettime => time::read(a[0], a[1]);
@@ -88,7 +89,6 @@ calls! { |a, frame, task|
         exit: __NR_exit => process::exit_thread(a[0]);
         exit_group: __NR_exit_group => process::exit(a[0]);
         wait4: __NR_wait4 => process::wait(a[0], a[1], a[2]);
-        gettid: __NR_gettid => Ok(task.id);
         getpgid: __NR_getpgid => process::group(a[0]);
         setpgid: __NR_setpgid => process::set_group(a[0], a[1]);
         getsid: __NR_getsid => process::session(a[0]);
@@ -129,6 +129,7 @@ calls! { |a, frame, task|
         #[cfg(target_arch = "x86_64")] dup2: __NR_dup2 => file::duplicate_over(a[0], a[1]);
         #[cfg(target_arch = "x86_64")] pipe: __NR_pipe => file::pipe(a[0], 0);
         #[cfg(target_arch = "x86_64")] poll: __NR_poll => file::poll(a[0], a[1], time::milliseconds(a[2]));
+        #[cfg(target_arch = "x86_64")] epoll_wait: __NR_epoll_wait => file::wait_for_set(a[0], a[1], a[2], time::milliseconds(a[3]));
         #[cfg(target_arch = "x86_64")] getpgrp: __NR_getpgrp => process::group(0);
         #[cfg(target_arch = "x86_64")] pause: __NR_pause => signal::pause();
         #[cfg(target_arch = "x86_64")] arch_prctl: __NR_arch_prctl => process::architecture(a[0], a[1]);

@@ -13,6 +13,9 @@
 
 pub use beast::number_of_the_beast;
 
+#[cfg(target_arch = "x86_64")]
+mod current;
+
 use core::arch::naked_asm;
 use vdsokit_rt::virtual_syscall;
 
@@ -90,6 +93,11 @@ macro_rules! answered {
     (getcpu $number:ident) => {
         #[cfg(target_arch = "aarch64")]
         entered! { getcpu $number }
+    };
+    // x86-64's is in `current`; the others have no slots.
+    (gettid $number:ident) => {
+        #[cfg(not(target_arch = "x86_64"))]
+        entered! { gettid $number }
     };
     // x86-64's has none.
     (rt_sigreturn $number:ident) => {

@@ -8,7 +8,7 @@ use crate::reference::{self, Architecture, Boot, SUITE};
 use crate::steps;
 use clap::ValueEnum;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use vdsokit_lab::Workshop;
 use vdsokit_lab::debian::{self, Archive};
@@ -24,8 +24,9 @@ pub(crate) enum Kernel {
     Linux,
 }
 
-/// The program with the tests.
-pub(crate) const TESTS: &str = "conformance";
+/// The programs with the tests, for each kernel that runs static Linux programs: what it has of a
+/// vDSO, and waits with a time-out.
+pub(crate) const TESTS: [&str; 2] = ["conformance", "waits"];
 
 /// Compiles a program of `kernel/conformance`.
 pub(crate) fn program(architecture: Architecture, name: &str) -> Result<PathBuf, String> {
@@ -128,14 +129,15 @@ pub(crate) fn program_in_go(architecture: Architecture, name: &str) -> Result<Pa
 
 /// Boots the tests and shows what they print.
 pub(crate) fn run(architecture: Architecture, kernel: Kernel, cpus: u32) -> ExitCode {
-    let result = boot(architecture, kernel).and_then(|boot| {
+    let mut results = TESTS.iter().map(|name| {
+        let boot = boot(architecture, kernel, name)?;
         let output = match kernel {
-            Kernel::Reference => boot.run(cpus, &[], &["conformance"], Stdio::null(), true),
+            Kernel::Reference => boot.run(cpus, &[], &[name], Stdio::null(), true),
             Kernel::Linux => run_linux(&boot, cpus, &[], true),
         }?;
         verdict(&output)
     });
-    match result {
+    match results.try_for_each(|result| result) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error}");
@@ -167,13 +169,13 @@ pub(crate) fn run_linux(
     boot.run(cpus, options, command, Stdio::null(), is_shown)
 }
 
-fn boot(architecture: Architecture, kernel: Kernel) -> Result<Boot, String> {
+fn boot(architecture: Architecture, kernel: Kernel, name: &str) -> Result<Boot, String> {
     match kernel {
-        Kernel::Linux => boot_linux(architecture, TESTS),
+        Kernel::Linux => boot_linux(architecture, name),
         Kernel::Reference => Ok(Boot {
             architecture,
             kernel: reference::build(architecture)?,
-            initrd: reference::initrd(architecture, &[&program(architecture, TESTS)?])?,
+            initrd: reference::initrd(architecture, &[&program(architecture, name)?])?,
         }),
     }
 }
@@ -218,8 +220,16 @@ pub(crate) fn check(boot: &Boot, cpus: u32, command: &[&str]) -> Result<(), Stri
     verdict(&output)
 }
 
+/// Runs a program whose output is TAP on this machine's Linux.
+pub(crate) fn check_here(program: &Path) -> Result<(), String> {
+    let output = Command::new(program)
+        .output()
+        .map_err(|error| format!("{}: {error}", program.display()))?;
+    verdict(&String::from_utf8_lossy(&output.stdout))
+}
+
 /// Every planned test has a result, and none failed.
-fn verdict(output: &str) -> Result<(), String> {
+pub(crate) fn verdict(output: &str) -> Result<(), String> {
     let lines = || output.lines().map(str::trim);
     let planned = lines().find_map(|line| line.strip_prefix("1..")?.parse::<usize>().ok());
     let passed = lines().filter(|line| line.starts_with("ok ")).count();

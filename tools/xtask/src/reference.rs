@@ -330,14 +330,19 @@ pub(crate) fn step() -> Outcome {
             "warnings",
         ]);
         check(&mut clippy)?;
-        let tests = conformance::program(*architecture, conformance::TESTS)?;
-        let with_musl = conformance::program_with_musl(*architecture, conformance::TESTS)?;
-        let table = conformance::program(*architecture, "table")?;
-        let calls = conformance::program(*architecture, "calls")?;
-        let counts = conformance::program(*architecture, "counts")?;
+        let program = |name| conformance::program(*architecture, name);
+        let [tests, waits] = conformance::TESTS.map(program);
+        let (tests, waits) = (tests?, waits?);
+        let with_musl = conformance::program_with_musl(*architecture, conformance::TESTS[0])?;
+        let (table, calls) = (program("table")?, program("calls")?);
+        let (counts, current) = (program("counts")?, program("current")?);
+        if *architecture == Architecture::X86_64 && cfg!(target_arch = "x86_64") {
+            conformance::check_here(&waits).map_err(|error| format!("Linux: waits: {error}"))?;
+        }
         let hello = conformance::program_in_go(*architecture, "hello")?;
         let of_linux = conformance::self_tests(*architecture)?;
-        let mut programs = vec![&*tests, &with_musl, &table, &calls, &counts, &hello];
+        let mut programs = vec![&*tests, &waits, &with_musl, &table, &calls, &counts];
+        programs.extend([&*current, &hello]);
         programs.extend(of_linux.iter().map(PathBuf::as_path));
         let initrd = initrd(*architecture, &programs)?;
         let boot = Boot {
@@ -390,6 +395,13 @@ const TESTS: &[(&str, Test)] = &[
     ("conformance of a static program with musl", |boot| {
         conformance::check(boot, 1, &["conformance-musl"])
     }),
+    ("waits with a time-out, of each kind", |boot| {
+        conformance::check(boot, 4, &["waits"])
+    }),
+    (
+        "the running task's slot and the process's page under torture",
+        torture,
+    ),
     (
         "pages of the kernel's image, denied calls, and clocks that are set",
         |boot| conformance::check(boot, 4, &["table"]),
@@ -403,6 +415,15 @@ const LONG_TESTS: &[(&str, Test)] = &[(
     "a billion reads in order on four CPUs, while the clock is slewed and stepped",
     |boot| conformance::check(boot, 4, &["table", "reads", "1000000000"]),
 )];
+
+/// Prints what was read of each kind of task.
+fn torture(boot: &Boot) -> Result<(), String> {
+    let output = boot.output(4, &[], &["current"])?;
+    for line in output.lines().filter(|line| line.contains(" wrong")) {
+        println!("{line}");
+    }
+    conformance::verdict(&output)
+}
 
 /// The wall time that `date +%s` printed is between this machine's before and after.
 fn is_now(output: &str, before: u64) -> Result<(), String> {

@@ -10,9 +10,11 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use x86_64::instructions::segmentation::{CS, DS, ES, SS, Segment};
 use x86_64::instructions::tables::load_tss;
 use x86_64::registers::control::{Cr4, Cr4Flags};
-use x86_64::registers::model_specific::{GsBase, KernelGsBase, LStar, SFMask, Star};
+use x86_64::registers::model_specific::{GsBase, KernelGsBase, LStar, Msr, SFMask, Star};
 use x86_64::registers::rflags::RFlags;
-use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
+use x86_64::structures::gdt::{
+    Descriptor, DescriptorFlags, GlobalDescriptorTable, SegmentSelector,
+};
 use x86_64::structures::idt::{Entry, HandlerFunc, InterruptDescriptorTable};
 use x86_64::structures::tss::TaskStateSegment;
 use x86_64::{PrivilegeLevel, VirtAddr};
@@ -25,10 +27,13 @@ struct Local {
     /// Where an entry keeps the program's stack pointer for two instructions.
     scratch: usize,
     number: usize,
-    descriptors: GlobalDescriptorTable,
+    descriptors: GlobalDescriptorTable<DESCRIPTORS>,
     task: TaskStateSegment,
     interrupts: InterruptDescriptorTable,
 }
+
+/// Descriptors up to that of segment 0x7b, from which programs read the CPU's number.
+const DESCRIPTORS: usize = 0x7b / 8 + 1;
 
 /// One for each CPU.
 struct Locals([UnsafeCell<Local>; MOST_CPUS]);
@@ -42,7 +47,7 @@ static LOCALS: Locals = Locals(
             stack: 0,
             scratch: 0,
             number: 0,
-            descriptors: GlobalDescriptorTable::new(),
+            descriptors: GlobalDescriptorTable::empty(),
             task: TaskStateSegment::new(),
             interrupts: InterruptDescriptorTable::new(),
         })
@@ -83,6 +88,14 @@ pub fn initialise(cpu: usize) {
     let user_code = descriptors.append(Descriptor::user_code_segment());
     let task = descriptors.append(Descriptor::tss_segment(&local.task));
     assert!(user_data == USER_DATA && user_code == USER_CODE);
+    while descriptors.limit() as usize + 1 < (DESCRIPTORS - 1) * 8 {
+        descriptors.append(Descriptor::UserSegment(0));
+    }
+    descriptors.append(cpu_number(cpu));
+    if has_rdpid() {
+        // SAFETY: the register, IA32_TSC_AUX, is there with the instruction that reads it.
+        unsafe { Msr::new(0xc000_0103).write(cpu as u64) };
+    }
     local.interrupts.load();
     local.descriptors.load();
     // SAFETY: the selectors are those of the table that was just loaded, and never change. `gs` is
@@ -105,6 +118,23 @@ pub fn initialise(cpu: usize) {
             | RFlags::NESTED_TASK
             | RFlags::ALIGNMENT_CHECK,
     );
+}
+
+/// The segment whose limit is a CPU's number: data that programs may read, as Linux has it
+/// (arch/x86/kernel/cpu/common.c, `setup_getcpu`).
+fn cpu_number(cpu: usize) -> Descriptor {
+    let flags = DescriptorFlags::PRESENT
+        | DescriptorFlags::USER_SEGMENT
+        | DescriptorFlags::DPL_RING_3
+        | DescriptorFlags::ACCESSED
+        | DescriptorFlags::DEFAULT_SIZE;
+    Descriptor::UserSegment(flags.bits() | cpu as u64)
+}
+
+/// Whether the processor has the instruction `rdpid` (Intel's manual, volume 2, CPUID leaf 7).
+pub fn has_rdpid() -> bool {
+    const RDPID: u32 = 1 << 22;
+    core::arch::x86_64::__cpuid_count(7, 0).ecx & RDPID != 0
 }
 
 /// Whether the processor has protection keys.

@@ -14,7 +14,7 @@ pub mod signal;
 
 pub use boot::start_cpus;
 pub use devices::{get, power_off, put, set_timer};
-pub use interrupts::{cpu, flush_others, relax, set_stack, wait};
+pub use interrupts::{cpu, flush_others, has_rdpid, relax, set_stack, wait};
 pub use registers::{Frame, UserState, never_ran};
 
 use crate::memory::Rights;
