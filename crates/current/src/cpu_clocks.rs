@@ -7,7 +7,7 @@
 use crate::arch::system_call;
 use crate::clock::Clamp;
 use crate::current::{PROCESS_CLOCK, THREAD_CLOCK, id, kernel_time, number};
-use crate::reader::{Facts, Reader};
+use crate::reader::{Facts, Hint, Reader};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -58,14 +58,14 @@ impl CpuClocks {
     /// The thread's CPU time in nanoseconds.
     #[must_use]
     pub fn thread(self) -> u64 {
-        let known = self.reader.thread_cpu_time();
+        let known = self.reader.thread_cpu_time(&Hint::new());
         self.raised(known, &self.clamps.thread, THREAD_CLOCK)
     }
 
     /// The process's CPU time in nanoseconds.
     #[must_use]
     pub fn process(self) -> u64 {
-        let known = self.reader.process_cpu_time();
+        let known = self.reader.process_cpu_time(&Hint::new());
         self.raised(known, &self.clamps.process, PROCESS_CLOCK)
     }
 
@@ -88,7 +88,10 @@ impl CpuClocks {
             return time;
         }
         // The kernel's time may be behind one that the pages had before.
-        let tid = self.reader.tid().unwrap_or_else(|| id(number::GETTID));
+        let tid = self
+            .reader
+            .tid(&Hint::new())
+            .unwrap_or_else(|| id(number::GETTID));
         clamp(tid).raised(tid, time)
     }
 }

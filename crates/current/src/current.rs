@@ -3,7 +3,7 @@
 
 use crate::arch::system_call;
 use crate::clock::Clamp;
-use crate::reader::{Facts, Reader, Switches};
+use crate::reader::{Facts, Hint, Reader, Switches};
 
 /// arch/x86/entry/syscalls/syscall_64.tbl.
 pub(crate) mod number {
@@ -20,30 +20,57 @@ pub(crate) const PROCESS_CLOCK: usize = 2;
 /// `CLOCK_THREAD_CPUTIME_ID` in include/uapi/linux/time.h.
 pub(crate) const THREAD_CLOCK: usize = 3;
 
+/// What a thread keeps from one read to the next, zeros at first.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct PerThread {
+    hint: Hint,
+    thread: Clamp,
+    process: Clamp,
+}
+
+impl PerThread {
+    /// Before the first read.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            hint: Hint::new(),
+            thread: Clamp::new(),
+            process: Clamp::new(),
+        }
+    }
+}
+
 /// The running task: from the pages where they are published and know, else from the kernel.
 ///
 /// All functions may be called by any thread, in a signal handler, and after fork(2) and vfork(2).
 #[derive(Clone, Copy, Debug)]
-pub struct Current(Option<Reader>);
+pub struct Current<'memory> {
+    reader: Option<Reader>,
+    kept: &'memory PerThread,
+}
 
-impl Current {
-    /// With these pages; without any, every function makes its system call.
+impl<'memory> Current<'memory> {
+    /// With these pages, and memory of the thread that calls; without any pages, every function makes its
+    /// system call.
+    #[inline]
     #[must_use]
-    pub const fn new(reader: Option<Reader>) -> Self {
-        Self(reader)
+    pub const fn new(reader: Option<Reader>, kept: &'memory PerThread) -> Self {
+        Self { reader, kept }
     }
 
     /// The pages.
+    #[inline]
     #[must_use]
     pub const fn reader(self) -> Option<Reader> {
-        self.0
+        self.reader
     }
 
     /// The process's id: getpid(2).
     #[inline]
     #[must_use]
     pub fn pid(self) -> u32 {
-        let known = self.0.and_then(|reader| reader.pid());
+        let known = self.reader.and_then(|reader| reader.pid(&self.kept.hint));
         known.unwrap_or_else(|| id(number::GETPID))
     }
 
@@ -51,7 +78,7 @@ impl Current {
     #[inline]
     #[must_use]
     pub fn tid(self) -> u32 {
-        let known = self.0.and_then(|reader| reader.tid());
+        let known = self.reader.and_then(|reader| reader.tid(&self.kept.hint));
         known.unwrap_or_else(|| id(number::GETTID))
     }
 
@@ -59,33 +86,38 @@ impl Current {
     #[inline]
     #[must_use]
     pub fn parent(self) -> u32 {
-        let known = self.0.and_then(|reader| reader.parent());
+        let known = self
+            .reader
+            .and_then(|reader| reader.parent(&self.kept.hint));
         known.unwrap_or_else(|| id(number::GETPPID))
     }
 
     /// The thread's CPU time in nanoseconds: `CLOCK_THREAD_CPUTIME_ID`. It does not go back for a thread
-    /// that always uses the same `clamp`.
+    /// that always uses the same memory.
     #[inline]
     #[must_use]
-    pub fn thread_cpu_time(self, clamp: &Clamp) -> u64 {
-        let known = self.0.and_then(|reader| reader.thread_cpu_time());
-        raised(known, clamp, THREAD_CLOCK)
+    pub fn thread_cpu_time(self) -> u64 {
+        let hint = &self.kept.hint;
+        let known = self.reader.and_then(|reader| reader.thread_cpu_time(hint));
+        raised(known, &self.kept.thread, THREAD_CLOCK)
     }
 
-    /// The process's CPU time in nanoseconds: `CLOCK_PROCESS_CPUTIME_ID`. Likewise; for another `clamp` than
-    /// that of the thread's time.
+    /// The process's CPU time in nanoseconds: `CLOCK_PROCESS_CPUTIME_ID`. Likewise.
     #[inline]
     #[must_use]
-    pub fn process_cpu_time(self, clamp: &Clamp) -> u64 {
-        let known = self.0.and_then(|reader| reader.process_cpu_time());
-        raised(known, clamp, PROCESS_CLOCK)
+    pub fn process_cpu_time(self) -> u64 {
+        let hint = &self.kept.hint;
+        let known = self.reader.and_then(|reader| reader.process_cpu_time(hint));
+        raised(known, &self.kept.process, PROCESS_CLOCK)
     }
 
     /// The thread's context switches: getrusage(2) of `RUSAGE_THREAD`.
     #[inline]
     #[must_use]
     pub fn switches(self) -> Switches {
-        let known = self.0.and_then(|reader| reader.switches());
+        let known = self
+            .reader
+            .and_then(|reader| reader.switches(&self.kept.hint));
         known.unwrap_or_else(switches_by_system_call)
     }
 
@@ -94,7 +126,7 @@ impl Current {
     #[inline]
     #[must_use]
     pub fn run_delay(self) -> Option<u64> {
-        self.0?.run_delay()
+        self.reader?.run_delay(&self.kept.hint)
     }
 }
 
@@ -107,6 +139,7 @@ fn raised(known: Option<Facts<u64>>, clamp: &Clamp, clock: usize) -> u64 {
 }
 
 #[cold]
+#[inline(never)]
 pub(crate) fn id(number: usize) -> u32 {
     // SAFETY: the calls for ids take no arguments and have no effects.
     (unsafe { system_call(number, [0; 6]) }) as u32
@@ -114,6 +147,7 @@ pub(crate) fn id(number: usize) -> u32 {
 
 /// The kernel's time, which may be behind one that the pages had before.
 #[cold]
+#[inline(never)]
 fn time_by_system_call(clamp: &Clamp, clock: usize) -> u64 {
     let time = kernel_time(clock);
     if clamp.is_used() {
@@ -134,6 +168,7 @@ pub(crate) fn kernel_time(clock: usize) -> u64 {
 }
 
 #[cold]
+#[inline(never)]
 fn switches_by_system_call() -> Switches {
     const RUSAGE_THREAD: usize = 1;
     // `struct rusage`: two times of two words, then 14 numbers, of which these are the last.
@@ -154,17 +189,17 @@ mod tests {
 
     #[test]
     fn without_pages_every_answer_is_the_kernels() {
-        let current = Current::new(None);
+        let kept = PerThread::new();
+        let current = Current::new(None, &kept);
         assert_eq!(current.pid(), std::process::id());
         assert!(current.tid() > 0 && current.parent() != current.pid());
         assert_eq!(current.run_delay(), None);
-        let clamp = Clamp::new();
-        let first = current.thread_cpu_time(&clamp);
+        let first = current.thread_cpu_time();
         for turn in 0..100_000 {
             black_box(turn);
         }
-        assert!(current.thread_cpu_time(&clamp) > first);
-        assert!(current.process_cpu_time(&Clamp::new()) >= first);
+        assert!(current.thread_cpu_time() > first);
+        assert!(current.process_cpu_time() >= first);
         let before = current.switches();
         std::thread::sleep(std::time::Duration::from_millis(1));
         assert!(current.switches().voluntary > before.voluntary);
@@ -173,10 +208,10 @@ mod tests {
     /// The kernel's own account is behind what the pages had, by what it lost.
     #[test]
     fn a_fallback_does_not_go_back() {
-        let clamp = Clamp::new();
-        let current = Current::new(None);
-        let ahead = current.thread_cpu_time(&Clamp::new()) + 500_000_000;
-        clamp.raise(current.tid(), ahead);
-        assert_eq!(current.thread_cpu_time(&clamp), ahead);
+        let kept = PerThread::new();
+        let current = Current::new(None, &kept);
+        let ahead = current.thread_cpu_time() + 500_000_000;
+        kept.thread.raise(current.tid(), ahead);
+        assert_eq!(current.thread_cpu_time(), ahead);
     }
 }

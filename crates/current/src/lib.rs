@@ -7,25 +7,30 @@
 //! stayed on that CPU, uninterrupted, while it read.
 //!
 //! # The order of a read
-//! 1. The CPU's number, by `rdpid`, or by `lsl` where the CPU lacks that.
+//! 1. The choice of a slot: that of the CPU where the thread was at its last read ([`Hint`]), else that of the
+//!    CPU whose number `rdpid` tells, or `lsl` where the CPU lacks that.
 //! 2. The slot's sequence number.
 //! 3. The facts, and the time-stamp counter where time is wanted.
-//! 4. The CPU's number again.
+//! 4. The CPU's number, by the same instruction.
 //! 5. The sequence number again, **last**.
 //!
-//! 4 equal to 1 and 5 equal to 2 show that the facts are the reader's own. Let *c* be the CPU. At
-//! step 4 the thread runs on *c*. If it came in on *c* after step 2, then that switch raised the
+//! If 4 is the slot's CPU and 5 equals 2, then the facts are the reader's own, whatever chose the slot. Let *c*
+//! be its CPU. At step 4 the thread runs on *c*. If it came in on *c* after step 2, then that switch raised the
 //! slot's number before the thread executed another instruction, and step 5 loads the new number:
 //! either it still runs on *c*, whose program order holds, or it was moved after step 4, and a
 //! switch on another CPU comes after the switch out on *c* (the run queue's lock orders them). So
 //! the thread has been on *c* since before step 2, without a switch, and steps 2 and 3 found what
-//! its own switch in has stored.
+//! its own switch in has stored. A thread that was elsewhere at step 2 has come in after it.
 //!
-//! With the steps in another order this fails: without step 4 a thread that moves between steps 1
-//! and 2 reads the slot of another CPU's task, in which nothing has to change before step 5; with step 5
-//! before step 4 it moves away after step 5 and back before step 4. The number that
+//! What the CPU executes out of order does not matter: a switch comes between two instructions, loads of one
+//! thread are in program order on x86-64, and between two switches the CPU's number is always the same.
+//!
+//! With the steps in another order this fails: without step 4 a thread whose guess is wrong, or that moves
+//! between steps 1 and 2, reads the slot of another CPU's task, in which nothing has to change before step 5;
+//! with step 5 before step 4 it moves away after step 5 and back before step 4. The number that
 //! rseq(2) keeps in user memory is no substitute for the instruction: it lies in the memory that a
-//! child of vfork shares with its parent. Tests in the lab move the thread between any two steps.
+//! child of vfork shares with its parent. That is why it may guess, and must not confirm.
+//! Tests in the lab move the thread between any two steps.
 //!
 //! # What else can change
 //! | event | what keeps the facts right |
@@ -80,7 +85,7 @@ pub use clock::{Clamp, Coefficients};
 #[cfg(target_arch = "x86_64")]
 pub use cpu_clocks::{Clamps, CpuClocks};
 #[cfg(target_arch = "x86_64")]
-pub use current::Current;
+pub use current::{Current, PerThread};
 pub use layout::{
     DIRECTORY, FLAG_RDPID, HEAD_NAME, Head, LAYOUT, LINE, LINK, LIVE, PATIENCE, RETIRED, SEVERAL,
     STARTING, Slot, WORLD_NAME, slots_size,
@@ -89,7 +94,7 @@ pub use layout::{
 #[doc(hidden)]
 pub use open::in_memory;
 #[cfg(target_arch = "x86_64")]
-pub use reader::{Facts, Reader, Switches};
+pub use reader::{Facts, Hint, Reader, Switches};
 
 /// Tests the examples of the README.
 #[cfg(all(doctest, target_arch = "x86_64"))]

@@ -14,8 +14,7 @@
 )]
 
 use crate::arch;
-use crate::clock::Clamp;
-use crate::current::{Current, kernel_time, number};
+use crate::current::{Current, PerThread, kernel_time, number};
 use crate::layout::{Head, LIVE};
 use crate::reader::{Reader, Switches};
 use core::arch::{asm, global_asm, naked_asm};
@@ -65,33 +64,40 @@ extern "C" fn initialise() {
 }
 
 #[inline(always)]
-fn current() -> Current {
-    let head = NonNull::new(HEAD.load(Ordering::Relaxed));
-    // SAFETY: it is the address of a reader that was opened, whose pages are never unmapped.
-    Current::new(head.map(|head| unsafe { Reader::new(head) }))
+fn current() -> Current<'static> {
+    Current::new(reader(), kept())
 }
 
-// The times that a thread was given last: two words in thread-local storage, by the initial-exec model.
+#[inline(always)]
+fn reader() -> Option<Reader> {
+    let head = NonNull::new(HEAD.load(Ordering::Relaxed));
+    // SAFETY: it is the address of a reader that was opened, whose pages are never unmapped.
+    head.map(|head| unsafe { Reader::new(head) })
+}
+
+// What a thread keeps between reads: in thread-local storage, by the initial-exec model.
 global_asm!(
     ".section .tbss, \"awT\", @nobits",
-    ".balign 8",
-    ".local vdsokit_current_clamps",
-    "vdsokit_current_clamps: .zero 16",
-    ".size vdsokit_current_clamps, 16",
-    ".type vdsokit_current_clamps, @object",
+    ".balign {align}",
+    ".local vdsokit_current_kept",
+    "vdsokit_current_kept: .zero {size}",
+    ".size vdsokit_current_kept, {size}",
+    ".type vdsokit_current_kept, @object",
     ".text",
+    align = const align_of::<PerThread>(),
+    size = const size_of::<PerThread>(),
 );
 
-/// This thread's clamps: of its own time, and of its process's.
+/// This thread's memory.
 #[inline(always)]
-fn clamps() -> &'static [Clamp; 2] {
-    let address: *const [Clamp; 2];
-    // SAFETY: (1) the word at fs:0 is the thread pointer's own address (System V ABI, x86-64 TLS); (2) the two words behind the
-    // symbol are this thread's, zeros at first, which is a value of `Clamp`; (3) they are atomics, so tasks that
-    // share the thread pointer, as after vfork(2), may use them.
+fn kept() -> &'static PerThread {
+    let address: *const PerThread;
+    // SAFETY: (1) the word at fs:0 is the thread pointer's own address (System V ABI, x86-64 TLS); (2) what lies
+    // behind the symbol is this thread's, zeros at first, which is a value of `PerThread`; (3) it consists of
+    // atomics, so tasks that share the thread pointer, as after vfork(2), may use it.
     unsafe {
         asm!("mov {address}, fs:[0]",
-            "add {address}, qword ptr [rip + vdsokit_current_clamps@GOTTPOFF]",
+            "add {address}, qword ptr [rip + vdsokit_current_kept@GOTTPOFF]",
             address = out(reg) address, options(pure, readonly, nostack));
         &*address
     }
@@ -145,10 +151,9 @@ unsafe extern "C" fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
     const THREAD: c_int = 3;
     let current = current();
     if (clock == THREAD || clock == PROCESS) && current.reader().is_some() && !time.is_null() {
-        let [thread, process] = clamps();
         let nanoseconds = match clock {
-            THREAD => current.thread_cpu_time(thread),
-            _ => current.process_cpu_time(process),
+            THREAD => current.thread_cpu_time(),
+            _ => current.process_cpu_time(),
         };
         let seconds = nanoseconds / 1_000_000_000;
         // SAFETY: the caller vouches for the pointer.
@@ -264,12 +269,12 @@ extern "C" fn current_parent() -> u32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn current_thread_cpu_time() -> u64 {
-    current().thread_cpu_time(&clamps()[0])
+    current().thread_cpu_time()
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn current_process_cpu_time() -> u64 {
-    current().process_cpu_time(&clamps()[1])
+    current().process_cpu_time()
 }
 
 /// C's `struct current_switches`.
@@ -306,7 +311,7 @@ extern "C" fn current_run_delay() -> i64 {
 #[unsafe(no_mangle)]
 extern "C" fn current_state() -> u32 {
     let state = |reader: Reader| reader.head().state.load(Ordering::Acquire);
-    current().reader().map_or(0, state)
+    reader().map_or(0, state)
 }
 
 /// As that of an image: the numbers of never published, live and stopped.

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 /// How often the kernel has taken the CPU from a thread.
 pub use vdsokit_current::Switches;
-use vdsokit_current::{Clamp, Reader};
+use vdsokit_current::{PerThread, Reader};
 
 /// The running task: from the page that `vdso serve current` publishes for this process's user, else
 /// by system call. x86-64 only.
@@ -23,42 +23,45 @@ use vdsokit_current::{Clamp, Reader};
 /// assert!(current.thread_cpu_time() <= current.process_cpu_time());
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Current(vdsokit_current::Current);
+pub struct Current(Option<Reader>);
 
 /// The running task. See [`Current`].
 #[must_use]
 pub fn current() -> Current {
     static READER: OnceLock<Option<Reader>> = OnceLock::new();
-    Current(vdsokit_current::Current::new(
-        *READER.get_or_init(Reader::open),
-    ))
+    Current(*READER.get_or_init(Reader::open))
 }
 
 thread_local! {
-    // Tasks that share a thread's memory, as after vfork(2), may use them: see `Clamp`.
-    static CLAMPS: [Clamp; 2] = const { [Clamp::new(), Clamp::new()] };
+    // Tasks that share a thread's memory, as after vfork(2), may use it: it consists of atomics.
+    static KEPT: PerThread = const { PerThread::new() };
 }
 
 impl Current {
+    #[inline(always)]
+    fn read<T>(self, read: impl FnOnce(vdsokit_current::Current<'_>) -> T) -> T {
+        KEPT.with(|kept| read(vdsokit_current::Current::new(self.0, kept)))
+    }
+
     /// Whether a page is published for this process's user. Without one every function makes a
     /// system call.
     #[must_use]
     pub fn is_published(self) -> bool {
-        self.0.reader().is_some()
+        self.0.is_some()
     }
 
     /// The process's id in its own PID namespace: getpid(2).
     #[inline]
     #[must_use]
     pub fn pid(self) -> u32 {
-        self.0.pid()
+        self.read(|current| current.pid())
     }
 
     /// The thread's id in its own PID namespace: gettid(2).
     #[inline]
     #[must_use]
     pub fn tid(self) -> u32 {
-        self.0.tid()
+        self.read(|current| current.tid())
     }
 
     /// The parent's id, 0 when the parent is in an outer PID namespace: getppid(2). A system call until
@@ -66,7 +69,7 @@ impl Current {
     #[inline]
     #[must_use]
     pub fn parent(self) -> u32 {
-        self.0.parent()
+        self.read(|current| current.parent())
     }
 
     /// The thread's CPU time: `CLOCK_THREAD_CPUTIME_ID`. It never goes back for a thread, is never behind the
@@ -75,7 +78,7 @@ impl Current {
     #[inline]
     #[must_use]
     pub fn thread_cpu_time(self) -> Duration {
-        CLAMPS.with(|[thread, _]| Duration::from_nanos(self.0.thread_cpu_time(thread)))
+        Duration::from_nanos(self.read(|current| current.thread_cpu_time()))
     }
 
     /// The process's CPU time: `CLOCK_PROCESS_CPUTIME_ID`. Likewise; a system call for a process of several
@@ -83,14 +86,14 @@ impl Current {
     #[inline]
     #[must_use]
     pub fn process_cpu_time(self) -> Duration {
-        CLAMPS.with(|[_, process]| Duration::from_nanos(self.0.process_cpu_time(process)))
+        Duration::from_nanos(self.read(|current| current.process_cpu_time()))
     }
 
     /// The thread's context switches: getrusage(2) of `RUSAGE_THREAD`.
     #[inline]
     #[must_use]
     pub fn switches(self) -> Switches {
-        self.0.switches()
+        self.read(|current| current.switches())
     }
 
     /// For how long the thread has waited for a CPU while it could run; `None` where no page knows,
@@ -98,6 +101,7 @@ impl Current {
     #[inline]
     #[must_use]
     pub fn run_delay(self) -> Option<Duration> {
-        self.0.run_delay().map(Duration::from_nanos)
+        self.read(|current| current.run_delay())
+            .map(Duration::from_nanos)
     }
 }

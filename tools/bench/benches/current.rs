@@ -18,24 +18,29 @@ mod x86_64 {
     use std::hint::black_box;
     use std::process::ExitCode;
     use std::sync::atomic::{AtomicU32, Ordering};
-    use vdsokit_current::{Clamp, Current, has_rdpid, in_memory};
+    use vdsokit_current::{Current, PerThread, has_rdpid, in_memory};
     use vdsokit_figures::{Figure, batch, costs, finish};
 
+    thread_local! {
+        static KEPT: PerThread = const { PerThread::new() };
+    }
+
     pub(super) fn main() -> ExitCode {
-        let (_, reader) = in_memory(1).expect("memory");
-        let (current, kernel) = (Current::new(Some(reader)), Current::new(None));
-        let (clamp, of_kernel) = (Clamp::new(), Clamp::new());
+        let pages = in_memory(1).map(|(_, reader)| reader);
+        assert!(pages.is_some(), "memory");
+        let of_kernel = PerThread::new();
+        let kernel = Current::new(None, &of_kernel);
         let variable = Box::new(AtomicU32::new(1));
         let variable = black_box(&*variable);
         let [load, pid, tid, time, monotonic, getpid, gettid, gettime] = costs([
             &mut batch(|| variable.load(Ordering::Relaxed)),
-            &mut batch(|| current.pid()),
-            &mut batch(|| current.tid()),
-            &mut batch(|| current.thread_cpu_time(&clamp)),
+            &mut batch(move || KEPT.with(|kept| Current::new(pages, kept).pid())),
+            &mut batch(move || KEPT.with(|kept| Current::new(pages, kept).tid())),
+            &mut batch(move || KEPT.with(|kept| Current::new(pages, kept).thread_cpu_time())),
             &mut batch(std::time::Instant::now),
             &mut batch(|| kernel.pid()),
             &mut batch(|| kernel.tid()),
-            &mut batch(|| kernel.thread_cpu_time(&of_kernel)),
+            &mut batch(|| kernel.thread_cpu_time()),
         ]);
         // Without rdpid the CPU's number takes lsl, which is microcode.
         let with_rdpid = |bound: f64| has_rdpid().then_some(bound);

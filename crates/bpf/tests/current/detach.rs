@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use vdsokit_bpf::current::{Audience, Current};
 use vdsokit_bpf::sys;
-use vdsokit_current::{DIRECTORY, LIVE, RETIRED, Reader};
+use vdsokit_current::{DIRECTORY, Hint, LIVE, RETIRED, Reader};
 
 /// Lets tasks of two processes read on all CPUs while `end` ends the programs, and asserts that none is wrong
 /// then or after.
@@ -37,7 +37,7 @@ fn while_tasks_read(end: impl FnOnce()) {
     assert_eq!(reader.head().state.load(Ordering::Acquire), LIVE);
     end();
     until(|| reader.head().state.load(Ordering::Acquire) == RETIRED);
-    assert_eq!(reader.tid(), None);
+    assert_eq!(reader.tid(&Hint::new()), None);
     // Frozen slots are wrong a moment later.
     let before = shared.counts.numbers()[0];
     until(|| shared.counts.numbers()[0] > before + 100_000);
@@ -146,7 +146,7 @@ fn the_kernel_goes_on_without_the_publisher() {
     let _published = Published;
     let reader = reader();
     until_known(reader);
-    assert_eq!(reader.tid(), Some(super::tasks::tid()));
+    assert_eq!(reader.tid(&Hint::new()), Some(super::tasks::tid()));
     // A second publisher is refused: slots are never filled by two.
     let second = Current::start(kernel(), &Audience::World)
         .unwrap()

@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::time::Instant;
 use vdsokit_bpf::current::Audience;
 use vdsokit_bpf::sys;
+use vdsokit_current::Hint;
 
 /// A pipe's two ends.
 fn pipe() -> [i32; 2] {
@@ -103,17 +104,26 @@ fn what_a_switch_and_a_read_cost() {
     // SAFETY: the calls take no arguments and have no effects.
     let call = |number| cost(|| unsafe { libc::syscall(number) }) / pace;
     let empty = cost(|| 0) / pace;
+    let hint = Hint::new();
     let reads = [
-        ("tid", cost(|| reader.tid()) / pace, call(libc::SYS_gettid)),
-        ("pid", cost(|| reader.pid()) / pace, call(libc::SYS_getpid)),
+        (
+            "tid",
+            cost(|| reader.tid(&hint)) / pace,
+            call(libc::SYS_gettid),
+        ),
+        (
+            "pid",
+            cost(|| reader.pid(&hint)) / pace,
+            call(libc::SYS_getpid),
+        ),
         (
             "parent",
-            cost(|| reader.parent()) / pace,
+            cost(|| reader.parent(&hint)) / pace,
             call(libc::SYS_getppid),
         ),
         (
             "thread CPU time",
-            cost(|| reader.thread_cpu_time()) / pace,
+            cost(|| reader.thread_cpu_time(&hint)) / pace,
             {
                 let mut time = libc::timespec {
                     tv_sec: 0,

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use vdsokit_bpf::Kernel;
 use vdsokit_bpf::current::{Audience, Current, retire};
-use vdsokit_current::{DIRECTORY, Reader};
+use vdsokit_current::{DIRECTORY, Hint, Reader};
 
 /// The running kernel, looked at once: under emulation it takes seconds.
 fn kernel() -> &'static Kernel {
@@ -61,7 +61,7 @@ fn reader() -> Reader {
 
 /// Waits until this thread was switched in once, so that its slot is filled.
 fn until_known(reader: Reader) {
-    while reader.tid().is_none() {
+    while reader.tid(&Hint::new()).is_none() {
         std::thread::yield_now();
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
@@ -73,10 +73,10 @@ fn the_facts_are_those_of_system_calls() {
     let published = Published::for_everybody();
     let reader = reader();
     until_known(reader);
-    assert_eq!(reader.tid(), Some(tasks::tid()));
-    assert_eq!(reader.pid(), Some(tasks::pid()));
-    tasks::until(|| reader.parent() == Some(tasks::parent()));
+    assert_eq!(reader.tid(&Hint::new()), Some(tasks::tid()));
+    assert_eq!(reader.pid(&Hint::new()), Some(tasks::pid()));
+    tasks::until(|| reader.parent(&Hint::new()) == Some(tasks::parent()));
     drop(published);
-    assert_eq!(reader.tid(), None);
+    assert_eq!(reader.tid(&Hint::new()), None);
     assert!(Reader::open().is_none());
 }

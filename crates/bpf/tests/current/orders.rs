@@ -5,7 +5,7 @@ use super::tasks::{Stack, cpus, next, run_on, tid, wait};
 use super::{Published, reader};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use vdsokit_current::{FLAG_RDPID, Reader, cpu};
+use vdsokit_current::{FLAG_RDPID, Hint, Reader, cpu};
 
 /// An order of the steps.
 #[derive(Debug, Clone, Copy)]
@@ -43,17 +43,24 @@ fn read(reader: Reader, order: Order, step: impl Fn()) -> Option<u32> {
 }
 
 /// Moves the thread to another CPU, or yields, once in three calls.
-struct Adversary(Cell<u32>);
+struct Adversary {
+    state: Cell<u32>,
+    /// Of the thread, which is often on another CPU when it reads next.
+    hint: Hint,
+}
 
 impl Adversary {
     fn new(seed: u32) -> Self {
-        Self(Cell::new(seed.wrapping_mul(7919) | 1))
+        Self {
+            state: Cell::new(seed.wrapping_mul(7919) | 1),
+            hint: Hint::new(),
+        }
     }
 
     fn act(&self) {
-        let mut state = self.0.get();
+        let mut state = self.state.get();
         let number = next(&mut state) >> 8;
-        self.0.set(state);
+        self.state.set(state);
         if !number.is_multiple_of(3) {
             return;
         }
@@ -103,10 +110,14 @@ fn every_other_order_is_refuted_and_the_right_one_is_not() {
     }
     // In each of eight threads. A wrong order is refuted by some hundred to a thousand reads of them all.
     let rounds = std::env::var("ROUNDS").map_or(1_500, |text| text.parse().unwrap());
-    let (reads, wrong) = compete(rounds, |adversary| {
-        Some(reader.read_stepwise(|| adversary.act(), |_| ())?.tid)
-    });
+    let read = |adversary: &Adversary, hint: &Hint| {
+        Some(reader.read_stepwise(hint, || adversary.act(), |_| ())?.tid)
+    };
+    let (reads, wrong) = compete(rounds, |adversary| read(adversary, &Hint::new()));
     println!("the right order: {reads} reads, {wrong} wrong");
+    assert_eq!(wrong, 0);
+    let (reads, wrong) = compete(rounds, |adversary| read(adversary, &adversary.hint));
+    println!("the same with a hint: {reads} reads, {wrong} wrong");
     assert_eq!(wrong, 0);
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use vdsokit_current::Reader;
+use vdsokit_current::{Hint, Reader};
 
 pub(crate) fn tid() -> u32 {
     call(libc::SYS_gettid)
@@ -78,6 +78,11 @@ pub(crate) fn shared<T>() -> &'static T {
     }
 }
 
+thread_local! {
+    /// Tasks that share the thread pointer, as after vfork(2), share it.
+    static HINT: Hint = const { Hint::new() };
+}
+
 /// What a kind of task has compared.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
@@ -97,26 +102,32 @@ impl Counts {
         };
     }
 
-    /// The calling thread's and process's ids. They are the same for as long as it runs this.
+    /// The calling thread's and process's ids, with its hint and without. They are the same for as long as it
+    /// runs this.
     pub(crate) fn ids(&self, reader: Reader) {
-        let (tid_read, pid_read) = (reader.tid(), reader.pid());
-        self.count(tid_read, |&read| read == tid());
-        self.count(pid_read, |&read| read == pid());
+        HINT.with(|hint| {
+            for hint in [hint, &Hint::new()] {
+                let (tid_read, pid_read) = (reader.tid(hint), reader.pid(hint));
+                self.count(tid_read, |&read| read == tid());
+                self.count(pid_read, |&read| read == pid());
+            }
+        });
     }
 
     /// Many reads for each system call.
     pub(crate) fn many_ids(&self, reader: Reader, reads: u32) {
         let (tid, pid) = (tid(), pid());
         for _ in 0..reads {
-            self.count(reader.tid(), |&read| read == tid);
-            self.count(reader.pid(), |&read| read == pid);
+            let (tid_read, pid_read) = HINT.with(|hint| (reader.tid(hint), reader.pid(hint)));
+            self.count(tid_read, |&read| read == tid);
+            self.count(pid_read, |&read| read == pid);
         }
     }
 
     /// The parent may change at any time, so it is one of those before and after.
     pub(crate) fn parents(&self, reader: Reader) {
         let before = parent();
-        let read = reader.parent();
+        let read = HINT.with(|hint| reader.parent(hint));
         let after = parent();
         self.count(read, |&read| read == before || read == after);
     }
@@ -218,9 +229,15 @@ extern "C" fn begin(count: i32, arguments: *const *const libc::c_char) {
     }
     let status = match Reader::open() {
         None => 3,
-        Some(reader) if reader.tid().is_some_and(|read| read != tid()) => 4,
-        Some(reader) if reader.pid().is_some_and(|read| read != pid()) => 5,
-        Some(reader) if reader.parent().is_some_and(|read| read != parent()) => 6,
+        Some(reader) if reader.tid(&Hint::new()).is_some_and(|read| read != tid()) => 4,
+        Some(reader) if reader.pid(&Hint::new()).is_some_and(|read| read != pid()) => 5,
+        Some(reader)
+            if reader
+                .parent(&Hint::new())
+                .is_some_and(|read| read != parent()) =>
+        {
+            6
+        }
         Some(_) if more as u8 > b'0' => {
             execute(more as u8 - b'0' - 1);
             7

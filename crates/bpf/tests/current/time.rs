@@ -4,7 +4,7 @@ use super::tasks::{cpus, next, run_on, tid};
 use super::{Published, reader, until_known};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use vdsokit_current::{Clamp, Reader};
+use vdsokit_current::{Clamp, Hint, Reader};
 
 fn system_call(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec {
@@ -66,15 +66,15 @@ impl Triples {
     }
 }
 
-fn thread_time(reader: Reader, clamp: &Clamp) -> Option<u64> {
-    let time = reader.thread_cpu_time()?;
+fn thread_time(reader: Reader, (hint, clamp): &(Hint, Clamp)) -> Option<u64> {
+    let time = reader.thread_cpu_time(hint)?;
     Some(clamp.raise(time.tid, time.of_slot))
 }
 
 /// Waits for the first tick as well.
 fn until_timed(reader: Reader) {
     until_known(reader);
-    while reader.thread_cpu_time().is_none() {
+    while reader.thread_cpu_time(&Hint::new()).is_none() {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -90,11 +90,12 @@ fn cpu_time_is_never_behind_the_kernels_and_never_goes_back() {
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                let (clamp, mut last, mut state) = (Clamp::new(), 0, tid());
+                let kept = (Hint::new(), Clamp::new());
+                let (mut last, mut state) = (0, tid());
                 while !stop.load(Ordering::Relaxed) {
-                    let before = thread_time(reader, &clamp);
+                    let before = thread_time(reader, &kept);
                     let kernel = system_call(libc::CLOCK_THREAD_CPUTIME_ID);
-                    let after = thread_time(reader, &clamp);
+                    let after = thread_time(reader, &kept);
                     triples.count(before, kernel, after, &mut last);
                     match next(&mut state) % 128 {
                         0 => run_on(state as usize >> 8 & (cpus() - 1)),
@@ -119,9 +120,9 @@ fn the_time_of_a_process_is_known_while_it_has_one_thread() {
     let child = super::tasks::fork(|| {
         let reader = reader();
         until_timed(reader);
-        let clamp = Clamp::new();
+        let (hint, clamp) = (Hint::new(), Clamp::new());
         let process_time = || {
-            let time = reader.process_cpu_time()?;
+            let time = reader.process_cpu_time(&hint)?;
             Some(clamp.raise(time.tid, time.of_slot))
         };
         let compare = |what| {
@@ -157,8 +158,8 @@ fn without_a_stable_counter_the_kernel_alone_knows_cpu_times() {
     let _published = Published::for_everybody();
     let reader = reader();
     until_known(reader);
-    assert_eq!(reader.tid(), Some(tid()));
+    assert_eq!(reader.tid(&Hint::new()), Some(tid()));
     std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(reader.thread_cpu_time(), None);
-    assert_eq!(reader.process_cpu_time(), None);
+    assert_eq!(reader.thread_cpu_time(&Hint::new()), None);
+    assert_eq!(reader.process_cpu_time(&Hint::new()), None);
 }

@@ -4,7 +4,7 @@ use super::tasks::{Counts, Stack, cpus, execute, fork, next, run_on, shared, wai
 use super::{Published, reader};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use vdsokit_current::Reader;
+use vdsokit_current::{Hint, Reader};
 
 #[derive(Default)]
 struct Shared {
@@ -285,12 +285,12 @@ fn executions_of_threads(work: Work) {
         let child = fork(|| {
             std::thread::spawn(move || {
                 loop {
-                    std::hint::black_box(work.reader.tid());
+                    std::hint::black_box(work.reader.tid(&Hint::new()));
                 }
             });
             std::thread::spawn(|| execute(0));
             loop {
-                std::hint::black_box(work.reader.tid());
+                std::hint::black_box(work.reader.tid(&Hint::new()));
             }
         });
         work.counts.count(Some(wait(child)), |&right| right);
@@ -352,7 +352,7 @@ fn pid_namespaces(work: Work) {
             compare();
             let first = fork(|| {
                 compare();
-                counts.count(reader.pid(), |&read| read == 1);
+                counts.count(reader.pid(&Hint::new()), |&read| read == 1);
                 let second = fork(|| {
                     for _ in 0..10 {
                         compare();
@@ -374,11 +374,11 @@ fn pid_namespaces(work: Work) {
 /// Context switches and run delay, beside getrusage(2) and /proc/thread-self/schedstat.
 fn switches(work: Work) {
     work.in_threads(3, |work, number| {
-        let mut state = number as u32 + 1;
+        let (hint, mut state) = (Hint::new(), number as u32 + 1);
         while work.goes_on() {
             let (before, delay_before) = (rusage(), run_delay());
-            let read = work.reader.switches();
-            let delay = work.reader.run_delay();
+            let read = work.reader.switches(&hint);
+            let delay = work.reader.run_delay(&hint);
             let (after, delay_after) = (rusage(), run_delay());
             work.counts.count(read, |read| {
                 (before.0..=after.0).contains(&read.voluntary)

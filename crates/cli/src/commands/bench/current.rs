@@ -5,7 +5,7 @@ use serde_json::json;
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Instant;
-use vdsokit_current::{Clamp, Current, Reader, has_rdpid, in_memory};
+use vdsokit_current::{Current, PerThread, Reader, has_rdpid, in_memory};
 use vdsokit_inspect::statistics::Summary;
 
 /// Calls in a sample.
@@ -21,9 +21,9 @@ struct Row {
 pub(super) fn run(samples: u32, as_json: bool) -> Result<ExitCode> {
     let published = Reader::open();
     let pages = || in_memory(1).map(|(_, reader)| reader);
-    let current = Current::new(published.or_else(pages));
-    let kernel = Current::new(None);
-    let clamp = Clamp::new();
+    let (kept, of_kernel) = (PerThread::new(), PerThread::new());
+    let current = Current::new(published.or_else(pages), &kept);
+    let kernel = Current::new(None, &of_kernel);
     let rows = [
         row("pid", samples, || current.pid(), || kernel.pid()),
         row("tid", samples, || current.tid(), || kernel.tid()),
@@ -31,8 +31,8 @@ pub(super) fn run(samples: u32, as_json: bool) -> Result<ExitCode> {
         row(
             "thread_cpu_time",
             samples,
-            || current.thread_cpu_time(&clamp),
-            || kernel.thread_cpu_time(&Clamp::new()),
+            || current.thread_cpu_time(),
+            || kernel.thread_cpu_time(),
         ),
         row(
             "switches",
