@@ -141,13 +141,19 @@ fn clock_gettime(clock: libc::clockid_t) -> Option<u64> {
 /// Reads the clock until it has advanced by 5 ms. The system call fails, so only the page lets it
 /// advance.
 fn advances(clock: libc::clockid_t) {
+    /// Each takes the CPU for some hundred instructions, so all of them for much longer than 5 ms.
+    const READS: u32 = 5_000_000;
     let first = clock_gettime(clock).unwrap();
     let mut last = first;
-    while last < first + 5_000_000 {
+    for _ in 0..READS {
         let now = clock_gettime(clock).unwrap();
         assert!(now >= last, "clock {clock}: {now} after {last}");
         last = now;
+        if last >= first + 5_000_000 {
+            return;
+        }
     }
+    panic!("clock {clock}: {last} after {READS} reads, {first} at first");
 }
 
 #[test]

@@ -60,11 +60,24 @@ fn reader() -> Reader {
 }
 
 /// Waits until this thread was switched in once, so that its slot is filled.
+#[track_caller]
 fn until_known(reader: Reader) {
-    while reader.tid(&Hint::new()).is_none() {
-        std::thread::yield_now();
+    until_asleep(|| reader.tid(&Hint::new()).is_some(), reader);
+}
+
+/// As [`tasks::until`], for what takes this thread to be switched in or a tick: it sleeps in each turn.
+#[track_caller]
+fn until_asleep(mut is_so: impl FnMut() -> bool, reader: Reader) {
+    const TURNS: u32 = 10_000;
+    for _ in 0..TURNS {
+        if is_so() {
+            return;
+        }
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
+    let head = reader.head();
+    let slots: Vec<_> = (0..u32::MAX).map_while(|cpu| reader.slot(cpu)).collect();
+    panic!("not so after {TURNS} turns: {head:?}, {slots:?}");
 }
 
 #[test]

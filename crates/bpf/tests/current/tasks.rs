@@ -21,11 +21,18 @@ fn call(number: libc::c_long) -> u32 {
     unsafe { libc::syscall(number) as u32 }
 }
 
-/// Waits until something is so. It is, sooner or later, or the lab ends the test.
+/// Waits until something is so, for a number of turns, each of which lets other tasks run: a wait that
+/// does not end fails, and says where.
+#[track_caller]
 pub(crate) fn until(mut is_so: impl FnMut() -> bool) {
-    while !is_so() {
+    const TURNS: u32 = 5_000_000;
+    for _ in 0..TURNS {
+        if is_so() {
+            return;
+        }
         std::thread::yield_now();
     }
+    panic!("not so after {TURNS} turns");
 }
 
 /// How many CPUs there are, whatever the calling thread may run on.
@@ -197,8 +204,8 @@ impl Stack {
 /// The argument with which this program compares once and ends, before any test.
 pub(crate) const EXECUTED: &std::ffi::CStr = c"--executed";
 
-/// Executes this program, to compare after each of `more` + 1 executions. Returns on failure only.
-pub(crate) fn execute(more: u8) {
+/// Executes this program, to compare after each of `more` + 1 executions. A failure is the process's status.
+pub(crate) fn execute(more: u8) -> ! {
     let digit = [b'0' + more.min(9), 0];
     let arguments = [
         c"current".as_ptr(),
@@ -206,8 +213,11 @@ pub(crate) fn execute(more: u8) {
         digit.as_ptr().cast(),
         std::ptr::null(),
     ];
-    // SAFETY: the arguments end in a null, each of them in a zero.
-    unsafe { libc::execv(c"/proc/self/exe".as_ptr(), arguments.as_ptr()) };
+    // SAFETY: the arguments end in a null, each of them in a zero; the second call ends the process.
+    unsafe {
+        libc::execv(c"/proc/self/exe".as_ptr(), arguments.as_ptr());
+        libc::_exit(7)
+    }
 }
 
 /// Runs before Rust's test harness: an execution must be as cheap as possible, and compare at once.
@@ -238,10 +248,7 @@ extern "C" fn begin(count: i32, arguments: *const *const libc::c_char) {
         {
             6
         }
-        Some(_) if more as u8 > b'0' => {
-            execute(more as u8 - b'0' - 1);
-            7
-        }
+        Some(_) if more as u8 > b'0' => execute(more as u8 - b'0' - 1),
         Some(_) => 0,
     };
     // SAFETY: it ends the process.

@@ -1,7 +1,7 @@
 //! CPU time beside what the system calls return.
 
 use super::tasks::{cpus, next, run_on, tid};
-use super::{Published, reader, until_known};
+use super::{Published, reader, until_asleep, until_known};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use vdsokit_current::{Clamp, Hint, Reader};
@@ -72,11 +72,10 @@ fn thread_time(reader: Reader, (hint, clamp): &(Hint, Clamp)) -> Option<u64> {
 }
 
 /// Waits for the first tick as well.
+#[track_caller]
 fn until_timed(reader: Reader) {
     until_known(reader);
-    while reader.thread_cpu_time(&Hint::new()).is_none() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    until_asleep(|| reader.thread_cpu_time(&Hint::new()).is_some(), reader);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Slots for each user.
 
-use super::tasks::{Counts, cpus, fork, next, run_on, shared, tid, wait};
+use super::tasks::{Counts, cpus, fork, next, run_on, shared, tid, until, wait};
 use super::{Published, reader};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -75,7 +75,7 @@ fn sees_own_tasks_only(users: Vec<u32>) {
         // SAFETY: root becomes the user for the time of opening only.
         unsafe { assert_eq!(libc::setresuid(USERS[0], USERS[0], 0), 0) };
         let reader = reader();
-        // SAFETY: as above.
+        // SAFETY: this process changes its own user only.
         unsafe { assert_eq!(libc::setresuid(0, 0, 0), 0) };
         become_user(3000);
         read(reader, &shared.counts[2]);
@@ -85,9 +85,7 @@ fn sees_own_tasks_only(users: Vec<u32>) {
         shared.own[2].store(std::process::id(), Ordering::Relaxed);
         let reader = reader();
         let own = || shared.own.iter().map(|pid| pid.load(Ordering::Relaxed));
-        while own().take(3).any(|pid| pid == 0) {
-            std::thread::yield_now();
-        }
+        until(|| own().take(3).all(|pid| pid != 0));
         let mut seen = 0;
         for _ in 0..20_000 {
             for cpu in 0..cpus() as u32 {
