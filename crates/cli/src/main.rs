@@ -11,7 +11,11 @@ mod output;
 mod published;
 mod signals;
 mod values;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
 mod virtual_time;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -35,7 +39,11 @@ fn definition() -> clap::Command {
 /// `vdso clock`, for which programs wait, no other command is defined: all of them take 0.4 million
 /// instructions and 200 KiB of heap.
 fn parse(arguments: &[OsString]) -> Result<commands::Command, clap::Error> {
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[cfg(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    ))]
     match arguments.get(1).and_then(|name| name.to_str()) {
         Some("run") => {
             let parsed = Arguments::<commands::Start>::try_parse_from(arguments)?;

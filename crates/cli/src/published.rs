@@ -6,7 +6,11 @@ use miette::{Result, miette};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
 use vdsokit_deliver::Object;
 use vdsokit_publish::{Condition, Vdso, place};
 use vdsokit_sources::clock;
@@ -102,7 +106,11 @@ impl Located {
     }
 
     /// As [`Located::open`], for delivery into a program.
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[cfg(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    ))]
     pub(crate) fn object(&self) -> Result<Object> {
         use miette::IntoDiagnostic;
 

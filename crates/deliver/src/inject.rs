@@ -8,6 +8,7 @@ use vdsokit_elf::own;
 
 use crate::arch::{self, Block, MemoryMap, Word, number};
 use crate::error::Unserved;
+#[cfg(not(target_arch = "riscv64"))]
 use crate::guest::{self, Guest};
 #[cfg(target_arch = "x86_64")]
 use crate::i386;
@@ -283,7 +284,7 @@ impl Injector {
     /// (0: none).
     ///
     /// If the tracer dies while this runs, the program begins, with the object or without
-    /// ([`crate::guest`]). Where that can't be ([`Injector::room`]) the kernel kills the process
+    /// ([`crate::guest`]). Where that can't be (`Injector::room`) the kernel kills the process
     /// (PTRACE_O_EXITKILL): the program has not begun, and must not begin half-changed.
     pub(crate) fn deliver(
         &self,
@@ -292,11 +293,12 @@ impl Injector {
         memory: Memory,
         options: c_int,
     ) -> Result<c_int, Failure> {
-        let Some(room) = self.room(start) else {
-            return self.deliver_at_once(pid, start, memory, options);
-        };
-        guest::leave_exec(pid, options)?;
-        self.deliver_by_guest(pid, start, memory, options, room)
+        #[cfg(not(target_arch = "riscv64"))]
+        if let Some(room) = self.room(start) {
+            guest::leave_exec(pid, options)?;
+            return self.deliver_by_guest(pid, start, memory, options, room);
+        }
+        self.deliver_at_once(pid, start, memory, options)
     }
 
     /// As [`Injector::deliver`], into a program that was launched from `start`, could not put the object
@@ -308,16 +310,18 @@ impl Injector {
         options: c_int,
     ) -> Result<c_int, Failure> {
         let memory = start.begin_again(pid)?;
-        match self.room(start) {
-            Some(room) => self.deliver_by_guest(pid, start, memory, options, room),
-            None => self.deliver_at_once(pid, start, memory, options),
+        #[cfg(not(target_arch = "riscv64"))]
+        if let Some(room) = self.room(start) {
+            return self.deliver_by_guest(pid, start, memory, options, room);
         }
+        self.deliver_at_once(pid, start, memory, options)
     }
 
     /// The kernel's vDSO and where it has room for the code of a guest. `None`: it has none, or the
     /// program is one of 32 bits, which can't execute that code; or this is AArch64, where a program would
     /// begin with what `x7` shows at the exit of a call (arch/arm64/kernel/ptrace.c,
     /// `report_syscall`).
+    #[cfg(not(target_arch = "riscv64"))]
     fn room(&self, start: &Start) -> Option<(&KernelVdso, u64)> {
         if start.is_i386 || cfg!(target_arch = "aarch64") {
             return None;
@@ -327,6 +331,7 @@ impl Injector {
     }
 
     /// Delivers by system calls and writes after each of which the program can begin.
+    #[cfg(not(target_arch = "riscv64"))]
     fn deliver_by_guest(
         &self,
         pid: Pid,

@@ -76,15 +76,28 @@
 //!   stack. Frames on stacks that the program itself switched away from are not found.
 #![cfg(all(
     target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
+    any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )
 ))]
+#![cfg_attr(
+    target_arch = "riscv64",
+    allow(
+        dead_code,
+        reason = "parts of it are only used to attach, which is missing there"
+    )
+)]
 
 mod arch;
+#[cfg(not(target_arch = "riscv64"))]
 mod attach;
 mod channel;
 mod error;
 mod exec;
 mod group;
+#[cfg(not(target_arch = "riscv64"))]
 mod guest;
 #[cfg(target_arch = "x86_64")]
 mod i386;
@@ -97,6 +110,7 @@ mod object;
 mod pass;
 mod proc;
 mod program;
+#[cfg(not(target_arch = "riscv64"))]
 mod rseq;
 mod seccomp;
 mod stack;
@@ -104,6 +118,7 @@ mod stop;
 mod strict;
 mod supervisor;
 mod sys;
+#[cfg(not(target_arch = "riscv64"))]
 mod threads;
 #[cfg(target_arch = "x86_64")]
 mod traced;
@@ -111,6 +126,7 @@ mod tracer;
 mod unwind;
 mod visit;
 
+#[cfg(not(target_arch = "riscv64"))]
 pub use attach::{attach, attach_all, attach_and_follow, detach, detach_all};
 pub use error::{Error, Event, ImageError, Unserved, UnservedFileTimes, UnservedWait};
 pub use exec::Delivery;

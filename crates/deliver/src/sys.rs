@@ -191,7 +191,7 @@ pub(crate) fn set_registers(pid: Pid, registers: &Registers) -> io::Result<()> {
 
 /// The registers, and how many bytes of them the kernel gave: fewer than all for a
 /// program of the compatibility (32-bit) kind.
-#[cfg(target_arch = "aarch64")]
+#[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn registers(pid: Pid) -> io::Result<(Registers, usize)> {
     // SAFETY: user_regs_struct is a C structure of integers, for which all zeros is valid.
     let mut registers: Registers = unsafe { std::mem::zeroed() };
@@ -212,7 +212,7 @@ pub(crate) fn registers(pid: Pid) -> io::Result<(Registers, usize)> {
     Ok((registers, vector.iov_len))
 }
 
-#[cfg(target_arch = "aarch64")]
+#[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn set_registers(pid: Pid, registers: &Registers) -> io::Result<()> {
     let mut vector = libc::iovec {
         iov_base: ptr::from_ref(registers).cast_mut().cast(),

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use vdsokit_clock_build::{
-    AARCH64, Architecture, I386, Linker, SOURCES, System, X86_64, crates, has_core, image, library,
+    AARCH64, Architecture, I386, Linker, RISCV64, SOURCES, System, X86_64, crates, has_core, image,
+    library,
 };
 
 fn main() {
@@ -19,7 +20,10 @@ fn main() {
         );
     }
     let architecture = variable("CARGO_CFG_TARGET_ARCH");
-    let Some(of) = [X86_64, AARCH64].iter().find(|of| of.name == architecture) else {
+    let Some(of) = [X86_64, AARCH64, RISCV64]
+        .iter()
+        .find(|of| of.name == architecture)
+    else {
         return;
     };
     let out = PathBuf::from(variable("OUT_DIR"));
@@ -44,7 +48,13 @@ fn main() {
 /// Makes the image for an architecture, the file `name` in `out`.
 fn write(of: &Architecture, out: &Path, name: &str) {
     let library = library(of, System::Linux, out);
-    let bytes = image(of, System::Linux, Linker::Gnu, &library, out);
+    // For RISC-V the GNU linker announces a table of relocations also where there are none, which
+    // no vDSO has.
+    let linker = match of.name == RISCV64.name {
+        true => Linker::Rust,
+        false => Linker::Gnu,
+    };
+    let bytes = image(of, System::Linux, linker, &library, out);
     fs::write(out.join(name), bytes).expect("the image can be written");
 }
 

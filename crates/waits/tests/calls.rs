@@ -1,7 +1,11 @@
 //! The table of calls that take a time, from the man page of each call.
 #![cfg(all(
     target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
+    any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )
 ))]
 
 use vdsokit_clock::Clock;

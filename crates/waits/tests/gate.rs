@@ -1,7 +1,11 @@
 //! The addresses of gates and frames.
 #![cfg(all(
     target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
+    any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )
 ))]
 
 use vdsokit_waits::gate::{CALL, FRAME, FRAMES, Gate, PAGE, Then};

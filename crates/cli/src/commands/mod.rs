@@ -5,7 +5,11 @@ mod attach;
 mod bench;
 mod build;
 mod check;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
 mod clock;
 mod completions;
 mod demo;
@@ -23,7 +27,11 @@ mod now;
 #[cfg(feature = "feed")]
 mod put;
 mod retire;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
 mod run;
 mod serve;
 mod set;
@@ -47,7 +55,11 @@ pub(crate) enum Command {
     Bench(bench::Arguments),
     Build(build::Arguments),
     Check(check::Arguments),
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[cfg(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    ))]
     #[command(flatten)]
     Change(Change),
     Completions(completions::Arguments),
@@ -70,7 +82,11 @@ pub(crate) enum Command {
     #[cfg(feature = "feed")]
     Put(put::Arguments),
     Retire(retire::Arguments),
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[cfg(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    ))]
     #[command(flatten)]
     Start(Start),
     Serve(serve::Arguments),
@@ -82,8 +98,12 @@ pub(crate) enum Command {
     /// Give a running program another time (x86-64 and AArch64)
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     Attach(unsupported::Arguments),
-    /// Show or change the time of programs that run under a name (x86-64 and AArch64)
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    /// Show or change the time of programs that run under a name (x86-64, AArch64 and RISC-V)
+    #[cfg(not(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )))]
     Clock(unsupported::Arguments),
     /// Give a program back the vDSO that it had before `vdso attach` (x86-64 and AArch64)
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -91,20 +111,32 @@ pub(crate) enum Command {
     /// Show each call of a program's vDSO, or count them (x86-64 only)
     #[cfg(not(target_arch = "x86_64"))]
     Trace(unsupported::Arguments),
-    /// Run a program, unchanged, at another time (x86-64 and AArch64)
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    /// Run a program, unchanged, at another time (x86-64, AArch64 and RISC-V)
+    #[cfg(not(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )))]
     Run(unsupported::Arguments),
 }
 
 /// The command that becomes another program.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
 #[derive(Subcommand)]
 pub(crate) enum Start {
     Run(run::Arguments),
 }
 
 /// The command that changes the time of programs while they run.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
 #[derive(Subcommand)]
 pub(crate) enum Change {
     Clock(clock::Arguments),
@@ -120,7 +152,11 @@ impl Command {
             Self::Bench(arguments) => bench::run(&arguments),
             Self::Build(arguments) => build::run(&arguments),
             Self::Check(arguments) => check::run(&arguments),
-            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            #[cfg(any(
+                target_arch = "x86_64",
+                target_arch = "aarch64",
+                target_arch = "riscv64"
+            ))]
             Self::Change(Change::Clock(arguments)) => clock::run(&arguments),
             Self::Completions(arguments) => completions::run(&arguments),
             Self::Demo(arguments) => demo::run(&arguments),
@@ -141,7 +177,11 @@ impl Command {
             #[cfg(feature = "feed")]
             Self::Put(arguments) => put::run(&arguments),
             Self::Retire(arguments) => retire::run(&arguments),
-            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            #[cfg(any(
+                target_arch = "x86_64",
+                target_arch = "aarch64",
+                target_arch = "riscv64"
+            ))]
             Self::Start(Start::Run(arguments)) => Ok(run::run(&arguments)),
             Self::Serve(arguments) => serve::run(&arguments),
             Self::Set(arguments) => set::run(&arguments),
@@ -153,11 +193,19 @@ impl Command {
             Self::Trace(_) => unsupported::refuse("trace"),
             #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
             Self::Attach(_) => unsupported::refuse("attach"),
-            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+            #[cfg(not(any(
+                target_arch = "x86_64",
+                target_arch = "aarch64",
+                target_arch = "riscv64"
+            )))]
             Self::Clock(_) => unsupported::refuse("clock"),
             #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
             Self::Detach(_) => unsupported::refuse("detach"),
-            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+            #[cfg(not(any(
+                target_arch = "x86_64",
+                target_arch = "aarch64",
+                target_arch = "riscv64"
+            )))]
             Self::Run(_) => unsupported::refuse("run"),
         }
     }
@@ -166,7 +214,11 @@ impl Command {
 /// The exit status for arguments that can't be parsed: 2, but for commands that use 2 otherwise.
 pub(crate) fn usage_status(arguments: &[OsString]) -> u8 {
     match arguments.get(1).and_then(|command| command.to_str()) {
-        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+        #[cfg(any(
+            target_arch = "x86_64",
+            target_arch = "aarch64",
+            target_arch = "riscv64"
+        ))]
         Some("run") => run::NOT_TRIED,
         #[cfg(target_arch = "x86_64")]
         Some("trace") => run::NOT_TRIED,

@@ -7,15 +7,27 @@
 //! wall clock stands at the start of 2000; `--vvar FILE` takes the vvar pages from FILE;
 //! `--with IMAGE` joins another image to the first.
 
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
 mod program;
 
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
 fn main() -> std::process::ExitCode {
     program::main()
 }
 
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+)))]
 fn main() {
     eprintln!("images are delivered to processes on x86-64 and AArch64");
     std::process::exit(125);

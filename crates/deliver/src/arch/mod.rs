@@ -8,17 +8,22 @@ mod stub;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(target_arch = "riscv64")]
+mod riscv64;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
 #[cfg(target_arch = "aarch64")]
 pub(crate) use aarch64::*;
 pub(crate) use block::*;
+#[cfg(target_arch = "riscv64")]
+pub(crate) use riscv64::*;
 pub(crate) use stub::{has_failed, is_done, reports_failure, stub};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::*;
 
 /// What a signal frame on a stack restores.
+#[cfg(not(target_arch = "riscv64"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SignalFrame {
     pub(crate) instruction_pointer: u64,

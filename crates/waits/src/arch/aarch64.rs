@@ -6,6 +6,8 @@
 
 use std::slice;
 
+pub use super::generic as number;
+
 use crate::gate::{ARGUMENTS, REPORT_NUMBER, RESULT, RETURN, Then, USED};
 
 /// Bytes of the largest page.
@@ -35,76 +37,6 @@ pub const CLOCK_SETTERS: [(u32, u32); 10] = [
 
 /// `AUDIT_ARCH_ARM`.
 const AUDIT_ARM: u32 = 0x4000_0028;
-
-/// Call numbers (include/uapi/asm-generic/unistd.h).
-#[allow(missing_docs, reason = "they are the calls' names")]
-pub mod number {
-    pub const IO_GETEVENTS: u32 = 4;
-    pub const EPOLL_PWAIT: u32 = 22;
-    pub const SENDFILE: u32 = 71;
-    pub const READ: u32 = 63;
-    pub const WRITE: u32 = 64;
-    pub const READV: u32 = 65;
-    pub const WRITEV: u32 = 66;
-    pub const PSELECT6: u32 = 72;
-    pub const PPOLL: u32 = 73;
-    pub const NEWFSTATAT: u32 = 79;
-    pub const FSTAT: u32 = 80;
-    pub const TIMERFD_SETTIME: u32 = 86;
-    pub const TIMERFD_GETTIME: u32 = 87;
-    pub const UTIMENSAT: u32 = 88;
-    pub const FUTEX: u32 = 98;
-    pub const NANOSLEEP: u32 = 101;
-    pub const GETITIMER: u32 = 102;
-    pub const SETITIMER: u32 = 103;
-    pub const TIMER_GETTIME: u32 = 108;
-    pub const TIMER_SETTIME: u32 = 110;
-    pub const TIMER_DELETE: u32 = 111;
-    pub const CLOCK_SETTIME: u32 = 112;
-    pub const CLOCK_GETTIME: u32 = 113;
-    pub const CLOCK_NANOSLEEP: u32 = 115;
-    pub const RT_SIGTIMEDWAIT: u32 = 137;
-    pub const PRCTL: u32 = 167;
-    pub const GETTIMEOFDAY: u32 = 169;
-    pub const SETTIMEOFDAY: u32 = 170;
-    pub const ADJTIMEX: u32 = 171;
-    pub const MQ_TIMEDSEND: u32 = 182;
-    pub const MQ_TIMEDRECEIVE: u32 = 183;
-    pub const SEMTIMEDOP: u32 = 192;
-    pub const ACCEPT: u32 = 202;
-    pub const CONNECT: u32 = 203;
-    pub const SENDTO: u32 = 206;
-    pub const RECVFROM: u32 = 207;
-    pub const SETSOCKOPT: u32 = 208;
-    pub const GETSOCKOPT: u32 = 209;
-    pub const SENDMSG: u32 = 211;
-    pub const RECVMSG: u32 = 212;
-    pub const EXECVE: u32 = 221;
-    pub const ACCEPT4: u32 = 242;
-    pub const RECVMMSG: u32 = 243;
-    pub const CLOCK_ADJTIME: u32 = 266;
-    pub const SENDMMSG: u32 = 269;
-    pub const SECCOMP: u32 = 277;
-    pub const EXECVEAT: u32 = 281;
-    pub const STATX: u32 = 291;
-    pub const IO_PGETEVENTS: u32 = 292;
-    pub const IO_URING_SETUP: u32 = 425;
-    pub const EPOLL_PWAIT2: u32 = 441;
-    pub const FUTEX_WAITV: u32 = 449;
-    pub const FUTEX_WAIT: u32 = 455;
-
-    // Calls that only older architectures have.
-    pub const POLL: u32 = u32::MAX;
-    pub const SELECT: u32 = u32::MAX - 1;
-    pub const ALARM: u32 = u32::MAX - 2;
-    pub const TIME: u32 = u32::MAX - 3;
-    pub const EPOLL_WAIT: u32 = u32::MAX - 4;
-    pub const STAT: u32 = u32::MAX - 5;
-    pub const LSTAT: u32 = u32::MAX - 6;
-    pub const UTIME: u32 = u32::MAX - 7;
-    pub const UTIMES: u32 = u32::MAX - 8;
-    pub const FUTIMESAT: u32 = u32::MAX - 9;
-}
 
 /// Bytes from the gate's start to the entry for a call whose argument `argument` is its frame.
 pub(crate) const fn door(argument: usize, then: Then) -> u64 {

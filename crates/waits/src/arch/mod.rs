@@ -12,8 +12,12 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+pub mod generic;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod i386;
+#[cfg(target_arch = "riscv64")]
+mod riscv64;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
@@ -21,12 +25,20 @@ mod x86_64;
 pub use aarch64::{AUDIT, CALL, CLOCK_SETTERS, OTHER_EXECS, PAGE, number};
 #[cfg(target_arch = "aarch64")]
 pub(crate) use aarch64::{REPORTED, call_frame, door, gate};
+#[cfg(target_arch = "riscv64")]
+pub use riscv64::{AUDIT, CALL, CLOCK_SETTERS, OTHER_EXECS, PAGE, number};
+#[cfg(target_arch = "riscv64")]
+pub(crate) use riscv64::{REPORTED, call_frame, door, gate};
 #[cfg(target_arch = "x86_64")]
 pub use x86_64::{AUDIT, CALL, CLOCK_SETTERS, OTHER_EXECS, PAGE, number};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::{REPORTED, call_frame, door, gate};
 
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+)))]
 compile_error!(
     "PAGE, AUDIT, CLOCK_SETTERS, OTHER_EXECS, number, door, CALL, REPORTED, gate and call_frame are \
      missing for this architecture"

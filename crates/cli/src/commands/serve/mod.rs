@@ -1,6 +1,10 @@
 //! `vdso serve`: publishes a vDSO.
 
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
 mod clock;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod current;
@@ -11,7 +15,11 @@ pub(crate) mod report;
 use crate::published::SYSTEM;
 use crate::values::QUOTING;
 use crate::{image, signals};
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
 use clock::TimeSource;
 use miette::{Result, miette};
 use report::Reporter;
@@ -82,7 +90,11 @@ pub(crate) struct Arguments {
     replace: bool,
     /// The source of the time of `clock`. The counter is compared with the kernel's clocks every
     /// 5 ms; if this process does not run for 20 ms, readers use the kernel's clocks
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[cfg(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    ))]
     #[arg(long, value_enum, default_value = "auto")]
     source: TimeSource,
     /// Publish the limits of this control group in `system`, in place of the publisher's own: for its processes,
@@ -141,7 +153,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             "`--cgroup` names whose limits `system` has"
         ));
     }
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[cfg(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    ))]
     if arguments.file.as_deref().is_some_and(clock::is_clock) {
         return clock::run(arguments, &reporter);
     }
@@ -157,10 +173,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             ));
         }
     }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    #[cfg(not(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )))]
     if arguments.file.as_deref() == Some(Path::new(crate::published::CLOCK)) {
         return Err(miette!(
-            "the clock can be published on x86-64 and AArch64, not on {}",
+            "the clock can be published on x86-64, AArch64 and RISC-V, not on {}",
             std::env::consts::ARCH
         ));
     }

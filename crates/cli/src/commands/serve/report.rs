@@ -44,7 +44,11 @@ impl Reporter {
     }
 
     /// Reports that readers of a clock have the kernel's clock in place of the counter.
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[cfg(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    ))]
     pub(crate) fn untrusted(&self, why: &impl ToString) {
         let why = why.to_string();
         if self.json {
