@@ -87,6 +87,7 @@ fn oldest(arch: Architecture) -> Version {
     match arch {
         Architecture::X86_64 => BASE,
         Architecture::Aarch64 => Version(2, 17, 0),
+        Architecture::Riscv64 => Version(2, 27, 0),
         Architecture::I386 => Version(2, 0, 0),
     }
 }

@@ -7,6 +7,8 @@ pub enum Architecture {
     X86_64,
     /// 64-bit Arm.
     Aarch64,
+    /// 64-bit RISC-V.
+    Riscv64,
 }
 
 impl Architecture {
@@ -15,6 +17,16 @@ impl Architecture {
         match self {
             Self::X86_64 => "amd64",
             Self::Aarch64 => "arm64",
+            Self::Riscv64 => "riscv64",
+        }
+    }
+
+    /// The release of Debian whose packages its guests have. `None`: the machine's own.
+    pub(crate) fn release(self) -> Option<&'static str> {
+        match self {
+            Self::X86_64 | Self::Aarch64 => None,
+            // The first release with this architecture.
+            Self::Riscv64 => Some("trixie"),
         }
     }
 
@@ -24,6 +36,7 @@ impl Architecture {
         match self {
             Self::X86_64 => "x86_64-unknown-linux-gnu",
             Self::Aarch64 => "aarch64-unknown-linux-gnu",
+            Self::Riscv64 => "riscv64gc-unknown-linux-gnu",
         }
     }
 
@@ -32,6 +45,7 @@ impl Architecture {
         match self {
             Self::X86_64 => "cc",
             Self::Aarch64 => "aarch64-linux-gnu-gcc",
+            Self::Riscv64 => "riscv64-linux-gnu-gcc",
         }
     }
 
@@ -40,6 +54,7 @@ impl Architecture {
         match self {
             Self::X86_64 => ("qemu-system-x86_64", "qemu-system-x86"),
             Self::Aarch64 => ("qemu-system-aarch64", "qemu-system-arm"),
+            Self::Riscv64 => ("qemu-system-riscv64", "qemu-system-misc"),
         }
     }
 
@@ -48,6 +63,7 @@ impl Architecture {
         match self {
             Self::X86_64 => &["-machine", "q35,accel=tcg"],
             Self::Aarch64 => &["-machine", "virt,accel=tcg,gic-version=3,mte=on"],
+            Self::Riscv64 => &["-machine", "virt,accel=tcg"],
         }
     }
 
@@ -57,7 +73,7 @@ impl Architecture {
         let arguments: &[&str] = match self {
             Self::X86_64 => &["-serial", &console, "-serial", "stdio"],
             // The board has one port of its own.
-            Self::Aarch64 => &[
+            Self::Aarch64 | Self::Riscv64 => &[
                 "-serial",
                 &console,
                 "-chardev",
@@ -72,7 +88,7 @@ impl Architecture {
     /// What the kernel calls the port of its console.
     pub(crate) fn console(self) -> &'static str {
         match self {
-            Self::X86_64 => "ttyS0",
+            Self::X86_64 | Self::Riscv64 => "ttyS0",
             Self::Aarch64 => "ttyAMA0",
         }
     }

@@ -191,6 +191,13 @@ pub const ARM_16K: Kernel = Kernel {
     image: |workshop| debian::kernel_of(workshop, Architecture::Aarch64, "6.12", "arm64-16k"),
 };
 
+/// The stock kernel of Debian 13 for 64-bit RISC-V.
+pub const RISCV_6_12: Kernel = Kernel {
+    name: "riscv64 6.12",
+    architecture: Architecture::Riscv64,
+    image: |workshop| debian::kept_kernel(workshop, "riscv64", "trixie"),
+};
+
 /// Both stock kernels.
 pub const STOCK: &[Kernel] = &[DEBIAN_6_1, DEBIAN_6_12];
 
@@ -199,5 +206,11 @@ pub const STOCK: &[Kernel] = &[DEBIAN_6_1, DEBIAN_6_12];
 /// less time than the architecture's.
 pub(crate) const ARM: Processor = Processor {
     model: "max,pauth-impdef=on",
+    ..PROCESSOR
+};
+
+/// A processor of 64-bit RISC-V.
+pub(crate) const RISCV: Processor = Processor {
+    model: "rv64",
     ..PROCESSOR
 };

@@ -72,12 +72,12 @@ pub struct Archive<'name> {
 }
 
 impl Archive<'static> {
-    /// The machine's own release, for `architecture`.
+    /// The machine's own release, for `architecture`; the first that has it, if that is a newer one.
     #[must_use]
     pub fn of(architecture: Architecture) -> Self {
         Self {
             architecture: architecture.debian(),
-            release: None,
+            release: architecture.release(),
         }
     }
 }
@@ -111,6 +111,34 @@ pub fn kernel_behind(
     let tree = work.join("unpacked");
     apt.fetch(&tree, &[&kernel])?;
     file_in(&tree.join("boot"), "vmlinu")
+}
+
+/// The kernel of a release that Debian's installer installs, which is kept in the cache without its
+/// modules.
+///
+/// # Errors
+/// When it is neither in the cache nor to be had from this machine's archive.
+pub fn kept_kernel(
+    workshop: &Workshop,
+    architecture: &str,
+    release: &str,
+) -> Result<PathBuf, Error> {
+    let kept = workshop
+        .cache
+        .join(format!("debian/linux-{release}-{architecture}"));
+    if !kept.is_file() {
+        let work = kept.with_extension(std::process::id().to_string());
+        fs::create_dir_all(&work).map_err(Error::file(&work))?;
+        let archive = Archive {
+            architecture,
+            release: Some(release),
+        };
+        let package = format!("linux-image-{architecture}");
+        let kernel = kernel_behind(workshop, archive, &package, &work)?;
+        fs::rename(kernel, &kept).map_err(Error::file(&kept))?;
+        fs::remove_dir_all(&work).map_err(Error::file(&work))?;
+    }
+    Ok(kept)
 }
 
 /// Exactly these packages, unpacked over each other: programs that run from there,

@@ -149,7 +149,11 @@ fn initramfs(workshop: &Workshop, boot: &Boot<'_>) -> Result<Vec<u8>, Error> {
     let build = |need| programs::build(workshop, need, architecture);
     let mut archive = Archive::default();
     add(&mut archive, "/init", &build(&INIT)?)?;
-    let busybox = debian::file_of(workshop, architecture, "busybox-static", "/bin/busybox")?;
+    let busybox = match architecture.release() {
+        None => "/bin/busybox",
+        Some(_) => "/usr/bin/busybox",
+    };
+    let busybox = debian::file_of(workshop, architecture, "busybox-static", busybox)?;
     add(&mut archive, "/bin/busybox", &busybox)?;
     let mut there: Vec<String> = Vec::new();
     for need in checks.iter().flat_map(|check| check.needs) {

@@ -11,10 +11,10 @@ use std::time::Duration;
 pub const PLAN: &str = "/lab/plan";
 
 /// The port for messages. The kernel's console is another.
-pub const PORT: &str = match cfg!(target_arch = "x86_64") {
-    true => "/dev/ttyS1",
+pub const PORT: &str = match cfg!(target_arch = "aarch64") {
+    false => "/dev/ttyS1",
     // The board's own port is no 16550.
-    false => "/dev/ttyS0",
+    true => "/dev/ttyS0",
 };
 
 /// Variables of the environment that checks in the guest have from the host's: how long a

@@ -21,7 +21,11 @@ use Cell::{Rows, Words};
 const SUBJECTS: &[(&str, [Cell; 3])] = &[
     (
         "declarations: `build`, `serve`, `set`, `get`, `watch`",
-        [Words("yes"), Rows(&["arm-publishing"]), Words("no")],
+        [
+            Words("yes"),
+            Rows(&["arm-publishing"]),
+            Rows(&["riscv-publishing"]),
+        ],
     ),
     (
         "declarations for 32-bit programs: `build --arch i386`",
@@ -29,14 +33,23 @@ const SUBJECTS: &[(&str, [Cell; 3])] = &[
     ),
     (
         "`ls`, `dump`, `check`, `doctor`, `bench`",
-        [Words("yes"), Rows(&["arm-inspection"]), Words("yes")],
+        [
+            Words("yes"),
+            Rows(&["arm-inspection"]),
+            Rows(&["riscv-inspection"]),
+        ],
     ),
     (
         "`run`, `clock`",
         [
             Words("yes"),
             Rows(&["arm-run", "arm-waits", "arm-clock-changed", "arm-registers"]),
-            Words("no"),
+            Rows(&[
+                "riscv-run",
+                "riscv-waits",
+                "riscv-clock-changed",
+                "riscv-registers",
+            ]),
         ],
     ),
     (
@@ -60,7 +73,11 @@ const SUBJECTS: &[(&str, [Cell; 3])] = &[
     ("`trace`", [Words("yes"), Words("no"), Words("no")]),
     (
         "`serve clock`",
-        [Words("yes"), Rows(&["arm-counter"]), Words("no")],
+        [
+            Words("yes"),
+            Rows(&["arm-counter"]),
+            Rows(&["riscv-counter"]),
+        ],
     ),
     (
         "`serve --kernel`, `serve clock --source timekeeper`",

@@ -196,22 +196,7 @@ fn linux(architecture: Architecture) -> Result<PathBuf, String> {
         return debian::kernel(&workshop, "6.12").map_err(|error| error.to_string());
     }
     let name = architecture.machine().debian;
-    let kept = workshop.cache.join(format!("debian/linux-{SUITE}-{name}"));
-    if !kept.is_file() {
-        let work = kept.with_extension(std::process::id().to_string());
-        let package = format!("linux-image-{name}");
-        let file = |error: std::io::Error| format!("{}: {error}", kept.display());
-        fs::create_dir_all(&work).map_err(file)?;
-        let archive = Archive {
-            architecture: name,
-            release: Some(SUITE),
-        };
-        let kernel = debian::kernel_behind(&workshop, archive, &package, &work)
-            .map_err(|error| error.to_string())?;
-        fs::rename(kernel, &kept).map_err(file)?;
-        fs::remove_dir_all(&work).map_err(file)?;
-    }
-    Ok(kept)
+    debian::kept_kernel(&workshop, name, SUITE).map_err(|error| error.to_string())
 }
 
 /// Boots a program whose output is TAP on the reference kernel; an error shows what failed.

@@ -11,6 +11,7 @@ use vdsokit_vvar::scalar::ScalarType;
 
 pub(super) const TARGET: Target = Target {
     machine: elf::EM_AARCH64,
+    flags: elf::FileFlags(0),
     is_64: true,
     page: 0x10000,
     function_align: 16,

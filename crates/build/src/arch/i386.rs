@@ -18,6 +18,7 @@ use vdsokit_vvar::scalar::ScalarType;
 
 pub(super) const TARGET: Target = Target {
     machine: elf::EM_386,
+    flags: elf::FileFlags(0),
     is_64: false,
     page: 0x1000,
     function_align: 16,

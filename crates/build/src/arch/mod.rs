@@ -4,6 +4,7 @@
 
 mod aarch64;
 mod i386;
+mod riscv64;
 mod x86;
 mod x86_64;
 
@@ -19,6 +20,8 @@ pub enum Architecture {
     X86_64,
     /// AArch64 (little-endian), 64 KiB pages and with them every smaller size.
     Aarch64,
+    /// RISC-V, 64 bits (the ABI lp64d), 4 KiB pages.
+    Riscv64,
     /// i386, 4 KiB pages: 32-bit programs on x86-64 kernels. Images of declarations only, not of
     /// crates.
     I386,
@@ -26,7 +29,7 @@ pub enum Architecture {
 
 impl Architecture {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::X86_64, Self::Aarch64, Self::I386];
+    pub const ALL: [Self; 4] = [Self::X86_64, Self::Aarch64, Self::Riscv64, Self::I386];
 
     /// The architecture that this program was compiled for, if images can be built for it.
     #[must_use]
@@ -42,16 +45,19 @@ impl Architecture {
         match self {
             Self::X86_64 => "x86-64",
             Self::Aarch64 => "aarch64",
+            Self::Riscv64 => "riscv64",
             Self::I386 => "i386",
         }
     }
 
-    /// Its name in Rust's target triples.
+    /// Its name as [`std::env::consts::ARCH`] and GNU's tools have it; i386's in Rust's target
+    /// triples.
     #[must_use]
     pub fn rust_name(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64",
             Self::Aarch64 => "aarch64",
+            Self::Riscv64 => "riscv64",
             Self::I386 => "i686",
         }
     }
@@ -82,6 +88,7 @@ impl Architecture {
         match self {
             Self::X86_64 => &x86_64::TARGET,
             Self::Aarch64 => &aarch64::TARGET,
+            Self::Riscv64 => &riscv64::TARGET,
             Self::I386 => &i386::TARGET,
         }
     }
@@ -91,6 +98,8 @@ impl Architecture {
 pub(crate) struct Target {
     /// `e_machine`.
     pub(crate) machine: elf::Machine,
+    /// `e_flags`.
+    pub(crate) flags: elf::FileFlags,
     /// Whether its addresses have 64 bits.
     pub(crate) is_64: bool,
     /// See [`Architecture::page`].

@@ -86,10 +86,14 @@ fn target(arch: Architecture) -> Result<String, CrateError> {
         })?;
     let about = String::from_utf8_lossy(&output.stdout);
     let host = about.lines().find_map(|line| line.strip_prefix("host: "));
-    let same_arch = |host: &&str| host.split('-').next() == Some(arch.rust_name());
+    let name = match arch {
+        Architecture::Riscv64 => "riscv64gc",
+        _ => arch.rust_name(),
+    };
+    let same_arch = |host: &&str| host.split('-').next() == Some(name);
     Ok(match host.filter(same_arch) {
         Some(host) => host.to_owned(),
-        None => format!("{}-unknown-linux-gnu", arch.rust_name()),
+        None => format!("{name}-unknown-linux-gnu"),
     })
 }
 

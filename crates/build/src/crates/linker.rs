@@ -96,7 +96,7 @@ fn missing(program: &str, source: std::io::Error) -> CrateError {
         program: program.to_owned(),
         source,
         advice: "install a linker for that architecture: Debian's binutils, or \
-                 binutils-aarch64-linux-gnu, or lld",
+                 binutils-aarch64-linux-gnu, or binutils-riscv64-linux-gnu, or lld",
     }
 }
 

@@ -69,11 +69,18 @@ fn forbidden(file: &File<'_>, bytes: &[u8]) -> Result<Vec<String>, CrateError> {
         if !loaded || is_code || section.size() == 0 || LEFT_BEHIND.contains(&name) {
             continue;
         }
-        // The words that a dynamic linker would use: three in .got.plt, and on AArch64 the
-        // address of .dynamic in .got.
+        // The words that a dynamic linker would use: three in .got.plt, and on AArch64 and
+        // RISC-V the address of .dynamic in .got.
         let reserved = match name {
             ".got.plt" => 24,
-            ".got" if file.elf_header().e_machine(endian) == elf::EM_AARCH64 => 8,
+            ".got"
+                if matches!(
+                    file.elf_header().e_machine(endian),
+                    elf::EM_AARCH64 | elf::EM_RISCV
+                ) =>
+            {
+                8
+            }
             _ => 0,
         };
         if section.size() <= reserved {

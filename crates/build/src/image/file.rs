@@ -207,7 +207,7 @@ impl<'a> File<'a> {
             e_type: elf::ET_DYN,
             e_machine: self.tables.target.machine,
             e_entry: 0,
-            e_flags: elf::FileFlags(0),
+            e_flags: self.tables.target.flags,
         })?;
         let pages_size = pages.len() as u64;
         self.write_program_headers(code, pages_at, pages_size);

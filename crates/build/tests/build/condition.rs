@@ -1,7 +1,7 @@
 //! `PREFIX_condition()` of a built image agrees with the table in `vdsokit_vvar::header`.
 
-use crate::aarch64;
 use crate::support::{built, compile, shared};
+use crate::{aarch64, riscv64};
 use rustix::time::{ClockId, clock_gettime};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -96,6 +96,12 @@ fn follows_from_state_heartbeat_and_clock() {
 fn follows_from_state_heartbeat_and_clock_on_aarch64() {
     aarch64::prepare();
     agrees(aarch64::CC, Architecture::Aarch64, &[], aarch64::emulated);
+}
+
+#[test]
+fn follows_from_state_heartbeat_and_clock_on_riscv() {
+    riscv64::prepare();
+    agrees(riscv64::CC, Architecture::Riscv64, &[], riscv64::emulated);
 }
 
 #[test]

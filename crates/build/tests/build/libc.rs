@@ -1,7 +1,7 @@
 //! The versions by which images take the place of the C library's functions are those of the C
 //! libraries of this machine and of the cross compiler.
 
-use crate::aarch64;
+use crate::{aarch64, riscv64};
 use std::collections::BTreeMap;
 use std::process::Command;
 use vdsokit_build::{Architecture, libc_versions};
@@ -56,5 +56,14 @@ fn the_versions_are_those_of_aarch64s_glibc() {
     agrees(
         "/usr/aarch64-linux-gnu/lib/libc.so.6",
         Architecture::Aarch64,
+    );
+}
+
+#[test]
+fn the_versions_are_those_of_riscvs_glibc() {
+    riscv64::prepare();
+    agrees(
+        "/usr/riscv64-linux-gnu/lib/libc.so.6",
+        Architecture::Riscv64,
     );
 }

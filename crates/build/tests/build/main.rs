@@ -12,6 +12,7 @@ mod i386;
 mod images;
 mod libc;
 mod messages;
+mod riscv64;
 mod support;
 mod text;
 mod unsound;

@@ -29,6 +29,12 @@ fn the_tables_for_aarch64() {
     insta::assert_snapshot!(interpreted(Architecture::Aarch64));
 }
 
+/// `condition` has a stack frame there too.
+#[test]
+fn the_tables_for_riscv() {
+    insta::assert_snapshot!(interpreted(Architecture::Riscv64));
+}
+
 /// `condition` saves a register of the caller's there.
 #[test]
 fn the_tables_for_i386() {

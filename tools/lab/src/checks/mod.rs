@@ -26,6 +26,7 @@ mod current;
 mod doctor;
 mod guest;
 mod publisher;
+mod riscv;
 mod served;
 
 use crate::check::{Check, Need, PROCESSOR, STOCK};
@@ -57,7 +58,7 @@ const fn row(name: &'static str, why: &'static str, command: &'static [&'static 
 }
 
 /// In the order in which they run.
-const TABLES: [&[Check]; 7] = [
+const TABLES: [&[Check]; 8] = [
     guest::CHECKS,
     publisher::CHECKS,
     current::CHECKS,
@@ -65,6 +66,7 @@ const TABLES: [&[Check]; 7] = [
     doctor::CHECKS,
     clock::CHECKS,
     arm::CHECKS,
+    riscv::CHECKS,
 ];
 
 /// Every check.
