@@ -29,12 +29,13 @@ fn vdso(arguments: &[&str]) -> Command {
 fn good(command: &mut Command) -> String {
     let output = command.output().expect("the command starts");
     let said = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),
-        "{command:?}: {}: {said}",
+        "{command:?}: {}: {said}{printed}",
         output.status
     );
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    printed.into_owned()
 }
 
 /// Waits until something is so; the lab ends a test that waits for ever.

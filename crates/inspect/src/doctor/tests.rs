@@ -550,3 +550,23 @@ fn functions_of_a_newer_kernel_are_noted() {
     assert!(finding.what.contains(&name), "{}", finding.what);
     assert_eq!(finding.grade, Grade::Note);
 }
+
+#[test]
+fn getcpu_by_a_system_call_is_as_it_is_on_riscv() {
+    let findings = |architecture| {
+        let mut facts = healthy();
+        facts.architecture = Some(architecture);
+        for call in &mut facts.calls {
+            if call.function == Function::Getcpu {
+                call.vdso = Served::BySystemCall;
+            }
+        }
+        let findings = judge(&facts);
+        findings
+            .iter()
+            .filter(|finding| finding.cause == Cause::FallsBack)
+            .count()
+    };
+    assert_eq!(findings("riscv64"), 0);
+    assert_eq!(findings("aarch64"), 1);
+}
