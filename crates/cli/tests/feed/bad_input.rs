@@ -118,6 +118,37 @@ fn small_bucket(port: u16) {
     assert!(answer.contains("\"created\""), "{answer}");
 }
 
+/// Writes a key without `vdso put`, which takes no such value.
+fn publish(port: u16, key: &str, value: &[u8]) {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let head = format!(
+        "CONNECT {{\"verbose\":false}}\r\nPUB $KV.flags.{key} {}\r\n",
+        value.len()
+    );
+    let request = [head.as_bytes(), value, b"\r\nPING\r\n"].concat();
+    connection.write_all(&request).unwrap();
+    // The server answers in order.
+    let mut lines = BufReader::new(connection).lines().map(Result::unwrap);
+    lines.find(|line| line == "PONG").unwrap();
+}
+
+#[test]
+fn a_value_that_is_not_utf_8_is_refused_with_its_key_and_revision() {
+    let Some(mut store) = nats(1, "") else { return };
+    store.server().start();
+    let (url, machine) = (store.url(), Machine::new());
+    let mut feed = machine.feed(&url, &["--create"]);
+    publish(store.server().port, "mode", b"ab\xff");
+    let event = feed.event("\"refused\"");
+    for word in ["\"mode\"", "\"revision\":2", "not UTF-8 from byte 2 on"] {
+        assert!(event.contains(word), "{event}");
+    }
+    publish(store.server().port, "limit", b"7");
+    machine.wait("limit", "7");
+    assert_eq!(machine.get("mode"), "\"run\"");
+    feed.stop();
+}
+
 #[test]
 fn a_put_that_a_full_bucket_does_not_take_fails() {
     let Some(mut store) = nats(1, "") else { return };
