@@ -4,7 +4,7 @@
 
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
-use vdsokit_current::Reader;
+use vdsokit_current::{Hint, Reader};
 use vdsokit_guest::{Head, Image, Plan, Running, SLOTS_IN_PAGE, Slot, WORDS};
 
 /// CPU numbers are below this: they have 12 bits.
@@ -40,7 +40,8 @@ fn a_reader_finds_what_the_slot_of_its_cpu_has() {
     let start = NonNull::from(&PAGES).cast();
     // SAFETY: head and slots of all CPUs lie there for ever, and are changed by atomic stores.
     let reader = unsafe { Reader::new(start) };
-    assert_eq!(reader.tid(), None, "before the first switch");
+    let hint = Hint::new();
+    assert_eq!(reader.tid(&hint), None, "before the first switch");
     let running = Running {
         tid: 77,
         pid: 70,
@@ -48,13 +49,13 @@ fn a_reader_finds_what_the_slot_of_its_cpu_has() {
         relations: head.relations(),
     };
     slot.switch(Some(&running));
-    let ids = || (reader.tid(), reader.pid(), reader.parent());
+    let ids = || (reader.tid(&hint), reader.pid(&hint), reader.parent(&hint));
     assert_eq!(ids(), (Some(77), Some(70), Some(7)));
     // A task of the kernel.
     slot.switch(None);
     assert_eq!(ids(), (None, None, None));
     slot.switch(Some(&running));
-    assert_eq!(reader.pid(), Some(70));
+    assert_eq!(reader.pid(&hint), Some(70));
     // Another process has ended: the parent may be another one by now.
     head.relations_change();
     assert_eq!(ids(), (Some(77), Some(70), None));
@@ -63,15 +64,15 @@ fn a_reader_finds_what_the_slot_of_its_cpu_has() {
         relations,
         ..running
     }));
-    assert_eq!(reader.parent(), Some(7));
+    assert_eq!(reader.parent(&hint), Some(7));
     slot.switch(Some(&Running {
         relations,
         parent: None,
         ..running
     }));
-    assert_eq!(reader.parent(), None, "the parent is exiting");
+    assert_eq!(reader.parent(&hint), None, "the parent is exiting");
     // CPU time and counts are never those of a slot without them.
-    assert_eq!(reader.thread_cpu_time(), None);
+    assert_eq!(reader.thread_cpu_time(&hint), None);
     head.retire();
     assert_eq!(ids(), (None, None, None));
 }
