@@ -5,6 +5,7 @@ use crate::errno::Errno;
 use crate::task::schedule;
 use alloc::string::String;
 use alloc::vec::Vec;
+use linux_raw_sys::general::stat;
 
 /// The size of a word.
 pub const WORD: usize = size_of::<usize>();
@@ -67,30 +68,18 @@ pub fn path(address: usize) -> Result<String, Errno> {
     text(address, 4096)
 }
 
-/// A structure of Linux's interface: integers only, without bytes between or behind them that
-/// belong to none.
-///
-/// # Safety
-/// All zeros, and every other pattern of bits, has to be valid, and no byte may be padding.
-pub unsafe trait Plain: Sized {
-    /// All fields 0.
-    fn zeroed() -> Self {
-        // SAFETY: by the contract of the trait.
-        unsafe { core::mem::zeroed() }
-    }
-
-    /// Its bytes.
-    fn bytes(&self) -> &[u8] {
-        let start = (&raw const *self).cast();
-        // SAFETY: `self` is as long, has no padding, and is borrowed for as long as the result.
-        unsafe { core::slice::from_raw_parts(start, size_of::<Self>()) }
-    }
-
-    /// Copies it to the program.
-    fn write_to(&self, address: usize) -> Result<(), Errno> {
-        write(address, self.bytes())
-    }
+/// The facts of a file, all of them 0.
+pub fn stat_of_nothing() -> stat {
+    // SAFETY: the structure consists of integers.
+    unsafe { core::mem::zeroed() }
 }
 
-// SAFETY: integers, and padding that is named as fields (asm-generic/stat.h; x86's asm/stat.h).
-unsafe impl Plain for linux_raw_sys::general::stat {}
+/// Stores the facts of a file.
+pub fn write_stat(address: usize, stat: &stat) -> Result<(), Errno> {
+    let start = (&raw const *stat).cast();
+    // SAFETY: the structure is as long, consists of integers, its padding being named as fields
+    // (asm-generic/stat.h; x86's asm/stat.h), and is borrowed for as long as this.
+    write(address, unsafe {
+        core::slice::from_raw_parts(start, size_of::<stat>())
+    })
+}

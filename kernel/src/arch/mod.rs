@@ -7,13 +7,15 @@
 //! | `ELF_MACHINE`, `MACHINE`, `CALL_LENGTH` | the machine in ELF headers and in `uname`; the length of the instruction that makes a system call |
 //! | `LEVELS`, `kernel_entries`, `table_of`, `table_entry`, `page_entry` | the levels of page tables, the entries of each root that map the kernel, and the words that lead to a table or map a page for programs |
 //! | `has_execute_only` | whether pages that programs execute and can't read are possible |
-//! | `activate`, `flush`, `flush_all`, `instructions_written` | which tables a CPU uses, and what it remembers of them |
+//! | `activate`, `flush`, `flush_all`, `instructions_written` | which tables this CPU uses; it forgets what it remembers of a page, or of all; so it does of instructions that were written to a page no CPU has executed |
 //! | `cpu`, `relax`, `start_cpus` | CPUs, numbered from 0 |
 //! | `counter`, `set_timer`, `wait` | the counter that the clock is made of; an interrupt when it has a value; idling |
 //! | `Frame` | the registers of a program while the kernel runs for it, at the top of the task's stack: those with which it begins (`new`), the number and arguments of a call, its result, `restart` to go back to before it, the stack pointer |
 //! | `UserState` | its other registers, which the kernel does not use: floating point, thread pointer |
 //! | `switch`, `never_ran` | exchanges the kernel's own registers, which lie on the stack of a task that does not run |
-//! | `signal` | the layout of a signal's frame on the program's stack |
+//! | `signal` | the layout of a signal's frame on the program's stack: `each_word` calls a function with the place of each word that is a register, to store it there or to load it again, as a handler may have changed it; `store_rest` stores the others; `enter` has the program begin a handler |
+//! | `signal::RESTORER` | the flag of `rt_sigaction` by which a program says where handlers return to; 0 where its structure has no place for that (`sa_restorer`) |
+//! | `signal::RETURN_ADDRESS` | the bytes of a return address on the stack, at the start of the frame |
 //! | `put`, `get`, `power_off` | the console, and the end |
 //!
 //! Each begins in assembly, makes a [`crate::Boot`] of what its firmware says and calls

@@ -6,7 +6,7 @@ use crate::files::{self, Object, Open, epoll, pipe};
 use crate::lock::Guarded;
 use crate::task::signal::{Info, send};
 use crate::task::{Key, Process, schedule};
-use crate::user::{self, Plain};
+use crate::user;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -152,8 +152,7 @@ pub fn seek(descriptor: usize, offset: isize, from: usize) -> Result<usize, Errn
 }
 
 pub fn stat_of(descriptor: usize, address: usize) -> Result<usize, Errno> {
-    stat(&opened(descriptor)?.object).write_to(address)?;
-    Ok(0)
+    user::write_stat(address, &stat(&opened(descriptor)?.object)).map(|()| 0)
 }
 
 pub fn stat_at(at: usize, path: usize, address: usize, flags: usize) -> Result<usize, Errno> {
@@ -166,12 +165,11 @@ pub fn stat_at(at: usize, path: usize, address: usize, flags: usize) -> Result<u
         0 => stat(&Open::at_path(&directory, &path, 0)?.object),
         _ => stat_node(initrd::find_link(&directory, &path)?),
     };
-    result.write_to(address)?;
-    Ok(0)
+    user::write_stat(address, &result).map(|()| 0)
 }
 
 fn stat(object: &Object) -> linux::stat {
-    let mut stat = linux::stat::zeroed();
+    let mut stat = user::stat_of_nothing();
     let kind = match object {
         Object::Node(node, _) => return stat_node(node),
         Object::Reader(_) | Object::Writer(_) => linux::S_IFIFO,
@@ -184,7 +182,7 @@ fn stat(object: &Object) -> linux::stat {
 }
 
 fn stat_node(node: &Node) -> linux::stat {
-    let mut stat = linux::stat::zeroed();
+    let mut stat = user::stat_of_nothing();
     stat.st_ino = node.inode as _;
     stat.st_mode = node.mode;
     stat.st_nlink = 1;

@@ -8,7 +8,7 @@ use super::Section;
 use crate::arch;
 use crate::lock::Guarded;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 /// The size of a page in bytes, on each architecture.
 pub const PAGE: usize = 4096;
@@ -181,20 +181,7 @@ impl Frame {
     /// # Panics
     /// When `offset` is no multiple of 8 within the page.
     pub fn word(&self, offset: usize) -> &AtomicU64 {
-        assert!(offset < PAGE && offset.is_multiple_of(8));
-        // SAFETY: the word is aligned and lies in the page, which stays mapped and held for as long
-        // as `self` is borrowed. Every bit pattern is valid.
-        unsafe { AtomicU64::from_ptr(self.start().add(offset).cast()) }
-    }
-
-    /// The 4 bytes at `offset`, as one word.
-    ///
-    /// # Panics
-    /// When `offset` is no multiple of 4 within the page.
-    pub fn half_word(&self, offset: usize) -> &AtomicU32 {
-        assert!(offset < PAGE && offset.is_multiple_of(4));
-        // SAFETY: as for `word`: aligned, in the page, and held while `self` is borrowed.
-        unsafe { AtomicU32::from_ptr(self.start().add(offset).cast()) }
+        &self.words(offset)[0]
     }
 
     /// The 8-byte words of the page from `offset` on.
@@ -203,8 +190,9 @@ impl Frame {
     /// When `offset` is no multiple of 8 within the page.
     pub fn words(&self, offset: usize) -> &[AtomicU64] {
         assert!(offset < PAGE && offset.is_multiple_of(8));
-        // SAFETY: as for `word`: aligned, in the page, and held while `self` is borrowed. The
-        // kernel reaches the bytes by copies and atomic words only.
+        // SAFETY: the words are aligned and lie in the page, which stays mapped and held for as long
+        // as `self` is borrowed. Every bit pattern is valid. The kernel reaches the bytes by copies
+        // and atomic words only.
         unsafe {
             let start = self.start().add(offset).cast();
             core::slice::from_raw_parts(start, (PAGE - offset) / 8)

@@ -8,7 +8,7 @@ use crate::errno::Errno;
 use crate::files::initrd;
 use crate::memory::{Area, PAGE, Rights, Source, Space, page_of};
 use crate::{random, vdso};
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use linux_raw_sys::auxvec::{
@@ -46,9 +46,6 @@ pub fn load(
 ) -> Result<Image, Errno> {
     let file = initrd::find("/", path)?;
     let bytes = file.program().ok_or(Errno::ACCESS)?;
-    if let Some(rest) = bytes.strip_prefix(b"#!") {
-        return load_script(path, rest, arguments, environment, process);
-    }
     let elf = Elf::parse(bytes).map_err(|_| Errno::FORMAT)?;
     let header = *elf.header();
     if header.machine != arch::ELF_MACHINE || header.class != Class::Elf64 {
@@ -128,33 +125,6 @@ pub fn load(
         space,
         frame: Frame::new(entry, pointer),
     })
-}
-
-/// Loads the interpreter that the first line of a script names.
-fn load_script(
-    path: &str,
-    text: &[u8],
-    arguments: &[String],
-    environment: &[String],
-    process: &Process,
-) -> Result<Image, Errno> {
-    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = core::str::from_utf8(line)
-        .map_err(|_| Errno::FORMAT)?
-        .trim();
-    let (interpreter, argument) = line.split_once(' ').unwrap_or((line, ""));
-    let mut all = alloc::vec![interpreter.to_string()];
-    all.extend((!argument.is_empty()).then(|| argument.trim().to_string()));
-    all.push(path.to_string());
-    all.extend(arguments.iter().skip(1).cloned());
-    // One level: the interpreter is a program.
-    if initrd::find("/", interpreter)?
-        .program()
-        .is_none_or(|bytes| bytes.starts_with(b"#!"))
-    {
-        return Err(Errno::FORMAT);
-    }
-    load(interpreter, &all, environment, process)
 }
 
 /// Writes what a program finds on its stack, and returns the stack pointer.

@@ -86,7 +86,7 @@ pub fn clone(frame: &Frame, request: &Request) -> Result<usize, Errno> {
         // Only its own end or the child's lets the parent go on: it must not use the space that the
         // child borrows.
         while *process.borrows.get() && !schedule::current().is_ending() {
-            schedule::wait_uninterrupted(Key::Borrowed(id));
+            schedule::wait_uninterrupted(Key::Borrowed(id), None);
         }
     }
     Ok(id)

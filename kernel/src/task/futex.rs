@@ -16,8 +16,10 @@ fn word(address: usize) -> Result<(usize, u32), Errno> {
     let mut space = space.get();
     let frame = space.frame_at(address)?;
     let offset = address % PAGE;
-    let value = frame.half_word(offset).load(Ordering::SeqCst);
-    Ok((frame.physical() + offset, value))
+    let both = frame.word(offset & !7).load(Ordering::SeqCst);
+    // All architectures are little-endian.
+    let value = both >> (offset % 8 * 8);
+    Ok((frame.physical() + offset, value as u32))
 }
 
 /// Waits while the word has a value, until it is woken by one that names one of `bits`.

@@ -116,22 +116,16 @@ pub fn wait(key: Key, deadline: Option<u64>) -> Outcome {
     if deadline.is_some_and(|deadline| deadline <= time::monotonic()) {
         return Outcome::TimedOut;
     }
+    wait_uninterrupted(key, deadline)
+}
+
+/// Has the current task wait for an event, even if a signal is pending already.
+pub fn wait_uninterrupted(key: Key, deadline: Option<u64>) -> Outcome {
+    let task = current();
     *task.waiting.get() = Some(Waiting { key, deadline });
     let next = READY.get().pop_front();
     switch_to(next);
     *task.outcome.get()
-}
-
-/// Has the current task wait for an event, signals or not; only its end ends the wait otherwise.
-pub fn wait_uninterrupted(key: Key) {
-    let task = current();
-    let waiting = Waiting {
-        key,
-        deadline: None,
-    };
-    *task.waiting.get() = Some(waiting);
-    let next = READY.get().pop_front();
-    switch_to(next);
 }
 
 /// Waits until `condition` has a result. A signal ends the wait with [`Errno::RESTART`], the

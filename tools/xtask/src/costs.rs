@@ -28,20 +28,23 @@ pub(crate) fn of_the_crate() -> Result<Vec<Figure>, String> {
     }
 }
 
-/// The lines of the reference kernel: Rust, assembly and the linker's script, comments included and
-/// blank lines not.
+/// The physical lines of the reference kernel's Rust: its crate, the crate of its vDSO and its build
+/// script, with comments and blank lines and without the programs in `conformance`. It has no bound: the
+/// aim is 8,000.
 pub(crate) fn lines() -> Result<Figure, String> {
     let mut lines = 0;
     for part in ["src", "vdso/src", "build.rs"] {
         lines += lines_of(&directory().join(part)).map_err(|error| format!("{part}: {error}"))?;
     }
-    Ok(Figure::number("kernel-lines", lines as f64, "", 8000.0))
+    Ok(Figure::number("kernel-lines", lines as f64, "", None))
 }
 
 fn lines_of(path: &Path) -> std::io::Result<usize> {
+    if path.extension().is_some_and(|extension| extension == "rs") {
+        return Ok(fs::read_to_string(path)?.lines().count());
+    }
     if !path.is_dir() {
-        let text = fs::read_to_string(path)?;
-        return Ok(text.lines().filter(|line| !line.trim().is_empty()).count());
+        return Ok(0);
     }
     fs::read_dir(path)?
         .map(|entry| lines_of(&entry?.path()))

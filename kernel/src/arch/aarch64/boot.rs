@@ -142,7 +142,6 @@ extern "C" fn other() -> ! {
     cpu::start_other()
 }
 
-/// Starts the other CPUs.
 pub fn start_cpus(cpus: usize) {
     const CPU_ON: usize = 0xc400_0003;
     let start = start_other as *const () as usize - DIRECT;

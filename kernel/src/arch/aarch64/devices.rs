@@ -75,7 +75,6 @@ pub fn put(byte: u8) {
     }
 }
 
-/// A byte that was typed.
 pub fn get() -> Option<u8> {
     const FLAGS: usize = 0x18;
     const EMPTY: u32 = 1 << 4;
@@ -103,7 +102,6 @@ pub fn firmware(function: usize, arguments: [usize; 3]) -> usize {
     result
 }
 
-/// Ends the machine.
 pub fn power_off() -> ! {
     const SYSTEM_OFF: usize = 0x8400_0008;
     firmware(SYSTEM_OFF, [0; 3]);

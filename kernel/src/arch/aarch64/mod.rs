@@ -80,7 +80,6 @@ pub fn has_execute_only() -> bool {
     true
 }
 
-/// Uses page tables on this CPU.
 pub fn activate(root: usize) {
     // SAFETY: the kernel is mapped by other tables. Without a number of an address space, what the
     // CPU remembers has to be flushed.
@@ -147,7 +146,6 @@ pub fn relax() {
     core::hint::spin_loop();
 }
 
-/// The counter that all CPUs agree on.
 pub fn counter() -> u64 {
     let ticks;
     // SAFETY: reads a counter, behind the instructions before it.
@@ -155,7 +153,6 @@ pub fn counter() -> u64 {
     ticks
 }
 
-/// Has the timer interrupt this CPU once when the counter has this value.
 pub fn set_timer(at: u64) {
     // SAFETY: sets the virtual timer's comparator and switches it on.
     unsafe {
@@ -164,7 +161,6 @@ pub fn set_timer(at: u64) {
     }
 }
 
-/// Waits for an interrupt, which stays pending.
 pub fn wait() {
     // SAFETY: `wfi` also ends for an interrupt that is masked.
     unsafe { asm!("dsb sy", "wfi", options(nomem, nostack)) }

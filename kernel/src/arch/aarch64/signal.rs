@@ -12,11 +12,8 @@ pub const LAYOUT: Layout = Layout {
     red_zone: 0,
 };
 
-/// The flag of `rt_sigaction` by which a program says where handlers return to; 0 where its structure
-/// has no place for that (`sa_restorer`).
 pub const RESTORER: usize = 0x0400_0000;
 
-/// The bytes of a return address on the stack, at the start of the frame.
 pub const RETURN_ADDRESS: usize = 0;
 
 const INFORMATION: usize = 128;
@@ -33,8 +30,6 @@ const VECTORS_HEADER: usize = 528 << 32 | 0x4650_8001;
 /// `struct frame_record`: the handler's caller, for unwinders.
 const RECORD: usize = RECORDS + RECORDS_SIZE;
 
-/// Calls `word` with the place in a frame of each word that is a register, to store it there or to load
-/// it again, as a handler may have changed it.
 pub fn each_word(
     frame: &mut Frame,
     state: &mut UserState,
@@ -63,7 +58,6 @@ pub fn store_rest(bytes: &mut [u8], _address: usize, frame: &Frame) {
     set(bytes, RECORD + 8, frame.x[30]);
 }
 
-/// Has the program begin a handler whose frame is at `stack`.
 pub fn enter(frame: &mut Frame, handler: usize, stack: usize, restorer: usize, signal: u32) {
     frame.pc = handler;
     frame.stack = stack;

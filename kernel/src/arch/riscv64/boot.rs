@@ -94,7 +94,6 @@ extern "C" fn other() -> ! {
     cpu::start_other()
 }
 
-/// Starts the other CPUs.
 pub fn start_cpus(cpus: usize) {
     let start = start_other as *const () as usize - DIRECT;
     for (cpu, hart) in others(cpus) {

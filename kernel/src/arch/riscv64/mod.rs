@@ -75,7 +75,6 @@ pub fn has_execute_only() -> bool {
     true
 }
 
-/// Uses page tables on this CPU.
 pub fn activate(root: usize) {
     let satp = 8 << 60 | root >> 12;
     // SAFETY: every root table maps the kernel as the current one does. Without a number of an
@@ -83,13 +82,11 @@ pub fn activate(root: usize) {
     unsafe { asm!("csrw satp, {}", "sfence.vma", "fence.i", in(reg) satp, options(nostack)) }
 }
 
-/// Forgets what this CPU remembers of a page.
 pub fn flush(address: usize) {
     // SAFETY: removes cached entries only.
     unsafe { asm!("sfence.vma {}", in(reg) address, options(nostack)) }
 }
 
-/// Forgets what this CPU remembers of page tables.
 pub fn flush_all() {
     // SAFETY: removes cached entries only.
     unsafe { asm!("sfence.vma", options(nostack)) }
@@ -122,7 +119,6 @@ pub fn relax() {
     core::hint::spin_loop();
 }
 
-/// The counter that all CPUs agree on.
 pub fn counter() -> u64 {
     let time;
     // SAFETY: reads a counter.
@@ -130,18 +126,15 @@ pub fn counter() -> u64 {
     time
 }
 
-/// Has the timer interrupt this CPU once when the counter has this value.
 pub fn set_timer(at: u64) {
     sbi_rt::set_timer(at);
 }
 
-/// Waits for an interrupt, which stays pending.
 pub fn wait() {
     // SAFETY: `wfi` also ends for an interrupt that `sstatus` holds back.
     unsafe { asm!("wfi", options(nomem, nostack)) }
 }
 
-/// Writes a byte to the console.
 #[allow(
     deprecated,
     reason = "each version of SBI has this call, not each the newer one"
@@ -150,7 +143,6 @@ pub fn put(byte: u8) {
     sbi_rt::legacy::console_putchar(byte.into());
 }
 
-/// A byte that was typed.
 #[allow(
     deprecated,
     reason = "each version of SBI has this call, not each the newer one"
@@ -159,7 +151,6 @@ pub fn get() -> Option<u8> {
     u8::try_from(sbi_rt::legacy::console_getchar()).ok()
 }
 
-/// Ends the machine.
 pub fn power_off() -> ! {
     sbi_rt::system_reset(sbi_rt::Shutdown, sbi_rt::NoReason);
     loop {

@@ -18,15 +18,10 @@ const INFORMATION: usize = 128;
 const SIGNAL_CONTEXT: usize = INFORMATION + 176;
 const FLOATS: usize = SIGNAL_CONTEXT + 32 * 8;
 
-/// The flag of `rt_sigaction` by which a program says where handlers return to; 0 where its structure
-/// has no place for that (`sa_restorer`).
 pub const RESTORER: usize = 0;
 
-/// The bytes of a return address on the stack, at the start of the frame.
 pub const RETURN_ADDRESS: usize = 0;
 
-/// Calls `word` with the place in a frame of each word that is a register, to store it there or to load
-/// it again, as a handler may have changed it.
 pub fn each_word(
     frame: &mut Frame,
     state: &mut UserState,
@@ -46,7 +41,6 @@ pub fn each_word(
 /// There is nothing else in the frame.
 pub fn store_rest(_bytes: &mut [u8], _address: usize, _frame: &Frame) {}
 
-/// Has the program begin a handler whose frame is at `stack`.
 pub fn enter(frame: &mut Frame, handler: usize, stack: usize, restorer: usize, signal: u32) {
     frame.pc = handler;
     frame.x[1] = restorer;

@@ -70,7 +70,6 @@ pub fn set_timer_frequency(timer: u64, counter: u64) {
     RATIO.store(ratio as u64, Ordering::Relaxed);
 }
 
-/// Has the timer interrupt this CPU once when the counter has this value.
 pub fn set_timer(at: u64) {
     let left = at.saturating_sub(counter());
     let ticks = (u128::from(left) * u128::from(RATIO.load(Ordering::Relaxed))) >> 32;
@@ -114,7 +113,6 @@ fn status() -> u8 {
     unsafe { port.read() }
 }
 
-/// Writes a byte to the console.
 pub fn put(byte: u8) {
     const EMPTY: u8 = 1 << 5;
     while status() & EMPTY == 0 {
@@ -124,7 +122,6 @@ pub fn put(byte: u8) {
     unsafe { Port::new(SERIAL).write(byte) }
 }
 
-/// A byte that was typed.
 pub fn get() -> Option<u8> {
     const READY: u8 = 1;
     if status() & READY == 0 {

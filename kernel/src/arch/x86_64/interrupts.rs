@@ -162,7 +162,6 @@ pub fn forbid_reading_text() {
     }
 }
 
-/// The number of this CPU.
 pub fn cpu() -> usize {
     let cpu;
     // SAFETY: in the kernel `gs` leads to this CPU's `Local`.
@@ -221,7 +220,6 @@ pub fn relax() {
     core::hint::spin_loop();
 }
 
-/// Waits for an interrupt.
 pub fn wait() {
     // SAFETY: interrupts are on for this one instruction only; their handler returns here.
     unsafe { asm!("sti", "hlt", "cli", options(nostack)) }

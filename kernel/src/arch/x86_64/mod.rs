@@ -81,19 +81,16 @@ pub fn has_execute_only() -> bool {
     interrupts::HAS_KEYS.load(Ordering::Relaxed)
 }
 
-/// Uses page tables on this CPU.
 pub fn activate(root: usize) {
     // SAFETY: every root table maps the kernel as the current one does.
     unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) }
 }
 
-/// Forgets what this CPU remembers of a page.
 pub fn flush(address: usize) {
     // SAFETY: removes cached entries only.
     unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) }
 }
 
-/// Forgets what this CPU remembers of page tables.
 pub fn flush_all() {
     // SAFETY: loading the current root again removes cached entries only.
     unsafe {
@@ -109,7 +106,6 @@ pub fn capabilities() -> usize {
     core::arch::x86_64::__cpuid(1).edx as usize
 }
 
-/// The counter that all CPUs agree on.
 pub fn counter() -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: reads a counter, behind the instructions before it.

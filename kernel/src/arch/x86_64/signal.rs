@@ -15,11 +15,8 @@ pub const LAYOUT: Layout = Layout {
     red_zone: 128,
 };
 
-/// The flag of `rt_sigaction` by which a program says where handlers return to; 0 where its structure
-/// has no place for that (`sa_restorer`).
 pub const RESTORER: usize = 0x0400_0000;
 
-/// The bytes of a return address on the stack, at the start of the frame.
 pub const RETURN_ADDRESS: usize = 8;
 
 /// `uc_mcontext`: `struct sigcontext_64`.
@@ -62,8 +59,6 @@ const fn at(word: usize) -> usize {
     REGISTERS + 8 * word
 }
 
-/// Calls `word` with the place in a frame of each word that is a register, to store it there or to load
-/// it again, as a handler may have changed it.
 pub fn each_word(
     frame: &mut Frame,
     state: &mut UserState,
@@ -93,7 +88,6 @@ pub fn store_rest(bytes: &mut [u8], address: usize, _frame: &Frame) {
     set(bytes, at(FLOATS_AT), address + FLOATS);
 }
 
-/// Has the program begin a handler whose frame is at `stack`.
 pub fn enter(frame: &mut Frame, handler: usize, stack: usize, _restorer: usize, signal: u32) {
     frame.set_pc(handler);
     frame.set_flags(0);
