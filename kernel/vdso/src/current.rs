@@ -2,12 +2,13 @@
 
 use core::arch::asm;
 use core::ptr::NonNull;
-use vdsokit_current::{Current, Head, Reader};
+use vdsokit_current::{Current, Head, PerThread, Reader};
 use vdsokit_rt::virtual_syscall;
 
-/// What reads the slots, and makes the system call where they have no answer.
+/// What reads the slots, and makes the system call where they have no answer. The vDSO has no memory of
+/// a thread to keep a guess of its slot in, so each read begins without one.
 #[inline(always)]
-fn current() -> Current {
+fn current(kept: &PerThread) -> Current<'_> {
     let head: *mut Head;
     // SAFETY: computes an address.
     unsafe {
@@ -16,23 +17,24 @@ fn current() -> Current {
     }
     // SAFETY: the kernel maps head and slots there into every process, and changes them by atomic
     // stores only.
-    Current::new(NonNull::new(head).map(|head| unsafe { Reader::new(head) }))
+    let reader = NonNull::new(head).map(|head| unsafe { Reader::new(head) });
+    Current::new(reader, kept)
 }
 
 /// The thread's id: gettid(2).
 #[virtual_syscall]
 pub extern "C" fn gettid() -> isize {
-    current().tid() as isize
+    current(&PerThread::new()).tid() as isize
 }
 
 /// The process's id, also in a child of `vfork`: getpid(2).
 #[virtual_syscall]
 pub extern "C" fn current_getpid() -> isize {
-    current().pid() as isize
+    current(&PerThread::new()).pid() as isize
 }
 
 /// The parent's id, likewise: getppid(2).
 #[virtual_syscall]
 pub extern "C" fn current_getppid() -> isize {
-    current().parent() as isize
+    current(&PerThread::new()).parent() as isize
 }
