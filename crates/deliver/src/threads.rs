@@ -42,6 +42,8 @@ const STACKS: usize = 64;
 pub(crate) struct Threads {
     pid: Pid,
     threads: Vec<Pid>,
+    /// Those of `threads` whose stop was not reported since they were interrupted.
+    moving: Vec<Pid>,
     /// The calls that threads were in before they were interrupted, where their registers don't say.
     calls: HashMap<Pid, Blocked>,
 }
@@ -58,6 +60,7 @@ impl Threads {
         let mut stopped = Threads {
             pid,
             threads: Vec::new(),
+            moving: Vec::new(),
             calls: HashMap::new(),
         };
         if proc::is_kernel_thread(pid) {
@@ -75,7 +78,7 @@ impl Threads {
                 break;
             }
             stopped.seize(&new)?;
-            let outcome = stopped.wait_for(new);
+            let outcome = stopped.wait_until_stopped();
             outcome.map_err(|reason| stopped.refuse(reason))?;
         }
         if stopped.threads.is_empty() {
@@ -94,7 +97,10 @@ impl Threads {
         for &thread in threads {
             self.note_call(thread);
             match sys::seize(thread, 0).and_then(|()| sys::interrupt(thread)) {
-                Ok(()) => self.threads.push(thread),
+                Ok(()) => {
+                    self.threads.push(thread);
+                    self.moving.push(thread);
+                }
                 Err(error) if is_gone(&error) => {}
                 Err(source) => return Err(Error::of_seize(self.pid as u32, source)),
             }
@@ -112,8 +118,7 @@ impl Threads {
     }
 
     /// Waits until each of `moving`, which are interrupted, has stopped or ended.
-    fn wait_for(&mut self, mut moving: Vec<Pid>) -> Result<(), Unserved> {
-        moving.retain(|thread| self.threads.contains(thread));
+    fn wait_until_stopped(&mut self) -> Result<(), Unserved> {
         let began = Instant::now();
         let mut last_runnable = began;
         let mut pause = Duration::from_micros(50);
@@ -121,34 +126,35 @@ impl Threads {
             let mut is_stopped_by_signal = false;
             let mut error = None;
             let calls = &self.calls;
-            moving.retain(|&thread| match look(thread, calls.get(&thread)) {
-                Ok(Look::Moves) => true,
-                Ok(Look::Stopped) => false,
-                Ok(Look::GroupStopped) => {
-                    is_stopped_by_signal = true;
-                    false
-                }
-                Ok(Look::Ended) => {
-                    self.threads.retain(|&known| known != thread);
-                    false
-                }
-                Err(source) => {
-                    error = Some(source);
-                    false
-                }
-            });
+            self.moving
+                .retain(|&thread| match look(thread, calls.get(&thread)) {
+                    Ok(Look::Moves) => true,
+                    Ok(Look::Stopped) => false,
+                    Ok(Look::GroupStopped) => {
+                        is_stopped_by_signal = true;
+                        false
+                    }
+                    Ok(Look::Ended) => {
+                        self.threads.retain(|&known| known != thread);
+                        false
+                    }
+                    Err(source) => {
+                        error = Some(source);
+                        false
+                    }
+                });
             if let Some(source) = error {
                 return Err(Unserved::Access(source));
             }
             if is_stopped_by_signal {
                 return Err(Unserved::Stopped);
             }
-            if moving.is_empty() {
+            if self.moving.is_empty() {
                 return Ok(());
             }
             let is_uninterruptible = |&thread: &Pid| proc::state(self.pid, thread) == Some('D');
             let now = Instant::now();
-            if !moving.iter().all(is_uninterruptible) {
+            if !self.moving.iter().all(is_uninterruptible) {
                 last_runnable = now;
             }
             if now - last_runnable > PATIENCE || now - began > LIMIT {
@@ -224,12 +230,13 @@ impl Threads {
                 return Ok(());
             }
             sys::resume(thread, Resume::Continue, 0).map_err(access)?;
+            self.moving.push(thread);
             // Long enough to leave a function, and for a short handler to end.
             std::thread::sleep(RUN);
             self.note_call(thread);
             match sys::interrupt(thread) {
                 Err(error) if !is_gone(&error) => return Err(access(error)),
-                _ => self.wait_for(vec![thread])?,
+                _ => self.wait_until_stopped()?,
             }
         }
         Err(Unserved::InsideVdso)
@@ -251,9 +258,28 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         for &thread in &self.threads {
-            // It fails for a thread that has ended, and for one that has not stopped yet.
-            let _ = sys::resume(thread, Resume::Detach, 0);
+            let signal = match self.moving.contains(&thread) {
+                false => Some(0),
+                true => undelivered(thread),
+            };
+            if let Some(signal) = signal {
+                // It fails for a thread that has ended.
+                let _ = sys::resume(thread, Resume::Detach, signal);
+            }
         }
+    }
+}
+
+/// The signal that a thread is about to take whose stop was not waited for, or 0 if it stopped for another
+/// reason. To release it without that signal would discard it (ptrace(2), PTRACE_DETACH).
+///
+/// `None`: it has not stopped, and may stop before a signal at any moment. The kernel releases it
+/// when the tracing thread ends, and then delivers the signal (kernel/ptrace.c, `exit_ptrace`).
+fn undelivered(thread: Pid) -> Option<c_int> {
+    let (_, status) = sys::poll(thread).ok()??;
+    match Stop::decode(status) {
+        Stop::Signal(signal) => Some(signal),
+        _ => Some(0),
     }
 }
 
@@ -349,4 +375,57 @@ fn returns_into(
 
 fn contains(ranges: &[Range<u64>], address: u64) -> bool {
     ranges.iter().any(|range| range.contains(&address))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use rustix::process::{
+        Pid as Id, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, waitid, waitpid,
+    };
+
+    use super::*;
+
+    /// Gives up a thread that was interrupted and whose stop before `signal` was not waited for.
+    fn released_before(child: &Child, signal: Signal) {
+        let pid = Id::from_child(child);
+        // The tracer is a thread that ends, as in `attach`.
+        let tracer = std::thread::spawn(move || {
+            let thread = pid.as_raw_pid();
+            sys::seize(thread, 0).expect("seized");
+            kill_process(pid, signal).expect("sent");
+            let options = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+            waitid(WaitId::Pid(pid), options).expect("its stop");
+            drop(Threads {
+                pid: thread,
+                threads: vec![thread],
+                moving: vec![thread],
+                calls: HashMap::new(),
+            });
+        });
+        tracer.join().expect("released");
+    }
+
+    #[test]
+    fn a_thread_that_is_given_up_takes_the_signal_that_it_stopped_for() {
+        for signal in [Signal::STOP, Signal::TERM] {
+            let mut child = Command::new("sh")
+                .args(["-c", "read line"])
+                .stdin(Stdio::piped())
+                .spawn()
+                .expect("a shell");
+            released_before(&child, signal);
+            // It ends now if the signal was lost.
+            drop(child.stdin.take());
+            let status = waitpid(Some(Id::from_child(&child)), WaitOptions::UNTRACED);
+            let (_, status) = status.expect("waited").expect("a state");
+            let taken = status.stopping_signal().or(status.terminating_signal());
+            assert_eq!(taken, Some(signal.as_raw()));
+            if status.stopped() {
+                child.kill().expect("killed");
+                child.wait().expect("its end");
+            }
+        }
+    }
 }
