@@ -134,3 +134,10 @@ pub use exec::Delivery;
 pub use group::Group;
 pub use object::Object;
 pub use strict::Timestamp;
+
+/// Reads `bytes` as each text of `/proc` that is about a process.
+#[cfg(fuzzing)]
+pub fn exercise(bytes: &[u8]) {
+    proc::exercise(bytes);
+    let _ = kernel::mappings(&String::from_utf8_lossy(bytes));
+}

@@ -54,7 +54,10 @@ pub(crate) fn tasks(pid: Pid) -> Result<Vec<Pid>, Error> {
 
 /// The state letter of a thread (proc_pid_stat(5)).
 pub(crate) fn state(pid: Pid, thread: Pid) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/task/{thread}/stat")).ok()?;
+    state_of(&fs::read_to_string(format!("/proc/{pid}/task/{thread}/stat")).ok()?)
+}
+
+fn state_of(stat: &str) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
@@ -71,12 +74,17 @@ fn field_of<'a>(status: &'a str, field: &str) -> Option<&'a str> {
 
 /// The signals that wait to be delivered to a thread, blocked or not.
 pub(crate) fn pending(thread: Pid) -> io::Result<SignalSet> {
-    let status = fs::read_to_string(format!("/proc/{thread}/status"))?;
+    Ok(pending_of(&fs::read_to_string(format!(
+        "/proc/{thread}/status"
+    ))?))
+}
+
+fn pending_of(status: &str) -> SignalSet {
     let set = |field: &str| {
-        let value = field_of(&status, field)?;
+        let value = field_of(status, field)?;
         SignalSet::from_str_radix(value, 16).ok()
     };
-    Ok(set("SigPnd").unwrap_or(0) | set("ShdPnd").unwrap_or(0))
+    set("SigPnd").unwrap_or(0) | set("ShdPnd").unwrap_or(0)
 }
 
 /// Whether `pid` is a thread of the kernel, which has no memory of its own.
@@ -111,12 +119,16 @@ pub(crate) fn tracer(pid: Pid) -> Option<(Pid, String)> {
 /// before 5.9 don't count: there a thread with any filter has `u32::MAX`.
 pub(crate) fn filters(thread: Pid) -> io::Result<Filters> {
     let status = fs::read_to_string(format!("/proc/{thread}/status"))?;
-    let number = |field: &str| field_of(&status, field)?.parse::<u32>().ok();
-    Ok(match number("Seccomp") {
+    Ok(filters_of(&status))
+}
+
+fn filters_of(status: &str) -> Filters {
+    let number = |field: &str| field_of(status, field)?.parse::<u32>().ok();
+    match number("Seccomp") {
         None | Some(0) => Filters::None,
         Some(1) => Filters::Strict,
         Some(_) => Filters::Count(number("Seccomp_filters").unwrap_or(u32::MAX)),
-    })
+    }
 }
 
 /// How many seccomp filters are in force for this process.
@@ -157,9 +169,14 @@ pub(crate) fn memory_map(pid: Pid, vector: Range<u64>) -> Option<MemoryMap> {
     let mut bytes = [0; 4096];
     let mut file = File::open(format!("/proc/{pid}/stat")).ok()?;
     let length = file.read(&mut bytes).ok()?;
+    memory_map_of(&bytes[..length], vector)
+}
+
+/// [`memory_map`] by the text of `/proc/PID/stat`.
+fn memory_map_of(stat: &[u8], vector: Range<u64>) -> Option<MemoryMap> {
     // Numbered as in proc_pid_stat(5); the third follows the name, which may be any bytes.
-    let name_end = bytes[..length].iter().rposition(|&byte| byte == b')')?;
-    let fields = std::str::from_utf8(bytes[..length].get(name_end + 2..)?).ok()?;
+    let name_end = stat.iter().rposition(|&byte| byte == b')')?;
+    let fields = std::str::from_utf8(stat.get(name_end + 2..)?).ok()?;
     let fields: Vec<&str> = fields.split(' ').collect();
     let field = |number: usize| fields.get(number - 3)?.trim().parse::<u64>().ok();
     let (code, end_code, stack) = (field(26)?, field(27)?, field(28)?);
@@ -202,6 +219,17 @@ pub(crate) fn ranges(maps: &str) -> impl Iterator<Item = Range<u64>> {
         let (start, end) = line.split_once(' ')?.0.split_once('-')?;
         Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
     })
+}
+
+/// Reads `bytes` as each of these texts.
+#[cfg(fuzzing)]
+pub(crate) fn exercise(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = (state_of(&text), pending_of(&text), filters_of(&text));
+    let _ = ranges(&text).count();
+    if let Some(map) = memory_map_of(bytes, 0x1000..0x1100) {
+        assert!(map[0] > 1 && map[1] > 1);
+    }
 }
 
 #[cfg(test)]

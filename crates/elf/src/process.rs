@@ -232,6 +232,16 @@ fn sysinfo_ehdr(auxv: &[u8]) -> Option<u64> {
     }
 }
 
+/// Reads `bytes` as each of the texts and the vector above.
+#[cfg(fuzzing)]
+pub fn exercise(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = (has_sealed(&text), sysinfo_ehdr(bytes));
+    for mapping in text.lines().filter_map(mapping) {
+        assert!(text.contains(&mapping.name) && text.contains(&mapping.permissions));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,15 +13,18 @@ use crate::steps::{self, End, Outcome, root};
 /// A fuzzer, the directory of its seeds, and its share of the runs in percent. `check` applies
 /// every rule to an image and `declaration` builds one, which costs a hundred times as much as
 /// a run of the others.
-const TARGETS: [(&str, &str, u64); 8] = [
+const TARGETS: [(&str, &str, u64); 11] = [
     ("core", "core", 14),
-    ("notes", "notes", 30),
+    ("notes", "notes", 20),
     ("image", "image", 20),
     ("check", "image", 1),
     ("directory", "directory", 20),
     ("btf", "btf", 7),
     ("kallsyms", "kallsyms", 7),
     ("declaration", "declaration", 1),
+    ("assignments", "assignments", 4),
+    ("keys", "keys", 2),
+    ("proc", "proc", 4),
 ];
 
 /// Runs of the step, all fuzzers together: about a minute, enough for shallow faults.
