@@ -4,6 +4,7 @@
 //! debhelper would add for services is a dozen lines. All times in it are that of the last commit, so the
 //! same source and compiler give the same bytes.
 
+use crate::fresh::Temporary;
 use crate::steps::{End, Outcome, check, root};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -335,15 +336,16 @@ pub(crate) fn step() -> Outcome {
 }
 
 fn in_a_fresh_root(package: &Path) -> Outcome {
-    let fresh = root().join("target/dist-files/root");
-    crate::fresh::debootstrap(&fresh)?;
+    let temporary = Temporary::new(root().join("target/dist-files/root"))?;
+    let fresh = temporary.path();
+    crate::fresh::debootstrap(fresh)?;
     copy(package, &fresh.join("vdsokit.deb"), 0o644)?;
     fs::create_dir_all(fresh.join("opt/rustup")).map_err(|error| error.to_string())?;
     // It needs no toolchain; an empty directory takes its place.
     let empty = fresh.join("opt/rustup");
-    let mut command = crate::fresh::inside(&fresh, &empty);
+    let mut command = crate::fresh::inside(fresh, &empty);
     let result = check(command.args(["sh", "-c", INSIDE]));
-    fs::remove_dir_all(&fresh).map_err(|error| format!("{}: {error}", fresh.display()))?;
+    temporary.remove()?;
     result
 }
 

@@ -3,13 +3,14 @@
 //!
 //! The root has what README.md requires and nothing else: Debian 12, a C compiler for Rust to
 //! link with, and this machine's Rust toolchains, which are mounted read-only. It shares the
-//! kernel and the network with this machine; its mounts are in a namespace of their own and go
-//! with it. Debian's packages come from where this machine's apt has them from.
+//! kernel and the network with this machine. Its mounts and processes are in namespaces of their own,
+//! which end with the step, and so does the directory, also when the step is interrupted or killed.
+//! Debian's packages come from where this machine's apt has them from.
 
 use crate::steps::{self, End, Outcome, check, root};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use vdsokit_lab::Workshop;
 
 /// The release that README.md names.
@@ -23,7 +24,7 @@ const PACKAGES: &str = "ca-certificates,gcc,libc6-dev";
 const STEPS: &str = "VDSOKIT_FRESH_STEPS";
 
 /// Makes the mounts that the tests expect, and runs the command in the root. The arguments are
-/// the root, the toolchains, and the command.
+/// the root, the toolchains, and the command. The shell stays, as the process 1 that reaps orphans.
 const INSIDE: &str = r#"
 set -eu
 root=$1 toolchains=$2
@@ -35,8 +36,61 @@ mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
-exec chroot "$root" "$@"
+chroot "$root" "$@"
+exit 0
 "#;
+
+/// Removes a directory after the end of standard input, which is that of the process that holds the
+/// other end, however it ends. Processes that are killed with it may still write for a moment. What is
+/// mounted in the directory is left alone.
+const REMOVE: &str = r#"
+trap '' HUP INT QUIT TERM
+read -r _
+attempt=1
+until rm -rf --one-file-system -- "$1"; do
+    [ $attempt -lt 20 ] || exit 1
+    attempt=$((attempt + 1))
+    sleep 1
+done
+"#;
+
+/// A directory that does not outlive this process: another process removes it.
+pub(crate) struct Temporary {
+    path: PathBuf,
+    remover: Child,
+}
+
+impl Temporary {
+    /// Makes an empty directory at `path`.
+    pub(crate) fn new(path: PathBuf) -> Result<Self, String> {
+        let error = |error| format!("{}: {error}", path.display());
+        if path.exists() {
+            fs::remove_dir_all(&path).map_err(error)?;
+        }
+        fs::create_dir_all(&path).map_err(error)?;
+        let remover = Command::new("sh")
+            .args(["-c", REMOVE, "sh"])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("sh: {error}"))?;
+        Ok(Self { path, remover })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes the directory. If it is dropped instead, its removal is not waited for.
+    pub(crate) fn remove(mut self) -> Result<(), String> {
+        // `wait` closes the pipe.
+        let status = self.remover.wait().map_err(|error| error.to_string())?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(format!("{} could not be removed", self.path.display())),
+        }
+    }
+}
 
 pub(crate) fn step() -> Outcome {
     if !steps::all() {
@@ -48,19 +102,15 @@ pub(crate) fn step() -> Outcome {
         return Ok(End::Skipped("making a root takes root's rights".into()));
     }
     let workshop = Workshop::new(root()).map_err(|error| error.to_string())?;
-    let fresh = workshop.cache.join("fresh");
-    let result = in_a_fresh_root(&fresh);
+    let fresh = Temporary::new(workshop.cache.join("fresh"))?;
+    let result = in_a_fresh_root(fresh.path());
     // Gigabytes; what went wrong is in the output.
-    fs::remove_dir_all(&fresh).map_err(|error| format!("{}: {error}", fresh.display()))?;
+    fresh.remove()?;
     result
 }
 
-/// Makes a root with Debian 12 and what apt has sources for on this machine.
+/// Makes the directory a root with Debian 12 and what apt has sources for on this machine.
 pub(crate) fn debootstrap(fresh: &Path) -> Result<(), String> {
-    if fresh.exists() {
-        fs::remove_dir_all(fresh).map_err(|error| error.to_string())?;
-    }
-    fs::create_dir_all(fresh).map_err(|error| error.to_string())?;
     let sources = sources()?;
     let mirror = sources
         .iter()
@@ -68,8 +118,8 @@ pub(crate) fn debootstrap(fresh: &Path) -> Result<(), String> {
         .ok_or_else(|| format!("apt has no source for {RELEASE}"))?;
     println!("debootstrap {RELEASE}");
     check(
-        Command::new("debootstrap")
-            .arg("--variant=minbase")
+        isolated()
+            .args(["debootstrap", "--variant=minbase"])
             .arg(format!("--include={PACKAGES}"))
             .arg(RELEASE)
             .arg(fresh)
@@ -86,7 +136,7 @@ pub(crate) fn debootstrap(fresh: &Path) -> Result<(), String> {
             .arg(fresh.join("usr/sbin/policy-rc.d")),
     )?;
     for file in ["/etc/resolv.conf", "/etc/hosts"] {
-        // Where a machine has none, names resolve in another way.
+        // A machine that has none resolves names in another way.
         let _ = fs::copy(file, fresh.join(file.trim_start_matches('/')));
     }
     Ok(())
@@ -95,11 +145,20 @@ pub(crate) fn debootstrap(fresh: &Path) -> Result<(), String> {
 /// A command that enters the root, with mounts of its own, and runs what is added to it. The second
 /// directory is mounted at `/opt/rustup`.
 pub(crate) fn inside(fresh: &Path, toolchains: &Path) -> Command {
-    let mut command = Command::new("unshare");
+    let mut command = isolated();
     command
-        .args(["--mount", "--propagation", "private", "--"])
         .args(["sh", "-c", INSIDE, "sh"])
         .args([fresh, toolchains]);
+    command
+}
+
+/// A command that runs what is added to it with mounts and process ids of its own. All its processes
+/// are killed, and its mounts go, when this process ends.
+fn isolated() -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "unshare", "--kill-child"])
+        .args(["--pid", "--mount-proc", "--propagation", "private", "--"]);
     command
 }
 
@@ -118,7 +177,7 @@ fn in_a_fresh_root(fresh: &Path) -> Outcome {
             .arg(cargo.join("bin/."))
             .arg(fresh.join("opt/cargo/bin")),
     )?;
-    // Where a machine fetches crates from is its own affair.
+    // A machine may fetch crates from a mirror, or have no such file.
     let _ = fs::copy(
         cargo.join("config.toml"),
         fresh.join("opt/cargo/config.toml"),
