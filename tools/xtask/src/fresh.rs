@@ -20,6 +20,9 @@ const RELEASE: &str = "bookworm";
 /// linker that Rust needs.
 const PACKAGES: &str = "ca-certificates,gcc,libc6-dev";
 
+/// Where the root has this machine's certificates, which may have a proxy's beside Debian's.
+const CERTIFICATES: &str = "/opt/certificates.crt";
+
 /// Steps to run in the root instead of all, separated by spaces.
 const STEPS: &str = "VDSOKIT_FRESH_STEPS";
 
@@ -182,6 +185,11 @@ fn in_a_fresh_root(fresh: &Path) -> Outcome {
         cargo.join("config.toml"),
         fresh.join("opt/cargo/config.toml"),
     );
+    let certificates = std::env::var_os("SSL_CERT_FILE");
+    if let Some(file) = &certificates {
+        let copy = fresh.join(CERTIFICATES.trim_start_matches('/'));
+        fs::copy(file, copy).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
     check(
         Command::new("sh")
             .args(["-c", "git archive HEAD | tar --extract --directory \"$0\""])
@@ -194,6 +202,7 @@ fn in_a_fresh_root(fresh: &Path) -> Outcome {
         .args(["env", "--chdir=/src", "cargo", "xtask", "test"])
         .args(steps.split_whitespace())
         .env_clear()
+        .envs(certificates.map(|_| ("SSL_CERT_FILE", CERTIFICATES)))
         .envs(std::env::vars().filter(|(name, _)| is_of_the_network(name)))
         .envs([
             ("HOME", "/root"),
@@ -252,8 +261,7 @@ fn home(variable: &str, otherwise: &str) -> Result<PathBuf, String> {
 
 /// Whether a variable says how this machine reaches the network.
 fn is_of_the_network(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    name.ends_with("_proxy") || name == "ssl_cert_file" || name == "ssl_cert_dir"
+    name.to_ascii_lowercase().ends_with("_proxy")
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
