@@ -12,13 +12,14 @@ use std::process::Command;
 const OWN: &str = "VDSOKIT_GUEST_CRATE";
 const ARCHITECTURES: [&str; 4] = ["x86_64", "x86", "aarch64", "riscv64"];
 /// What is built from, beside this package in the repository.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "clock-build",
     "clock-image",
     "clock",
     "current",
     "elf",
     "random",
+    "rt",
     "vvar",
 ];
 

@@ -21,11 +21,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The packages from which the image is built, beside this one.
-pub const SOURCES: [&str; 6] = [
+pub const SOURCES: [&str; 7] = [
     "clock-image",
     "clock",
     "current",
     "random",
+    "rt",
     "vvar",
     "clock-build",
 ];

@@ -58,8 +58,6 @@ pub mod wall;
 
 #[cfg(all(vdsokit_image, not(target_arch = "x86")))]
 mod exports;
-#[cfg(vdsokit_image)]
-mod panic;
 #[cfg(vdsokit_guest)]
 mod process;
 

@@ -42,6 +42,7 @@ mod panic;
 
 pub use arch::system_call;
 pub use memory::{state, updated};
+#[cfg(feature = "macros")]
 pub use vdsokit_macros::{virtual_syscall, vvars};
 pub use vdsokit_vvar as vvar;
 

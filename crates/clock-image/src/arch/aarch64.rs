@@ -1,7 +1,7 @@
 //! Linux on AArch64.
 #![allow(
     unsafe_code,
-    reason = "the counter, system calls and addresses need instructions of their own"
+    reason = "the counter and addresses need instructions of their own"
 )]
 
 #[cfg(vdsokit_image)]
@@ -89,24 +89,6 @@ macro_rules! load_link {
 }
 #[cfg(vdsokit_image)]
 pub(crate) use load_link;
-
-/// Makes a system call of up to three arguments.
-///
-/// # Safety
-/// The arguments are valid for the call, and so are its effects on the process.
-#[inline(always)]
-pub(crate) unsafe fn system_call(number: usize, arguments: [usize; 3]) -> isize {
-    let [first, second, third] = arguments;
-    let result;
-    // SAFETY: (1) Linux's convention: number in x8, arguments in x0 to x2,
-    // result in x0, no other register lost (syscall(2)); (2) the caller vouches
-    // for the call; (3) the assembly is not declared to leave memory alone.
-    unsafe {
-        asm!("svc 0", in("x8") number, inlateout("x0") first => result,
-            in("x1") second, in("x2") third, options(nostack));
-    }
-    result
-}
 
 /// Linux has the CPU's number in no place that a program can read.
 #[inline(always)]

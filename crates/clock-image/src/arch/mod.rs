@@ -1,4 +1,4 @@
-//! What differs between architectures: counter, system call, addresses and the
+//! What differs between architectures: counter, numbers of system calls, addresses and the
 //! names of symbols. One module for each.
 
 #[cfg(target_arch = "aarch64")]
@@ -22,3 +22,5 @@ pub(crate) use riscv64::*;
 pub(crate) use x86::*;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::*;
+
+pub(crate) use vdsokit_rt::system_call;

@@ -1,7 +1,7 @@
 //! Linux on RISC-V, 64 bits.
 #![allow(
     unsafe_code,
-    reason = "the counter, system calls and addresses need instructions of their own"
+    reason = "the counter and addresses need instructions of their own"
 )]
 
 #[cfg(vdsokit_image)]
@@ -63,24 +63,6 @@ macro_rules! load_link {
 }
 #[cfg(vdsokit_image)]
 pub(crate) use load_link;
-
-/// Makes a system call of up to three arguments.
-///
-/// # Safety
-/// The arguments are valid for the call, and so are its effects on the process.
-#[inline(always)]
-pub(crate) unsafe fn system_call(number: usize, arguments: [usize; 3]) -> isize {
-    let [first, second, third] = arguments;
-    let result;
-    // SAFETY: (1) Linux's convention: number in a7, arguments in a0 to a2, result in a0, no other
-    // register lost (syscall(2)); (2) the caller vouches for the call; (3) the assembly is not
-    // declared to leave memory alone.
-    unsafe {
-        asm!("ecall", in("a7") number, inlateout("a0") first => result,
-            in("a1") second, in("a2") third, options(nostack));
-    }
-    result
-}
 
 /// Linux has the CPU's number in no place that a program can read.
 #[inline(always)]

@@ -4,7 +4,7 @@
 //! `kernel_name`.
 #![allow(
     unsafe_code,
-    reason = "the counter, system calls and addresses need instructions of their own"
+    reason = "the counter and addresses need instructions of their own"
 )]
 
 use core::arch::asm;
@@ -141,23 +141,3 @@ macro_rules! load_link {
 }
 #[cfg(vdsokit_image)]
 pub(crate) use load_link;
-
-/// Makes a system call of up to three arguments.
-///
-/// # Safety
-/// The arguments are valid for the call, and so are its effects on the process.
-#[inline(always)]
-pub(crate) unsafe fn system_call(number: usize, arguments: [usize; 3]) -> isize {
-    let [first, second, third] = arguments;
-    let result;
-    // SAFETY: (1) Linux's convention: number in eax, arguments in ebx, ecx and edx, result in eax, no
-    // other register lost (syscall(2)); ebx, which the compiler may keep for itself, gets its value
-    // back; (2) the caller vouches for the call; (3) the assembly is not declared to leave memory
-    // alone.
-    unsafe {
-        asm!("xchg ebx, {first}", "int 0x80", "xchg ebx, {first}", first = inout(reg) first => _,
-            inlateout("eax") number => result, in("ecx") second, in("edx") third,
-            options(nostack));
-    }
-    result
-}

@@ -1,7 +1,7 @@
 //! Linux on x86-64.
 #![allow(
     unsafe_code,
-    reason = "the counter, system calls and addresses need instructions of their own"
+    reason = "the counter and addresses need instructions of their own"
 )]
 
 #[cfg(vdsokit_image)]
@@ -106,25 +106,6 @@ macro_rules! load_link {
 }
 #[cfg(vdsokit_image)]
 pub(crate) use load_link;
-
-/// Makes a system call of up to three arguments.
-///
-/// # Safety
-/// The arguments are valid for the call, and so are its effects on the process.
-#[inline(always)]
-pub(crate) unsafe fn system_call(number: usize, arguments: [usize; 3]) -> isize {
-    let [first, second, third] = arguments;
-    let result;
-    // SAFETY: (1) Linux's convention: number in rax, arguments in rdi, rsi, rdx,
-    // result in rax, rcx and r11 lost (syscall(2)); (2) the caller vouches for
-    // the call; (3) the assembly is not declared to leave memory alone.
-    unsafe {
-        asm!("syscall", inlateout("rax") number => result,
-            in("rdi") first, in("rsi") second, in("rdx") third,
-            lateout("rcx") _, lateout("r11") _, options(nostack));
-    }
-    result
-}
 
 /// CPU and NUMA node: the CPU in the lower 12 bits of the limit of a segment
 /// that Linux keeps for this, the node above (arch/x86/include/asm/segment.h,

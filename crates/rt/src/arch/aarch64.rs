@@ -22,22 +22,25 @@ macro_rules! __address {
     }};
 }
 
-/// Makes a system call: what it returns, or a negative number of errno.h. Arguments that
-/// the call doesn't take are not looked at.
+/// Makes a system call of up to six arguments: what it returns, or a negative number of errno.h. Calls
+/// of three or fewer leave the registers of the others alone.
 ///
 /// # Safety
-/// The arguments are what the call takes; it does to the process what it does.
+/// The arguments are valid for the call, and so are its effects on the process.
 #[inline(always)]
-pub unsafe fn system_call(number: usize, arguments: [usize; 6]) -> isize {
-    let [first, second, third, fourth, fifth, sixth] = arguments;
+pub unsafe fn system_call<const N: usize>(number: usize, arguments: [usize; N]) -> isize {
+    const { assert!(N <= 6, "a system call has at most six arguments") };
+    let argument = |index: usize| arguments.get(index).copied().unwrap_or_default();
     let result;
-    // SAFETY: (1) Linux's convention: number in x8, arguments in x0 to x5, result in x0,
-    // nothing else lost (syscall(2)); (2) the caller vouches for the call; (3) memory is
-    // not said to be untouched.
+    // SAFETY: (1) Linux's convention: number in x8, arguments in x0 to x5, result in x0, no
+    // other register lost (syscall(2)); (2) the caller vouches for the call; (3) the assembly is
+    // not declared to leave memory alone.
     unsafe {
-        asm!("svc 0", in("x8") number, inlateout("x0") first => result,
-            in("x1") second, in("x2") third, in("x3") fourth,
-            in("x4") fifth, in("x5") sixth, options(nostack));
+        if N <= 3 {
+            asm!("svc 0", in("x8") number, inlateout("x0") argument(0) => result, in("x1") argument(1), in("x2") argument(2), options(nostack));
+        } else {
+            asm!("svc 0", in("x8") number, inlateout("x0") argument(0) => result, in("x1") argument(1), in("x2") argument(2), in("x3") argument(3), in("x4") argument(4), in("x5") argument(5), options(nostack));
+        }
     }
     result
 }

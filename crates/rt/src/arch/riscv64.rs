@@ -21,22 +21,25 @@ macro_rules! __address {
     }};
 }
 
-/// Makes a system call: what it returns, or a negative number of errno.h. Arguments that
-/// the call doesn't take are not looked at.
+/// Makes a system call of up to six arguments: what it returns, or a negative number of errno.h. Calls
+/// of three or fewer leave the registers of the others alone.
 ///
 /// # Safety
-/// The arguments are what the call takes; it does to the process what it does.
+/// The arguments are valid for the call, and so are its effects on the process.
 #[inline(always)]
-pub unsafe fn system_call(number: usize, arguments: [usize; 6]) -> isize {
-    let [first, second, third, fourth, fifth, sixth] = arguments;
+pub unsafe fn system_call<const N: usize>(number: usize, arguments: [usize; N]) -> isize {
+    const { assert!(N <= 6, "a system call has at most six arguments") };
+    let argument = |index: usize| arguments.get(index).copied().unwrap_or_default();
     let result;
-    // SAFETY: (1) Linux's convention: number in a7, arguments in a0 to a5, result in a0,
-    // nothing else lost (syscall(2)); (2) the caller vouches for the call; (3) memory is
-    // not said to be untouched.
+    // SAFETY: (1) Linux's convention: number in a7, arguments in a0 to a5, result in a0, no
+    // other register lost (syscall(2)); (2) the caller vouches for the call; (3) the assembly is
+    // not declared to leave memory alone.
     unsafe {
-        asm!("ecall", in("a7") number, inlateout("a0") first => result,
-            in("a1") second, in("a2") third, in("a3") fourth,
-            in("a4") fifth, in("a5") sixth, options(nostack));
+        if N <= 3 {
+            asm!("ecall", in("a7") number, inlateout("a0") argument(0) => result, in("a1") argument(1), in("a2") argument(2), options(nostack));
+        } else {
+            asm!("ecall", in("a7") number, inlateout("a0") argument(0) => result, in("a1") argument(1), in("a2") argument(2), in("a3") argument(3), in("a4") argument(4), in("a5") argument(5), options(nostack));
+        }
     }
     result
 }

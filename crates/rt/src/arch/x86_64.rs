@@ -21,23 +21,25 @@ macro_rules! __address {
     }};
 }
 
-/// Makes a system call: what it returns, or a negative number of errno.h. Arguments that
-/// the call doesn't take are not looked at.
+/// Makes a system call of up to six arguments: what it returns, or a negative number of errno.h. Calls
+/// of three or fewer leave the registers of the others alone.
 ///
 /// # Safety
-/// The arguments are what the call takes; it does to the process what it does.
+/// The arguments are valid for the call, and so are its effects on the process.
 #[inline(always)]
-pub unsafe fn system_call(number: usize, arguments: [usize; 6]) -> isize {
-    let [first, second, third, fourth, fifth, sixth] = arguments;
+pub unsafe fn system_call<const N: usize>(number: usize, arguments: [usize; N]) -> isize {
+    const { assert!(N <= 6, "a system call has at most six arguments") };
+    let argument = |index: usize| arguments.get(index).copied().unwrap_or_default();
     let result;
     // SAFETY: (1) Linux's convention: number in rax, arguments in rdi, rsi, rdx, r10, r8
     // and r9, result in rax, rcx and r11 lost (syscall(2)); (2) the caller vouches for
-    // the call; (3) memory is not said to be untouched.
+    // the call; (3) the assembly is not declared to leave memory alone.
     unsafe {
-        asm!("syscall", inlateout("rax") number => result,
-            in("rdi") first, in("rsi") second, in("rdx") third,
-            in("r10") fourth, in("r8") fifth, in("r9") sixth,
-            lateout("rcx") _, lateout("r11") _, options(nostack));
+        if N <= 3 {
+            asm!("syscall", inlateout("rax") number => result, in("rdi") argument(0), in("rsi") argument(1), in("rdx") argument(2), lateout("rcx") _, lateout("r11") _, options(nostack));
+        } else {
+            asm!("syscall", inlateout("rax") number => result, in("rdi") argument(0), in("rsi") argument(1), in("rdx") argument(2), in("r10") argument(3), in("r8") argument(4), in("r9") argument(5), lateout("rcx") _, lateout("r11") _, options(nostack));
+        }
     }
     result
 }
