@@ -32,12 +32,31 @@ fn tool() -> &'static Path {
     TOOL.get_or_init(|| compiled("kill_at", SOURCE, &[]))
 }
 
+/// A 32-bit program that does the same alone.
+const NARROW: &str = r#"
+#include <stdio.h>
+#include <time.h>
+int main(void)
+{
+    for (int line = 0; line < 3; line++) {
+        time_t now = time(NULL);
+        printf("%d\n", gmtime(&now)->tm_year + 1900);
+    }
+    return 7;
+}
+"#;
+
 /// Runs the program, and stops `role`, an option of `kill_at`, at call `number`.
 fn run(role: &[&str], number: usize, way: &[&str]) -> Output {
+    run_program(&["sh", "-c", SCRIPT], role, number, way)
+}
+
+/// [`run`] with another `program`.
+fn run_program(program: &[&str], role: &[&str], number: usize, way: &[&str]) -> Output {
     let mut command = Command::new(tool());
     command.arg(number.to_string()).args(role);
     command.args([env!("CARGO_BIN_EXE_vdso"), "run"]).args(way);
-    command.args(["--time", "2038-06-01", "--", "sh", "-c", SCRIPT]);
+    command.args(["--time", "2038-06-01", "--"]).args(program);
     let output = command.stdin(Stdio::null()).output();
     output.unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
@@ -47,9 +66,13 @@ type Call = (i64, i64);
 
 /// The calls of a run in which nothing fails.
 fn calls(role: &str, way: &[&str]) -> Vec<Call> {
-    let output = run(&[role], 0, way);
+    calls_of(&run(&[role], 0, way))
+}
+
+/// The calls that `output` of such a run lists.
+fn calls_of(output: &Output) -> Vec<Call> {
     assert_eq!(output.status.code(), Some(7), "{output:?}");
-    let said = String::from_utf8(output.stderr).expect("text");
+    let said = String::from_utf8_lossy(&output.stderr);
     let last = said.lines().last().expect("the calls");
     let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("{said}"));
     let call = |word: &str| {
@@ -129,6 +152,32 @@ fn a_program_outlives_whatever_serves_it() {
     }
     println!("killed at {count} places; the program had not begun at {untried} of them");
     assert!(untried * 2 < count, "{untried} of {count}");
+}
+
+#[test]
+fn a_32_bit_program_outlives_whatever_serves_it() {
+    // Times of 32 bits hold the year only until January.
+    let flags = ["-m32", "-D_TIME_BITS=64", "-D_FILE_OFFSET_BITS=64"];
+    let headers = ["-idirafter", "/usr/include/x86_64-linux-gnu"];
+    let narrow = compiled("narrow", NARROW, &[&flags[..], &headers].concat());
+    let program = [narrow.to_str().expect("text")];
+    for way in [&[][..], &["--no-follow"]] {
+        let output = run_program(&program, &["--server"], 0, way);
+        let all = calls_of(&output).len();
+        assert_eq!(end(&output, "nothing is killed"), End::Served);
+        let (mut served, mut real) = (0, 0);
+        for number in sample(1..=all, 40) {
+            let output = run_program(&program, &["--server"], number, way);
+            let what = format!("{way:?}, killed at call {number} of {all}");
+            match end(&output, &what) {
+                End::Served => served += 1,
+                End::Real => real += 1,
+                End::Untried => {}
+            }
+        }
+        println!("{way:?}: {all} calls; {served} served, {real} in real time");
+        assert!(served > 0 && real > 0, "{served} and {real} of {all}");
+    }
 }
 
 #[test]

@@ -323,6 +323,18 @@ fn waits_follow_the_clocks_that_are_chosen() {
 }
 
 #[test]
+fn the_time_of_a_tree_that_skips_idle_time_is_not_joined() {
+    let waiter = Waiter::start("skipping", &["--skip-idle"], "read go");
+    let refused = output(&["run", "--join", &waiter.name, "--", "echo", "ran"]);
+    assert_eq!(refused.status.code(), Some(125), "{refused:?}");
+    assert!(refused.stdout.is_empty(), "{refused:?}");
+    let reason = String::from_utf8_lossy(&refused.stderr).replace(['\n', '│'], " ");
+    let reason: Vec<&str> = reason.split_whitespace().collect();
+    let why = "it is skipped when nothing runs in its own tree";
+    assert!(reason.join(" ").contains(why), "{refused:?}");
+}
+
+#[test]
 fn time_that_is_held_is_not_skipped() {
     let mut waiter = Waiter::start(
         "held",

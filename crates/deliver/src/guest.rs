@@ -82,7 +82,7 @@ impl Guest {
         };
         let (number, arguments) = match remnant {
             Some(_) => (number::GETPID, [0; 6]),
-            None => map_pages(),
+            None => map_pages(&registers),
         };
         // The registers first: with them the thread restores a mask that is set afterwards.
         guest.prepare(number, arguments)?;
@@ -283,11 +283,28 @@ impl Caller for Guest {
     }
 }
 
-/// The call that maps two pages, which are only written as long as they are.
-fn map_pages() -> (u64, [u64; 6]) {
-    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
-    let arguments = [0, 2 * PAGE, libc::PROT_WRITE as u64, flags, u64::MAX, 0];
+/// The call that maps two pages, which are only written as long as they are, in a thread that goes on
+/// with `registers`.
+fn map_pages(registers: &Registers) -> (u64, [u64; 6]) {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | within_reach(registers);
+    let (writable, flags) = (libc::PROT_WRITE as u64, flags as u64);
+    let arguments = [0, 2 * PAGE, writable, flags, u64::MAX, 0];
     (number::MMAP, arguments)
+}
+
+/// The flag of mmap(2) without which the kernel looks for an address beyond the end of a 32-bit program's
+/// address space, and fails (arch/x86/kernel/sys_x86_64.c, `get_mmap_base`).
+#[cfg(target_arch = "x86_64")]
+fn within_reach(registers: &Registers) -> c_int {
+    match crate::arch::is_narrow(registers) {
+        true => libc::MAP_32BIT,
+        false => 0,
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn within_reach(_: &Registers) -> c_int {
+    0
 }
 
 /// The pages that a tracer which died has left in `pid`: the second of them, or both, can be written

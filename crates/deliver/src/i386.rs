@@ -8,7 +8,7 @@
 //! to include them, since readers check that a symbol lies within it (rustix, `Vdso::sym`). No
 //! instruction of the kernel's is changed, so the object calls the kernel's functions where they are.
 //!
-//! The thread runs the same stub as a 64-bit program's: what decides how a CPU executes is the
+//! The thread runs the same code as a 64-bit program's: what decides how a CPU executes is the
 //! code selector, which a tracer may set (arch/x86/kernel/ptrace.c, `set_segment_reg`), and
 //! `syscall` in 64-bit code is x86-64's call in any process.
 
@@ -22,7 +22,7 @@ use crate::arch::{self, number};
 use crate::error::Unserved;
 use crate::kernel::{self, KernelVdso};
 use crate::memory::Memory;
-use crate::object::Object;
+use crate::object::{Object, PAGE};
 use crate::proc;
 use crate::sys::{self, Pid};
 use crate::visit::{Caller, Failure, StubError, Visit};
@@ -100,15 +100,64 @@ impl Target {
         Ok(())
     }
 
-    /// Maps the object and leads the kernel's symbols to it. On an error the process is as it was;
-    /// if undoing fails too, it is ended rather than begun half-changed.
+    /// Where the kernel's vDSO has room for the code of a guest, behind the jumps, in bytes from the
+    /// image's start. `None` also where more than one write would lead the symbols to the object.
+    pub(crate) fn spare(&self) -> Option<u64> {
+        let kernel = self.kernel.as_ref()?;
+        let jumps = kernel.redirects.len() * JUMP;
+        let spare = kernel.vdso.spare(jumps + arch::guest::length())?;
+        let is_in_first_page = |end: usize| end <= PAGE as usize;
+        let mut symbols = kernel.redirects.iter().map(|redirect| redirect.symbol);
+        let is_one_write = is_in_first_page(kernel.header + HEADER_MEMORY_SIZE + 4)
+            && symbols.all(|symbol| is_in_first_page(symbol + SYMBOL));
+        is_one_write.then_some(spare + jumps as u64)
+    }
+
+    /// Maps the object, and then leads the symbols of the kernel's vDSO at `home` to it: after each call
+    /// and each write the program can begin. On an error the process is as it was; if undoing fails too,
+    /// it is ended.
+    ///
+    /// The image is written by pages, the first one last. It has the symbols, and the jumps are behind
+    /// them. A tracer that is killed has written a page or not (fs/proc/base.c, `mem_rw`).
+    pub(crate) fn install(&self, caller: &mut impl Caller, home: u64) -> Result<(), Failure> {
+        let Some(kernel) = &self.kernel else {
+            return Err(Unserved::NoVdso.into());
+        };
+        let address = self.map(caller, kernel, home)?;
+        let page = PAGE as usize;
+        let before = kernel.vdso.bytes();
+        let after = kernel.redirected(home, address);
+        let changed = (0..before.len()).step_by(page).filter(|&at| {
+            let end = before.len().min(at + page);
+            before[at..end] != after[at..end]
+        });
+        let changed: Vec<usize> = changed.collect();
+        let write = |at: usize, bytes: &[u8]| {
+            let end = bytes.len().min(at + page);
+            caller.memory().write(home + at as u64, &bytes[at..end])
+        };
+        let outcome = changed.iter().rev().try_for_each(|&at| write(at, &after));
+        let Err(error) = outcome else {
+            return Ok(());
+        };
+        let restored = changed.iter().try_for_each(|&at| write(at, before));
+        let length = self.object.length();
+        let unmapped = caller.call(number::MUNMAP, [address, length, 0, 0, 0, 0]);
+        if restored.is_err() || unmapped.is_err() {
+            sys::kill(caller.pid());
+            return Err(Failure::Ended);
+        }
+        Err(error.into())
+    }
+
+    /// The same by the stub, as one change.
     pub(crate) fn put(&self, visit: &mut Visit) -> Result<(), Failure> {
         let Some(kernel) = &self.kernel else {
             return Err(Unserved::NoVdso.into());
         };
         let home = visit.home;
         visit.memory.write(home, arch::stub())?;
-        let outcome = self.map(visit, kernel);
+        let outcome = self.map(visit, kernel, home);
         let bytes = match outcome {
             Ok(address) => kernel.redirected(home, address),
             Err(_) => kernel.vdso.bytes().to_vec(),
@@ -120,24 +169,24 @@ impl Target {
         outcome.map(drop)
     }
 
-    /// Maps the object and fills its links. Returns its address.
-    fn map(&self, visit: &mut Visit, kernel: &Kernel) -> Result<u64, Failure> {
+    /// Maps the object and fills its links to the kernel's vDSO at `home`. Returns its address.
+    fn map(&self, caller: &mut impl Caller, kernel: &Kernel, home: u64) -> Result<u64, Failure> {
         let length = self.object.length();
         let address = match self.object.address() {
             Some(address) => address,
             None => {
-                let maps = fs::read_to_string(format!("/proc/{}/maps", visit.pid))?;
+                let maps = fs::read_to_string(format!("/proc/{}/maps", caller.pid()))?;
                 let no_room = || io::Error::from_raw_os_error(libc::ENOMEM);
                 free_address(&maps, length).ok_or_else(|| Unserved::Map(no_room()))?
             }
         };
-        let address = visit.map(&self.object.places_at(address))?;
-        let functions = kernel.vdso.functions(visit.home);
+        let address = caller.map(&self.object.places_at(address))?;
+        let functions = kernel.vdso.functions(home);
         for (word, value) in self.object.linked(address, functions) {
-            let Err(error) = visit.memory.write_word(word, value) else {
+            let Err(error) = caller.memory().write_word(word, value) else {
                 continue;
             };
-            return match visit.call(number::MUNMAP, [address, length, 0, 0, 0, 0]) {
+            return match caller.call(number::MUNMAP, [address, length, 0, 0, 0, 0]) {
                 Ok(_) => Err(error.into()),
                 Err(StubError::Refused(_) | StubError::Failure(_)) => Err(Failure::Ended),
             };

@@ -317,17 +317,19 @@ impl Injector {
         self.deliver_at_once(pid, start, memory, options)
     }
 
-    /// The kernel's vDSO and where it has room for the code of a guest. `None`: it has none, or the
-    /// program is one of 32 bits, which can't execute that code; or this is AArch64, where a program would
-    /// begin with what `x7` shows at the exit of a call (arch/arm64/kernel/ptrace.c,
-    /// `report_syscall`).
+    /// Where the kernel's vDSO has room for the code of a guest. `None`: it has none, or this is AArch64,
+    /// where a program would begin with what `x7` shows at the exit of a call
+    /// (arch/arm64/kernel/ptrace.c, `report_syscall`).
     #[cfg(not(target_arch = "riscv64"))]
-    fn room(&self, start: &Start) -> Option<(&KernelVdso, u64)> {
-        if start.is_i386 || cfg!(target_arch = "aarch64") {
+    fn room(&self, start: &Start) -> Option<u64> {
+        #[cfg(target_arch = "x86_64")]
+        if start.is_i386 {
+            return Some(start.vdso + self.i386.as_ref()?.spare()?);
+        }
+        if cfg!(target_arch = "aarch64") {
             return None;
         }
-        let kernel = self.kernel.as_ref()?;
-        Some((kernel, start.vdso + arch::guest::spare(kernel)?))
+        Some(start.vdso + arch::guest::spare(self.kernel.as_ref()?)?)
     }
 
     /// Delivers by system calls and writes after each of which the program can begin.
@@ -338,12 +340,11 @@ impl Injector {
         start: &Start,
         memory: Memory,
         options: c_int,
-        (kernel, spare): (&KernelVdso, u64),
+        spare: u64,
     ) -> Result<c_int, Failure> {
         guest::trace(pid, options, start.is_filtered)?;
         let outcome = Guest::settle(pid, memory, spare).and_then(|mut guest| {
-            let functions = kernel.functions(start.vdso);
-            let outcome = install(&mut guest, &self.object, functions, start);
+            let outcome = self.install(&mut guest, start);
             if !matches!(outcome, Err(Failure::Ended)) {
                 guest.leave(spare)?;
             }
@@ -352,7 +353,24 @@ impl Injector {
         if !matches!(outcome, Err(Failure::Ended)) {
             sys::set_options(pid, options)?;
         }
-        outcome.map(|_| 0)
+        outcome.map(|()| 0)
+    }
+
+    /// Puts the object into a program that begins from `start`.
+    #[cfg(not(target_arch = "riscv64"))]
+    fn install(&self, guest: &mut Guest, start: &Start) -> Result<(), Failure> {
+        match &self.kernel {
+            #[cfg(target_arch = "x86_64")]
+            _ if start.is_i386 => match &self.i386 {
+                Some(target) => target.install(guest, start.vdso),
+                None => Err(Unserved::NotNative.into()),
+            },
+            Some(kernel) => {
+                let functions = kernel.functions(start.vdso);
+                install(guest, &self.object, functions, start).map(drop)
+            }
+            None => Err(Unserved::NoVdso.into()),
+        }
     }
 
     /// Delivers by the stub, as one change.

@@ -48,6 +48,9 @@ std::arch::global_asm!(
     "   mov   r13, [rip + 9f + 8 * 16]",
     "   mov   r14, [rip + 9f + 8 * 17]",
     "   mov   r15, [rip + 9f + 8 * 18]",
+    ".globl vdsokit_guest_jump",
+    ".hidden vdsokit_guest_jump",
+    "vdsokit_guest_jump:",
     "   jmp   [rip + 9f + 8 * 3]",
     ".balign 8, 0xcc",
     "9:",
@@ -61,6 +64,7 @@ std::arch::global_asm!(
 unsafe extern "C" {
     safe static vdsokit_guest: u8;
     safe static vdsokit_guest_end: u8;
+    safe static vdsokit_guest_jump: u8;
 }
 
 /// Words of a frame.
@@ -92,19 +96,32 @@ pub(crate) fn before() -> io::Result<Vec<u8>> {
 
 /// The code with a frame from which the thread `pid` goes on as `registers` say and with the signals
 /// of `blocked` blocked.
+///
+/// A 32-bit program is continued by a far jump, which loads the code selector too. Its operand is an
+/// address of 32 bits with the selector behind it, and it differs from the near jump in the second byte
+/// only (Intel SDM, volume 2, JMP: `FF /4` and `FF /5`).
 pub(crate) fn bytes(_: Pid, registers: &Registers, blocked: SignalSet) -> io::Result<Vec<u8>> {
+    /// The second byte of `jmp far [rip + displacement]`.
+    const FAR: u8 = 0x2d;
     let r = registers;
+    let mut bytes = code().to_vec();
+    let mut target = r.rip;
+    if super::is_narrow(r) {
+        let jump = &raw const vdsokit_guest_jump as usize - &raw const vdsokit_guest as usize;
+        bytes[jump + 1] = FAR;
+        target |= r.cs << 32;
+    }
     let words: [u64; WORDS] = [
-        r.eflags, r.rsp, blocked, r.rip, r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp, r.r8,
+        r.eflags, r.rsp, blocked, target, r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp, r.r8,
         r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15,
     ];
-    let mut bytes = code().to_vec();
     bytes.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
     Ok(bytes)
 }
 
-/// Sets `registers` to make a call by the code at `address`.
+/// Sets `registers` to make a call by the code at `address`, which is of 64 bits also in a 32-bit program.
 pub(crate) fn enter(registers: &mut Registers, address: u64, number: u64, arguments: [u64; 6]) {
+    registers.cs = super::USER_CODE;
     registers.rip = address;
     registers.rax = number;
     registers.orig_rax = u64::MAX;
