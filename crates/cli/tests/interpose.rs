@@ -226,3 +226,32 @@ fn a_function_of_a_crate() {
         assert_eq!(printed(program.env("LD_PRELOAD", &library)), "42");
     }
 }
+
+/// The clock's image has the kernel's convention, an error being a negative number, where a C function returns
+/// -1 and sets `errno`. So it must not take the place of the C library's functions: glibc's loader passes it
+/// over, and musl's, which compares names alone, does not.
+#[test]
+fn the_clock_s_image_has_no_errno_and_is_not_for_preloading() {
+    const SOURCE: &str = r#"
+        #include <errno.h>
+        #include <stdio.h>
+        #include <time.h>
+        int main(void) {
+            struct timespec time;
+            int result = clock_gettime(12345, &time);
+            printf("%d %s\n", result, errno == EINVAL ? "EINVAL" : "unset");
+        }
+    "#;
+    let directory = tempfile::tempdir_in(place::base().unwrap()).unwrap();
+    let image = directory.path().join("linux-vdso.so.1");
+    fs::write(&image, vdsokit_virtual_time::IMAGE).unwrap();
+    let (_, found, _) = vdso(directory.path(), &["check", "linux-vdso.so.1", "--json"]);
+    let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+    let passed_over = found["not_interposing"].as_array().unwrap();
+    assert!(passed_over.contains(&"clock_gettime".into()), "{found}");
+    for (compiler, preloaded) in [("cc", "-1 EINVAL"), ("musl-gcc", "-22 unset")] {
+        let mut app = compiled(compiler, directory.path(), SOURCE, &[]);
+        assert_eq!(printed(&mut app), "-1 EINVAL", "{compiler}");
+        assert_eq!(printed(app.env("LD_PRELOAD", &image)), preloaded);
+    }
+}
