@@ -300,8 +300,8 @@ pub enum Unserved {
     /// It has been attached to before.
     #[error("it has been attached to before; `vdso detach` it first")]
     AlreadyAttached,
-    /// It began with a vDSO of ours.
-    #[error("it was started with a vDSO of ours")]
+    /// It began with a delivered object.
+    #[error("it was started with a delivered vDSO")]
     Delivered,
     /// It has not been attached to.
     #[error("it has no vDSO that was attached")]

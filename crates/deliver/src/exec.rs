@@ -219,7 +219,7 @@ impl Delivery {
     }
 
     /// Replaces this process by `program`, looked for in `PATH` as execvp(3) does, with
-    /// `arguments` behind its own name, on a vDSO of ours. Returns only on failure, and
+    /// `arguments` behind its own name, on a delivered vDSO. Returns only on failure, and
     /// then nothing of it is left behind.
     ///
     /// `report` runs in another process that has a copy of this one's memory as it is now. Of this

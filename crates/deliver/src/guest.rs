@@ -50,13 +50,19 @@ impl Guest {
     /// Sets up a stopped thread. `spare` is the address of executable bytes that no thread executes.
     pub(crate) fn enter(pid: Pid, memory: Memory, spare: u64) -> Result<Guest, Failure> {
         suspend_filters(pid)?;
-        Guest::settle(pid, memory, spare)
+        let registers = guest::settled(pid)?;
+        Guest::settle(pid, memory, spare, registers)
     }
 
-    /// As [`Guest::enter`], with the tracing and the seccomp filters of the thread as they are.
-    pub(crate) fn settle(pid: Pid, memory: Memory, spare: u64) -> Result<Guest, Failure> {
+    /// As [`Guest::enter`], with the tracing and the seccomp filters of the thread as they are. The
+    /// thread goes on with `registers`.
+    pub(crate) fn settle(
+        pid: Pid,
+        memory: Memory,
+        spare: u64,
+        mut registers: Registers,
+    ) -> Result<Guest, Failure> {
         let remnant = remnant(pid)?;
-        let mut registers = guest::settled(pid)?;
         let section = match sys::rseq(pid) {
             Some(rseq) => rseq::find(&registers, &memory, rseq)?,
             None => None,

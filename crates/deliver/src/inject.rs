@@ -317,17 +317,12 @@ impl Injector {
         self.deliver_at_once(pid, start, memory, options)
     }
 
-    /// Where the kernel's vDSO has room for the code of a guest. `None`: it has none, or this is AArch64,
-    /// where a program would begin with what `x7` shows at the exit of a call
-    /// (arch/arm64/kernel/ptrace.c, `report_syscall`).
+    /// Where the kernel's vDSO has room for the code of a guest.
     #[cfg(not(target_arch = "riscv64"))]
     fn room(&self, start: &Start) -> Option<u64> {
         #[cfg(target_arch = "x86_64")]
         if start.is_i386 {
             return Some(start.vdso + self.i386.as_ref()?.spare()?);
-        }
-        if cfg!(target_arch = "aarch64") {
-            return None;
         }
         Some(start.vdso + arch::guest::spare(self.kernel.as_ref()?)?)
     }
@@ -343,7 +338,8 @@ impl Injector {
         spare: u64,
     ) -> Result<c_int, Failure> {
         guest::trace(pid, options, start.is_filtered)?;
-        let outcome = Guest::settle(pid, memory, spare).and_then(|mut guest| {
+        let registers = arch::guest::begun(pid, &start.registers)?;
+        let outcome = Guest::settle(pid, memory, spare, registers).and_then(|mut guest| {
             let outcome = self.install(&mut guest, start);
             if !matches!(outcome, Err(Failure::Ended)) {
                 guest.leave(spare)?;

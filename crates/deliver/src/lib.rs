@@ -45,8 +45,8 @@
 //!    live process is changed completely, or is as it was. If the tracer is killed while it attaches
 //!    or detaches, the process runs on in a state that [`detach`] restores. If it is killed while
 //!    it delivers to a program that has not begun, that begins. Exceptions are kernels whose vDSO
-//!    has no room for the code, and on AArch64 and RISC-V programs that can't put the object into
-//!    themselves: they end (PTRACE_O_EXITKILL).
+//!    has no room for the code, and on RISC-V programs that can't put the object into themselves:
+//!    they end (PTRACE_O_EXITKILL).
 //! 2. **The program is not touched**: its text, its stack above the stack pointer except the word
 //!    AT_SYSINFO_EHDR, its descriptors and its signals are unchanged. Signals that arrive during
 //!    a change are delivered after it.

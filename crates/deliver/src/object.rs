@@ -30,8 +30,8 @@ pub(crate) use vdsokit_waits::gate::PAGE;
 
 /// An image together with the vvar pages that go behind it.
 ///
-/// The image lies in a sealed memfd, which vanishes with its last descriptor and mapping: nobody
-/// can change it once it was checked.
+/// The image lies in a sealed memfd, which vanishes with its last descriptor and mapping. Nothing can
+/// change it once it was checked.
 #[derive(Debug)]
 pub struct Object {
     /// The first is the image's text.
@@ -631,7 +631,7 @@ impl Object {
     }
 }
 
-/// A read-only memfd of an image that nobody can change.
+/// A sealed, read-only memfd of an image.
 pub(crate) fn image_file(bytes: &[u8]) -> Result<File, Error> {
     memfd("vdso", bytes).map_err(|source| match source.raw_os_error() {
         Some(libc::EFBIG) => Error::FileSizeLimit {
@@ -658,7 +658,7 @@ fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// A read-only memfd of `bytes` that nobody can change.
+/// A sealed, read-only memfd of `bytes`.
 pub(crate) fn memfd(name: &str, bytes: &[u8]) -> io::Result<File> {
     // The write would end this process by SIGXFSZ (setrlimit(2)).
     let limit = getrlimit(Resource::Fsize).current;

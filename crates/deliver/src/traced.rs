@@ -1,5 +1,5 @@
-//! An object in front of others, or of the kernel's vDSO alone, whose functions call theirs and
-//! count the calls.
+//! An object in front of others, or of the kernel's vDSO alone, whose functions call the functions
+//! behind them and count the calls.
 //!
 //! Its text, and what lies behind that, are [`vdsokit_trace::text`]'s. A function of the kernel's is
 //! reached by a link; one of another object by a link that holds an address in this one, as that of

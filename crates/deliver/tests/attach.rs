@@ -203,14 +203,14 @@ fn a_process_in_an_odd_state_is_left_as_it_was() {
     assert_ne!(shell.ask(), SAID);
     shell.end();
 
-    // One that began with a vDSO of ours, beside which the kernel's stays.
+    // One that began with a delivered vDSO, beside which the kernel's stays.
     let mut runner = Command::new(common::runner());
     runner
         .arg("--with")
         .arg(&images().beast)
         .arg(&images().links);
     let mut ours = Talker::start(runner.args(["bash", "-c", "echo ready; read"]));
-    refuses(&[&ours.pid(), image], "started with a vDSO of ours");
+    refuses(&[&ours.pid(), image], "started with a delivered vDSO");
     ours.child.kill().expect("kill");
     ours.child.wait().expect("an end");
 }

@@ -1,4 +1,4 @@
-//! Programs that no one here wrote, on a vDSO of ours: all of them say its time.
+//! Programs that no one here wrote, on a delivered vDSO: all of them read its time.
 
 mod common;
 

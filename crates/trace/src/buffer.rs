@@ -262,7 +262,7 @@ impl Buffer {
         }
     }
 
-    /// How many calls found no free record so far, or left theirs unwritten.
+    /// How many calls found no free record so far, or left a record unwritten.
     pub fn dropped(&self) -> u64 {
         self.memory.long(DROPPED).load(Relaxed) + self.lost
     }

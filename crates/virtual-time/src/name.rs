@@ -92,7 +92,7 @@ pub fn list() -> Result<Vec<Named>, Error> {
     Ok(found)
 }
 
-/// The descriptors of tracers: theirs are read-only, and those of publishers are not.
+/// The descriptors of tracers, which are read-only; those of publishers are not.
 fn delivered() -> Result<impl Iterator<Item = Descriptor>, Error> {
     Ok(descriptors(processes()?).filter(|one| one.is_read_only))
 }

@@ -60,7 +60,7 @@ impl MappedFile {
         };
         // SAFETY: a new mapping at an address that the kernel chooses changes no other mapping.
         let base = unsafe { mmap(ptr::null_mut(), length, protection, flags, file, offset) }?;
-        // The kernel maps nothing at address 0 unless it is told to (MAP_FIXED).
+        // The kernel maps nothing at address 0 unless MAP_FIXED says so.
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(MappedFile { base, length })
     }

@@ -6,7 +6,7 @@
 //! ([`crate::call`]), and all are made with times of 64 bits, as frames have them.
 //!
 //! Not decoded, and so in real time, are the calls whose arguments lie in memory: `ipc`, `socketcall`
-//! and the first `select`, by which C libraries made theirs long ago. Time-outs of sockets are known
+//! and the first `select`, by which C libraries made that call long ago. Time-outs of sockets are known
 //! and not converted.
 
 pub use crate::arch::i386::AUDIT_I386;

@@ -379,6 +379,37 @@ fn a_program_goes_on_when_its_tracer_is_killed() {
         until(|| sleeper.turn()[2] == this);
         assert!(sleeper.image() == before, "call {number}");
     }
+    a_program_outlives_whatever_serves_it(this);
+}
+
+/// A program that can't put the object into itself, since it has no /proc to open it by, is given it by
+/// calls that the supervisor has it make. It is not ended by the supervisor's end. `this` is the year.
+fn a_program_outlives_whatever_serves_it(this: u64) {
+    fs::create_dir("apart").expect("a directory");
+    fs::copy("/bin/busybox", "apart/date").expect("a program");
+    let run = |number: usize| {
+        let command = "run --time 2000-01-01 -- chroot apart /date +%Y";
+        let mut program = Command::new("kill_at");
+        program.args([&number.to_string(), "--server", "vdso"]);
+        program.args(command.split(' '));
+        program.output().expect("it runs")
+    };
+    let listed = String::from_utf8_lossy(&run(0).stderr).into_owned();
+    let all = listed.lines().last().unwrap_or_default();
+    let all = all.split_whitespace().count();
+    let (mut served, mut real) = (0, 0);
+    for number in (1..=all).step_by(all.div_ceil(60)) {
+        let output = run(number);
+        let year = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        match year.as_str() {
+            "2000" => served += 1,
+            year if year == this.to_string() => real += 1,
+            // A launch that was not complete is not tried.
+            _ => assert_eq!(output.status.code(), Some(125), "call {number}: {output:?}"),
+        }
+    }
+    println!("{all} calls; {served} served, {real} in real time");
+    assert!(served > 0 && real > 0, "{served} and {real} of {all}");
 }
 
 #[test]

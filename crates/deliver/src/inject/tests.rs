@@ -104,7 +104,7 @@ fn a_function_that_only_the_kernel_has_stays_callable() {
     let found =
         auxiliary(&memory, arch::stack_pointer(&registers), Width::Eight).expect("its stack");
     let (_, vdso) = found.vdso.expect("the kernel's vDSO");
-    // A kernel of another time: one of its functions has a name that nobody knows.
+    // A kernel of another time: one of its functions has an unknown name.
     let mut bytes = vec![0; PAGE as usize];
     memory.read_exact(vdso, &mut bytes).expect("its vDSO");
     let mut places = bytes.windows(12).enumerate();

@@ -217,7 +217,7 @@ fn expired(thread: Pid, expiry: Expiry) -> Option<Outcome> {
         Expiry::Epoll(descriptor) => {
             let instance = process::thread_group(thread)?;
             let instance = process::descriptor(instance, descriptor).ok()?;
-            // It is not read, which would lose an event that is told once (EPOLLET).
+            // It is not read, which would lose an event that epoll reports once (EPOLLET).
             let mut ready = [PollFd::new(&instance, PollFlags::IN)];
             let count = rustix::event::poll(&mut ready, Some(&Timespec::default())).ok()?;
             (count == 0).then_some(Outcome::Returns(0))

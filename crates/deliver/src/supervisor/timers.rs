@@ -68,7 +68,7 @@ pub(crate) struct Setting {
     reply: Reply,
 }
 
-/// How a program is told what remained of a timer.
+/// How a call returns what remained of a timer.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Reply {
     /// By a `struct itimerspec` at this address, if it is not 0.

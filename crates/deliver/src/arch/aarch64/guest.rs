@@ -185,6 +185,15 @@ pub(crate) fn settled(pid: Pid) -> Result<Registers, Failure> {
     }
 }
 
+/// The registers with which a program begins that is stopped at the exit of execve(2), or at a signal
+/// before its first instruction; `start` is what it had at its exec stop. At the exit of a call `x7` shows
+/// that it is one (arch/arm64/kernel/ptrace.c, `report_syscall`).
+pub(crate) fn begun(pid: Pid, start: &Registers) -> Result<Registers, Failure> {
+    let (mut registers, _) = sys::registers(pid)?;
+    registers.regs[7] = start.regs[7];
+    Ok(registers)
+}
+
 /// Resumes an interrupted thread with `signal`, up to the stop that the interruption makes.
 fn deliver(pid: Pid, mut signal: i32) -> Result<(), Failure> {
     loop {

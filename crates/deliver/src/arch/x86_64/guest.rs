@@ -150,6 +150,12 @@ pub(crate) fn settled(pid: Pid) -> Result<Registers, Failure> {
     Ok(registers)
 }
 
+/// The registers with which a program begins that is stopped at the exit of execve(2), or at a signal
+/// before its first instruction.
+pub(crate) fn begun(pid: Pid, _: &Registers) -> Result<Registers, Failure> {
+    settled(pid)
+}
+
 /// The registers of a thread that a system call does not keep: `rcx` and `r11`, which are in the frame.
 #[derive(Debug)]
 pub(crate) struct Fleeting;
