@@ -160,8 +160,14 @@ impl Table {
         }
         for write in &batch.writes {
             let newest = self.known.get_mut(&write.key);
-            let is_old = !batch.is_whole && write.revision <= self.read_at;
-            if is_old || (newest.as_ref()).is_some_and(|known| known.revision >= write.revision) {
+            let known = newest.as_ref().map_or(0, |known| known.revision);
+            // A whole reading may have another value at the revision that is known: after a leader's death
+            // a replica of a NATS stream may have delivered a write that the next leader does not have.
+            let is_old = match batch.is_whole {
+                true => write.revision < known,
+                false => write.revision <= known.max(self.read_at),
+            };
+            if is_old {
                 continue;
             }
             let is_new = newest.is_none();
@@ -275,5 +281,50 @@ impl Table {
         self.pages.lag.set(0);
         let asked = self.pages.assigner.boottime().saturating_sub(head.age);
         self.confirmed = self.confirmed.max(asked);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::declaration::with_feed_variables;
+    use vdsokit_build::{Architecture, Declaration};
+
+    fn batch(is_whole: bool, revision: u64, value: &str) -> Batch {
+        let write = Write {
+            key: "limit".into(),
+            revision,
+            value: Some(value.to_owned().into()),
+        };
+        Batch {
+            revision,
+            writes: vec![write],
+            is_whole,
+        }
+    }
+
+    /// A replica of a NATS stream delivered a write that the stream's next leader did not have. The leader's
+    /// own write with this revision was taken for known.
+    #[test]
+    fn a_whole_reading_has_the_value_of_a_revision_that_is_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let declaration = "[vdso]\nsoname = \"libflags.so.1\"\nprefix = \"flags\"\nversion = \"FLAGS_1\"\n[var.limit]\ntype = \"u32\"\n";
+        let declaration = Declaration::parse("libflags.so.1", declaration).unwrap();
+        let declaration = with_feed_variables(&declaration).unwrap();
+        let file = directory.path().join("libflags.so.1");
+        let image = vdsokit_build::image(&declaration, Architecture::host().unwrap()).unwrap();
+        let publisher = Publisher::create(&file, &image).unwrap();
+        let variables = FedVariable::all(&declaration);
+        let mut table = Table::new(&publisher, variables).unwrap();
+        let limit = publisher.var::<u32>("limit").unwrap();
+        let mut apply = |batch, expected| {
+            table.apply(batch, |notice| panic!("{notice:?}"));
+            assert_eq!(limit.get(), expected);
+        };
+        apply(batch(true, 63, "1"), 1);
+        apply(batch(false, 64, "2"), 2);
+        apply(batch(false, 64, "3"), 2);
+        apply(batch(true, 63, "4"), 2);
+        apply(batch(true, 64, "3"), 3);
     }
 }

@@ -55,9 +55,18 @@ fn no_value_is_lost_or_goes_back(store: &mut Store, leader: impl Fn(&Store) -> u
         }
         is_over.store(true, Ordering::Relaxed);
     });
+    // nats-server 2.9.10 may leave a replica one message ahead of the leader. A feed that got that message
+    // is not connected before the leader has written as many.
+    eventually(|| {
+        put(&url, &["limit=61"]);
+        let state =
+            |machine: &Machine| ["feed_connected", "feed_lag"].map(|name| machine.get(name));
+        let states: Vec<_> = machines.iter().map(state).collect();
+        let are_connected = states.iter().all(|state| state == &["true", "0"]);
+        are_connected.then_some(()).ok_or(states)
+    });
     for machine in &machines {
-        machine.wait("feed_connected", "true");
-        machine.wait("feed_lag", "0");
+        machine.wait("limit", "61");
     }
     for feed in feeds {
         feed.stop();
