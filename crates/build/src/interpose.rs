@@ -88,6 +88,7 @@ fn oldest(arch: Architecture) -> Version {
         Architecture::X86_64 => BASE,
         Architecture::Aarch64 => Version(2, 17, 0),
         Architecture::Riscv64 => Version(2, 27, 0),
+        Architecture::Loongarch64 => Version(2, 36, 0),
         Architecture::I386 => Version(2, 0, 0),
     }
 }

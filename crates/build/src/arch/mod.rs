@@ -4,6 +4,7 @@
 
 mod aarch64;
 mod i386;
+mod loongarch64;
 mod riscv64;
 mod x86;
 mod x86_64;
@@ -22,6 +23,9 @@ pub enum Architecture {
     Aarch64,
     /// RISC-V, 64 bits (the ABI lp64d), 4 KiB pages.
     Riscv64,
+    /// LoongArch, 64 bits (the ABI lp64d), 64 KiB pages and with them every smaller size. Images of
+    /// declarations only, not of crates.
+    Loongarch64,
     /// i386, 4 KiB pages: 32-bit programs on x86-64 kernels. Images of declarations only, not of
     /// crates.
     I386,
@@ -29,7 +33,13 @@ pub enum Architecture {
 
 impl Architecture {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::X86_64, Self::Aarch64, Self::Riscv64, Self::I386];
+    pub const ALL: [Self; 5] = [
+        Self::X86_64,
+        Self::Aarch64,
+        Self::Riscv64,
+        Self::Loongarch64,
+        Self::I386,
+    ];
 
     /// The architecture that this program was compiled for, if images can be built for it.
     #[must_use]
@@ -46,6 +56,7 @@ impl Architecture {
             Self::X86_64 => "x86-64",
             Self::Aarch64 => "aarch64",
             Self::Riscv64 => "riscv64",
+            Self::Loongarch64 => "loongarch64",
             Self::I386 => "i386",
         }
     }
@@ -58,6 +69,7 @@ impl Architecture {
             Self::X86_64 => "x86_64",
             Self::Aarch64 => "aarch64",
             Self::Riscv64 => "riscv64",
+            Self::Loongarch64 => "loongarch64",
             Self::I386 => "i686",
         }
     }
@@ -89,6 +101,7 @@ impl Architecture {
             Self::X86_64 => &x86_64::TARGET,
             Self::Aarch64 => &aarch64::TARGET,
             Self::Riscv64 => &riscv64::TARGET,
+            Self::Loongarch64 => &loongarch64::TARGET,
             Self::I386 => &i386::TARGET,
         }
     }

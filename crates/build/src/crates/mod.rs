@@ -59,9 +59,14 @@ pub enum CrateError {
         advice: &'static str,
     },
     /// Images of crates can't be built for this architecture.
-    #[error("images of crates can't be built for {}", .0.name())]
+    #[error("images of crates can't be built for {}: {reason}", .arch.name())]
     #[diagnostic(help("declare variables in a file: for those an image can be built"))]
-    DeclarationsOnly(Architecture),
+    DeclarationsOnly {
+        /// The architecture.
+        arch: Architecture,
+        /// Why not.
+        reason: &'static str,
+    },
     /// cargo ended with an error, which it has printed.
     #[error("the crate does not compile for an image")]
     #[diagnostic(help(
@@ -119,10 +124,8 @@ pub enum CrateError {
 /// # Errors
 /// [`CrateError`]. cargo's own messages go to standard error.
 pub fn build_crate(directory: &Path, arch: Architecture) -> Result<Outputs, CrateError> {
-    // rustc's code for i386 finds data through a table that the loader has to fill, and an image
-    // has no relocations.
-    if arch == Architecture::I386 {
-        return Err(CrateError::DeclarationsOnly(arch));
+    if let Some(reason) = declarations_only(arch) {
+        return Err(CrateError::DeclarationsOnly { arch, reason });
     }
     let manifest_path = directory.join("Cargo.toml");
     let manifest = std::fs::read_to_string(&manifest_path).map_err(|source| CrateError::File {
@@ -153,6 +156,16 @@ pub fn build_crate(directory: &Path, arch: Architecture) -> Result<Outputs, Crat
         Ok::<_, CrateError>(code)
     })?;
     Ok(Outputs::of_image(&declaration, image))
+}
+
+/// Why an architecture has images of declarations only.
+fn declarations_only(arch: Architecture) -> Option<&'static str> {
+    match arch {
+        // It finds data through the global offset table, and an image has no relocations.
+        Architecture::I386 => Some("rustc's code for it needs a table that a loader fills"),
+        Architecture::Loongarch64 => Some("no code of rustc's for it has been run in an image"),
+        Architecture::X86_64 | Architecture::Aarch64 | Architecture::Riscv64 => None,
+    }
 }
 
 /// Every function's strong name, followed by its weak one.

@@ -1,9 +1,10 @@
 //! `PREFIX_condition()` of a built image agrees with the table in `vdsokit_vvar::header`.
 
 use crate::support::{built, compile, shared};
-use crate::{aarch64, riscv64};
+use crate::{aarch64, loongarch64, riscv64};
 use rustix::time::{ClockId, clock_gettime};
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use vdsokit_build::{Architecture, Declaration};
 use vdsokit_vvar::scalar::Scalar;
@@ -30,17 +31,16 @@ fn now() -> u64 {
     now.tv_sec as u64 * SECOND + now.tv_nsec as u64
 }
 
-/// Compares what the reader prints with each row of the table.
-fn agrees(
-    cc: &str,
-    arch: Architecture,
-    flags: &[&str],
-    run: impl FnOnce(&std::path::Path) -> Command,
-) {
+/// A declaration whose functions begin with `heart_`.
+fn heart() -> Declaration {
     let text =
         "[vdso]\nsoname = \"libheart.so\"\nversion = \"HEART_1\"\n[var.rate]\ntype = \"u8\"\n";
-    let declaration = Declaration::parse("heart.toml", text).unwrap();
-    let (directory, image) = built(&declaration, arch);
+    Declaration::parse("heart.toml", text).unwrap()
+}
+
+/// Compares what the reader prints with each row of the table.
+fn agrees(cc: &str, arch: Architecture, flags: &[&str], run: impl FnOnce(&Path) -> Command) {
+    let (directory, image) = built(&heart(), arch);
     let flags = [flags, &["-Wl,-rpath,$ORIGIN", "-lheart"]].concat();
     let program = compile(cc, directory.path(), READER, &flags);
     let mut reader = run(&program)
@@ -50,7 +50,18 @@ fn agrees(
         .unwrap();
     let mut requests = reader.stdin.take().unwrap();
     let mut lines = BufReader::new(reader.stdout.take().unwrap()).lines();
-    let pages = shared::pages(&image);
+    follows_table(&image, || {
+        requests.write_all(b"\n").unwrap();
+        lines.next().unwrap().unwrap()
+    });
+    drop(requests);
+    assert!(reader.wait().unwrap().success());
+}
+
+/// Stores each row of the table into the image's pages and compares what `read` returns: the
+/// condition and the time after which values are stale.
+fn follows_table(image: &Path, mut read: impl FnMut() -> String) {
+    let pages = shared::pages(image);
     let now = now();
     for (state, updated, stale_after, condition) in [
         (0, 0, 0, 0),
@@ -77,13 +88,10 @@ fn agrees(
         u32::store(pages.scalar::<u32>(12).unwrap(), state);
         u64::store(pages.scalar::<u64>(40).unwrap(), updated);
         u64::store(pages.scalar::<u64>(48).unwrap(), stale_after);
-        requests.write_all(b"\n").unwrap();
-        let line = lines.next().unwrap().unwrap();
+        let line = read();
         let row = format!("state {state}, updated {updated}, stale_after {stale_after}, now {now}");
         assert_eq!(line, format!("{condition} {stale_after}"), "{row}");
     }
-    drop(requests);
-    assert!(reader.wait().unwrap().success());
 }
 
 #[test]
@@ -105,6 +113,17 @@ fn follows_from_state_heartbeat_and_clock_on_riscv() {
 }
 
 #[test]
+fn follows_from_state_heartbeat_and_clock_on_loongarch() {
+    let (_directory, image) = built(&heart(), Architecture::Loongarch64);
+    let mut caller = loongarch64::Caller::start(&image);
+    follows_table(&image, || {
+        let condition = caller.call("heart_condition").integer as u32;
+        format!("{condition} {}", caller.call("heart_stale_after").integer)
+    });
+    caller.end();
+}
+
+#[test]
 #[cfg(target_arch = "x86_64")]
 fn follows_from_state_heartbeat_and_clock_on_i386() {
     agrees("cc", Architecture::I386, &["-m32"], |program| {
@@ -115,9 +134,7 @@ fn follows_from_state_heartbeat_and_clock_on_i386() {
 /// A function whose system call is refused cannot tell the time.
 #[test]
 fn is_stale_when_the_clock_cannot_be_read() {
-    let text =
-        "[vdso]\nsoname = \"libheart.so\"\nversion = \"HEART_1\"\n[var.rate]\ntype = \"u8\"\n";
-    let declaration = Declaration::parse("heart.toml", text).unwrap();
+    let declaration = heart();
     let host = Architecture::host().expect("no image can be built for this machine");
     let (directory, image) = built(&declaration, host);
     let source = r#"

@@ -11,6 +11,7 @@ mod dump;
 mod i386;
 mod images;
 mod libc;
+mod loongarch64;
 mod messages;
 mod riscv64;
 mod support;

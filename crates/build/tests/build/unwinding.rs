@@ -35,6 +35,12 @@ fn the_tables_for_riscv() {
     insta::assert_snapshot!(interpreted(Architecture::Riscv64));
 }
 
+/// `condition` has a stack frame there too.
+#[test]
+fn the_tables_for_loongarch() {
+    insta::assert_snapshot!(interpreted(Architecture::Loongarch64));
+}
+
 /// `condition` saves a register of the caller's there.
 #[test]
 fn the_tables_for_i386() {

@@ -107,6 +107,14 @@ pub(crate) fn source(declaration: &Declaration, by: By) -> String {
     )
 }
 
+/// A program that reads every variable.
+pub(crate) trait Reader {
+    /// Reads all variables and compares them with `values`: name, whether it is latched, and bytes.
+    fn expect(&mut self, values: &[(String, bool, Vec<u8>)], state: u32, updated: u64);
+    /// Ends the program, which has to succeed.
+    fn end(self);
+}
+
 /// The program, running.
 pub(crate) struct Probe {
     child: Child,
@@ -127,8 +135,9 @@ impl Probe {
             child,
         }
     }
+}
 
-    /// Asks for all values and compares them.
+impl Reader for Probe {
     fn expect(&mut self, values: &[(String, bool, Vec<u8>)], state: u32, updated: u64) {
         self.ask.write_all(b"\n").unwrap();
         let mut line = String::new();
@@ -152,7 +161,7 @@ impl Probe {
 
 /// Leads `probe` through a vDSO's life: initial values, published ones, a publisher that
 /// died in the middle of every latch, its successor, retirement.
-pub(crate) fn live(declaration: &Declaration, image: &Path, mut probe: Probe) {
+pub(crate) fn live(declaration: &Declaration, image: &Path, mut probe: impl Reader) {
     let bytes = std::fs::read(image).unwrap();
     let parsed = Image::parse(&bytes).unwrap();
     let directory = vdsokit_build::directory(&parsed).unwrap();
