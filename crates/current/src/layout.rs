@@ -115,5 +115,5 @@ const _: () = {
 /// Bytes of a map with the slots of so many CPUs: whole pages.
 #[must_use]
 pub const fn slots_size(cpus: usize) -> usize {
-    (cpus * LINE).next_multiple_of(4096)
+    cpus.saturating_mul(LINE).saturating_add(4095) & !4095
 }

@@ -119,7 +119,9 @@ impl Plan {
     pub const fn size(&self) -> usize {
         if self.current != 0 {
             let end = self.current().saturating_add(self.current);
-            return end.next_multiple_of(self.page_size);
+            // A power of two: no division, which could panic.
+            let mask = self.page_size - 1;
+            return end.saturating_add(mask) & !mask;
         }
         let last = match self.variables() {
             Some(variables) => variables,
