@@ -228,10 +228,11 @@ impl<'a> Directory<'a> {
     pub fn mend(note: &mut [u8]) {
         let (mut cursor, mut layout) = (Cursor::PAGES, Hash::EMPTY);
         let mut index = 0;
-        while let Ok(directory) = Directory::tables(note)
-            && let Some(entry) = directory.get(index)
-            && (1..=MAX_VALUE).contains(&entry.size())
-        {
+        while let Ok(directory) = Directory::tables(note) {
+            let entry = directory.get(index);
+            let Some(entry) = entry.filter(|entry| (1..=MAX_VALUE).contains(&entry.size())) else {
+                break;
+            };
             let offset = cursor.value(entry.size(), entry.is_latched());
             layout = match entry.kind {
                 Kind::Plain(ty) => layout.plain(entry.name, offset, ty),
