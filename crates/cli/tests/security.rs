@@ -33,7 +33,9 @@ fn each_test_and_file_that_security_md_names_exists() {
     let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let page = fs::read_to_string(root.join("SECURITY.md")).unwrap();
     let mut texts = Vec::new();
-    sources(&root.join("crates"), &mut texts);
+    for directory in ["crates", "tools"] {
+        sources(&root.join(directory), &mut texts);
+    }
     let (mut tests, mut fuzzers) = (0, 0);
     // What is between backticks, and the text before it.
     let parts: Vec<&str> = page.split('`').collect();
