@@ -11,7 +11,8 @@
 use std::ffi::c_int;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+
+use vdsokit_waits::files::DELIVERY;
 
 use crate::arch::{guest, number};
 use crate::error::Unserved;
@@ -196,6 +197,8 @@ impl Guest {
     /// Opens a file by a path: in another pid namespace a path into /proc names a file of another
     /// process.
     fn open(&mut self, path: &[u8], backing: &Backing) -> Result<u64, StubError> {
+        /// Bytes of a `struct stat`, which begins with `st_dev` and `st_ino`.
+        const STAT: usize = 144;
         let at = self.scratch(path.len());
         self.memory.write(at, path)?;
         // Not blocking and not becoming a terminal, should the path name something else.
@@ -203,15 +206,19 @@ impl Guest {
         let directory = libc::AT_FDCWD as u64;
         let arguments = [directory, at, flags as u64, 0, 0, 0];
         let descriptor = self.call(number::OPENAT, arguments)?;
-        // By no call of the thread: under `--file-times` its fstat(2) would be handed to the process that
-        // waits for it here.
-        let is_it = match fs::metadata(format!("/proc/{}/fd/{descriptor}", self.pid)) {
-            Ok(file) if (file.dev(), file.ino()) == (backing.device, backing.inode) => {
-                Ok(descriptor)
-            }
-            Ok(_) => Err(StubError::Refused(libc::ESTALE)),
-            Err(error) => Err(error.into()),
-        };
+        let at = self.scratch(STAT);
+        // Marked, so that `--file-times` does not hand it over to the process that waits for it here.
+        let is_it = self
+            .call(number::FSTAT, [descriptor, at, 0, 0, 0, DELIVERY.into()])
+            .and_then(|_| {
+                let mut bytes = [0; 16];
+                self.memory.read_exact(at, &mut bytes)?;
+                let expected = [backing.device, backing.inode];
+                match bytes == *expected.map(u64::to_ne_bytes).as_flattened() {
+                    true => Ok(descriptor),
+                    false => Err(StubError::Refused(libc::ESTALE)),
+                }
+            });
         if is_it.is_err() {
             self.call(number::CLOSE, [descriptor, 0, 0, 0, 0, 0])?;
         }

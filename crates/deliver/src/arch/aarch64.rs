@@ -29,6 +29,7 @@ use crate::sys::{self, Pid, Registers, Resume};
 pub(crate) mod number {
     pub(crate) const OPENAT: u64 = 56;
     pub(crate) const CLOSE: u64 = 57;
+    pub(crate) const FSTAT: u64 = 80;
     pub(crate) const PRCTL: u64 = 167;
     pub(crate) const GETPID: u64 = 172;
     pub(crate) const SOCKETPAIR: u64 = 199;

@@ -24,6 +24,7 @@ use crate::sys::{Pid, Registers};
 /// System call numbers (arch/x86/entry/syscalls/syscall_64.tbl).
 pub(crate) mod number {
     pub(crate) const CLOSE: u64 = 3;
+    pub(crate) const FSTAT: u64 = 5;
     pub(crate) const MMAP: u64 = 9;
     pub(crate) const MPROTECT: u64 = 10;
     pub(crate) const MUNMAP: u64 = 11;
