@@ -1,10 +1,11 @@
 //! The architectures: each has its numbers of the ELF header and the machine code of the
-//! getters. To add one, write a file like [`x86_64`] and add it to [`Architecture`] and to
-//! [`Architecture::target`].
+//! getters. To add one, write a file like [`x86_64`], or the encoding of a machine for which [`risc`]
+//! has the functions, and add it to [`Architecture`] and to [`Architecture::target`].
 
 mod aarch64;
 mod i386;
 mod loongarch64;
+mod risc;
 mod riscv64;
 mod x86;
 mod x86_64;
