@@ -1,7 +1,10 @@
 //! `PREFIX_condition()` of a built image agrees with the table in `vdsokit_vvar::header`.
 
+use crate::aarch64::AARCH64;
+use crate::loongarch64;
+use crate::riscv64::RISCV64;
+use crate::support::emulated::Emulated;
 use crate::support::{built, compile, shared};
-use crate::{aarch64, loongarch64, riscv64};
 use rustix::time::{ClockId, clock_gettime};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -100,16 +103,20 @@ fn follows_from_state_heartbeat_and_clock() {
     agrees("cc", host, &[], |program| Command::new(program));
 }
 
+fn agrees_emulated(emulated: &Emulated) {
+    emulated.prepare();
+    let run = |program: &Path| emulated.command(program);
+    agrees(emulated.compiler, emulated.architecture, &[], run);
+}
+
 #[test]
 fn follows_from_state_heartbeat_and_clock_on_aarch64() {
-    aarch64::prepare();
-    agrees(aarch64::CC, Architecture::Aarch64, &[], aarch64::emulated);
+    agrees_emulated(&AARCH64);
 }
 
 #[test]
 fn follows_from_state_heartbeat_and_clock_on_riscv() {
-    riscv64::prepare();
-    agrees(riscv64::CC, Architecture::Riscv64, &[], riscv64::emulated);
+    agrees_emulated(&RISCV64);
 }
 
 #[test]

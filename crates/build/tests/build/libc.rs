@@ -1,7 +1,9 @@
 //! The versions by which images take the place of the C library's functions are those of the C
 //! libraries of this machine and of the cross compiler.
 
-use crate::{aarch64, riscv64};
+use crate::aarch64::AARCH64;
+use crate::riscv64::RISCV64;
+use crate::support::emulated::Emulated;
 use std::collections::BTreeMap;
 use std::process::Command;
 use vdsokit_build::{Architecture, libc_versions};
@@ -50,20 +52,18 @@ fn the_versions_are_those_of_i386s_glibc() {
     agrees("/lib32/libc.so.6", Architecture::I386);
 }
 
+fn agrees_emulated(emulated: &Emulated) {
+    emulated.prepare();
+    let libc = format!("{}/lib/libc.so.6", emulated.root);
+    agrees(&libc, emulated.architecture);
+}
+
 #[test]
 fn the_versions_are_those_of_aarch64s_glibc() {
-    aarch64::prepare();
-    agrees(
-        "/usr/aarch64-linux-gnu/lib/libc.so.6",
-        Architecture::Aarch64,
-    );
+    agrees_emulated(&AARCH64);
 }
 
 #[test]
 fn the_versions_are_those_of_riscvs_glibc() {
-    riscv64::prepare();
-    agrees(
-        "/usr/riscv64-linux-gnu/lib/libc.so.6",
-        Architecture::Riscv64,
-    );
+    agrees_emulated(&RISCV64);
 }

@@ -1,5 +1,6 @@
 //! What the tests with real programs share.
 
+pub(crate) mod emulated;
 pub(crate) mod mapped;
 pub(crate) mod probe;
 pub(crate) mod shared;
