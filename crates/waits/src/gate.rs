@@ -172,12 +172,7 @@ impl Gate {
 
     /// The entry for a call whose argument `argument` (0 to 5) is its frame.
     pub fn door(&self, argument: usize, then: Then) -> u64 {
-        let door = match self.kind {
-            Kind::Native => arch::door(argument, then),
-            #[cfg(target_arch = "x86_64")]
-            Kind::I386 => arch::i386::door(argument, then),
-        };
-        self.start + door
+        self.start + arch::door(argument, then)
     }
 
     /// The address of frame `index`.

@@ -1,14 +1,10 @@
 //! AArch64.
-#![allow(
-    unsafe_code,
-    reason = "the gate is assembler; its bytes are read through the two labels around it"
-)]
-
-use std::slice;
+#![allow(unsafe_code, reason = "the gate is assembler")]
 
 pub use super::generic as number;
 
-use crate::gate::{ARGUMENTS, REPORT_NUMBER, RESULT, RETURN, Then, USED};
+use super::entries::{REPORT, REPORTING};
+use crate::gate::{ARGUMENTS, REPORT_NUMBER, RESULT, RETURN, USED};
 
 /// Bytes of the largest page.
 pub const PAGE: u64 = 0x1_0000;
@@ -38,23 +34,8 @@ pub const CLOCK_SETTERS: [(u32, u32); 10] = [
 /// `AUDIT_ARCH_ARM`.
 const AUDIT_ARM: u32 = 0x4000_0028;
 
-/// Bytes from the gate's start to the entry for a call whose argument `argument` is its frame.
-pub(crate) const fn door(argument: usize, then: Then) -> u64 {
-    let row = match then {
-        Then::Return => 0,
-        Then::Report => REPORTING,
-    };
-    row + SIZE * argument as u64
-}
-
-/// Bytes of an entry.
-const SIZE: u64 = 16;
 /// Bytes from an entry to the instruction behind its call.
 pub const CALL: u64 = 8;
-/// Where the entries begin behind which the result is reported.
-const REPORTING: u64 = 128;
-/// Where the call stands that reports.
-const REPORT: u64 = 256;
 /// Bytes from the gate's start to the instruction behind the call that reports.
 pub(crate) const REPORTED: u64 = REPORT + 4;
 
@@ -116,22 +97,6 @@ std::arch::global_asm!(
     eintr = const libc::EINTR,
 );
 
-unsafe extern "C" {
-    safe static vdsokit_waits_gate: u8;
-    safe static vdsokit_waits_gate_end: u8;
-}
-
-/// The gate's bytes: position-independent code.
-pub(crate) fn gate() -> &'static [u8] {
-    let (start, end) = (
-        &raw const vdsokit_waits_gate,
-        &raw const vdsokit_waits_gate_end,
-    );
-    let length = end as usize - start as usize;
-    // SAFETY: the two labels enclose `length` bytes of this program's read-only data.
-    unsafe { slice::from_raw_parts(start, length) }
-}
-
 /// Call frame instructions for the gate. There are none: DWARF has one column for the return address
 /// and for x30 here, and the gate returns to a call whose x30 is another address.
 pub(crate) fn call_frame() -> Option<Vec<u8>> {
@@ -140,20 +105,13 @@ pub(crate) fn call_frame() -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::entries::{assert_calls, gate};
     use super::*;
 
     #[test]
     fn each_entry_has_its_call_where_it_is_said_to_be() {
         const SVC: [u8; 4] = 0xd400_0001u32.to_le_bytes();
-        let gate = gate();
-        let is_call = |behind: u64| gate[behind as usize - 4..behind as usize] == SVC;
-        for then in [Then::Return, Then::Report] {
-            for argument in 0..6 {
-                assert!(is_call(door(argument, then) + CALL), "{argument} {then:?}");
-            }
-        }
-        assert!(is_call(REPORTED));
-        let calls = gate.as_chunks().0.iter().filter(|code| **code == SVC);
-        assert_eq!(calls.count(), 13);
+        assert_calls(gate(), &SVC, CALL);
+        assert_eq!(REPORTED, REPORT + 4);
     }
 }

@@ -8,30 +8,14 @@
     reason = "the gate is assembler; its bytes are read through the labels around it"
 )]
 
-use std::slice;
-
-use crate::gate::{ARGUMENTS, REPORT_NUMBER, RESULT, RETURN, Then, USED};
+use super::entries::{REPORT, REPORTING, enclosed};
+use crate::gate::{ARGUMENTS, REPORT_NUMBER, RESULT, RETURN, USED};
 
 /// What seccomp calls this architecture (`AUDIT_ARCH_I386`).
 pub const AUDIT_I386: u32 = 0x4000_0003;
 
-/// Bytes of an entry.
-const SIZE: u64 = 16;
-/// Where the entries begin behind which the result is reported.
-const REPORTING: u64 = 128;
-/// Where the call stands that reports.
-const REPORT: u64 = 256;
 /// Bytes from the gate's start to the instruction behind the call that reports.
 pub(crate) const REPORTED: u64 = REPORT + 2;
-
-/// Bytes from the gate's start to the entry for a call whose argument `argument` is its frame.
-pub(crate) const fn door(argument: usize, then: Then) -> u64 {
-    let row = match then {
-        Then::Return => 0,
-        Then::Report => REPORTING,
-    };
-    row + SIZE * argument as u64
-}
 
 std::arch::global_asm!(
     ".macro vdsokit_waits_door32 register, next",
@@ -103,31 +87,22 @@ unsafe extern "C" {
 
 /// The gate's bytes: position-independent code of 32 bits.
 pub(crate) fn gate() -> &'static [u8] {
-    let (start, end) = (
+    let labels = [
         &raw const vdsokit_waits_gate32,
         &raw const vdsokit_waits_gate32_end,
-    );
-    let length = end as usize - start as usize;
-    // SAFETY: the two labels enclose `length` bytes of this program's read-only data.
-    unsafe { slice::from_raw_parts(start, length) }
+    ];
+    // SAFETY: the two labels enclose read-only data of this program, which is never written.
+    unsafe { enclosed(labels) }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::entries::assert_calls;
     use super::*;
 
     #[test]
     fn each_entry_begins_with_its_call() {
         const INT_80: [u8; 2] = [0xcd, 0x80];
-        let gate = gate();
-        for then in [Then::Return, Then::Report] {
-            for argument in 0..6 {
-                let at = door(argument, then) as usize;
-                assert_eq!(gate[at..at + 2], INT_80, "{argument} {then:?}");
-            }
-        }
-        assert_eq!(gate[REPORT as usize..][..2], INT_80);
-        let calls = gate.windows(2).filter(|pair| *pair == INT_80).count();
-        assert_eq!(calls, 13);
+        assert_calls(gate(), &INT_80, 2);
     }
 }

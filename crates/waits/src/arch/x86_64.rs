@@ -4,10 +4,9 @@
     reason = "the gate is assembler; its bytes are read through the labels around it"
 )]
 
-use std::slice;
-
+use super::entries::{REPORT, REPORTING, enclosed};
 use super::i386::AUDIT_I386;
-use crate::gate::{ARGUMENTS, REPORT_NUMBER, RESULT, RETURN, Then, USED};
+use crate::gate::{ARGUMENTS, REPORT_NUMBER, RESULT, RETURN, USED};
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
@@ -112,23 +111,8 @@ pub mod number {
     pub const FUTEX_WAIT: u32 = 455;
 }
 
-/// Bytes from the gate's start to the entry for a call whose argument `argument` is its frame.
-pub(crate) const fn door(argument: usize, then: Then) -> u64 {
-    let row = match then {
-        Then::Return => 0,
-        Then::Report => REPORTING,
-    };
-    row + SIZE * argument as u64
-}
-
-/// Bytes of an entry.
-const SIZE: u64 = 16;
 /// Bytes from an entry to the instruction behind its call.
 pub const CALL: u64 = 2;
-/// Where the entries begin behind which the result is reported.
-const REPORTING: u64 = 128;
-/// Where the call stands that reports.
-const REPORT: u64 = 256;
 /// Bytes from the gate's start to the instruction behind the call that reports.
 pub(crate) const REPORTED: u64 = REPORT + 2;
 
@@ -229,33 +213,19 @@ std::arch::global_asm!(
 );
 
 unsafe extern "C" {
-    safe static vdsokit_waits_gate: u8;
-    safe static vdsokit_waits_gate_end: u8;
     safe static vdsokit_waits_rows: u8;
     safe static vdsokit_waits_rows_end: u8;
 }
 
-/// The gate's bytes: position-independent code.
-pub(crate) fn gate() -> &'static [u8] {
-    let (start, end) = (
-        &raw const vdsokit_waits_gate,
-        &raw const vdsokit_waits_gate_end,
-    );
-    let length = end as usize - start as usize;
-    // SAFETY: the two labels enclose `length` bytes of this program's read-only data.
-    unsafe { slice::from_raw_parts(start, length) }
-}
-
 /// The unwind rows: from which byte of the gate each holds, and its register.
 fn rows() -> impl Iterator<Item = (u16, u16)> {
-    let (start, end) = (
+    let labels = [
         &raw const vdsokit_waits_rows,
         &raw const vdsokit_waits_rows_end,
-    );
-    let length = end as usize - start as usize;
-    // SAFETY: the two labels enclose `length` bytes of this program's read-only data: nothing else
-    // is in their section.
-    let rows = unsafe { slice::from_raw_parts(start, length) };
+    ];
+    // SAFETY: the two labels enclose read-only data of this program, which is never written: nothing
+    // else is in their section.
+    let rows = unsafe { enclosed(labels) };
     let half = |row: &[u8; ROW], at| u16::from_ne_bytes([row[at], row[at + 1]]);
     let rows = rows.as_chunks().0.iter();
     rows.map(move |row| (half(row, 0), half(row, 2)))
@@ -301,22 +271,14 @@ pub(crate) fn call_frame() -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::entries::{assert_calls, door, gate};
     use super::*;
+    use crate::gate::Then;
 
     #[test]
     fn each_entry_begins_with_its_call() {
         const SYSCALL: [u8; 2] = [0x0f, 0x05];
-        let gate = gate();
-        for then in [Then::Return, Then::Report] {
-            for argument in 0..6 {
-                let at = door(argument, then) as usize;
-                assert_eq!(gate[at..at + 2], SYSCALL, "{argument} {then:?}");
-            }
-        }
-        let report = REPORT as usize;
-        assert_eq!(gate[report..report + 2], SYSCALL);
-        let calls = gate.windows(2).filter(|pair| *pair == SYSCALL).count();
-        assert_eq!(calls, 13);
+        assert_calls(gate(), &SYSCALL, 2);
     }
 
     #[test]
