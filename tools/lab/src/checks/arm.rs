@@ -1,28 +1,16 @@
 //! 64-bit Arm: the checks, and the programs that its guests run beside the workspace's own.
 
-use super::{VDSO, row};
+use super::{SOURCES, VDSO, row};
 use crate::check::{ARM, ARM_6_1, ARM_6_12, ARM_16K, Check, Need};
 use crate::workshop::output_of;
-use crate::{Architecture, Error, Workshop, programs};
-use std::ffi::OsStr;
+use crate::{Error, Workshop};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where the programs' sources lie.
-const SOURCES: &str = "tools/lab/tests/architectures";
-
-/// A program in C or assembly, linked statically.
 macro_rules! program {
-    ($name:literal, $source:literal $(, $option:literal)*) => {
-        Need::File {
-            at: concat!("/bin/", $name),
-            make: |workshop| {
-                let source = Path::new(SOURCES).join($source);
-                let options = ["-static", $($option),*].map(OsStr::new);
-                programs::compile_for(workshop, Architecture::Aarch64, $name, &source, options)
-            },
-        }
+    ($name:literal $(, $rest:literal)+) => {
+        static_program!(Aarch64, concat!("/bin/", $name), $name $(, $rest)+)
     };
 }
 

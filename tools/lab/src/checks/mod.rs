@@ -20,6 +20,21 @@ macro_rules! host_file {
     };
 }
 
+/// A program in C or assembly of `tools/lab/tests/architectures`, linked statically.
+macro_rules! static_program {
+    ($architecture:ident, $at:expr, $name:literal, $source:literal $(, $option:literal)*) => {
+        Need::File {
+            at: $at,
+            make: |workshop| {
+                let source = std::path::Path::new(crate::checks::SOURCES).join($source);
+                let options = ["-static", $($option),*].map(std::ffi::OsStr::new);
+                let architecture = crate::Architecture::$architecture;
+                crate::programs::compile_for(workshop, architecture, $name, &source, options)
+            },
+        }
+    };
+}
+
 mod arm;
 mod clock;
 mod current;
@@ -30,6 +45,9 @@ mod riscv;
 mod served;
 
 use crate::check::{Check, Need, PROCESSOR, STOCK};
+
+/// Where the sources of programs for other architectures lie.
+const SOURCES: &str = "tools/lab/tests/architectures";
 
 /// The program itself.
 const VDSO: Need = Need::Program {

@@ -2,21 +2,10 @@
 
 use super::{VDSO, row};
 use crate::check::{Check, Need, RISCV, RISCV_6_12};
-use crate::{Architecture, programs};
-use std::ffi::OsStr;
-use std::path::Path;
 
-/// A program in C or assembly of `tools/lab/tests/architectures`, linked statically.
 macro_rules! program {
-    ($name:literal, $source:literal $(, $option:literal)*) => {
-        Need::File {
-            at: concat!("/bin/riscv-", $name),
-            make: |workshop| {
-                let source = Path::new("tools/lab/tests/architectures").join($source);
-                let options = ["-static", $($option),*].map(OsStr::new);
-                programs::compile_for(workshop, Architecture::Riscv64, $name, &source, options)
-            },
-        }
+    ($name:literal $(, $rest:literal)+) => {
+        static_program!(Riscv64, concat!("/bin/riscv-", $name), $name $(, $rest)+)
     };
 }
 
