@@ -1,7 +1,7 @@
 //! Three servers, of which the leader is killed while values are written.
 
 use crate::stores::{Store, etcd, etcdctl, nats};
-use crate::{Machine, eventually, number, put, vdso};
+use crate::{Machine, eventually, put, vdso};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Writes 1 to 60 with the leader killed at 20 and back at 40, while a reader on each of two machines
@@ -16,18 +16,9 @@ fn no_value_is_lost_or_goes_back(store: &mut Store, leader: impl Fn(&Store) -> u
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for machine in &machines {
-            let (vdso, is_over) = (machine.open(), &is_over);
             put(&url, &["limit=0"]);
             machine.wait("limit", "0");
-            scope.spawn(move || {
-                let mut newest = 0;
-                while !is_over.load(Ordering::Relaxed) {
-                    let limit = number(&vdso, "limit");
-                    assert!(limit >= newest, "{limit} after {newest}");
-                    newest = limit;
-                    std::thread::yield_now();
-                }
-            });
+            scope.spawn(|| machine.read_until(&is_over));
         }
         let mut killed = None;
         for value in 1..=60 {

@@ -3,7 +3,7 @@
 
 use crate::stores::{Store, etcd, nats};
 use crate::tunnel::Tunnel;
-use crate::{Machine, number, put};
+use crate::{Machine, put};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A value of some thirty packets.
@@ -39,16 +39,7 @@ fn a_lossy_link_loses_no_value(mut store: Store) {
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for machine in &machines {
-            let (vdso, is_over) = (machine.open(), &is_over);
-            scope.spawn(move || {
-                let mut newest = 0;
-                while !is_over.load(Ordering::Relaxed) {
-                    let limit = number(&vdso, "limit");
-                    assert!(limit >= newest, "{limit} after {newest}");
-                    newest = limit;
-                    std::thread::yield_now();
-                }
-            });
+            scope.spawn(|| machine.read_until(&is_over));
         }
         for limit in 2..=20 {
             put(&here, &[&format!("limit={limit}")]);

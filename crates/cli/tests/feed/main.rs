@@ -15,6 +15,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -144,6 +145,18 @@ impl Machine {
             let now = self.get(name);
             (now == value).then_some(()).ok_or(now)
         });
+    }
+
+    /// Reads `limit` until the test `is_over`, and checks that it never goes back.
+    fn read_until(&self, is_over: &AtomicBool) {
+        let vdso = self.open();
+        let mut newest = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            let limit = number(&vdso, "limit");
+            assert!(limit >= newest, "{limit} after {newest}");
+            newest = limit;
+            std::thread::yield_now();
+        }
     }
 
     fn revision(&self) -> u64 {
