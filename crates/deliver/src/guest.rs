@@ -14,7 +14,7 @@ use std::io;
 
 use vdsokit_waits::files::DELIVERY;
 
-use crate::arch::{guest, number};
+use crate::arch::{OPEN_FLAGS, guest, number};
 use crate::error::Unserved;
 use crate::memory::Memory;
 use crate::object::{Backing, PAGE};
@@ -201,10 +201,8 @@ impl Guest {
         const STAT: usize = 144;
         let at = self.scratch(path.len());
         self.memory.write(at, path)?;
-        // Not blocking and not becoming a terminal, should the path name something else.
-        let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
         let directory = libc::AT_FDCWD as u64;
-        let arguments = [directory, at, flags as u64, 0, 0, 0];
+        let arguments = [directory, at, OPEN_FLAGS as u64, 0, 0, 0];
         let descriptor = self.call(number::OPENAT, arguments)?;
         let at = self.scratch(STAT);
         // Marked, so that `--file-times` does not hand it over to the process that waits for it here.

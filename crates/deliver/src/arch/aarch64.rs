@@ -19,7 +19,7 @@ use std::ops::Range;
 pub(crate) mod guest;
 
 use super::block::{Block, Entry, MemoryMap, Word, bytes};
-use super::{SignalFrame, error_of, stub};
+use super::{OPEN_FLAGS, SignalFrame, error_of, stub};
 use crate::memory::Memory;
 use crate::stop::Stop;
 use crate::supervisor::process::Blocked;
@@ -266,9 +266,6 @@ std::arch::global_asm!(
     open_flags_high = const OPEN_FLAGS >> 16,
     stale = const -libc::ESTALE,
 );
-
-/// Not blocking and not becoming a terminal, should the path name something else.
-const OPEN_FLAGS: i32 = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
 
 /// Sets `registers` to run the stub at `address` on the block at `block`.
 pub(crate) fn enter_stub(registers: &mut Registers, address: u64, block: u64) {

@@ -30,6 +30,11 @@ pub(crate) struct SignalFrame {
     pub(crate) stack_pointer: u64,
 }
 
+/// How the file of an object is opened: not blocking and not becoming a terminal, should the path name
+/// something else.
+pub(crate) const OPEN_FLAGS: i32 =
+    libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+
 /// System calls return `-errno` in the last 4095 values.
 fn error_of(value: u64) -> Option<i32> {
     (value > -4096i64 as u64).then(|| (value as i64).wrapping_neg() as i32)

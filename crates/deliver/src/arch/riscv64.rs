@@ -16,7 +16,7 @@ use std::mem::offset_of;
 use std::ops::Range;
 
 use super::block::{Block, Entry, MemoryMap, Word, bytes};
-use super::{error_of, stub};
+use super::{OPEN_FLAGS, error_of, stub};
 use crate::sys::{Pid, Registers};
 
 /// System call numbers (include/uapi/asm-generic/unistd.h).
@@ -295,9 +295,6 @@ std::arch::global_asm!(
     open_flags = const OPEN_FLAGS,
     stale = const -libc::ESTALE,
 );
-
-/// Not blocking and not becoming a terminal, should the path name something else.
-const OPEN_FLAGS: i32 = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
 
 /// Sets `registers` to run the stub at `address` on the block at `block`.
 pub(crate) fn enter_stub(registers: &mut Registers, address: u64, block: u64) {

@@ -17,7 +17,7 @@ use std::ops::Range;
 pub(crate) mod guest;
 
 use super::block::{ANONYMOUS, Block, Entry, MemoryMap, Word, bytes};
-use super::{SignalFrame, error_of, stub};
+use super::{OPEN_FLAGS, SignalFrame, error_of, stub};
 use crate::supervisor::process::Blocked;
 use crate::sys::{Pid, Registers};
 
@@ -264,8 +264,7 @@ std::arch::global_asm!(
     entry = const size_of::<Entry>(),
     at_fdcwd = const libc::AT_FDCWD,
     sigurg = const libc::SIGURG,
-    // Not blocking and not becoming a terminal, should the path name something else.
-    open_flags = const libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY,
+    open_flags = const OPEN_FLAGS,
     map_shared = const libc::MAP_SHARED,
     stale = const -libc::ESTALE,
 );
