@@ -340,7 +340,7 @@ impl Injector {
         guest::trace(pid, options, start.is_filtered)?;
         let registers = arch::guest::begun(pid, &start.registers)?;
         let outcome = Guest::settle(pid, memory, spare, registers).and_then(|mut guest| {
-            let outcome = self.install(&mut guest, start);
+            let outcome = self.put_by_guest(&mut guest, start);
             if !matches!(outcome, Err(Failure::Ended)) {
                 guest.leave(spare)?;
             }
@@ -354,7 +354,7 @@ impl Injector {
 
     /// Puts the object into a program that begins from `start`.
     #[cfg(not(target_arch = "riscv64"))]
-    fn install(&self, guest: &mut Guest, start: &Start) -> Result<(), Failure> {
+    fn put_by_guest(&self, guest: &mut Guest, start: &Start) -> Result<(), Failure> {
         match &self.kernel {
             #[cfg(target_arch = "x86_64")]
             _ if start.is_i386 => match &self.i386 {
