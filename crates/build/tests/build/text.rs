@@ -137,7 +137,8 @@ fn after_string<'t>(text: &'t str, quote: &str) -> &'t str {
     }
 }
 
-/// Every generated file without comments and strings.
+/// Every generated file without comments and strings. The longest text of [`hostile`] fits into the
+/// variable that has one.
 fn all_code(texts: &[String]) -> Vec<(String, String)> {
     let quoted: Vec<String> = texts
         .iter()
@@ -146,7 +147,7 @@ fn all_code(texts: &[String]) -> Vec<(String, String)> {
     let text = format!(
         "[vdso]\nsoname = \"libtext.so.1\"\nversion = \"TEXT_1\"\ndoc = {0}\n\
          [var.plain]\ntype = \"u8\"\ndoc = {1}\nunit = {2}\n\
-         [var.name]\ntype = \"str[99]\"\ninit = {3}\ndoc = {3}\n\
+         [var.name]\ntype = \"str[255]\"\ninit = {3}\ndoc = {3}\n\
          [var.both]\ndoc = {4}\nunit = {5}\n\
          [var.both.fields.one]\ntype = \"f64\"\ndoc = {6}\nunit = {7}\n",
         quoted[0], quoted[1], quoted[2], quoted[3], quoted[4], quoted[5], quoted[6], quoted[7],
