@@ -335,6 +335,18 @@ mod tests {
     }
 
     #[test]
+    fn several_words_are_read_at_once_where_the_value_has_as_many() {
+        let words = [0, 5, 6, 0, 0].map(Word::new);
+        let latch = Latch::new(&words).unwrap();
+        let bits = latch.read(|copy| {
+            assert!(copy.first_words::<3>().is_none());
+            let pair = copy.first_words::<2>().expect("two words");
+            pair.each_ref().map(|word| word.load(Ordering::Relaxed))
+        });
+        assert_eq!(bits, [5, 6]);
+    }
+
+    #[test]
     fn a_read_overtaken_by_writes_retries() {
         let words: [Word; 5] = Default::default();
         let latch = Latch::new(&words).unwrap();

@@ -275,6 +275,12 @@ mod tests {
         assert_eq!(Shape::Record(&fields[2..]).size(), 3);
     }
 
+    /// Every format of a data page and of a directory is read by other versions too.
+    #[test]
+    fn a_value_has_at_most_64_kibibytes() {
+        assert_eq!((MAX_VALUE, LATCH_ALIGN), (65_536, 64));
+    }
+
     #[test]
     fn the_hash_distinguishes_names_types_and_offsets() {
         let hash =

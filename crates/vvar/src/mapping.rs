@@ -108,6 +108,7 @@ mod tests {
         let [read, load] = [Access::Read, Access::Load]
             .map(|access| MappedFile::new(&file, 0, 3, access).unwrap());
         let write = MappedFile::new(&file, 0, 3, Access::Write).unwrap();
+        assert_eq!([&read, &load, &write].map(MappedFile::length), [3; 3]);
         // SAFETY: the mapping is writable, and its first byte is in the file.
         unsafe { write.base().as_ptr().write_volatile(b'c') };
         assert_eq!(first_byte(&read), b'c');

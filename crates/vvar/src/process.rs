@@ -33,3 +33,14 @@ pub const VALID: usize = 8;
 pub const PID: usize = 16;
 /// The word with the parent's id.
 pub const PPID: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Kernels and images that were compiled apart agree about these numbers.
+    #[test]
+    fn the_pages_follow_those_with_the_clocks_in_steps_of_the_largest_page() {
+        assert_eq!([DISTANCE, OWN, CURRENT], [0x1_0000, 0x2_0000, 0x3_0000]);
+    }
+}

@@ -370,6 +370,20 @@ mod tests {
         assert_eq!(error, TextError::TooLong { bytes: 9, most: 7 });
     }
 
+    /// What follows the terminating NUL is no part of a text, and neither is its capacity.
+    #[test]
+    fn texts_are_equal_hashed_and_shown_by_their_characters() {
+        use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+        fn hash<const N: usize>(text: Text<N>) -> u64 {
+            BuildHasherDefault::<DefaultHasher>::new().hash_one(text)
+        }
+        let (one, other) = (Text([b'a', 0, b'x', 0]), Text([b'b', 0, b'x', 0]));
+        assert_ne!(one, other);
+        assert_ne!(hash(one), hash(other));
+        assert_eq!(hash(one), hash(Text([b'a', 0])));
+        assert_eq!(format!("{one} {one:?} {one:>3}"), "a \"a\"   a");
+    }
+
     #[test]
     fn a_text_that_is_not_utf8_is_cut_before_the_first_bad_byte() {
         assert_eq!(Text([b'a', 0xff, b'b']).as_str(), "a");

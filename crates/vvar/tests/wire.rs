@@ -2,7 +2,7 @@
 //! with while every hash and length stays consistent.
 
 use vdsokit_vvar::directory::{
-    Directory, MAX_STRING, Malformed, Unencodable, Variable, encode, encoded_len,
+    Directory, Kind, MAX_STRING, Malformed, Unencodable, Variable, encode, encoded_len,
 };
 use vdsokit_vvar::layout::{Field, MAX_VALUE, Shape, Type};
 use vdsokit_vvar::scalar::ScalarType;
@@ -337,6 +337,83 @@ fn a_wrong_head_is_refused() {
     }
 }
 
+/// A look-up divides by the number of buckets.
+#[test]
+fn a_directory_of_no_variables_has_a_bucket_all_the_same() {
+    let mut without = note(&[]);
+    assert!(Directory::parse(&without).unwrap().find("t").is_none());
+    let buckets = u32::from_le_bytes(*without[12..].first_chunk().unwrap()) as usize;
+    without.drain(BUCKETS..BUCKETS + (4 * buckets).next_multiple_of(8));
+    without[12..16].copy_from_slice(&[0; 4]);
+    let refused = Directory::parse(&without).map(|_| ());
+    assert_eq!(refused, Err(Malformed::Length));
+}
+
+/// Two records, whose three fields follow each other in the table.
+fn two_records() -> Vec<u8> {
+    let depth = Field {
+        name: "depth",
+        ty: U32,
+        offset: 0,
+        unit: "",
+        doc: "",
+    };
+    // Strings begin with a NUL, so that their first bytes are a field's name too.
+    let unnamed = Field {
+        name: "",
+        offset: 4,
+        ..depth
+    };
+    note(&[
+        variable("one", Shape::Record(&[depth])),
+        variable("other", Shape::Record(&[depth, unnamed])),
+    ])
+}
+
+#[test]
+fn the_fields_of_a_record_follow_those_of_the_record_before_it() {
+    let bytes = two_records();
+    let directory = Directory::parse(&bytes).unwrap();
+    let names = |index| match directory.get(index).unwrap().kind {
+        Kind::Record(fields) => fields.map(|field| field.name).collect::<Vec<_>>(),
+        Kind::Plain(_) => panic!("a record"),
+    };
+    assert_eq!([names(0), names(1)], [vec!["depth"], vec!["depth", ""]]);
+    // The other's first field is the same as the one's, and the hash does not tell where it stands.
+    let mut shared = bytes.clone();
+    shared[WIND_AT + FIRST] = 0;
+    let refused = Directory::parse(&shared).map(|_| ());
+    assert_eq!(refused, Err(Malformed::Variable(1)));
+}
+
+/// The bytes stay: only the head says that there is a field less, and that the strings begin where
+/// it was.
+#[test]
+fn a_field_among_the_strings_is_refused() {
+    let mut bytes = two_records();
+    let add = |bytes: &mut [u8], at: usize, by: i32| {
+        let word = i32::from_le_bytes(*bytes[at..].first_chunk().unwrap()) + by;
+        bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
+    };
+    let field = 24;
+    for variable in [VARIABLES, WIND_AT] {
+        for text in [0, 4, 8, 24] {
+            add(&mut bytes, variable + text, field);
+        }
+    }
+    for index in 0..2 {
+        for text in [0, 4, 8] {
+            add(&mut bytes, FIELDS + index * field as usize + text, field);
+        }
+    }
+    add(&mut bytes, 24, field); // the prefix
+    add(&mut bytes, 16, field); // bytes of the strings
+    assert_eq!(bytes[8], 3);
+    add(&mut bytes, 8, -1); // fields
+    let refused = Directory::parse(&bytes).map(|_| ());
+    assert_eq!(refused, Err(Malformed::Variable(1)));
+}
+
 #[test]
 fn a_chain_that_leaves_the_table_is_cyclic_or_lacks_a_variable_is_refused() {
     let bucket = weather()[BUCKETS..BUCKETS + 8].to_vec();
@@ -401,12 +478,42 @@ fn a_record_is_distinguished_by_names_types_and_offsets_of_its_fields() {
     assert!(wind.is(&Shape::Record(&with(|field| field.unit = "deg"))));
 }
 
+/// What decides whether a value is carried over to a new layout.
+#[test]
+fn variables_of_two_directories_are_alike_if_one_is_of_the_others_shape() {
+    let mut turned = WIND;
+    turned[1].name = "to";
+    let text = Shape::Plain(Type::Text(16));
+    let shapes = [
+        Shape::Plain(F64),
+        Shape::Plain(Type::Scalar(ScalarType::U64)),
+        text,
+        Shape::Record(&WIND),
+        Shape::Record(&turned),
+    ];
+    let notes = shapes.map(|shape| note(&[variable("t", Shape::Plain(U32)), variable("v", shape)]));
+    let entries = notes.each_ref().map(|note| {
+        let directory = Directory::parse(note).unwrap();
+        directory.find("v").unwrap()
+    });
+    for (one, shape) in entries.iter().zip(&shapes) {
+        for (other, others_shape) in entries.iter().zip(&shapes) {
+            assert_eq!(
+                one.is_like(other),
+                one.is(others_shape),
+                "{shape:?} {others_shape:?}"
+            );
+            assert_eq!(one.is_like(other), shape == others_shape);
+        }
+    }
+}
+
 #[test]
 fn fields_have_their_units_and_documentation() {
     let bytes = weather();
     let directory = Directory::parse(&bytes).unwrap();
     let wind = directory.get(1).unwrap();
-    let vdsokit_vvar::directory::Kind::Record(fields) = wind.kind else {
+    let Kind::Record(fields) = wind.kind else {
         panic!("a record")
     };
     let fields: Vec<_> = fields.collect();

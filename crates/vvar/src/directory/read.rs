@@ -203,7 +203,7 @@ impl<'a> Directory<'a> {
         let buckets = number(head::BUCKETS)? as usize;
         let strings = number(head::STRINGS)? as usize;
         let tables = Tables::new(buckets, count, fields, strings)
-            .filter(|tables| tables.end == note.len() && buckets > 0 && strings > 0)
+            .filter(|tables| tables.end == note.len() && buckets > 0)
             .ok_or(Malformed::Length)?;
         let directory = Self {
             note,
@@ -216,6 +216,7 @@ impl<'a> Directory<'a> {
             count,
             buckets,
         };
+        // A note without strings has no prefix either.
         if note.last() != Some(&0) || directory.string(head::PREFIX).is_none() {
             return Err(Malformed::Length);
         }
@@ -319,7 +320,7 @@ impl<'a> Directory<'a> {
         };
         Some(Entry {
             index,
-            name: self.string(at + variable::NAME)?,
+            name: self.name(at)?,
             unit: self.string(at + variable::UNIT)?,
             doc: self.string(at + variable::DOC)?,
             version: self.string(at + variable::VERSION)?,
@@ -345,7 +346,7 @@ impl<'a> Directory<'a> {
         loop {
             let index = (get_u32(self.note, link)? as usize).checked_sub(1)?;
             let at = self.at(index);
-            if self.string(at + variable::NAME)? == name {
+            if self.name(at)? == name {
                 return self.get(index);
             }
             link = at + variable::NEXT;
@@ -354,6 +355,11 @@ impl<'a> Directory<'a> {
 
     fn at(&self, index: usize) -> usize {
         self.tables.variables + index * variable::SIZE
+    }
+
+    /// The name of the variable or field at `at`.
+    fn name(&self, at: usize) -> Option<&'a str> {
+        self.string(at + variable::NAME)
     }
 
     /// The string whose position is stored at `offset`.
@@ -369,7 +375,7 @@ impl<'a> Directory<'a> {
 
     fn field(&self, at: usize) -> Option<Field<'a>> {
         Some(Field {
-            name: self.string(at + variable::NAME)?,
+            name: self.name(at)?,
             ty: type_from_wire(
                 get_u32(self.note, at + variable::TYPE)?,
                 get_u32(self.note, at + variable::COUNT)?,
@@ -404,10 +410,7 @@ impl<'a> Directory<'a> {
                     }
                 }
             }
-            let size = match &entry.kind {
-                Kind::Plain(ty) if ty.size() > MAX_VALUE => return Err(malformed),
-                _ => entry.size(),
-            };
+            let size = entry.size();
             if size == 0 || size > MAX_VALUE {
                 return Err(malformed);
             }
@@ -438,7 +441,7 @@ impl<'a> Directory<'a> {
                     return Err(Malformed::Buckets);
                 }
                 let at = self.at(index as usize);
-                let name = self.string(at + variable::NAME);
+                let name = self.name(at);
                 if name.is_none_or(|name| Hash::of_name(name) as usize % self.buckets != bucket) {
                     return Err(Malformed::Buckets);
                 }
