@@ -54,17 +54,9 @@ impl Offset {
 
     /// The intersection of two measurements of a constant offset; the newer one if they
     /// are disjoint, because the clock was set in between.
-    const fn narrowed(self, newer: Self) -> Self {
-        let least = if self.least > newer.least {
-            self.least
-        } else {
-            newer.least
-        };
-        let most = if self.most < newer.most {
-            self.most
-        } else {
-            newer.most
-        };
+    fn narrowed(self, newer: Self) -> Self {
+        let least = self.least.max(newer.least);
+        let most = self.most.min(newer.most);
         if least > most {
             newer
         } else {
@@ -484,11 +476,7 @@ impl Discipline {
     }
 
     fn oldest(&self) -> usize {
-        if self.count < KEPT {
-            0
-        } else {
-            self.count % KEPT
-        }
+        self.count.saturating_sub(KEPT) % KEPT
     }
 
     fn narrowest(&self) -> u64 {

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use vdsokit_clock::{
-    Answer, Clock, Discipline, ErrorBound, Offset, Record, Sample, Settings, WALL_GROWTH,
+    Answer, Clock, Discipline, ErrorBound, Offset, Rate, Record, Sample, Settings, WALL_GROWTH,
 };
 
 const SECOND: i128 = 1_000_000_000;
@@ -203,6 +203,7 @@ fn resumed(
         if let Some(time) = record.at(machine.ticks) {
             let measured = machine.now() - start;
             assert!((SECOND / 10..SECOND / 5).contains(&measured), "{measured}");
+            assert!(!discipline.is_disrupted());
             return time;
         }
         let words = record.to_words();
@@ -272,6 +273,214 @@ fn boot_time_that_moved_is_a_disruption() {
     resumed(&mut machine, &mut discipline, hertz, before.ceiling());
     let boottime = discipline.record(Clock::Boottime).unwrap();
     assert!(boottime.at(machine.ticks).unwrap().seconds >= 3600);
+}
+
+/// The kernel rounds each clock by itself, so less than a millisecond is none.
+#[test]
+fn boot_time_that_moves_by_more_than_a_millisecond_either_way_is_a_disruption() {
+    let hertz = 2_000_000_000;
+    let (least, most) = (SECOND, SECOND + 40);
+    let boot = Offset { least, most };
+    for (moved, is_disrupted) in [
+        ((most + 1_000_000, most + 1_000_100), false),
+        ((most + 1_000_001, most + 1_000_100), true),
+        ((most + 2_000_000, most + 2_000_100), true),
+        ((least - 1_000_100, least - 1_000_000), false),
+        ((least - 1_000_100, least - 1_000_001), true),
+        ((least - 2_000_100, least - 2_000_000), true),
+    ] {
+        let mut machine = machine(hertz);
+        let mut discipline = start(&mut machine, hertz);
+        discipline.offsets(machine.ticks, None, Some(boot), 37);
+        let (least, most) = moved;
+        let moved = Offset { least, most };
+        discipline.offsets(machine.ticks, None, Some(moved), 37);
+        assert_eq!(discipline.is_disrupted(), is_disrupted, "{moved:?}");
+    }
+}
+
+/// A rate that is measured with the sampler interrupted would have the error of a wide sample.
+#[test]
+fn wide_samples_do_not_measure_a_rate() {
+    let hertz = 2_000_000_000;
+    for (width, is_used) in [(180, true), (181, false), (400, false)] {
+        let mut machine = machine(hertz);
+        let mut discipline = start(&mut machine, hertz);
+        discipline.disrupt(machine.ticks);
+        machine.pass(hertz / 250);
+        assert!(discipline.update(machine.sample(30, 30), machine.ticks));
+        // Longer than it takes.
+        machine.pass(hertz / 8);
+        assert!(discipline.update(machine.sample(0, width), machine.ticks));
+        assert_eq!(discipline.is_disrupted(), !is_used, "{width}");
+    }
+}
+
+/// The kernel's clock has lost a hundredth while the publisher was late, so that it has not reached
+/// what readers were promised.
+#[test]
+fn it_does_not_begin_anew_before_the_kernels_clock_has_reached_the_end_of_the_promise() {
+    let hertz = 2_000_000_000;
+    let mut machine = machine(hertz);
+    let mut discipline = start(&mut machine, hertz);
+    run(&mut machine, &mut discipline, hertz, 50);
+    let ceiling = discipline.record(Clock::Monotonic).unwrap().ceiling();
+    machine.rate -= machine.rate / 100;
+    machine.pass(hertz / 50 + hertz / 10_000);
+    let mut waited = 0;
+    while !discipline.update(machine.sample(30, 30), machine.ticks) {
+        assert!(
+            machine.now() < ceiling.as_nanoseconds(),
+            "it has reached it"
+        );
+        waited += 1;
+        machine.pass(hertz / 50_000);
+    }
+    assert!(waited > 1);
+    let record = discipline.record(Clock::Monotonic).unwrap();
+    assert!(record.at(machine.ticks).unwrap() >= ceiling);
+    assert!(machine.now() + 20_000 >= ceiling.as_nanoseconds());
+}
+
+/// Wherever in a sample the kernel's clock is read: a reader that gets the kernel's time and then the
+/// page's sees no step back.
+#[test]
+fn in_the_long_run_the_page_stays_ahead_of_the_kernel() {
+    let hertz = 2_000_000_000;
+    for (before, after) in [(0, 400), (400, 0), (200, 200)] {
+        let mut machine = machine(hertz);
+        let first = machine.sample(before, after);
+        machine.pass(hertz / 10);
+        let second = machine.sample(before, after);
+        let mut discipline = Discipline::new(Settings::default(), first, second).unwrap();
+        for update in 0..500 {
+            if update == 250 {
+                discipline.disrupt(machine.ticks);
+            }
+            machine.pass(hertz / 250);
+            let sample = machine.sample(before, after);
+            assert!(discipline.update(sample, machine.ticks));
+            let record = discipline.record(Clock::Monotonic).unwrap();
+            if let Some(time) = record.at(machine.ticks) {
+                let ahead = time.as_nanoseconds() - machine.now();
+                assert!(
+                    (0..500).contains(&ahead),
+                    "{ahead} at {before} {after} {update}"
+                );
+            }
+        }
+    }
+}
+
+/// A counter of one gigahertz, and samples of `width` ticks: half of it, rounded up.
+fn half(width: u64) -> i128 {
+    i128::from(width / 2 + 1)
+}
+
+/// Two samples of this width, a tenth of a second apart, and how uncertain their rate is, in parts in
+/// 10⁹: by half of each width and a nanosecond of each for the clock's resolution.
+fn exact(width: u64) -> (Discipline, Sample, i128) {
+    let sample = |before: u64| Sample {
+        before,
+        time: i128::from(before + width / 2),
+        after: before + width,
+    };
+    let (first, second) = (sample(5_000), sample(100_005_000));
+    let discipline = Discipline::new(Settings::default(), first, second).unwrap();
+    (
+        discipline,
+        second,
+        i128::from(width + 2) * SECOND / 100_000_000,
+    )
+}
+
+#[test]
+fn the_first_bound_is_that_of_the_sample_and_grows_by_what_is_uncertain() {
+    for width in [0, 2, 100, 5_000] {
+        let (discipline, second, uncertain) = exact(width);
+        let wander = i128::from(Settings::default().wander);
+        let growth = wander + uncertain;
+        let error = discipline.error();
+        assert_eq!(i128::from(error.growth), growth, "{width}");
+        // As far as the kernel's clock may get ahead in a promise.
+        let lead = half(width) + growth * i128::from(PROMISE) / SECOND + 1;
+        let record = discipline.record(Clock::Monotonic).unwrap();
+        let middle = second.before + width / 2;
+        assert_eq!(record.current.start, second.after);
+        let ahead = record.current.base.as_nanoseconds() - i128::from(second.after);
+        assert_eq!(ahead, lead, "{width}");
+        // Four nanoseconds are for what is rounded.
+        let since = i128::from(second.after - middle);
+        let grown = (growth * since + SECOND - 1) / SECOND;
+        assert_eq!(i128::from(error.at_start), lead + half(width) + 4 + grown);
+
+        // A sample of no width is outside by what is beyond the bound at its time.
+        for (later, more) in [
+            (0, 0),
+            (0, 7),
+            (10_000_000, 0),
+            (10_000_000, 1),
+            (10_000_000, 900),
+        ] {
+            let ticks = second.after + later;
+            let grown = (growth * i128::from(ticks - middle) + SECOND - 1) / SECOND;
+            let bound = i128::from(error.at_start) + grown + half(0);
+            for off in [bound + more, -bound - more] {
+                let sample = Sample {
+                    before: ticks,
+                    time: i128::from(ticks) + lead - off,
+                    after: ticks,
+                };
+                assert_eq!(
+                    i128::from(discipline.outside(&sample)),
+                    more,
+                    "{width} {off}"
+                );
+            }
+        }
+    }
+}
+
+/// Where the newest sample and the rate predict it, with a new rate, or set.
+#[test]
+fn a_sample_is_compared_with_what_may_be_expected_of_it() {
+    let ticks = 10_000_000;
+    for (width, next) in [(100, 100), (100, 40), (40, 100), (2_000, 0)] {
+        let (_, second, uncertain) = exact(width);
+        let parts = i128::from(Settings::default().wander) + uncertain;
+        let expected = half(width) + half(next) + i128::from(ticks) * parts / SECOND;
+        let another = expected + i128::from(ticks / 8);
+        let middle = second.before + width / 2 + ticks;
+        for (off, rate_ticks, is_disrupted) in [
+            // The rate is that since the first sample, or since the second one.
+            (expected, 100_000_000 + ticks, false),
+            (-expected, 100_000_000 + ticks, false),
+            (expected + 1, ticks, false),
+            (-expected - 1, ticks, false),
+            (another, ticks, false),
+            (another + 1, 0, true),
+            (-another - 1, 0, true),
+        ] {
+            let (mut discipline, ..) = exact(width);
+            let sample = Sample {
+                before: middle - next / 2,
+                time: i128::from(middle) + off,
+                after: middle - next / 2 + next,
+            };
+            let before = discipline.rate();
+            assert!(discipline.update(sample, sample.after));
+            assert_eq!(
+                discipline.is_disrupted(),
+                is_disrupted,
+                "{width} {next} {off}"
+            );
+            let rate = match rate_ticks {
+                0 => before,
+                ticks => Rate::from_ratio((i128::from(ticks) + off) as u64, ticks).unwrap(),
+            };
+            assert_eq!(discipline.rate(), rate, "{width} {next} {off}");
+        }
+    }
 }
 
 #[test]
@@ -525,6 +734,8 @@ fn a_publisher_that_was_stopped_between_sample_and_update_begins_anew() {
     assert_eq!(record.current.start, machine.ticks);
     let ahead = record.at(machine.ticks).unwrap().as_nanoseconds() - machine.now();
     assert!((0..2000).contains(&ahead), "{ahead}");
+    let bound = i128::from(discipline.error().at_start);
+    assert!((ahead..300_000).contains(&bound), "{bound}");
 }
 
 #[test]
@@ -558,8 +769,15 @@ fn a_counter_that_jumps_leaves_the_rate_as_it_was() {
     run(&mut machine, &mut discipline, hertz, 50);
     let rate = discipline.rate();
     machine.ticks += 100 * hertz;
+    // The first sample may be from before the jump in part, and the second one has no other to be
+    // compared with.
+    for _ in 0..2 {
+        discipline.update(machine.sample(30, 30), machine.ticks);
+        assert_eq!(discipline.rate(), rate);
+        machine.pass(hertz / 250);
+    }
     discipline.update(machine.sample(30, 30), machine.ticks);
-    assert_eq!(discipline.rate(), rate);
+    assert_ne!(discipline.rate(), rate);
 }
 
 /// 40 parts in a million are 160 ns in the 4 ms from one sample to the next, some four times as much
