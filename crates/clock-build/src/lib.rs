@@ -11,7 +11,8 @@ mod link;
 mod own;
 
 pub use link::{
-    AARCH64, Architecture, CODE_ALIGNMENT, I386, Linker, RISCV64, X86_64, image, image_with,
+    AARCH64, Architecture, CODE_ALIGNMENT, I386, LOONGARCH64, Linker, RISCV64, X86_64, image,
+    image_with,
 };
 pub use own::{ImageVariable, Own};
 
@@ -53,13 +54,31 @@ pub enum System {
 /// When the compiler can't be run.
 #[must_use]
 pub fn has_core(of: &Architecture) -> bool {
+    printed(&["--print", "target-libdir", "--target", of.target]).is_some_and(|path| path.is_dir())
+}
+
+/// Whether the toolchain has the source of `core` (rustup's component `rust-src`), of which cargo
+/// compiles it for an architecture that the toolchain has no library for.
+///
+/// # Panics
+/// When the compiler can't be run.
+#[must_use]
+pub fn has_source() -> bool {
+    let sysroot = printed(&["--print", "sysroot"]);
+    sysroot.is_some_and(|sysroot| sysroot.join("lib/rustlib/src/rust/library/core").is_dir())
+}
+
+/// The path that the compiler prints; `None` if it refuses the arguments.
+fn printed(arguments: &[&str]) -> Option<PathBuf> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
     let mut command = Command::new(rustc);
-    command.args(["--print", "target-libdir", "--target", of.target]);
-    let output = command.output();
+    let output = command.args(arguments).output();
     let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let path = String::from_utf8(output.stdout).expect("rustc prints text");
-    output.status.success() && Path::new(path.trim_end()).is_dir()
+    output
+        .status
+        .success()
+        .then(|| PathBuf::from(path.trim_end()))
 }
 
 /// Compiles the image's code for an architecture, as a static library in `out`.
@@ -107,6 +126,11 @@ fn compile(of: &Architecture, manifest: &Path, flags: &[&str], directory: &Path)
         .env_remove("RUSTC_WORKSPACE_WRAPPER");
     for setting in profile {
         cargo.args(["--config", &format!("profile.release.{setting}")]);
+    }
+    if !has_core(of) && has_source() {
+        // An unstable option, which a stable cargo takes with this variable. Where there is no source
+        // either, the compiler's message names the target to install.
+        cargo.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=core");
     }
     succeed(&mut cargo);
     let built = directory.join(of.target).join("release");

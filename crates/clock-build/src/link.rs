@@ -123,6 +123,36 @@ pub const RISCV64: Architecture = Architecture {
     memory: &[READS],
 };
 
+/// LoongArch, 64 bits.
+pub const LOONGARCH64: Architecture = Architecture {
+    name: "loongarch64",
+    target: "loongarch64-unknown-linux-gnu",
+    // The target has vectors (LSX), which not every processor and no kernel by itself has. Linux builds its
+    // vDSO without them.
+    features: "-Ctarget-feature=-lsx",
+    linker: &["loongarch64-linux-gnu-ld"],
+    page: 0x10000,
+    version: "LINUX_5.10",
+    prefix: "__vdso_",
+    functions: &[
+        "clock_gettime",
+        "clock_getres",
+        "gettimeofday",
+        "getcpu",
+        "getrandom",
+        "rt_sigreturn",
+    ],
+    plain: false,
+    links: &[
+        "clock_gettime",
+        "clock_getres",
+        "gettimeofday",
+        "getcpu",
+        "getrandom",
+    ],
+    memory: &[READS],
+};
+
 /// i386: 32-bit programs on x86-64 kernels.
 pub const I386: Architecture = Architecture {
     name: "x86",

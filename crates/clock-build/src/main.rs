@@ -12,7 +12,8 @@ use std::process::ExitCode;
 use std::{env, fs};
 
 use vdsokit_clock_build::{
-    AARCH64, Architecture, I386, Linker, Own, RISCV64, System, X86_64, image_with, library,
+    AARCH64, Architecture, I386, LOONGARCH64, Linker, Own, RISCV64, System, X86_64, image_with,
+    library,
 };
 use vdsokit_elf::constants::DT_SYMTAB;
 use vdsokit_elf::{Class, Image};
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
             own = arguments.next().map(PathBuf::from);
             continue;
         }
-        let architectures = [X86_64, I386, AARCH64, RISCV64];
+        let architectures = [X86_64, I386, AARCH64, RISCV64, LOONGARCH64];
         let Some(of) = architectures.iter().find(|of| *of.name == *name) else {
             eprintln!("no clock image for {}", name.display());
             return ExitCode::from(2);

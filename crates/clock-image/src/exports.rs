@@ -5,7 +5,7 @@
 )]
 
 use crate::arch::export;
-#[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
+#[cfg(not(target_arch = "aarch64"))]
 use crate::getcpu::getcpu;
 use crate::getrandom::getrandom;
 #[cfg(not(target_arch = "x86_64"))]
@@ -25,7 +25,7 @@ export!(fn getrandom(
     state: *mut c_void,
     state_length: usize
 ) -> isize);
-#[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
+#[cfg(not(target_arch = "aarch64"))]
 export!(fn getcpu(cpu: *mut u32, node: *mut u32, cache: *mut c_void) -> i64);
 
 /// Not a function of Linux's vDSO, so its name is the same on all architectures.

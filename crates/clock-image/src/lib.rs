@@ -19,7 +19,7 @@
 //! Names and versions are those of the architecture ([`arch`]): x86-64 has
 //! `__vdso_clock_gettime` and the weak name `clock_gettime`, version
 //! `LINUX_2.6`; AArch64 has `__kernel_clock_gettime`, version `LINUX_2.6.39`; RISC-V has
-//! `__vdso_clock_gettime` alone, version `LINUX_4.15`; i386 has functions of its own (`i386.rs`),
+//! `__vdso_clock_gettime` alone, version `LINUX_4.15`, and LoongArch likewise, version `LINUX_5.10`; i386 has functions of its own (`i386.rs`),
 //! version `LINUX_2.6`. They
 //! exist only in the image itself (`--cfg vdsokit_image`): in an ordinary
 //! program they would replace libc's.
@@ -38,6 +38,7 @@
     target_arch = "x86_64",
     target_arch = "aarch64",
     target_arch = "riscv64",
+    target_arch = "loongarch64",
     target_arch = "x86"
 ))]
 #![no_std]

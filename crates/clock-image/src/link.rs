@@ -20,7 +20,7 @@ pub(crate) type OfClock = extern "C" fn(u32, *mut Timespec) -> i32;
 /// The type of the kernel's own `gettimeofday`.
 pub(crate) type GetTimeOfDay = extern "C" fn(*mut Timeval, *mut Timezone) -> i32;
 /// The type of the kernel's own `getcpu`.
-#[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
+#[cfg(not(any(target_arch = "aarch64", target_arch = "x86")))]
 pub(crate) type GetCpu = extern "C" fn(*mut u32, *mut u32, *mut c_void) -> i64;
 /// The type of the kernel's own `getrandom`.
 #[cfg(not(target_arch = "x86"))]
@@ -56,7 +56,7 @@ macro_rules! link {
 
 link!(load_clock_gettime = crate::arch::kernel_name!(clock_gettime));
 link!(load_clock_getres = crate::arch::kernel_name!(clock_getres));
-#[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
+#[cfg(not(any(target_arch = "aarch64", target_arch = "x86")))]
 link!(load_getcpu = crate::arch::kernel_name!(getcpu));
 link!(load_gettimeofday = crate::arch::kernel_name!(gettimeofday));
 #[cfg(not(target_arch = "x86"))]
@@ -82,7 +82,7 @@ pub(crate) fn clock_getres() -> Option<OfClock> {
 }
 
 /// The kernel's own `getcpu`, if linked.
-#[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
+#[cfg(not(any(target_arch = "aarch64", target_arch = "x86")))]
 #[inline(always)]
 pub(crate) fn getcpu() -> Option<GetCpu> {
     // SAFETY: (1) the word is 0, which is `None`, or the address of the function that

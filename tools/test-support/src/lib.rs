@@ -1,8 +1,11 @@
 //! What tests of several crates need: skipping, and programs that may be missing.
 
+pub mod loongarch64;
+
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use vdsokit_lab::{Workshop, debian};
 
 /// Prints why a test can't run, which then returns.
@@ -37,6 +40,36 @@ pub fn unpacked(packages: &[&str]) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let tree = Workshop::new(root).and_then(|workshop| debian::tree(&workshop, packages));
     tree.inspect_err(|error| skip(&error.to_string())).ok()
+}
+
+/// The environment in which a stable cargo compiles for a target: that of the toolchain's own library, or
+/// with `core` of the toolchain's source (rustup's component `rust-src`). A test is [skipped](skip) where
+/// there is neither.
+///
+/// # Panics
+/// When the compiler can't be run.
+#[must_use]
+pub fn compiles_for(target: &str) -> Option<&'static [(&'static str, &'static str)]> {
+    let path = |arguments: &[&str]| {
+        let output = Command::new("rustc").args(arguments).output();
+        let output = output.expect("rustc can be run");
+        PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end())
+    };
+    if path(&["--print", "target-libdir", "--target", target]).is_dir() {
+        return Some(&[]);
+    }
+    let source = path(&["--print", "sysroot"]).join("lib/rustlib/src/rust/library/core");
+    if source.is_dir() {
+        // An unstable option, which a stable cargo takes with the other variable.
+        return Some(&[
+            ("RUSTC_BOOTSTRAP", "1"),
+            ("CARGO_UNSTABLE_BUILD_STD", "core"),
+        ]);
+    }
+    skip(&format!(
+        "rustup has neither the target {target} nor the component rust-src"
+    ));
+    None
 }
 
 /// A directory in the cache for what registries of packages have, kept from run to run.

@@ -24,8 +24,7 @@ pub enum Architecture {
     Aarch64,
     /// RISC-V, 64 bits (the ABI lp64d), 4 KiB pages.
     Riscv64,
-    /// LoongArch, 64 bits (the ABI lp64d), 64 KiB pages and with them every smaller size. Images of
-    /// declarations only, not of crates.
+    /// LoongArch, 64 bits (the ABI lp64d), 64 KiB pages and with them every smaller size.
     Loongarch64,
     /// i386, 4 KiB pages: 32-bit programs on x86-64 kernels. Images of declarations only, not of
     /// crates.

@@ -100,9 +100,11 @@ fn missing(program: &str, source: std::io::Error) -> CrateError {
     }
 }
 
-/// The first linker for the architecture that can be run.
+/// The first linker for the architecture that can be run: GNU's, the compiler's own LLD, another LLD.
+/// LLD is one program for all architectures, but knows LoongArch since LLVM 17 only; the compiler's own is
+/// of the version that wrote the code.
 fn program(arch: Architecture) -> Result<String, CrateError> {
-    let own = match Architecture::host() == Some(arch) {
+    let gnu = match Architecture::host() == Some(arch) {
         true => "ld".to_owned(),
         false => format!("{}-linux-gnu-ld", arch.rust_name()),
     };
@@ -114,11 +116,22 @@ fn program(arch: Architecture) -> Result<String, CrateError> {
             .stderr(Stdio::null());
         command.status()
     };
-    match runs(&own) {
-        Ok(_) => Ok(own),
-        Err(error) => match runs("ld.lld") {
-            Ok(_) => Ok("ld.lld".to_owned()),
-            Err(_) => Err(missing(&own, error)),
-        },
-    }
+    let Err(error) = runs(&gnu) else {
+        return Ok(gnu);
+    };
+    let lld = rust_lld().into_iter().chain(["ld.lld".to_owned()]);
+    lld.into_iter()
+        .find(|program| runs(program).is_ok_and(|status| status.success()))
+        .ok_or_else(|| missing(&gnu, error))
+}
+
+/// The compiler's own linker, a part of the toolchains that rustup installs, under the name by which it
+/// takes GNU's options.
+fn rust_lld() -> Option<String> {
+    let mut command = Command::new("rustc");
+    command.args(["--print", "target-libdir"]);
+    let output = command.output().ok()?;
+    let libraries = String::from_utf8(output.stdout).ok()?;
+    let program = Path::new(libraries.trim_end()).with_file_name("bin/gcc-ld/ld.lld");
+    program.into_os_string().into_string().ok()
 }

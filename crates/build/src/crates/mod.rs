@@ -163,8 +163,10 @@ fn declarations_only(arch: Architecture) -> Option<&'static str> {
     match arch {
         // It finds data through the global offset table, and an image has no relocations.
         Architecture::I386 => Some("rustc's code for it needs a table that a loader fills"),
-        Architecture::Loongarch64 => Some("no code of rustc's for it has been run in an image"),
-        Architecture::X86_64 | Architecture::Aarch64 | Architecture::Riscv64 => None,
+        Architecture::X86_64
+        | Architecture::Aarch64
+        | Architecture::Riscv64
+        | Architecture::Loongarch64 => None,
     }
 }
 

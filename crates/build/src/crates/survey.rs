@@ -69,14 +69,14 @@ fn forbidden(file: &File<'_>, bytes: &[u8]) -> Result<Vec<String>, CrateError> {
         if !loaded || is_code || section.size() == 0 || LEFT_BEHIND.contains(&name) {
             continue;
         }
-        // The words that a dynamic linker would use: three in .got.plt, and on AArch64 and
-        // RISC-V the address of .dynamic in .got.
+        // The words that a dynamic linker would use: three in .got.plt, and on AArch64, RISC-V and
+        // LoongArch the address of .dynamic in .got.
         let reserved = match name {
             ".got.plt" => 24,
             ".got"
                 if matches!(
                     file.elf_header().e_machine(endian),
-                    elf::EM_AARCH64 | elf::EM_RISCV
+                    elf::EM_AARCH64 | elf::EM_RISCV | elf::EM_LOONGARCH
                 ) =>
             {
                 8
