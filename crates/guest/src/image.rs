@@ -41,7 +41,7 @@ impl Image {
     pub const ALL: &'static [Self] = include!(concat!(env!("OUT_DIR"), "/images.rs"));
 
     /// The image for `architecture`, a name as in Rust's `target_arch`: `"x86_64"`, `"x86"`,
-    /// `"aarch64"`, `"riscv64"`.
+    /// `"aarch64"`, `"riscv64"`, `"loongarch64"`.
     #[must_use]
     pub fn of(architecture: &str) -> Option<&'static Self> {
         Self::ALL
@@ -60,6 +60,8 @@ impl Image {
             "aarch64"
         } else if cfg!(target_arch = "riscv64") {
             "riscv64"
+        } else if cfg!(target_arch = "loongarch64") {
+            "loongarch64"
         } else {
             ""
         };
@@ -140,7 +142,7 @@ impl Image {
     }
 
     /// Where a signal handler returns to, as a distance from the base: `__kernel_rt_sigreturn` on
-    /// AArch64 and i386, `__vdso_rt_sigreturn` on RISC-V. `None` on x86-64, where programs bring their own
+    /// AArch64 and i386, `__vdso_rt_sigreturn` on RISC-V and LoongArch. `None` on x86-64, where programs bring their own
     /// code (`SA_RESTORER`).
     #[must_use]
     pub fn rt_sigreturn(&self) -> Option<usize> {

@@ -10,7 +10,7 @@
 //!
 //! | | |
 //! | --- | --- |
-//! | [`Image`] | the bytes: Linux's functions for x86-64, i386, AArch64 and 64-bit RISC-V |
+//! | [`Image`] | the bytes: Linux's functions for x86-64, i386, AArch64, 64-bit RISC-V and LoongArch |
 //! | [`Plan`] | which pages to map where, with which rights; execute-only text |
 //! | [`Publisher`] | the page, from what a timekeeper has ([`vdsokit_clock::Timekeeper`]) |
 //! | [`Process`] | a page for each process: getpid and getppid without a system call |

@@ -2,6 +2,8 @@
 //! `docs/page-format.md` alone: both have the timekeeper's time.
 #![allow(unsafe_code, reason = "the frame is memory that another process reads")]
 
+mod loongarch64;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
