@@ -181,8 +181,8 @@ vdsokit_status vdsokit_guest_change_counter(vdsokit_guest *guest,
 // `guest` is a guest, and no other call with it runs.
 void vdsokit_guest_reseeded(vdsokit_guest *guest);
 
-// The nth page to map into each process of a guest of `architecture`: "x86_64", "x86", "aarch64" or
-// "riscv64". VDSOKIT_STATUS_NONE when there are no more.
+// The nth page to map into each process of a guest of `architecture`: "x86_64", "x86", "aarch64",
+// "riscv64" or "loongarch64". VDSOKIT_STATUS_NONE when there are no more.
 //
 // A process has them from a base on, a multiple of the page size, which the auxiliary vector
 // tells it as AT_SYSINFO_EHDR (33).

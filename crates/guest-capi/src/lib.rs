@@ -358,8 +358,8 @@ unsafe fn with<R>(guest: *mut VdsokitGuest, change: impl FnOnce(&mut Timekeeper)
     result
 }
 
-/// The nth page to map into each process of a guest of `architecture`: "x86_64", "x86", "aarch64" or
-/// "riscv64". VDSOKIT_STATUS_NONE when there are no more.
+/// The nth page to map into each process of a guest of `architecture`: "x86_64", "x86", "aarch64",
+/// "riscv64" or "loongarch64". VDSOKIT_STATUS_NONE when there are no more.
 ///
 /// A process has them from a base on, a multiple of the page size, which the auxiliary vector
 /// tells it as AT_SYSINFO_EHDR (33).

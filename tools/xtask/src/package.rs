@@ -3,10 +3,10 @@
 //!
 //! The images of `vdsokit-guest` are made here: the package has their bytes, the repository has none.
 
-use crate::steps::{Outcome, all, cargo, check, root};
+use crate::steps::{Outcome, all, cargo, root};
+use crate::targets;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 /// The keys of a manifest by which crates.io and docs.rs describe a crate.
 const KEYS: [&str; 6] = [
@@ -32,17 +32,22 @@ pub(crate) fn step() -> Outcome {
 }
 
 /// The images in the package of `vdsokit-guest`.
-const IMAGES: [(&str, &str); 4] = [
+const IMAGES: [(&str, &str); 5] = [
     ("x86_64", "x86_64-unknown-linux-gnu"),
     ("x86", "i686-unknown-linux-gnu"),
     ("aarch64", "aarch64-unknown-linux-gnu"),
     ("riscv64", "riscv64gc-unknown-linux-gnu"),
+    ("loongarch64", "loongarch64-unknown-linux-gnu"),
 ];
 
 /// Makes the images where `vdsokit-guest` packages them.
 fn images() -> Result<(), String> {
     for (_, target) in IMAGES {
-        check(Command::new("rustup").args(["target", "add", target]))?;
+        if !targets::has_core(target) {
+            return Err(format!(
+                "rustup can add neither the target {target} nor the component rust-src"
+            ));
+        }
     }
     let made = root().join("target/images");
     let at = made.to_string_lossy();

@@ -41,8 +41,17 @@ pub(crate) fn step() -> Outcome {
 
 /// Whether rustup has the target's std, or can add it.
 pub(crate) fn has_std(target: &str) -> bool {
+    rustup(&["target", "add", target])
+}
+
+/// Whether rustup has the target's `core`, or can add it or the source that images compile it from.
+pub(crate) fn has_core(target: &str) -> bool {
+    has_std(target) || rustup(&["component", "add", "rust-src"])
+}
+
+fn rustup(arguments: &[&str]) -> bool {
     Command::new("rustup")
-        .args(["target", "add", target])
+        .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
