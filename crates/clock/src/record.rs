@@ -314,7 +314,7 @@ impl Record {
         }
         let (current, _) = Self::lines(word(Self::SOURCE));
         let rate = Rate::from_words(word(current + Line::WHOLE), word(current + Line::FRACTION));
-        let since = ticks.saturating_sub(word(current + Line::START));
+        let since = ticks.saturating_sub(word(start(current)));
         let since = (rate.span(since)? >> 64) as u64;
         let time = Line::extend(|at| word(line + at), ticks);
         Some((time, error.after(since)))
@@ -336,11 +336,17 @@ pub enum Answer {
     None,
 }
 
+/// The word of a line's start, by the line's first word.
+#[inline(always)]
+const fn start(line: usize) -> usize {
+    line + Line::START
+}
+
 /// The first word of the line that is valid at `ticks`.
 #[inline(always)]
 fn valid_line(word: impl Fn(usize) -> u64, ticks: u64) -> Option<usize> {
     let is_valid =
-        |line: &usize| ticks.wrapping_sub(word(line + Line::START)) < word(line + Line::LENGTH);
+        |line: &usize| ticks.wrapping_sub(word(start(*line))) < word(line + Line::LENGTH);
     [Record::FIRST, Record::SECOND].into_iter().find(is_valid)
 }
 
@@ -367,8 +373,8 @@ fn promised(word: impl Fn(usize) -> u64, ticks: u64) -> Answer {
         0 => current,
         _ => former,
     };
-    let end = word(current + Line::START).wrapping_add(word(current + Line::LENGTH));
-    let lasted = end.wrapping_sub(word(first + Line::START));
+    let end = word(start(current)).wrapping_add(word(current + Line::LENGTH));
+    let lasted = end.wrapping_sub(word(start(first)));
     if ticks.wrapping_sub(end) < lasted.max(PROMISED) {
         Answer::AtLeast(Line::extend(|at| word(current + at), end))
     } else {

@@ -265,6 +265,53 @@ proptest! {
     }
 }
 
+/// As long as the lines last, and half a second of a counter of 2 GHz at least. Without a former line
+/// that is the current one alone.
+#[test]
+fn a_promise_is_kept_for_as_long_as_the_lines_last() {
+    for (length, former, kept) in [
+        (1_000, 0, 1 << 30),
+        (1 << 31, 0, 1 << 31),
+        (1 << 31, 1 << 20, (1 << 31) + (1 << 20)),
+    ] {
+        let rate = Rate::from_frequency(2_000_000_000).unwrap();
+        let line = |start, length| Line {
+            start,
+            length,
+            rate,
+            base: Moment::from_seconds(7),
+        };
+        let start = 1 << 50;
+        let record = Record {
+            source: Source::Counter { monotonic: true },
+            former: match former {
+                0 => Line::NONE,
+                _ => line(start - former, former),
+            },
+            current: line(start, length),
+            error: ErrorBound::default(),
+        };
+        let words = record.to_words();
+        let read = |ticks| Record::read(|at| words[at], ticks);
+        let end = start + length;
+        assert_eq!(
+            whole(read(end + kept - 1)),
+            Some(record.ceiling().as_nanoseconds())
+        );
+        assert_eq!(read(end + kept), Answer::None);
+    }
+}
+
+#[test]
+fn a_fixed_time_is_read_at_any_ticks() {
+    let time = Moment::from_timespec(-5, 123_456_789).unwrap();
+    let words = Record::fixed(time).to_words();
+    for ticks in [0, 1, 1 << 40, u64::MAX] {
+        let answer = Record::read(|at| words[at], ticks);
+        assert_eq!(answer, Answer::Time((-5, 123_456_789)), "{ticks}");
+    }
+}
+
 #[test]
 fn a_full_second_is_split_off() {
     assert_eq!(split(NANOSECONDS - 1), (0, 999_999_999));

@@ -167,8 +167,9 @@ fn a_slew_takes_two_promises_or_500_parts_in_a_million() {
         let mut keeper = start();
         keeper.slew(by);
         let begin = FIRST + PROMISE;
-        for _ in 0..40 {
-            keeper.update(keeper.updated() + PROMISE / 2);
+        for update in 0..60 {
+            // Not all of them are where the slew ends.
+            keeper.update(keeper.updated() + PROMISE / (2 + update % 2));
             let now = keeper.updated();
             let done = now.saturating_sub(begin).min(length);
             let expected = i128::from(by) * i128::from(done) / i128::from(length);
@@ -428,6 +429,59 @@ fn a_page_is_stored_whole_while_a_change_is_announced() {
     let mut keeper = settled();
     keeper.set_leap(Some(Leap::Insert(WALL + 9999)));
     assert!(keeper.shape().is_none());
+}
+
+/// A record has two lines, and a leap second needs both.
+#[test]
+fn the_rate_does_not_change_while_a_leap_second_is_near() {
+    let mut keeper = start();
+    keeper.set_leap(Some(Leap::Insert(WALL + 1)));
+    let tick = FIRST + HERTZ;
+    run(&mut keeper, tick - 2 * PROMISE);
+    keeper.correct(100 << 16).unwrap();
+    loop {
+        keeper.update(keeper.updated() + PROMISE / 4);
+        if keeper.updated() >= tick {
+            break;
+        }
+        let current = keeper.record(Clock::Monotonic).current;
+        assert_eq!(current.rate, Rate::NANOSECOND);
+        // Wall time has no gap.
+        let record = keeper.record(Clock::Realtime);
+        let end = keeper.updated() + PROMISE;
+        assert!(
+            (keeper.updated()..end)
+                .step_by(100_000)
+                .all(|at| record.at(at).is_some())
+        );
+    }
+    run(&mut keeper, tick + 3 * PROMISE);
+    let current = keeper.record(Clock::Monotonic).current;
+    assert!(current.rate > Rate::NANOSECOND);
+}
+
+#[test]
+fn a_leap_second_that_is_past_is_made_and_one_beyond_all_counters_is_not() {
+    for (leap, step) in [
+        (Leap::Insert(WALL - 5), -1),
+        (Leap::Delete(WALL), 1),
+        (Leap::Insert(WALL), -1),
+        (Leap::Insert(i64::MAX), 0),
+        (Leap::Delete(i64::MAX), 0),
+    ] {
+        let mut keeper = start();
+        keeper.set_leap(Some(leap));
+        run(&mut keeper, FIRST + PROMISE);
+        let expected = (i128::from(WALL) + step) * SECOND + i128::from(PROMISE);
+        let now = keeper.updated();
+        assert_eq!(
+            at(&keeper, Clock::Realtime, now),
+            Some(expected),
+            "{leap:?}"
+        );
+        let time = keeper.time(Clock::Realtime, now).as_nanoseconds();
+        assert_eq!(time, expected, "{leap:?}");
+    }
 }
 
 /// A change of rate near a leap second waits until that has happened.

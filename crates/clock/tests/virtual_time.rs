@@ -70,13 +70,50 @@ fn wall_time_is_set_before_1970_and_after_2554() {
         time.set(&kernel(7), Moment::from_seconds(wall));
         let start = i128::from(wall) * i128::from(SECOND);
         let lag = i128::from(LAG);
-        let at = |clock, since| read(&time.record(clock), clock, since).unwrap();
+        let at = |clock, since| {
+            let read = read(&time.record(clock), clock, since).unwrap();
+            assert_eq!(read, time.at(clock, &kernel(since)).as_nanoseconds());
+            read
+        };
         assert_eq!(at(Clock::RealtimeCoarse, 7), start);
         assert_eq!(at(Clock::Realtime, 7), start + lag);
         assert_eq!(
             at(Clock::Realtime, 7 + SECOND),
             start + lag + i128::from(SECOND)
         );
+    }
+}
+
+/// A date is that of the coarse clock; the exact one is ahead of it by the kernel's own distance.
+#[test]
+fn a_change_of_course_goes_on_from_the_date_that_was_set() {
+    let mut time = VirtualTime::default();
+    time.set(&kernel(7), Moment::from_seconds(946_684_800));
+    let before = read(&time.record(Clock::Realtime), Clock::Realtime, 9);
+    time.run(&kernel(9), SECOND, Course::Rate(2, 1)).unwrap();
+    let after = read(&time.record(Clock::Realtime), Clock::Realtime, 9);
+    assert!(before.is_some());
+    assert_eq!(after, before);
+}
+
+/// A reader of file times has to know which of them are from before.
+#[test]
+fn a_clock_that_stands_still_says_since_when() {
+    let mut time = VirtualTime::default();
+    time.run(&kernel(0), 3 * SECOND, Course::Frozen).unwrap();
+    assert!(time.settle(&kernel(4 * SECOND)));
+    let now = kernel(3 * SECOND);
+    for (clock, since) in [
+        (Clock::Realtime, now.boottime),
+        (Clock::Monotonic, now.monotonic),
+        (Clock::MonotonicRaw, now.raw),
+        (Clock::Boottime, now.boottime),
+    ] {
+        let record = time.record(clock);
+        assert_eq!(record.source, Source::Fixed, "{clock:?}");
+        assert_eq!(record.current.start, since, "{clock:?}");
+        assert_eq!(record.current.base, time.at(clock, &now), "{clock:?}");
+        assert_eq!(record.current.length, 0, "{clock:?}");
     }
 }
 
