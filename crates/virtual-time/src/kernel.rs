@@ -72,3 +72,52 @@ pub(crate) fn read(clock: Clock) -> io::Result<i64> {
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::time::{ClockId, clock_gettime};
+
+    #[test]
+    fn each_clock_is_between_two_readings_of_it() {
+        let clocks = [
+            ClockId::RealtimeCoarse,
+            ClockId::Realtime,
+            ClockId::Monotonic,
+            ClockId::MonotonicRaw,
+            ClockId::Boottime,
+            ClockId::Monotonic,
+            ClockId::Boottime,
+        ];
+        let readings = || {
+            clocks.map(|clock| {
+                let time = clock_gettime(clock);
+                time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+            })
+        };
+        let before = readings();
+        let now = now().unwrap();
+        let read = [
+            now.realtime_coarse,
+            now.realtime,
+            now.monotonic,
+            now.raw,
+            now.boottime,
+            monotonic().unwrap(),
+            boottime().unwrap(),
+        ];
+        let after = readings();
+        for (clock, (read, (before, after))) in
+            read.iter().zip(before.iter().zip(after)).enumerate()
+        {
+            assert!(
+                (*before..=after).contains(read),
+                "{clock}: {before} {read} {after}"
+            );
+        }
+        assert_eq!(
+            now.tai,
+            i64::from(adjustment().unwrap().1.tai) * 1_000_000_000
+        );
+    }
+}

@@ -419,6 +419,37 @@ mod tests {
         for text in ["3600", "+", "+1e3", "+0.1234567891", "+-5"] {
             assert_eq!(duration(text, NOW).ok(), None, "{text}");
         }
+        assert_eq!(duration("+3600.5", NOW).ok(), Some(3_600_500_000_000));
+        assert_eq!(duration("-0.000000001", NOW).ok(), Some(-1));
+    }
+
+    #[test]
+    fn a_moment_is_shown_in_utc_or_as_seconds_beyond_the_year_9999() {
+        let half = Moment::from_timespec(1_000_000_000, 500_000_000).unwrap();
+        assert_eq!(show(half), "2001-09-09T01:46:40.5Z");
+        assert_eq!(show(Moment::from_seconds(-1)), "1969-12-31T23:59:59Z");
+        let far = Moment::from_timespec(400_000_000_000, 7).unwrap();
+        assert_eq!(show(far), "@400000000000.000000007");
+    }
+
+    #[test]
+    fn an_error_says_what_a_text_should_have_been_and_how_to_write_it() {
+        use miette::Diagnostic;
+        for (error, what, help) in [
+            (date("soon", NOW).unwrap_err(), "date", "2"),
+            (duration("long", NOW).unwrap_err(), "duration", "+1h"),
+            (rate("fast").unwrap_err(), "rate", "0.5"),
+        ] {
+            let text = error.to_string();
+            assert!(text.contains(&format!(" is not a {what}: ")), "{text}");
+            let found = error.help().expect("a help").to_string();
+            assert!(found.contains(help), "{found}");
+        }
+        // A word that begins like a rate or a step, and is followed by no number, is neither.
+        for text in ["xmas", "in"] {
+            let error = changes(text, NOW).unwrap_err().to_string();
+            assert!(error.contains(" is not a date: "), "{error}");
+        }
     }
 
     #[test]
