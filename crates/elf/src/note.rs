@@ -130,3 +130,61 @@ impl<'a> Image<'a> {
             .map(|note| note.desc)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Class, Order};
+
+    fn note(name: &[u8], kind: u8, desc: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![
+            name.len() as u8,
+            0,
+            0,
+            0,
+            desc.len() as u8,
+            0,
+            0,
+            0,
+            kind,
+            0,
+            0,
+            0,
+        ];
+        for part in [name, desc] {
+            bytes.extend(part);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        bytes
+    }
+
+    fn kinds(bytes: &[u8]) -> Vec<u32> {
+        let data = Data {
+            bytes,
+            class: Class::Elf64,
+            order: Order::Little,
+        };
+        let span = Span {
+            start: 0,
+            end: bytes.len(),
+        };
+        NotesIn::new(data, span, 4).map(|note| note.kind).collect()
+    }
+
+    #[test]
+    fn notes_follow_each_other_to_the_end_of_the_bytes() {
+        let three = [
+            note(b"GNU\0", 1, b"abcde"),
+            note(b"a\0", 2, b""),
+            // The least that a note has.
+            note(b"", 3, b""),
+        ]
+        .concat();
+        assert_eq!(kinds(&three), [1, 2, 3]);
+        assert_eq!(kinds(&three[..three.len() - 1]), [1, 2]);
+        // The padding of the last one may be missing, and none of its bytes.
+        let last = note(b"GNU\0", 7, b"abcde");
+        assert_eq!(kinds(&last[..last.len() - 3]), [7]);
+        assert_eq!(kinds(&last[..last.len() - 4]), []);
+    }
+}

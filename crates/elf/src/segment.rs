@@ -118,3 +118,40 @@ impl Iterator for Segments<'_> {
         Some(segment)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_has_the_name_that_readelf_writes() {
+        for (kind, name) in [
+            (PT_LOAD, "LOAD"),
+            (PT_DYNAMIC, "DYNAMIC"),
+            (PT_INTERP, "INTERP"),
+            (PT_NOTE, "NOTE"),
+            (PT_PHDR, "PHDR"),
+            (PT_TLS, "TLS"),
+            (PT_GNU_EH_FRAME, "GNU_EH_FRAME"),
+            (PT_GNU_STACK, "GNU_STACK"),
+            (PT_GNU_RELRO, "GNU_RELRO"),
+            (PT_GNU_PROPERTY, "GNU_PROPERTY"),
+            (0x7000_0000, "OTHER"),
+        ] {
+            let segment = Segment {
+                kind,
+                flags: 0,
+                offset: 0,
+                vaddr: 0x1000,
+                filesz: 0,
+                memsz: 0x100,
+                align: 1,
+            };
+            assert_eq!(segment.kind_name(), name);
+            assert_eq!(segment.is_load(), kind == PT_LOAD);
+            let holds = |vaddr, length| segment.holds(vaddr, length);
+            assert!(holds(0x1000, 0x100) && holds(0x10ff, 1) && holds(0x1100, 0));
+            assert!(!holds(0xfff, 1) && !holds(0x1000, 0x101) && !holds(0x1001, u64::MAX));
+        }
+    }
+}

@@ -89,6 +89,9 @@ mod tests {
     fn a_name_ends_at_nul_at_the_end_or_at_the_limit() {
         assert_eq!(Text::until_nul(b"time\0x"), "time");
         assert_eq!(Text::until_nul(b"time"), "time");
+        assert_eq!(Text::until_nul(b"time"), *"time");
+        assert_ne!(Text::until_nul(b"time"), *"times");
+        assert_ne!(Text::until_nul(b"time"), "tim");
         assert_eq!(Text::until_nul(&[b'a'; 1000]).as_bytes().len(), MAX_NAME);
         assert!(Text::until_nul(b"").is_empty());
     }

@@ -248,6 +248,19 @@ fn every_rule_is_broken_by_an_image() {
     for rule in Rule::ALL {
         assert!(broken.contains(&rule), "{}", rule.name());
     }
+    // On a command line and in JSON they are told apart by their names, which are their own.
+    for rule in Rule::ALL {
+        let words = format!("{rule:?}")
+            .chars()
+            .fold(String::new(), |mut name, character| {
+                if character.is_uppercase() && !name.is_empty() {
+                    name.push('-');
+                }
+                name.extend(character.to_lowercase());
+                name
+            });
+        assert_eq!(rule.name(), words);
+    }
 }
 
 #[test]

@@ -247,6 +247,23 @@ fn an_image_that_was_not_dumped_is_said_to_be_so() {
     }
 }
 
+/// What follows an auxiliary vector that has no AT_NULL is not part of it.
+#[test]
+fn an_auxiliary_vector_ends_with_its_note() {
+    for dump in dumps() {
+        let word = dump.class.word();
+        for length in [word, 2 * word, 3 * word] {
+            let mut vector = dump.numbers(word, &[PAGE_SIZE.0, PAGE_SIZE.1]);
+            vector.extend(dump.number(AT_SYSINFO_EHDR, word));
+            let mut notes = dump.note(b"CORE\0", NT_AUXV, &vector[..length], 4);
+            // Were it read on, this would be an address.
+            notes.extend(dump.numbers(word, &[AT_SYSINFO_EHDR, ADDRESS]));
+            let bytes = dump.clone().notes(notes, 4).build();
+            assert_eq!(found(&bytes), Err(CoreError::NoAddress), "{length}");
+        }
+    }
+}
+
 #[test]
 fn program_headers_that_are_too_small_are_refused() {
     for dump in dumps() {

@@ -244,6 +244,171 @@ fn descriptors_are_followed_where_the_abi_has_them() {
     assert_eq!((descriptor.code, descriptor.global), (0x1234, 0x5678));
 }
 
+/// PA-RISC's have two reserved words in front.
+#[test]
+fn descriptors_lie_behind_the_reserved_words_of_their_architecture() {
+    for (machine, skip) in [(EM_PPC64, 0), (EM_IA_64, 0), (EM_PARISC, 16)] {
+        let recipe = |at| Recipe {
+            machine,
+            symbols: vec![function("test_one", at, 0)],
+            ..Recipe::default()
+        };
+        let value = |bytes: &[u8]| {
+            let image = Image::parse(bytes).expect("an image");
+            image.lookup("test_one").expect("found").value
+        };
+        let bytes = recipe(0).build();
+        let at = bytes.len() - recipe(0).page as usize;
+        let mut bytes = recipe(at as u64 - (value(&bytes) - recipe(0).vaddr)).build();
+        for (word, number) in [(0, 0x1234_u64), (8, 0x5678)] {
+            let at = at + skip + word;
+            bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
+        }
+        let image = Image::parse(&bytes).expect("an image");
+        let one = image.lookup("test_one").expect("found");
+        let descriptor = image.descriptor(&one).expect("a descriptor");
+        assert_eq!((descriptor.code, descriptor.global), (0x1234, 0x5678));
+    }
+}
+
+/// The table of functions, and what an image exports beyond it.
+#[test]
+fn functions_that_the_table_lacks_are_listed_and_aliases_are_not() {
+    let weak = |name| Sym {
+        binding: STB_WEAK,
+        ..function(name, 0, 0)
+    };
+    let untyped = |name| Sym {
+        kind: STT_NOTYPE,
+        ..function(name, 0, 0)
+    };
+    let recipe = Recipe {
+        symbols: vec![
+            function("__vdso_clock_gettime", 0, 0),
+            weak("clock_gettime"),
+            weak("time"),
+            function("__vdso_new", 0, 0),
+            untyped("__vdso_untyped"),
+            weak("new"),
+            Sym {
+                kind: STT_OBJECT,
+                ..function("data", 0, 0)
+            },
+            Sym {
+                binding: STB_LOCAL,
+                ..function("local", 0, 0)
+            },
+        ],
+        ..Recipe::default()
+    };
+    let bytes = recipe.build();
+    let image = Image::parse(&bytes).expect("an image");
+    let abi = vdsokit_elf::arch::named("x86-64").expect("a row");
+    let mut unknown: Vec<String> = abi.unknown(&image).map(|name| name.to_string()).collect();
+    unknown.sort();
+    assert_eq!(unknown, ["__vdso_new", "__vdso_untyped", "new"]);
+}
+
+/// Bytes that end where a table or a segment does.
+#[test]
+fn what_lies_at_the_very_end_is_read_and_nothing_behind_it() {
+    for recipe in recipes() {
+        let bytes = recipe.build();
+        let image = Image::parse(&bytes).expect("an image");
+        let load = image
+            .segments()
+            .find(|segment| segment.is_load())
+            .expect("the text");
+        let (from, to) = (load.offset as usize, (load.offset + load.filesz) as usize);
+        assert_eq!(image.bytes_at(load.vaddr), Some(&bytes[from..to]));
+        let last = load.vaddr + load.filesz - 1;
+        assert_eq!(image.bytes_at(last), Some(&bytes[to - 1..to]));
+        // In memory, what follows the image is not part of it.
+        let address = 0x7fff_0000;
+        let mapped = Image::parse_memory(&bytes, address).expect("an image");
+        let end = load.vaddr - load.offset + bytes.len() as u64;
+        let one = bytes.len() - 1;
+        assert_eq!(mapped.bytes_at(end - 1), Some(&bytes[one..]));
+        assert_eq!(mapped.bytes_at(end), None);
+        // Of a file that was cut, the bytes that are there.
+        if let Some(vvar) = image.segments().filter(|segment| segment.is_load()).nth(1) {
+            let cut = Image::parse(&bytes[..one]).expect("an image");
+            let last = vvar.vaddr + vvar.filesz - 1;
+            assert_eq!(cut.bytes_at(last), None);
+            assert_eq!(cut.bytes_at(last - 1), Some(&bytes[one - 1..one]));
+        }
+    }
+}
+
+#[test]
+fn the_string_table_has_the_size_that_the_dynamic_section_gives() {
+    let recipe = Recipe {
+        // The later entry counts.
+        dynamic: vec![(DT_STRSZ, 1)],
+        ..Recipe::default()
+    };
+    let bytes = recipe.build();
+    let image = Image::parse(&bytes).expect("an image");
+    assert_eq!(image.soname(), None);
+    let bytes = Recipe::default().build();
+    let image = Image::parse(&bytes).expect("an image");
+    assert_eq!(image.soname().expect("a soname"), "libtest.so.1");
+}
+
+#[test]
+fn a_dynamic_section_without_its_end_has_all_its_entries() {
+    for class in [Class::Elf32, Class::Elf64] {
+        let recipe = Recipe {
+            class,
+            ..Recipe::default()
+        };
+        let mut bytes = recipe.build();
+        let all: Vec<_> = Image::parse(&bytes).expect("an image").dynamic().collect();
+        let (header, segment, filesz, entry) = match class {
+            Class::Elf32 => (52, 32, 16, 8),
+            Class::Elf64 => (64, 56, 32, 16),
+        };
+        // p_type is the first field of each program header.
+        let mut headers = (header..bytes.len()).step_by(segment);
+        let dynamic = headers.find(|at| bytes[*at..].starts_with(&PT_DYNAMIC.to_le_bytes()));
+        let size = ((all.len() * entry) as u32).to_le_bytes();
+        let at = dynamic.expect("a dynamic section") + filesz;
+        bytes[at..at + 4].copy_from_slice(&size);
+        let image = Image::parse(&bytes).expect("an image");
+        assert_eq!(image.dynamic().collect::<Vec<_>>(), all);
+    }
+}
+
+#[test]
+fn a_gnu_table_of_one_symbol_counts_it() {
+    let recipe = Recipe {
+        sysv_hash: None,
+        symbols: vec![function("test_one", 0, 0)],
+        ..Recipe::default()
+    };
+    let bytes = recipe.build();
+    assert_eq!(Image::parse(&bytes).expect("an image").symbol_count(), 2);
+}
+
+#[test]
+fn a_build_id_is_the_note_of_its_owner_and_type() {
+    let bytes = Recipe::default().build();
+    let owner = bytes
+        .windows(4)
+        .position(|window| window == b"GNU\0")
+        .expect("a note");
+    let id = |bytes: &[u8]| {
+        let image = Image::parse(bytes).expect("an image");
+        image.build_id().map(<[u8]>::to_vec)
+    };
+    assert_eq!(id(&bytes), Some(vec![0xab; 20]));
+    for (at, byte) in [(owner, b'X'), (owner - 4, 4)] {
+        let mut other = bytes.clone();
+        other[at] = byte;
+        assert_eq!(id(&other), None);
+    }
+}
+
 #[test]
 fn bytes_that_are_not_an_image_are_refused_with_the_reason() {
     let good = Recipe::default().build();

@@ -247,6 +247,31 @@ mod tests {
     }
 
     #[test]
+    fn each_function_is_found_by_its_call_and_each_row_by_its_name() {
+        for abi in ALL {
+            assert_eq!(named(abi.name), Some(abi), "{}", abi.name);
+            for function in abi.functions {
+                let found = abi.function(function.call).expect("a function");
+                assert_eq!(found.call, function.call, "{}", abi.name);
+            }
+        }
+        assert_eq!(named("x86"), None);
+        assert_eq!(named(""), None);
+        let abi = current().expect("a row for this architecture");
+        for call in [
+            Call::ClockGettime,
+            Call::ClockGettime64,
+            Call::ClockGetres,
+            Call::Gettimeofday,
+            Call::Time,
+            Call::Getcpu,
+            Call::Getrandom,
+        ] {
+            assert_eq!(current_function(call), abi.function(call), "{call:?}");
+        }
+    }
+
+    #[test]
     fn a_row_is_found_by_its_whole_name() {
         for abi in ALL {
             let found = row(abi.name.as_bytes());
@@ -258,7 +283,7 @@ mod tests {
     #[test]
     fn an_image_of_each_row_leads_back_to_it() {
         for abi in ALL {
-            let header = Header {
+            let mut header = Header {
                 class: abi.class,
                 order: abi.order.unwrap_or(Order::Little),
                 kind: 3,
@@ -278,6 +303,11 @@ mod tests {
                 shstrndx: 0,
             };
             assert_eq!(of(&header).map(|found| found.name), Some(abi.name));
+            // The bit means something else on other machines.
+            if abi.machine != EM_MIPS {
+                header.flags = EF_MIPS_ABI2;
+                assert_eq!(of(&header).map(|found| found.name), Some(abi.name));
+            }
         }
     }
 }
