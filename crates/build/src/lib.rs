@@ -57,7 +57,7 @@ mod verify;
 pub use arch::Architecture;
 pub use bindings::{Binding, bindings, write_bindings, write_loader_bindings};
 pub use crates::{CrateError, build_crate, code};
-pub use declaration::Declaration;
+pub use declaration::{Declaration, read_declaration};
 pub use header::{header, pkg_config};
 pub use image::{ImageError, image};
 pub use interpose::{libc_versions, not_interposing};

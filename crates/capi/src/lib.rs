@@ -133,7 +133,7 @@ pub unsafe extern "C" fn vdsokit_create(
     let create = || {
         // SAFETY: the caller's promise about `declaration`.
         let declaration = Path::new(unsafe { text("declaration", declaration) }?);
-        let source = std::fs::read_to_string(declaration)
+        let source = vdsokit_build::read_declaration(declaration)
             .map_err(|error| Failure::reading(declaration, &error))?;
         let name = declaration.display().to_string();
         let parsed = Declaration::parse(&name, &source).map_err(Failure::invalid)?;

@@ -3,28 +3,18 @@
 use crate::output::path;
 use crate::published::SYSTEM;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
-use std::io::Read;
 use std::path::Path;
-use vdsokit_build::{Architecture, Declaration, image};
+use vdsokit_build::{Architecture, Declaration, image, read_declaration};
 use vdsokit_sources::system;
-
-/// The largest declaration that is read.
-const MAX_DECLARATION: u64 = 16 << 20;
 
 /// The declaration in a file, or the built-in one for `system`.
 pub(crate) fn declaration(given: &Path) -> Result<Declaration> {
     if given == Path::new(SYSTEM) {
         return Ok(Declaration::parse("system.toml", system::DECLARATION)?);
     }
-    // Also from a pipe, such as `/dev/stdin`.
-    let mut text = String::new();
-    std::fs::File::open(given)
-        .and_then(|file| file.take(MAX_DECLARATION + 1).read_to_string(&mut text))
+    let text = read_declaration(given)
         .into_diagnostic()
         .wrap_err_with(|| format!("{} could not be read", path(given)))?;
-    if text.len() as u64 > MAX_DECLARATION {
-        return Err(miette!("{} is larger than 16 MiB", path(given)));
-    }
     Ok(Declaration::parse(&path(given), &text)?)
 }
 

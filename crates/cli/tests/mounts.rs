@@ -195,6 +195,20 @@ fn who_may_only_read_reads_and_does_not_publish() {
         let said = String::from_utf8_lossy(&refused.stderr);
         assert!(said.contains("no permission to publish"), "{said}");
     }
+    // The file's mode says who may read, also after it was replaced.
+    open(&directory.path().join("libweather.so.1"), 0o600);
+    for text in [WEATHER.to_owned(), format!("{WEATHER}\n[var.more]\ntype = \"u8\"\n")] {
+        fs::write(directory.path().join("weather.toml"), text).unwrap();
+        let built = Command::new(&vdso)
+            .args(["build", "weather.toml"])
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "{built:?}");
+        let refused = somebody(&["get", "libweather.so.1"]);
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(refused.stdout.is_empty());
+    }
     let locks = fs::read_dir(directory.path()).unwrap().flatten();
     let locks = locks.filter(|entry| entry.file_name().to_string_lossy().contains("lock"));
     assert_eq!(locks.count(), 0);

@@ -276,22 +276,37 @@ fn files_of_any_kind_are_refused_in_bounded_time_and_memory() {
     rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, 0o600.into()).unwrap();
     let sparse = site.path("sparse");
     File::create(&sparse).unwrap().set_len(6 << 30).unwrap();
-    let commands: &[&[&str]] = &[&["ls"], &["check"], &["get"], &["dump", "-o", "/dev/null"]];
+    let commands: &[&[&str]] = &[
+        &["ls"],
+        &["check"],
+        &["get"],
+        &["dump", "-o", "/dev/null"],
+        &["build"],
+        &["init", "-o", "/dev/null", "--from-json"],
+        &["run", "--object"],
+        &["trace", "--object"],
+    ];
     for arguments in commands {
-        let (command, rest) = arguments.split_first().unwrap();
+        let is_delivery = arguments.contains(&"--object");
+        let (status, rest): (_, &[&str]) = match is_delivery {
+            true => (125, &["--", "true"]),
+            false => (1, &[]),
+        };
         for file in [fifo.to_str().unwrap(), "/dev/zero", sparse.as_str(), "/"] {
             // 1 GiB of address space.
             let limited = "ulimit -v 1048576; exec \"$0\" \"$@\"";
             let output = Command::new("sh")
-                .args(["-c", limited, env!("CARGO_BIN_EXE_vdso"), command, file])
+                .args(["-c", limited, env!("CARGO_BIN_EXE_vdso")])
+                .args(*arguments)
+                .arg(file)
                 .args(rest)
                 .stdin(Stdio::null())
                 .output()
                 .unwrap();
             assert_eq!(
                 output.status.code(),
-                Some(1),
-                "{command} {file}: {}",
+                Some(status),
+                "{arguments:?} {file}: {}",
                 stderr(&output)
             );
         }

@@ -21,6 +21,9 @@ const TREE: &str = include_str!("trace/tree.c");
 /// Reads a clock all the time, in two threads.
 const SPIN: &str = include_str!("trace/spin.c");
 
+/// Writes into the memory in which calls are counted, in the way that its argument names.
+const HOSTILE: &str = include_str!("trace/hostile.c");
+
 /// Takes a backtrace in a signal handler, again and again, while clocks are read. Prints how many of those
 /// from outside the kernel's own vDSO did not reach `main`, and then those from within it.
 const UNWIND: &str = include_str!("trace/unwind.c");
@@ -108,6 +111,28 @@ fn each_call_is_counted_once_for_the_function_that_made_it() {
         function["ns"].as_u64().is_some_and(|ns| ns > 0),
         "{summary}"
     );
+}
+
+/// Counts are wrong then. The program's clocks are not, and the trace ends with the program's status.
+#[test]
+fn a_program_that_overwrites_the_shared_memory_harms_nothing_but_the_trace() {
+    let program = compiled("trace-hostile", HOSTILE, &[]);
+    let cases: [(&[&str], &str); 6] = [
+        (&["-c"], "nonsense"),
+        (&["-c", "--json"], "nonsense"),
+        (&[], "nonsense"),
+        (&["--json"], "nonsense"),
+        (&["-c"], "skips"),
+        (&["-c"], "silence"),
+    ];
+    for (options, way) in cases {
+        let (output, _) = traced("hostile", options, &[path(&program), way]);
+        let what = format!("{way} {options:?}: {output:?}");
+        assert_eq!(output.status.code(), Some(7), "{what}");
+        assert_eq!(output.stdout, b"unchanged\n", "{what}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!said.contains("panicked"), "{what}");
+    }
 }
 
 #[test]

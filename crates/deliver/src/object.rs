@@ -5,13 +5,14 @@ mod source;
 
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 use rustix::process::{Resource, getrlimit};
 use vdsokit_elf::constants::EM_386;
+use vdsokit_elf::file::{open, read_open_image};
 use vdsokit_waits::gate::Gate;
 
 use crate::arch::{self, Word};
@@ -117,9 +118,9 @@ impl Object {
     /// An object of an image file whose vvar pages are kept up to date in the file itself.
     ///
     /// # Errors
-    /// As [`Object::new`], and when the file can't be read.
+    /// As [`Object::new`], and when the file can't be read, is no regular file, or is larger than any image.
     pub fn open(path: &Path) -> Result<Object, Error> {
-        let file = File::open(path).map_err(Error::system("read the image"))?;
+        let file = open(path).map_err(Error::system("read the image"))?;
         Object::from_file(file)
     }
 
@@ -130,10 +131,9 @@ impl Object {
     /// As [`Object::open`].
     pub fn from_file(mut file: File) -> Result<Object, Error> {
         let system = || Error::system("read the image");
-        let mut bytes = Vec::new();
         // The caller may have read the file, and duplicates of a descriptor share its offset.
         file.rewind().map_err(system())?;
-        file.read_to_end(&mut bytes).map_err(system())?;
+        let bytes = read_open_image(&file).map_err(system())?;
         let layout = Layout::of(&bytes, arch::MACHINE)?;
         // The text comes from a copy: the file may be changed after the check.
         let text = &bytes[..layout.text.min(bytes.len() as u64) as usize];

@@ -56,6 +56,8 @@ pub mod check;
 #[cfg(feature = "std")]
 pub mod compare;
 #[cfg(feature = "std")]
+pub mod file;
+#[cfg(feature = "std")]
 pub mod own;
 #[cfg(feature = "std")]
 pub mod process;

@@ -2,9 +2,9 @@
 
 use crate::error::Error;
 use nkeys::KeyPair;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use vdsokit_elf::file::read_text;
 
 /// Files with secrets and certificates, all of them optional.
 ///
@@ -41,7 +41,8 @@ impl Credentials {
 
 /// The first line of a file.
 pub(crate) fn secret(file: &Path) -> Result<String, Error> {
-    let text = fs::read_to_string(file).map_err(|source| Error::File {
+    const MOST: u64 = 64 << 10;
+    let text = read_text(file, MOST).map_err(|source| Error::File {
         path: file.to_owned(),
         source,
     })?;

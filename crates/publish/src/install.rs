@@ -32,7 +32,8 @@ pub fn install(path: impl AsRef<Path>, image: &[u8]) -> Result<(), Error> {
         }
         claimed => claimed?,
     };
-    replace::New::write(&dir, &name, image)?.rename()?;
+    let replaced = old.as_ref().map(|old| &old.file);
+    replace::New::write(&dir, &name, image, replaced)?.rename()?;
     if let Some(old) = old {
         old.mapping.header().replace();
     }

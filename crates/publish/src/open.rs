@@ -66,7 +66,7 @@ impl Options {
         let contents = file::examine(&path, image)?;
         let lock = Lock::take(&dir, &name)?;
         let Some(old) = Existing::open(&dir, &name)? else {
-            let new = New::write(&dir, &name, image)?;
+            let new = New::write(&dir, &name, image, None)?;
             return self.publish_new(new, &path, &contents, lock, None);
         };
         place::check_file(&old.file, &path)?;
@@ -78,7 +78,7 @@ impl Options {
             replace::check_layout(&path, old.mapping.directory(), new)?;
         }
         old.claim()?;
-        let new = New::write(&dir, &name, image)?;
+        let new = New::write(&dir, &name, image, Some(&old.file))?;
         let publisher = self.publish_new(new, &path, &contents, lock, Some(&old.mapping))?;
         old.mapping.header().replace();
         Ok(publisher)
@@ -133,7 +133,7 @@ pub(crate) struct Existing {
     dir: Arc<Dir>,
     name: OsString,
     path: PathBuf,
-    file: File,
+    pub(crate) file: File,
     bytes: Vec<u8>,
     contents: Contents,
     pub(crate) mapping: MappedVvar,

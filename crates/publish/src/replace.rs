@@ -9,8 +9,8 @@ use crate::raw;
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Permissions};
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::sync::Arc;
 use vdsokit_vvar::directory::{Directory, Entry};
@@ -73,8 +73,14 @@ pub(crate) struct New {
 }
 
 impl New {
-    /// Writes `image` to a file for `target`; the caller holds the lock on that name.
-    pub(crate) fn write(dir: &Arc<Dir>, target: &OsStr, image: &[u8]) -> Result<Self, Error> {
+    /// Writes `image` to a file for `target`, to be read by the same users as `old`; the caller
+    /// holds the lock on that name.
+    pub(crate) fn write(
+        dir: &Arc<Dir>,
+        target: &OsStr,
+        image: &[u8],
+        old: Option<&File>,
+    ) -> Result<Self, Error> {
         let name = hidden(target, "new");
         let path = dir.path().join(&name);
         // A publisher that crashed may have left one. While the lock is held no other
@@ -85,7 +91,7 @@ impl New {
         let target_path = dir.path().join(target);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
         let file = dir
-            .open_with(&name, flags, Mode::from_raw_mode(0o644))
+            .open_with(&name, flags, Mode::from_raw_mode(0o600))
             .map_err(|e| Error::space(&target_path, len, e))?;
         let mut new = Self {
             dir: dir.clone(),
@@ -95,9 +101,7 @@ impl New {
             len,
             renamed: false,
         };
-        // Whatever the umask: readable for all, writable for its owner.
-        new.file
-            .set_permissions(Permissions::from_mode(0o644))
+        set_access(&new.file, old)
             .and_then(|()| new.file.write_all(image))
             // After a crash of the machine there is the old file or the complete new one. And
             // a file system that allocates late (delayed allocation) does so now.
@@ -122,6 +126,21 @@ impl Drop for New {
             let _ = self.dir.remove(&self.name);
         }
     }
+}
+
+/// Gives a new file the group and the mode of the one that it replaces, without permission to write for
+/// others. Without one it is readable for all, whatever the umask, and writable for its owner.
+fn set_access(new: &File, old: Option<&File>) -> io::Result<()> {
+    let mut mode = 0o644;
+    if let Some(old) = old {
+        let (old, new_meta) = (old.metadata()?, new.metadata()?);
+        mode = old.mode() & 0o755;
+        if old.gid() != new_meta.gid() && fchown(new, None, Some(old.gid())).is_err() {
+            // Its group is another one, which could not read the old file.
+            mode &= 0o705;
+        }
+    }
+    new.set_permissions(Permissions::from_mode(mode))
 }
 
 /// Copies the values of variables with the same name and type from `old` to `new`, unless

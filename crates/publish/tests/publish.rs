@@ -308,6 +308,41 @@ fn a_file_that_others_could_write_is_made_safe() {
 }
 
 #[test]
+fn a_replaced_file_is_readable_for_the_same_users() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    let (_directory, path) = place();
+    drop(Publisher::create(&path, &built(WEATHER)).unwrap());
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root {
+        chown(&path, None, Some(65533)).unwrap();
+    }
+    let group = fs::metadata(&path).unwrap().gid();
+    let mut text = WEATHER.to_owned();
+    for (number, (mode, expected)) in [(0o600, 0o600), (0o660, 0o640), (0o755, 0o755)]
+        .into_iter()
+        .enumerate()
+    {
+        for installs in [false, true] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let before = fs::metadata(&path).unwrap().ino();
+            text += &format!("\n[var.more_{number}_{installs}]\ntype = \"u32\"\n");
+            match installs {
+                false => drop(Publisher::create(&path, &built(&text)).unwrap()),
+                true => vdsokit_publish::install(&path, &built(&text)).unwrap(),
+            }
+            let meta = fs::metadata(&path).unwrap();
+            assert_ne!(meta.ino(), before, "another file");
+            assert_eq!(
+                meta.mode() & 0o777,
+                expected,
+                "{mode:o}, installed: {installs}"
+            );
+            assert_eq!(meta.gid(), group);
+        }
+    }
+}
+
+#[test]
 fn a_place_that_works_is_proposed() {
     let proposed = place::propose().expect("this machine has one");
     assert!(proposed.is_absolute());

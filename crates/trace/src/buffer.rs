@@ -264,7 +264,8 @@ impl Buffer {
 
     /// How many calls found no free record so far, or left a record unwritten.
     pub fn dropped(&self) -> u64 {
-        self.memory.long(DROPPED).load(Relaxed) + self.lost
+        let dropped = self.memory.long(DROPPED).load(Relaxed);
+        dropped.saturating_add(self.lost)
     }
 
     /// All counts that are not 0.
@@ -361,5 +362,8 @@ mod tests {
         let record = buffer.records(true).pop().expect("a record");
         assert!(record.function < FUNCTIONS);
         assert_eq!(buffer.counts().len(), 0);
+        buffer.lost = 1;
+        buffer.memory.long(DROPPED).store(u64::MAX, Relaxed);
+        assert_eq!(buffer.dropped(), u64::MAX);
     }
 }

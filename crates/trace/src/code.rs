@@ -49,6 +49,12 @@ pub(crate) const DESCRIPTION: usize = 32;
 /// Bytes by which the wrapper moves the stack pointer. The return address lies above.
 pub(crate) const FRAME: usize = 120;
 
+/// Offset in a process's own page, whose first word is the number of its address space: u32, how often it
+/// has waited for the reader in vain.
+const VAIN: usize = 4;
+/// How often an address space waits in vain.
+const VAIN_LIMIT: u32 = 8;
+
 /// Bytes of the code of one function.
 pub(crate) const STUB: usize = 16;
 
@@ -139,7 +145,8 @@ std::arch::global_asm!(
     "8: shr   rsi, 32",                     // what follows: how many bytes to skip
     "   jz    10f",
     "   add   rsi, [rsp + 104]",
-    "   cmp   esi, {skip_limit}",
+    // All 64 bits: the sum of two hostile words can have 33.
+    "   cmp   rsi, {skip_limit}",
     "   jbe   4b",
     "10: lock inc qword ptr [r8 + {calls}]",
     "   mov   rax, [rsp + 88]",
@@ -215,6 +222,9 @@ std::arch::global_asm!(
     // The caller is not known yet: wait for the reader.
     "23: cmp  dword ptr [rip + vdsokit_trace_code + {shared} + {away}], 0",
     "   jne   24f",
+    // Another program may reset the word above again and again, but not this one.
+    "   cmp   dword ptr [rip + vdsokit_trace_code + {own} + {vain}], {vain_limit}",
+    "   jae   24f",
     "   lea   rdi, [r8 + {answered}]",      // futex(answered, FUTEX_WAIT, 0, patience)
     "   xor   esi, esi",
     "   xor   edx, edx",
@@ -224,6 +234,7 @@ std::arch::global_asm!(
     "   cmp   eax, -{timed_out}",
     "   jne   24f",
     "   mov   dword ptr [rip + vdsokit_trace_code + {shared} + {away}], 1",
+    "   lock inc dword ptr [rip + vdsokit_trace_code + {own} + {vain}]",
     "24: mov  r11, [rsp + 48]",
     "   mov   rsi, [r8 + {answered}]",
     "   jmp   8b",
@@ -340,6 +351,8 @@ std::arch::global_asm!(
     records = const RECORDS,
     spaces = const SPACES,
     away = const AWAY,
+    vain = const VAIN,
+    vain_limit = const VAIN_LIMIT,
     // ETIMEDOUT
     timed_out = const 110,
     news = const NEWS,

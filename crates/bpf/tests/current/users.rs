@@ -127,4 +127,30 @@ fn sees_own_tasks_only(users: Vec<u32>) {
         let error = vdsokit_bpf::MappedPages::open(other).unwrap_err();
         println!("user 1000 opens the slots of user 2000: {error:?}");
     })));
+    assert!(wait(fork(pages_where_others_write_are_not_used)));
+}
+
+/// A directory that is not root's, or that another user could write, has no pages for anybody.
+fn pages_where_others_write_are_not_used() {
+    let directory = std::path::Path::new(vdsokit_current::DIRECTORY);
+    let is_used = || {
+        wait(fork(|| {
+            become_user(USERS[0]);
+            assert!(Reader::open().is_some());
+        }))
+    };
+    let mode = |mode| {
+        std::fs::set_permissions(directory, std::os::unix::fs::PermissionsExt::from_mode(mode))
+            .unwrap();
+    };
+    assert!(is_used());
+    for others in [0o775, 0o757] {
+        mode(others);
+        assert!(!is_used(), "{others:o}");
+    }
+    mode(0o755);
+    std::os::unix::fs::chown(directory, Some(USERS[1]), None).unwrap();
+    assert!(!is_used(), "another user's");
+    std::os::unix::fs::chown(directory, Some(0), None).unwrap();
+    assert!(is_used());
 }

@@ -54,6 +54,9 @@ pub use builder::{Builder, initial};
 pub use error::{Invalid, Mistake, Problem};
 pub use names::{FUNCTIONS, default_prefix, usable_name};
 
+use std::io;
+use std::path::Path;
+use vdsokit_elf::file::read_text;
 use vdsokit_vvar::directory;
 use vdsokit_vvar::layout::{self, Shape, Type};
 
@@ -138,6 +141,16 @@ pub struct Field {
     pub doc: String,
     /// The expression for its value in the running kernel, or nothing.
     pub kernel: String,
+}
+
+/// Reads the text of a declaration: a regular file, or a pipe that this process has inherited, of at most
+/// 16 MiB.
+///
+/// # Errors
+/// Those of [`read_text`].
+pub fn read_declaration(path: &Path) -> io::Result<String> {
+    const MOST: u64 = 16 << 20;
+    read_text(path, MOST)
 }
 
 impl Declaration {

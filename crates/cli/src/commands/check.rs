@@ -9,7 +9,8 @@ use vdsokit_build::{directory, not_interposing};
 use vdsokit_elf::Image;
 use vdsokit_elf::check::{Profile, check};
 use vdsokit_elf::compare::compare;
-use vdsokit_inspect::inspect::{InspectError, read_image};
+use vdsokit_elf::file::read_image;
+use vdsokit_inspect::inspect::InspectError;
 
 /// What `vdso build` and `vdso check` say of a function that has the name of one of the C library's
 /// and not its version.

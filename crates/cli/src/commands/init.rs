@@ -12,8 +12,8 @@ use std::io::{ErrorKind, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use vdsokit_build::Declaration;
 use vdsokit_build::declaration::{Field, Kind, Variable, usable_name};
+use vdsokit_build::{Declaration, read_declaration};
 use vdsokit_vvar::layout::Type;
 use vdsokit_vvar::scalar::ScalarType;
 
@@ -84,7 +84,7 @@ const SHORTEST: usize = 16;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let sample = &arguments.from_json;
-    let text = std::fs::read_to_string(sample)
+    let text = read_declaration(sample)
         .into_diagnostic()
         .wrap_err_with(|| format!("{} could not be read", output::path(sample)))?;
     let name = output::path(sample);

@@ -1,6 +1,5 @@
 //! Finding the images.
 
-use super::file::{open, read, read_image};
 use super::published::Published;
 use super::{ImageView, InspectError, Pages, Role, Target};
 use crate::process::{is_kernel_thread, started_with};
@@ -8,6 +7,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use vdsokit_elf::constants::ET_CORE;
+use vdsokit_elf::file::{open, read_image, read_open_image};
 use vdsokit_elf::process::{Mapping, ProcessError, ProcessVdso};
 use vdsokit_elf::{Image, core_dump, process};
 use vdsokit_sources::kernel;
@@ -60,7 +60,7 @@ pub fn bytes_of(target: &Target) -> Result<Bytes, InspectError> {
             }
             Ok(Bytes {
                 address: None,
-                bytes: read(&file).map_err(unreadable)?,
+                bytes: read_open_image(&file).map_err(unreadable)?,
             })
         }
     }

@@ -2,14 +2,12 @@
 
 mod dump;
 mod error;
-mod file;
 mod find;
 mod image;
 mod published;
 
 pub use dump::dump;
 pub use error::InspectError;
-pub use file::read_image;
 pub use find::{Bytes, bytes_of, inspect};
 pub use image::{ImageView, Pages, SegmentView, SymbolView};
 pub use published::{ClockView, FieldView, KernelView, Published, VariableView};

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use vdsokit_build::declaration::{Kind, Problem, Variable};
 use vdsokit_build::{Declaration, header, write_file};
-use vdsokit_inspect::inspect::read_image;
+use vdsokit_elf::file::read_image;
 use vdsokit_publish::{Publisher, place};
 use vdsokit_sources::kernel::{self, Binding, Hook, Kernel, Relay, named, plain_name};
 

@@ -20,9 +20,10 @@ struct Sum {
 }
 
 impl Sum {
+    /// A traced program can have written any counts.
     fn add(&mut self, other: &Sum) {
-        self.calls += other.calls;
-        self.errors += other.errors;
+        self.calls = self.calls.saturating_add(other.calls);
+        self.errors = self.errors.saturating_add(other.errors);
         self.nanoseconds += other.nanoseconds;
     }
 
@@ -142,8 +143,8 @@ impl Summary {
             let _ = writeln!(text, "{:9} {name:<16} {site}", sum.calls);
         }
         let rest = self.callers.iter().skip(MOST);
-        let (count, calls) = rest.fold((0, 0), |(count, calls), (_, _, sum)| {
-            (count + 1, calls + sum.calls)
+        let (count, calls) = rest.fold((0, 0_u64), |(count, calls), (_, _, sum)| {
+            (count + 1, calls.saturating_add(sum.calls))
         });
         if count != 0 {
             let _ = writeln!(text, "{calls:9} {:<16} {count} more callers", "");
@@ -199,5 +200,8 @@ mod tests {
             ]
         );
         assert_eq!(summary.json()["calls"], 6);
+        let counts = vec![count(0, u64::MAX / 10, u64::MAX); 100];
+        let summary = Summary::new(&counts, &names, &Callers::new(0), 2.0);
+        assert_eq!(summary.json()["functions"][0]["errors"], u64::MAX);
     }
 }
