@@ -197,7 +197,10 @@ fn who_may_only_read_reads_and_does_not_publish() {
     }
     // The file's mode says who may read, also after it was replaced.
     open(&directory.path().join("libweather.so.1"), 0o600);
-    for text in [WEATHER.to_owned(), format!("{WEATHER}\n[var.more]\ntype = \"u8\"\n")] {
+    for text in [
+        WEATHER.to_owned(),
+        format!("{WEATHER}\n[var.more]\ntype = \"u8\"\n"),
+    ] {
         fs::write(directory.path().join("weather.toml"), text).unwrap();
         let built = Command::new(&vdso)
             .args(["build", "weather.toml"])

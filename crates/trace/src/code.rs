@@ -53,7 +53,7 @@ pub(crate) const FRAME: usize = 120;
 /// has waited for the reader in vain.
 const VAIN: usize = 4;
 /// How often an address space waits in vain.
-const VAIN_LIMIT: u32 = 8;
+const VAIN_LIMIT: u32 = 4;
 
 /// Bytes of the code of one function.
 pub(crate) const STUB: usize = 16;

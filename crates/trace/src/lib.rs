@@ -27,7 +27,7 @@
 //! 3. **A counted call makes no system call**, but for the first ones of each caller: they wait
 //!    until the reader has looked at the process's mappings, which may be gone a moment later. A
 //!    reader that does not answer within a second is not waited for again until it is back, and by no process
-//!    more than eight times. A recorded call makes two, getpid(2) and gettid(2), behind the
+//!    more than four times. A recorded call makes two, getpid(2) and gettid(2), behind the
 //!    function.
 //! 4. **Nothing in the memory is trusted**, neither by the reader nor by a wrapper: every traced program
 //!    can write it. One that writes nonsense there makes the output wrong, and nothing else.

@@ -140,8 +140,11 @@ fn pages_where_others_write_are_not_used() {
         }))
     };
     let mode = |mode| {
-        std::fs::set_permissions(directory, std::os::unix::fs::PermissionsExt::from_mode(mode))
-            .unwrap();
+        std::fs::set_permissions(
+            directory,
+            std::os::unix::fs::PermissionsExt::from_mode(mode),
+        )
+        .unwrap();
     };
     assert!(is_used());
     for others in [0o775, 0o757] {
