@@ -60,14 +60,9 @@ impl Rate {
         if ticks == 0 || nanoseconds / ticks >= NANOSECONDS {
             return Err(Error::Frequency);
         }
-        let ticks = ticks as u128;
-        // The numerator is rounded only where that does not overflow: above, half a
-        // unit of a 64-bit fraction is lost.
-        let numerator = (nanoseconds as u128) << 64;
-        Ok(Self(match numerator.checked_add(ticks / 2) {
-            Some(rounded) => rounded / ticks,
-            None => numerator / ticks,
-        }))
+        // Below 2¹²⁸ together: a half of the ticks is less than the fraction's first bit.
+        let (numerator, ticks) = ((nanoseconds as u128) << 64, ticks as u128);
+        Ok(Self((numerator + ticks / 2) / ticks))
     }
 
     /// Decodes the words of the page.
@@ -160,15 +155,39 @@ impl Rate {
     }
 
     /// The difference from another rate, in parts in 10⁹ of that, rounded up.
-    pub(crate) const fn parts_from(self, other: Self) -> u64 {
+    pub(crate) fn parts_from(self, other: Self) -> u64 {
         let apart = self.0.abs_diff(other.0);
         // Plus 1, so that it is never 0.
-        let unit = other.0 / NANOSECONDS as u128 + 1;
-        let parts = apart.div_ceil(unit);
-        if parts > u32::MAX as u128 {
-            u32::MAX as u64
-        } else {
-            parts as u64
+        let unit = other.0 / u128::from(NANOSECONDS) + 1;
+        apart.div_ceil(unit).min(u128::from(u32::MAX)) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_difference_of_two_rates_is_rounded_up_to_parts_in_a_billion() {
+        let nanosecond = Rate::NANOSECOND;
+        // One part, and 2⁻⁶⁴ ns more.
+        let part = (1 << 64) / i128::from(NANOSECONDS) + 1;
+        for (by, parts) in [
+            (0, 0),
+            (1, 1),
+            (part, 1),
+            (part + 1, 2),
+            (-part, 1),
+            (500_000 * part, 500_000),
+            (-500_000 * part - 1, 500_001),
+        ] {
+            assert_eq!(nanosecond.plus(by).parts_from(nanosecond), parts, "{by}");
         }
+        // Half a nanosecond a tick: a part is half as much.
+        let half = Rate(1 << 63);
+        assert_eq!(half.plus(500 * part).parts_from(half), 1000);
+        let most = u64::from(u32::MAX);
+        assert_eq!(nanosecond.parts_from(Rate::FROZEN), most);
+        assert_eq!(Rate::FROZEN.parts_from(Rate::FROZEN), 0);
     }
 }

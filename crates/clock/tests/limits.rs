@@ -32,14 +32,14 @@ proptest! {
     }
 }
 
-/// With 2⁶⁴ − 1 ns the rounding would overflow: up to a whole unit of the fraction is lost.
 #[test]
-fn the_longest_ratio_is_rounded_down() {
+fn the_longest_ratio_is_rounded_to_the_nearest_rate_too() {
     for ticks in [100 * NANOSECONDS, u64::MAX / 2, u64::MAX - 1] {
         let rate = bits(Rate::from_ratio(u64::MAX, ticks).unwrap());
-        let exact = u128::from(u64::MAX) << 64;
-        let (least, most) = (exact / u128::from(ticks), exact.div_ceil(u128::from(ticks)));
-        assert!((least..=most).contains(&rate), "{ticks}");
+        let (ticks, numerator) = (u128::from(ticks), u128::from(u64::MAX) << 64);
+        let (least, rest) = (numerator / ticks, numerator % ticks);
+        let expected = least + u128::from(rest >= ticks.div_ceil(2));
+        assert_eq!(rate, expected, "{ticks}");
     }
 }
 
