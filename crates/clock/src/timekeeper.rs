@@ -263,7 +263,7 @@ impl Timekeeper {
         self.pass_leap(ticks);
         if before(ticks, self.current.start) {
             // A change of rate is announced and has not happened: there is no third line.
-            self.current = self.current.until(self.bounded(end));
+            self.current = self.current.until(end);
             return;
         }
         // After a late update: system calls had results beyond the promise.
@@ -297,8 +297,8 @@ impl Timekeeper {
         let (rate, length) = self.slewed_rate();
         self.slew_end = length.map(|ticks| at.wrapping_add(ticks));
         self.current = Line { rate, ..rest };
-        let end = later(end, at.wrapping_add(1));
-        self.current = self.current.until(self.bounded(end));
+        // A slew takes two promises at least, so it does not end before this.
+        self.current = self.current.until(later(end, at.wrapping_add(1)));
     }
 
     /// The rate that does the slew, and for how many ticks: at most [`MAX_SLEW`], for
@@ -332,14 +332,6 @@ impl Timekeeper {
                 .map_or(i128::MAX, |span| span as i128)
         };
         span(line.rate).saturating_sub(span(self.unslewed))
-    }
-
-    /// `end`, or the end of the slew if that is earlier.
-    fn bounded(&self, end: u64) -> u64 {
-        match self.slew_end {
-            Some(slewed) if before(slewed, end) => slewed,
-            _ => end,
-        }
     }
 
     /// Monotonic time at a tick, for the kernel's own system calls. After the end of

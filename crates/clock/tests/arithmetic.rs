@@ -270,9 +270,11 @@ proptest! {
 #[test]
 fn a_promise_is_kept_for_as_long_as_the_lines_last() {
     for (length, former, kept) in [
-        (1_000, 0, 1 << 30),
-        (1 << 31, 0, 1 << 31),
-        (1 << 31, 1 << 20, (1 << 31) + (1 << 20)),
+        (1_000, None, 1 << 30),
+        (1 << 31, None, 1 << 31),
+        (1 << 31, Some(1 << 20), (1 << 31) + (1 << 20)),
+        // One that was replaced at once has a start and no length.
+        (1 << 31, Some(0), 1 << 31),
     ] {
         let rate = Rate::from_frequency(2_000_000_000).unwrap();
         let line = |start, length| Line {
@@ -284,10 +286,10 @@ fn a_promise_is_kept_for_as_long_as_the_lines_last() {
         let start = 1 << 50;
         let record = Record {
             source: Source::Counter { monotonic: true },
-            former: match former {
-                0 => Line::NONE,
-                _ => line(start - former, former),
-            },
+            former: former.map_or(Line::NONE, |length| match length {
+                0 => line(start - (1 << 40), 0),
+                _ => line(start - length, length),
+            }),
             current: line(start, length),
             error: ErrorBound::default(),
         };

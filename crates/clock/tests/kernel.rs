@@ -337,6 +337,9 @@ fn settled() -> Timekeeper {
 #[test]
 fn a_page_whose_lines_are_extended_gives_the_times_of_one_that_is_stored_whole() {
     let mut keeper = settled();
+    // A second of wall time ends meanwhile.
+    let wall = Moment::from_timespec(WALL, 950_000_000).unwrap();
+    keeper.set_wall(keeper.updated(), wall);
     let (mut page, shape) = published(&keeper);
     for update in 1..30u64 {
         keeper.update(keeper.updated() + PROMISE * (1 + update % 4) / 8);

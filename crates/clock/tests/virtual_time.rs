@@ -256,6 +256,7 @@ fn reads_are_steps() {
     time.run(&kernel(0), 0, Course::EachRead(250)).unwrap();
     let record = time.record(Clock::Realtime);
     assert_eq!(record.source, Source::Reads);
+    assert_eq!((record.current.start, record.current.length), (0, u64::MAX));
     assert_eq!(
         record.at(4).unwrap().as_nanoseconds(),
         i128::from(WALL) + 1000
@@ -312,12 +313,16 @@ proptest! {
     #[test]
     fn words_hold_all_of_it(
         steps in proptest::collection::vec(any::<i64>(), 0..3),
+        date in proptest::option::of(0..4_000_000_000_i64),
         courses in proptest::collection::vec((0u32..4, 1u32..1000, 1u32..1000), 0..4),
     ) {
         let mut time = VirtualTime::default();
         let mut since = 0;
         for step in steps {
             time.step(i128::from(step) * 1000);
+        }
+        if let Some(date) = date {
+            time.set(&kernel(since), Moment::from_seconds(date));
         }
         for (kind, numerator, denominator) in courses {
             let course = match kind {

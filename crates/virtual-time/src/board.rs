@@ -171,6 +171,22 @@ mod tests {
         assert_eq!(board.reports().collect::<Vec<_>>(), ["next"]);
     }
 
+    /// A process id is given again; the time at which a process began tells them apart.
+    #[test]
+    fn a_server_keeps_its_place_and_is_told_from_a_later_process_of_its_id() {
+        let words = words();
+        let board = Board(&words);
+        let servers = [std::process::id(), std::os::unix::process::parent_id()];
+        for server in servers {
+            assert!(board.add_server(server));
+        }
+        assert_eq!(board.servers().collect::<Vec<_>>(), servers);
+        let entry = words[SERVERS.start].load(Relaxed);
+        assert_ne!(entry >> PID_BITS, 0);
+        words[SERVERS.start].store(entry + (1 << PID_BITS), Relaxed);
+        assert_eq!(board.servers().collect::<Vec<_>>(), servers[1..]);
+    }
+
     #[test]
     fn the_place_of_a_server_that_ended_is_free() {
         let words = words();

@@ -14,7 +14,7 @@ pub(crate) fn now() -> io::Result<KernelTime> {
     let realtime = read(Clock::Realtime)?;
     // Read right after, so that the difference is off by the time of one read at most.
     let tai = read(Clock::Tai)?;
-    let tai = (i128::from(tai) - i128::from(realtime) + SECOND / 2).div_euclid(SECOND) * SECOND;
+    let tai = whole_seconds(i128::from(tai) - i128::from(realtime));
     let since_1970 = |time: i64| u64::try_from(time).unwrap_or(0);
     Ok(KernelTime {
         realtime_coarse: since_1970(read(Clock::RealtimeCoarse)?),
@@ -22,9 +22,14 @@ pub(crate) fn now() -> io::Result<KernelTime> {
         monotonic: since_1970(read(Clock::Monotonic)?),
         raw: since_1970(read(Clock::MonotonicRaw)?),
         boottime: since_1970(read(Clock::Boottime)?),
-        // A small whole number of seconds.
+        // A small number.
         tai: tai as i64,
     })
+}
+
+/// The nearest whole number of seconds, in nanoseconds.
+fn whole_seconds(nanoseconds: i128) -> i128 {
+    (nanoseconds + SECOND / 2).div_euclid(SECOND) * SECOND
 }
 
 /// What adjtimex(2) returns and stores without modes, which needs no right and changes nothing.
@@ -77,6 +82,15 @@ pub(crate) fn read(clock: Clock) -> io::Result<i64> {
 mod tests {
     use super::*;
     use rustix::time::{ClockId, clock_gettime};
+
+    #[test]
+    fn the_offset_of_atomic_time_is_the_nearest_whole_number_of_seconds() {
+        for seconds in [-37, -1, 0, 1, 37] {
+            for off in [-SECOND / 2, -900, 0, 900, SECOND / 2 - 1] {
+                assert_eq!(whole_seconds(seconds * SECOND + off), seconds * SECOND);
+            }
+        }
+    }
 
     #[test]
     fn each_clock_is_between_two_readings_of_it() {

@@ -4,38 +4,89 @@
 //! the reason.
 //!
 //! Doctests and benchmarks are not run: a doctest takes longer to link than the other tests of most
-//! crates take to run.
+//! crates take to run. cargo-mutants works on a copy of the tree, so that a run that is interrupted
+//! leaves none of its changes; all copies have one target directory, so dependencies are compiled
+//! once.
 
 use crate::steps::{self, End, Outcome, root};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The crates to which the bound applies.
-const CRATES: [&str; 7] = [
-    "vdsokit-vvar",
-    "vdsokit-clock",
-    "vdsokit-elf",
-    "vdsokit-build",
-    "vdsokit-publish",
-    "vdsokit-virtual-time",
-    "vdsokit-waits",
+/// A crate, or some files of one, to which the bound applies.
+struct Subject {
+    package: &'static str,
+    /// The optional features that are compiled in; without them a change of theirs changes nothing.
+    features: &'static str,
+    /// Its files below `src`; empty: all.
+    files: &'static [&'static str],
+    /// The tests that are run.
+    tests: &'static [&'static str],
+}
+
+const fn whole(package: &'static str) -> Subject {
+    Subject {
+        package,
+        features: "",
+        files: &[],
+        tests: &["--lib", "--tests"],
+    }
+}
+
+const SUBJECTS: [Subject; 8] = [
+    Subject {
+        features: "mapping",
+        ..whole("vdsokit-vvar")
+    },
+    whole("vdsokit-clock"),
+    whole("vdsokit-elf"),
+    whole("vdsokit-build"),
+    Subject {
+        features: "miette",
+        ..whole("vdsokit-publish")
+    },
+    whole("vdsokit-virtual-time"),
+    whole("vdsokit-waits"),
+    // Those that compute and make no system call: the others' tests trace programs.
+    Subject {
+        files: &[
+            "attach/front.rs",
+            "attach/record.rs",
+            "group.rs",
+            "i386.rs",
+            "join.rs",
+            "link.rs",
+            "object/layout.rs",
+            "stack.rs",
+            "stop.rs",
+            "supervisor/frames.rs",
+            "unwind.rs",
+        ],
+        tests: &["--lib"],
+        ..whole("vdsokit-deliver")
+    },
 ];
 
 /// The least share of viable mutants that tests have to detect, in percent.
 const BOUND: f64 = 95.0;
 
 /// Optimised, property tests run some twenty times as fast, and a crate compiles in as short a time.
-/// Debug assertions and overflow checks stay.
-const ENVIRONMENT: [(&str, &str); 4] = [
+/// Debug assertions and overflow checks stay. A failure is not reduced to a small one, nor kept: the
+/// inputs that detected one change would be tried for those after it.
+const ENVIRONMENT: [(&str, &str); 7] = [
     ("CARGO_PROFILE_DEV_OPT_LEVEL", "1"),
     ("CARGO_PROFILE_TEST_OPT_LEVEL", "1"),
     ("CARGO_PROFILE_DEV_DEBUG", "0"),
     ("CARGO_PROFILE_TEST_DEBUG", "0"),
+    ("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1"),
+    ("PROPTEST_MAX_SHRINK_ITERS", "0"),
+    ("INSTA_UPDATE", "no"),
 ];
 
 /// Crates to run instead of all, separated by spaces.
 const SOME: &str = "VDSOKIT_MUTANTS";
+/// `K/N`: every Nth mutant, from the Kth on (from 0), which is a sample of all files.
+const SHARD: &str = "VDSOKIT_MUTANTS_SHARD";
 
 pub(crate) fn step() -> Outcome {
     if !steps::all() {
@@ -48,12 +99,17 @@ pub(crate) fn step() -> Outcome {
     }
     let some = std::env::var(SOME).unwrap_or_default();
     let some: Vec<&str> = some.split_whitespace().collect();
+    if let Some(unknown) = some.iter().find(|name| subject(name).is_none()) {
+        let all = SUBJECTS.map(|subject| subject.package).join(", ");
+        return Err(format!("{SOME} has `{unknown}`, which is none of {all}"));
+    }
     let mut below = Vec::new();
-    for name in CRATES {
+    for subject in &SUBJECTS {
+        let name = subject.package;
         if !some.is_empty() && !some.contains(&name) {
             continue;
         }
-        let counts = run(name)?;
+        let counts = run(subject)?;
         println!("{name}: {counts:?}, {:.1} %", counts.percent());
         if counts.percent() < BOUND {
             below.push(name);
@@ -67,6 +123,10 @@ pub(crate) fn step() -> Outcome {
             below.join(", ")
         )),
     }
+}
+
+fn subject(name: &str) -> Option<&'static Subject> {
+    SUBJECTS.iter().find(|subject| subject.package == name)
 }
 
 /// The results of a crate's mutants, without those that do not compile.
@@ -85,15 +145,29 @@ impl Counts {
     }
 }
 
-fn run(name: &str) -> Result<Counts, String> {
+fn run(subject: &Subject) -> Result<Counts, String> {
+    let name = subject.package;
     let output = root().join("target/mutants").join(name);
     fs::create_dir_all(&output).map_err(|error| error.to_string())?;
     let mut command = Command::new(env!("CARGO"));
     command
         .args(["mutants", "--package", name, "--no-shuffle", "--output"])
-        .arg(&output)
-        .args(["--", "--lib", "--tests"])
+        .arg(&output);
+    if !subject.features.is_empty() {
+        command.args(["--features", subject.features]);
+    }
+    let directory = name.trim_start_matches("vdsokit-");
+    for file in subject.files {
+        command.args(["--file", &format!("crates/{directory}/src/{file}")]);
+    }
+    if let Ok(shard) = std::env::var(SHARD) {
+        command.args(["--sharding", "round-robin", "--shard", &shard]);
+    }
+    command
+        .arg("--")
+        .args(subject.tests)
         .envs(ENVIRONMENT)
+        .env("CARGO_TARGET_DIR", root().join("target/mutants/target"))
         .current_dir(root())
         .stdin(Stdio::null());
     let status = command.status().map_err(|error| error.to_string())?;
@@ -121,6 +195,18 @@ fn lines(file: &Path) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_file_that_is_named_exists() {
+        for subject in &SUBJECTS {
+            let directory = subject.package.trim_start_matches("vdsokit-");
+            let source = root().join("crates").join(directory).join("src");
+            assert!(source.is_dir(), "{}", subject.package);
+            for file in subject.files {
+                assert!(source.join(file).is_file(), "{file}");
+            }
+        }
+    }
 
     #[test]
     fn a_time_out_counts_as_detected() {
