@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Recipe, Sym, function};
-use vdsokit_elf::check::{self, Profile, Rule};
+use vdsokit_elf::check::{self, Finding, Place, Profile, Rule, check};
 use vdsokit_elf::constants::*;
 use vdsokit_elf::{Class, Image};
 
@@ -155,6 +155,7 @@ fn slots_of_a_global_offset_table_are_found_beyond_the_reserved_ones() {
     let x86 = |name, size| with_section(Recipe::default(), name, SHT_PROGBITS, size);
     for (bytes, has_slots) in [
         (x86(".got", 8), true),
+        (x86(".got", 16), true),
         (x86(".got.plt", 24), false),
         (x86(".got.plt", 32), true),
         (arm(".got", 8), false),
@@ -162,6 +163,12 @@ fn slots_of_a_global_offset_table_are_found_beyond_the_reserved_ones() {
         (x86(".rodata", 64), false),
     ] {
         let expected: &[Rule] = if has_slots { &[Rule::Got] } else { &[] };
+        if has_slots {
+            let texts = texts(&bytes, Rule::Got);
+            let is_counted =
+                |text: &String| text.starts_with("holds 1 ") || text.starts_with("holds 2 ");
+            assert!(texts.iter().all(is_counted), "{texts:?}");
+        }
         assert_eq!(rules_of(&bytes, Profile::Own), expected);
         assert_eq!(rules_of(&bytes, Profile::Foreign), []);
     }
@@ -458,6 +465,167 @@ fn symbols_and_segments_outside_are_found() {
     let mut cut = recipe.build();
     cut.truncate(cut.len() - recipe.page as usize);
     assert_eq!(rules_of(&cut, Profile::Own), [Rule::Outside, Rule::Layout]);
+}
+
+/// What the findings of a rule say.
+fn texts(bytes: &[u8], rule: Rule) -> Vec<String> {
+    let image = Image::parse(bytes).expect("an image");
+    let findings = check(&image, Profile::Own).into_iter();
+    let findings = findings.filter(|finding| finding.rule == rule);
+    findings.map(|finding| finding.what).collect()
+}
+
+fn says(bytes: &[u8], rule: Rule, text: &str) -> bool {
+    texts(bytes, rule).iter().any(|what| what.contains(text))
+}
+
+/// The offset of the first program header of this type.
+fn header_of(bytes: &[u8], kind: u32) -> usize {
+    let mut headers = (64..bytes.len()).step_by(56);
+    let header = headers.find(|at| bytes[*at..].starts_with(&kind.to_le_bytes()));
+    header.expect("such a segment")
+}
+
+#[test]
+fn a_segment_that_no_loaded_one_holds_is_outside_unless_it_has_no_bytes() {
+    let whole = Recipe::default().build();
+    let note = header_of(&whole, PT_NOTE);
+    let elsewhere = (note + 16, 0x10_0000_u64);
+    for (changes, is_outside) in [
+        (vec![], false),
+        (vec![elsewhere], true),
+        (vec![elsewhere, (note + 40, 0)], false),
+    ] {
+        let found = says(
+            &patched(&changes),
+            Rule::Outside,
+            "lies in no loaded segment",
+        );
+        assert_eq!(found, is_outside, "{changes:?}");
+    }
+}
+
+#[test]
+fn a_table_outside_is_named_by_its_address() {
+    for tag in [
+        DT_STRTAB,
+        DT_SYMTAB,
+        DT_HASH,
+        DT_GNU_HASH,
+        DT_VERSYM,
+        DT_VERDEF,
+    ] {
+        let recipe = |value| Recipe {
+            dynamic: vec![(tag, value)],
+            ..Recipe::default()
+        };
+        let outside = recipe(0x10_0000).build();
+        let text = "its table at 0x100000 lies outside the image";
+        assert!(says(&outside, Rule::Outside, text), "{tag:#x}");
+        let inside = recipe(Recipe::default().vaddr).build();
+        assert_eq!(texts(&inside, Rule::Outside), [""; 0], "{tag:#x}");
+    }
+}
+
+#[test]
+fn an_image_without_tables_has_no_reader() {
+    let without_hash = Recipe {
+        gnu_hash: false,
+        sysv_hash: None,
+        ..Recipe::default()
+    };
+    assert!(says(
+        &without_hash.build(),
+        Rule::Reader,
+        "it has no hash table"
+    ));
+    for tag in [DT_STRTAB, DT_SYMTAB] {
+        let recipe = Recipe {
+            dynamic: vec![(tag, 0x10_0000)],
+            ..Recipe::default()
+        };
+        let bytes = recipe.build();
+        assert!(
+            says(&bytes, Rule::Reader, "it has no symbol table"),
+            "{tag:#x}"
+        );
+    }
+}
+
+#[test]
+fn each_way_in_which_the_vvar_pages_are_misplaced_is_told() {
+    let [offset, vaddr, filesz, _] = fields(1);
+    let whole = patched(&[]);
+    let get = |at: usize| u64::from_le_bytes(*whole[at..].first_chunk().expect("eight bytes"));
+    let flags = 64 + 56 + 4;
+    let multiples = "are not multiples of the page size";
+    for (at, value, text) in [
+        (vaddr, get(vaddr) + 8, multiples),
+        (offset, get(offset) + 8, multiples),
+        (
+            vaddr,
+            get(vaddr) + 0x1000,
+            "its p_offset - p_vaddr is not the first segment's",
+        ),
+        (
+            filesz,
+            get(filesz) - 8,
+            "has bytes in memory that are not in the file",
+        ),
+        (filesz, get(filesz) - 8, "are not the last of the file's"),
+    ] {
+        assert!(
+            says(&patched(&[(at, value)]), Rule::Layout, text),
+            "{at} {text}"
+        );
+        assert!(!says(&whole, Rule::Layout, text));
+    }
+    for bits in [PF_R | PF_X, PF_X, 0] {
+        let mut bytes = whole.clone();
+        bytes[flags] = bits as u8;
+        assert!(
+            says(&bytes, Rule::Layout, "the vvar pages are not read-only"),
+            "{bits}"
+        );
+    }
+}
+
+#[test]
+fn a_finding_names_its_rule_and_its_place() {
+    for (place, text) in [
+        (Place::Image, "image"),
+        (
+            Place::Segment {
+                index: 1,
+                kind: "LOAD",
+            },
+            "segment 1 (LOAD)",
+        ),
+        (
+            Place::Section {
+                name: ".got".into(),
+            },
+            "section .got",
+        ),
+        (
+            Place::Dynamic { tag: 0x6fff_fef5 },
+            "dynamic entry 0x6ffffef5",
+        ),
+        (
+            Place::Symbol {
+                name: "one".into(),
+                value: 0x1040,
+            },
+            "symbol one at 0x1040",
+        ),
+    ] {
+        let finding = Finding {
+            rule: Rule::Got,
+            place,
+            what: "is there".into(),
+        };
+        assert_eq!(finding.to_string(), format!("got: {text}: is there"));
+    }
 }
 
 /// Offsets of the fields of the recipe's program header `index`: offset, vaddr, filesz, align.

@@ -52,6 +52,40 @@ fn the_vdso_returns_the_system_calls_results() {
     assert!((0..1_000_000).contains(&day.microseconds));
 }
 
+/// What [`Vdso::SYSTEM_CALLS`] returns, against the C library.
+#[test]
+fn without_a_vdso_the_system_calls_are_made() {
+    type Function = unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> i32;
+    let by_libc = |function: Function, clock| {
+        let mut time = std::mem::MaybeUninit::<libc::timespec>::uninit();
+        // SAFETY: the pointer is valid for one timespec, which the function wrote if it returned 0.
+        let time = unsafe {
+            assert_eq!(function(clock, time.as_mut_ptr()), 0);
+            time.assume_init()
+        };
+        Timespec {
+            seconds: time.tv_sec,
+            nanoseconds: time.tv_nsec,
+        }
+    };
+    for clock in CLOCKS {
+        let before = by_libc(libc::clock_gettime, clock);
+        let time = Vdso::SYSTEM_CALLS
+            .clock_gettime(clock)
+            .expect("the clock exists");
+        let after = by_libc(libc::clock_gettime, clock);
+        assert!(before <= time && time <= after, "clock {clock}");
+        let resolution = Vdso::SYSTEM_CALLS
+            .clock_getres(clock)
+            .expect("the clock exists");
+        assert_eq!(
+            resolution,
+            by_libc(libc::clock_getres, clock),
+            "clock {clock}"
+        );
+    }
+}
+
 #[test]
 fn getcpu_returns_the_cpu_of_a_pinned_thread() {
     let mut set = std::mem::MaybeUninit::<libc::cpu_set_t>::zeroed();

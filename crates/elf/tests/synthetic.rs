@@ -390,6 +390,31 @@ fn a_gnu_table_of_one_symbol_counts_it() {
     assert_eq!(Image::parse(&bytes).expect("an image").symbol_count(), 2);
 }
 
+/// Every reader ignores versions unless both tables are there.
+#[test]
+fn without_definitions_versions_are_ignored() {
+    let recipe = Recipe {
+        versions: vec![],
+        ..Recipe::default()
+    };
+    let bytes = recipe.build();
+    assert!(!Image::parse(&bytes).expect("an image").has_versions());
+    for tag in [DT_VERSYM, DT_VERDEF] {
+        // A table of any contents: the image's own header, in which no symbol would be visible.
+        let one = Recipe {
+            dynamic: vec![(tag, recipe.vaddr)],
+            ..recipe.clone()
+        };
+        let bytes = one.build();
+        let image = Image::parse(&bytes).expect("an image");
+        assert!(!image.has_versions(), "{tag:#x}");
+        assert!(image.lookup("test_one").is_some());
+        assert!(image.lookup_version("test_one", "TEST_1.0").is_some());
+    }
+    let bytes = Recipe::default().build();
+    assert!(Image::parse(&bytes).expect("an image").has_versions());
+}
+
 #[test]
 fn a_build_id_is_the_note_of_its_owner_and_type() {
     let bytes = Recipe::default().build();
