@@ -157,18 +157,24 @@ vdsokit-rt = { path = "RT" }
 
 const HEAD: &str = "#![no_std]\nuse vdsokit_rt::{virtual_syscall, vvars};\n";
 
+/// Held while a test uses the directory of crates.
+pub(crate) static TURN: Mutex<()> = Mutex::new(());
+
 /// Builds a crate of this source, each after the other in one directory, so that its
 /// dependencies are compiled once.
 fn build(manifest: &str, source: &str) -> Result<Outputs, CrateError> {
-    static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock();
+    build_for(Architecture::host().unwrap(), manifest, source)
+}
+
+fn build_for(arch: Architecture, manifest: &str, source: &str) -> Result<Outputs, CrateError> {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("case");
     fs::create_dir_all(directory.join("src")).unwrap();
     let rt = checkout().join("crates/rt");
     let manifest = manifest.replace("RT", rt.to_str().unwrap());
     fs::write(directory.join("Cargo.toml"), manifest).unwrap();
     fs::write(directory.join("src/lib.rs"), source).unwrap();
-    build_crate(&directory, Architecture::host().unwrap())
+    build_crate(&directory, arch)
 }
 
 /// The message, without colours, and without what differs between machines.
@@ -254,60 +260,65 @@ fn a_variable_out_of_range() {
     ));
 }
 
-/// Everything that a crate can have, called: arguments, all kinds of variables, a system
-/// call, versions, constants.
+/// Everything that a crate can have: arguments, all kinds of variables, a system call, versions,
+/// constants.
+const EVERYTHING: &str = r#"
+    use vdsokit_rt::vvar::value::Text;
+
+    vvars! {
+        /// Outside temperature.
+        #[vvar(unit = "degC")]
+        pub static TEMPERATURE: f64 = -1.5;
+        pub static FLAG: bool = true;
+        pub static LOADS: [u32; 3] = [1, 2, 3];
+        pub static NAME: Text<8> = "Kiel";
+        /// Wind.
+        pub struct Wind {
+            #[vvar(unit = "m/s")]
+            pub speed: f64,
+            pub from: i16,
+            pub place: Text<5>,
+        }
+        #[vvar(version = "CASE_2")]
+        pub static WIND: Wind = Wind { speed: 3.5, from: -7, place: "hill" };
+    }
+
+    #[virtual_syscall]
+    pub fn temperature() -> f64 { TEMPERATURE.get() }
+
+    /// A number of all the others: the sum of the loads, and what is added to it.
+    #[virtual_syscall(version = "CASE_2")]
+    pub unsafe fn sum(add: u32, speed: *mut f64) -> i64 {
+        let wind = WIND.get();
+        // SAFETY: the caller vouches for a pointer that isn't null.
+        if !speed.is_null() { unsafe { speed.write(wind.speed) } }
+        let loads: u32 = LOADS.get().iter().fold(0, |sum, load| sum.wrapping_add(*load));
+        i64::from(loads.wrapping_add(add)) + i64::from(wind.from)
+    }
+
+    #[virtual_syscall]
+    pub fn name_length() -> usize { NAME.get().as_str().len() + usize::from(FLAG.get()) }
+
+    #[virtual_syscall]
+    pub fn process() -> isize {
+        let getpid = if cfg!(target_arch = "x86_64") { 39 } else { 172 };
+        // SAFETY: getpid(2) takes nothing and touches no memory.
+        unsafe { vdsokit_rt::system_call(getpid, [0; 6]) }
+    }
+
+    #[virtual_syscall]
+    pub fn life() -> u32 { vdsokit_rt::state() as u32 }
+"#;
+
+/// The image of a crate with everything. The caller holds [`TURN`].
+pub(crate) fn everything(arch: Architecture) -> Outputs {
+    build_for(arch, MANIFEST, &format!("{HEAD}{EVERYTHING}")).unwrap()
+}
+
+/// A C program calls it.
 #[test]
 fn a_crate_with_everything() {
-    let source = format!(
-        "{HEAD}{}",
-        r#"
-        use vdsokit_rt::vvar::value::Text;
-
-        vvars! {
-            /// Outside temperature.
-            #[vvar(unit = "degC")]
-            pub static TEMPERATURE: f64 = -1.5;
-            pub static FLAG: bool = true;
-            pub static LOADS: [u32; 3] = [1, 2, 3];
-            pub static NAME: Text<8> = "Kiel";
-            /// Wind.
-            pub struct Wind {
-                #[vvar(unit = "m/s")]
-                pub speed: f64,
-                pub from: i16,
-                pub place: Text<5>,
-            }
-            #[vvar(version = "CASE_2")]
-            pub static WIND: Wind = Wind { speed: 3.5, from: -7, place: "hill" };
-        }
-
-        #[virtual_syscall]
-        pub fn temperature() -> f64 { TEMPERATURE.get() }
-
-        /// A number of all the others: the sum of the loads, and what is added to it.
-        #[virtual_syscall(version = "CASE_2")]
-        pub unsafe fn sum(add: u32, speed: *mut f64) -> i64 {
-            let wind = WIND.get();
-            // SAFETY: the caller vouches for a pointer that isn't null.
-            if !speed.is_null() { unsafe { speed.write(wind.speed) } }
-            let loads: u32 = LOADS.get().iter().fold(0, |sum, load| sum.wrapping_add(*load));
-            i64::from(loads.wrapping_add(add)) + i64::from(wind.from)
-        }
-
-        #[virtual_syscall]
-        pub fn name_length() -> usize { NAME.get().as_str().len() + usize::from(FLAG.get()) }
-
-        #[virtual_syscall]
-        pub fn process() -> isize {
-            let getpid = if cfg!(target_arch = "x86_64") { 39 } else { 172 };
-            // SAFETY: getpid(2) takes nothing and touches no memory.
-            unsafe { vdsokit_rt::system_call(getpid, [0; 6]) }
-        }
-
-        #[virtual_syscall]
-        pub fn life() -> u32 { vdsokit_rt::state() as u32 }
-        "#
-    );
+    let source = format!("{HEAD}{EVERYTHING}");
     let outputs = build(MANIFEST, &source).unwrap();
     insta::assert_snapshot!(outputs.header.1);
     let directory = tempfile::tempdir().unwrap();

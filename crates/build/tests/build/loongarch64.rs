@@ -1,14 +1,16 @@
 //! The same for LoongArch, by a program under qemu-user that calls the functions of the image's file.
 
+use crate::crates::{TURN, everything};
 use crate::support::probe::{Reader, live};
 use crate::support::{built, declaration, shared};
 use std::env;
 use std::path::Path;
 use std::process::Command;
-use vdsokit_build::{Architecture, Declaration, build_crate, write_file};
+use vdsokit_build::{Architecture, Declaration, write_file};
 use vdsokit_elf::Image;
 use vdsokit_test_support::compiles_for;
 use vdsokit_test_support::loongarch64::{Program, Returned, SHARED};
+use vdsokit_vvar::header::State;
 use vdsokit_vvar::scalar::Scalar;
 
 /// Bytes that a function can write to, all [`FILL`] before the call: more than a value has.
@@ -35,6 +37,10 @@ impl Caller {
 
     /// Calls a function of the image by its name, with a pointer to [`BUFFER`] bytes of the shared memory.
     pub(crate) fn call(&mut self, name: &str) -> Returned {
+        self.call_with(name, &[SHARED])
+    }
+
+    fn call_with(&mut self, name: &str, arguments: &[u64]) -> Returned {
         let image = Image::parse(&self.image).unwrap();
         let function = image.symbols().find(|symbol| symbol.name() == name);
         // One mapping of the file from its start has every segment in its place.
@@ -44,7 +50,7 @@ impl Caller {
         assert!(loaded.all(|one| one.vaddr - first.vaddr == one.offset));
         let offset = function.unwrap().value - first.vaddr;
         self.program.write(0, &[FILL; BUFFER]);
-        self.program.call(self.base + offset, &[SHARED])
+        self.program.call(self.base + offset, arguments)
     }
 
     /// Ends the program, which has to succeed.
@@ -106,29 +112,38 @@ fn called_by_a_program_that_maps_the_image() {
 
 /// A crate's functions, which rustc compiles.
 #[test]
-fn the_number_of_the_beast() {
+fn a_crate_with_everything() {
     // Variables of this process's own environment can't be set beside other threads: the test runs itself.
     const AGAIN: &str = "VDSOKIT_TEST_COMPILES_FOR_LOONGARCH";
     if env::var_os(AGAIN).is_none() {
+        let _turn = TURN.lock();
         if let Some(environment) = compiles_for("loongarch64-unknown-linux-gnu") {
             let mut command = Command::new(env::current_exe().unwrap());
             command
-                .args(["--exact", "loongarch64::the_number_of_the_beast"])
+                .args(["--exact", "loongarch64::a_crate_with_everything"])
                 .env(AGAIN, "1")
                 .envs(environment.iter().copied());
             assert!(command.status().unwrap().success());
         }
         return;
     }
-    let crate_directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/beast");
-    let outputs = build_crate(&crate_directory, Architecture::Loongarch64).unwrap();
+    let outputs = everything(Architecture::Loongarch64);
     let directory = tempfile::tempdir().unwrap();
     let path = outputs.image_path(directory.path());
     write_file(&path, &outputs.image).unwrap();
     let mut caller = Caller::start(&path);
-    assert_eq!(caller.call("number_of_the_beast").integer, 666);
+    assert_eq!(caller.call("temperature").float, (-1.5f64).to_bits());
     let pages = shared::pages(&path);
-    u64::store(pages.scalar::<u64>(64).unwrap(), 616);
-    assert_eq!(caller.call("number_of_the_beast").integer, 616);
+    u64::store(pages.scalar::<u64>(64).unwrap(), 22.5f64.to_bits());
+    assert_eq!(caller.call("temperature").float, 22.5f64.to_bits());
+    let sum = caller.call_with("sum", &[10, SHARED]);
+    assert_eq!(sum.integer, 9);
+    assert_eq!(caller.program.words(0), [3.5f64.to_bits()]);
+    assert_eq!(caller.call("name_length").integer, 5);
+    let id = caller.program.id();
+    assert_eq!(caller.call("process").integer, u64::from(id));
+    assert_eq!(caller.call("life").integer, 0);
+    u32::store(pages.scalar::<u32>(12).unwrap(), State::Live as u32);
+    assert_eq!(caller.call("life").integer, State::Live as u64);
     caller.end();
 }
