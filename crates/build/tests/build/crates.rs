@@ -157,18 +157,22 @@ vdsokit-rt = { path = "RT" }
 
 const HEAD: &str = "#![no_std]\nuse vdsokit_rt::{virtual_syscall, vvars};\n";
 
-/// Held while a test uses the directory of crates.
-pub(crate) static TURN: Mutex<()> = Mutex::new(());
-
 /// Builds a crate of this source, each after the other in one directory, so that its
 /// dependencies are compiled once.
 fn build(manifest: &str, source: &str) -> Result<Outputs, CrateError> {
+    static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock();
-    build_for(Architecture::host().unwrap(), manifest, source)
+    build_in("case", manifest, source, Architecture::host().unwrap())
 }
 
-fn build_for(arch: Architecture, manifest: &str, source: &str) -> Result<Outputs, CrateError> {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("case");
+/// Builds a crate of this source in a directory that no other test uses meanwhile.
+fn build_in(
+    name: &str,
+    manifest: &str,
+    source: &str,
+    arch: Architecture,
+) -> Result<Outputs, CrateError> {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(directory.join("src")).unwrap();
     let rt = checkout().join("crates/rt");
     let manifest = manifest.replace("RT", rt.to_str().unwrap());
@@ -310,9 +314,11 @@ const EVERYTHING: &str = r#"
     pub fn life() -> u32 { vdsokit_rt::state() as u32 }
 "#;
 
-/// The image of a crate with everything. The caller holds [`TURN`].
+/// The image of a crate with everything, for an architecture that no other test builds it for.
 pub(crate) fn everything(arch: Architecture) -> Outputs {
-    build_for(arch, MANIFEST, &format!("{HEAD}{EVERYTHING}")).unwrap()
+    // A directory of its own: what is compiled in another environment would be compiled again.
+    let name = format!("case-{}", arch.name());
+    build_in(&name, MANIFEST, &format!("{HEAD}{EVERYTHING}"), arch).unwrap()
 }
 
 /// A C program calls it.

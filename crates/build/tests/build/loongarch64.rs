@@ -1,6 +1,6 @@
 //! The same for LoongArch, by a program under qemu-user that calls the functions of the image's file.
 
-use crate::crates::{TURN, everything};
+use crate::crates::everything;
 use crate::support::probe::{Reader, live};
 use crate::support::{built, declaration, shared};
 use std::env;
@@ -116,7 +116,6 @@ fn a_crate_with_everything() {
     // Variables of this process's own environment can't be set beside other threads: the test runs itself.
     const AGAIN: &str = "VDSOKIT_TEST_COMPILES_FOR_LOONGARCH";
     if env::var_os(AGAIN).is_none() {
-        let _turn = TURN.lock();
         if let Some(environment) = compiles_for("loongarch64-unknown-linux-gnu") {
             let mut command = Command::new(env::current_exe().unwrap());
             command
