@@ -2,56 +2,44 @@
 //! a linker.
 
 use std::env;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use vdsokit_link::{Error, Kind, Optimize, Package, rerun_if_changed};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=../current/src");
-    println!("cargo::rerun-if-changed=../current/Cargo.toml");
     if variable("CARGO_CFG_TARGET_ARCH") != "x86_64" {
         return;
     }
-    let target = variable("TARGET");
     let out = PathBuf::from(variable("OUT_DIR"));
-    let directory = out.join("library");
-    let flags = [
-        "--cfg=vdsokit_current_library",
-        "--check-cfg=cfg(vdsokit_current_library)",
-        "-Clink-arg=-nostdlib",
-        "-Clink-arg=-nostartfiles",
-        "-Clink-arg=-Wl,-soname,libcurrent.so.1",
-        "-Clink-arg=-Wl,--gc-sections",
-        "-Clink-arg=-Wl,-z,now",
-        "-Cstrip=symbols",
-    ];
-    let profile = [
-        "panic=\"abort\"",
-        "lto=\"fat\"",
-        "codegen-units=1",
-        "opt-level=3",
-        "overflow-checks=false",
-        "debug=false",
-    ];
-    // Another run of cargo, with its own flags and profile, independent of those of this build.
-    let mut cargo = Command::new(variable("CARGO"));
-    cargo
-        .args(["rustc", "--quiet", "--locked", "--release", "--lib"])
-        .args(["--crate-type", "cdylib", "--target", &target])
-        .args(["--manifest-path", "../current/Cargo.toml", "--target-dir"])
-        .arg(&directory)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-        // A wrapper such as clippy's does not compile.
-        .env_remove("RUSTC_WORKSPACE_WRAPPER");
-    for setting in profile {
-        cargo.args(["--config", &format!("profile.release.{setting}")]);
+    if let Err(error) = build(&out) {
+        panic!("libcurrent.so.1: {error}");
     }
-    let status = cargo
-        .status()
-        .unwrap_or_else(|error| panic!("{cargo:?}: {error}"));
-    assert!(status.success(), "{cargo:?}: {status}");
-    let built = directory.join(target).join("release/libvdsokit_current.so");
+}
+
+fn build(out: &Path) -> Result<(), Error> {
+    let package = Package {
+        directory: Path::new("../current"),
+        target: &variable("TARGET"),
+        kind: Kind::Shared,
+        optimize: Optimize::Speed,
+        flags: &[
+            "--cfg=vdsokit_current_library",
+            "--check-cfg=cfg(vdsokit_current_library)",
+            "-Clink-arg=-nostdlib",
+            "-Clink-arg=-nostartfiles",
+            "-Clink-arg=-Wl,-soname,libcurrent.so.1",
+            "-Clink-arg=-Wl,--gc-sections",
+            "-Clink-arg=-Wl,-z,now",
+            "-Cstrip=symbols",
+        ],
+        target_directory: &out.join("library"),
+        locked: true,
+        builds_core: false,
+    };
+    let built = package.compile()?;
+    rerun_if_changed(&built)?;
     std::fs::copy(built, out.join("libcurrent.so.1")).expect("the library can be copied");
+    Ok(())
 }
 
 fn variable(name: &str) -> String {

@@ -14,17 +14,6 @@ const ARCHITECTURES: [&str; 5] = ["x86_64", "x86", "aarch64", "riscv64", "loonga
 /// The architecture whose image is left out where its `core` can't be had: Rust has its target since 2023,
 /// and not every mirror.
 const OPTIONAL: &str = "loongarch64";
-/// What is built from, beside this package in the repository.
-const SOURCES: [&str; 8] = [
-    "clock-build",
-    "clock-image",
-    "clock",
-    "current",
-    "elf",
-    "random",
-    "rt",
-    "vvar",
-];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -67,16 +56,9 @@ fn main() {
     fs::write(out.join("images.rs"), list).expect("the list can be written");
 }
 
-/// Makes the images in `out`.
+/// Makes the images in `out`. The builder prints of which files it and they are compiled, and thereby
+/// when cargo has to run this script again.
 fn build(builder: &Path, out: &Path, own: Option<&Path>, names: &[&str]) {
-    for source in SOURCES {
-        let source = builder.join("..").join(source);
-        println!("cargo::rerun-if-changed={}", source.join("src").display());
-        println!(
-            "cargo::rerun-if-changed={}",
-            source.join("Cargo.toml").display()
-        );
-    }
     if names.is_empty() {
         return;
     }
@@ -92,7 +74,6 @@ fn build(builder: &Path, out: &Path, own: Option<&Path>, names: &[&str]) {
         .arg("--")
         .arg(out);
     if let Some(own) = own {
-        // It prints which files the crate is compiled of.
         cargo.arg("--own").arg(own);
     }
     cargo.args(names);

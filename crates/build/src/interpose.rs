@@ -11,9 +11,10 @@
 //! `ldso/dynlink.c`, `gnu_lookup`). The names in the C library's versions are therefore hidden,
 //! as non-default versions are, and the image's own is the default that musl and linkers find.
 
-use crate::arch::Architecture;
+use crate::arch;
 use crate::image::code::Export;
 use vdsokit_elf::Image;
+use vdsokit_link::Architecture;
 
 /// Functions that a vDSO can take the place of, since all that they do is to return something, and
 /// the versions of glibc on x86-64 that define them, oldest first: two where a second definition
@@ -164,7 +165,7 @@ pub(crate) fn aliases(
 /// linked against glibc will not call in its place.
 #[must_use]
 pub fn not_interposing(image: &Image<'_>) -> Vec<String> {
-    let Some(arch) = Architecture::of(image) else {
+    let Some(arch) = arch::of_image(image) else {
         return Vec::new();
     };
     let mut names: Vec<String> = image

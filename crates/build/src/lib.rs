@@ -54,7 +54,6 @@ mod output;
 mod text;
 mod verify;
 
-pub use arch::Architecture;
 pub use bindings::{Binding, bindings, write_bindings, write_loader_bindings};
 pub use crates::{CrateError, build_crate, code};
 pub use declaration::{Declaration, read_declaration};
@@ -62,6 +61,7 @@ pub use header::{header, pkg_config};
 pub use image::{ImageError, image};
 pub use interpose::{libc_versions, not_interposing};
 pub use output::{OutputError, Outputs, write_file};
+pub use vdsokit_link::Architecture;
 pub use verify::{Unsound, directory, verify};
 
 /// Tests the examples of the README.

@@ -1,6 +1,5 @@
 //! Writing the generated files atomically.
 
-use crate::arch::Architecture;
 use crate::declaration::Declaration;
 use crate::{ImageError, header, image, pkg_config};
 use miette::Diagnostic;
@@ -9,6 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+use vdsokit_link::Architecture;
 
 /// A file that could not be written.
 #[derive(Debug, Error, Diagnostic)]

@@ -1,47 +1,53 @@
 //! Writes what `vdsokit-guest` embeds of the image of each architecture named: `ARCH.text`, the
 //! bytes of its text segment, and `ARCH.rs`, an expression that describes them. With `--own CRATE` the
-//! image has the functions and variables of another crate besides, and the files that it was compiled
-//! of are printed as a build script has to.
+//! image has the functions and variables of another crate besides. The files of which this program and
+//! the image were compiled are printed as a build script has to.
 //!
 //! usage: vdsokit-clock-build DIRECTORY [--own CRATE] ARCH...
 
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs};
 
 use vdsokit_clock_build::{
-    AARCH64, Architecture, I386, LOONGARCH64, Linker, Own, RISCV64, System, X86_64, has_core,
-    has_source, image_with, library,
+    Architecture, Linker, Own, System, compiles_for, image_with, library, rerun_if_changed,
 };
 use vdsokit_elf::constants::DT_SYMTAB;
 use vdsokit_elf::{Class, Image};
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
-    let Some(directory) = arguments.next().map(PathBuf::from) else {
+    let Some(directory) = arguments.next() else {
         eprintln!("usage: vdsokit-clock-build DIRECTORY [--own CRATE] ARCH...");
         return ExitCode::from(2);
     };
+    let directory = absolute(&directory);
+    rerun_if_changed(&env::current_exe().expect("Linux names the program"));
     let mut own = None;
     while let Some(name) = arguments.next() {
         if name == "--own" {
-            own = arguments.next().map(PathBuf::from);
+            own = arguments.next().map(|path| absolute(&path));
             continue;
         }
-        let architectures = [X86_64, I386, AARCH64, RISCV64, LOONGARCH64];
-        let Some(of) = architectures.iter().find(|of| *of.name == *name) else {
+        let Some(arch) = name.to_str().and_then(Architecture::from_target_arch) else {
             eprintln!("no clock image for {}", name.display());
             return ExitCode::from(2);
         };
-        if *of.name == *LOONGARCH64.name && !has_core(of) && !has_source() {
+        if arch == Architecture::Loongarch64 && !compiles_for(arch) {
             // The build script that embeds the images says so.
             continue;
         }
-        write(of, &directory, own.as_deref());
+        write(arch, &directory, own.as_deref());
     }
     ExitCode::SUCCESS
+}
+
+/// The path without the directory that this program was started in: cargo runs in others.
+fn absolute(path: &OsStr) -> PathBuf {
+    path::absolute(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The size of an entry of the table of symbols, and the bytes of it without which the symbol is
@@ -53,17 +59,17 @@ fn entry(class: Class) -> (u64, Range<u64>) {
     }
 }
 
-fn write(of: &Architecture, directory: &Path, own: Option<&Path>) {
-    let out = directory.join(of.name);
+fn write(arch: Architecture, directory: &Path, own: Option<&Path>) {
+    let out = directory.join(arch.target_arch());
     fs::create_dir_all(&out).unwrap_or_else(|error| panic!("{}: {error}", out.display()));
-    let library = library(of, System::Guest, &out);
-    let own = own.map(|own| Own::build(of, own, &out));
-    for source in own.iter().flat_map(Own::sources) {
-        // For the build script that runs this program.
-        println!("cargo::rerun-if-changed={}", source.display());
+    let library = library(arch, System::Guest, &out);
+    let own = own.map(|own| Own::build(arch, own, &out));
+    rerun_if_changed(&library);
+    if let Some(own) = &own {
+        rerun_if_changed(&own.library);
     }
     let bytes = image_with(
-        of,
+        arch,
         System::Guest,
         Linker::Rust,
         &library,
@@ -77,7 +83,7 @@ fn write(of: &Architecture, directory: &Path, own: Option<&Path>) {
         loads.next().expect("the vvar pages"),
     );
     let end = usize::try_from(text.filesz).expect("a small image");
-    let file = |extension: &str| directory.join(of.name).with_extension(extension);
+    let file = |extension: &str| directory.join(arch.target_arch()).with_extension(extension);
     let save = |path: PathBuf, bytes: &[u8]| {
         fs::write(&path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     };
@@ -104,10 +110,10 @@ fn write(of: &Architecture, directory: &Path, own: Option<&Path>) {
     let mut description = format!(
         "Image {{\n    architecture: \"{name}\",\n    text: include_bytes!(\"{name}.text\"),\n    \
          code: {code:#x},\n    vvar: {vvar:#x},\n    largest_page: {page:#x},\n    symbols: &[\n",
-        name = of.name,
+        name = arch.target_arch(),
         code = code.vaddr - text.vaddr,
         vvar = pages.offset,
-        page = of.page
+        page = arch.page()
     );
     for (name, offset, (start, end)) in symbols {
         writeln!(

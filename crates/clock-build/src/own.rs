@@ -1,23 +1,24 @@
 //! A crate whose functions and variables an image for kernels has besides Linux's.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use vdsokit_elf::Image;
+use vdsokit_link::{Architecture, declarations};
 use vdsokit_vvar::layout::{Cursor, Hash, Shape, Type};
 use vdsokit_vvar::scalar::ScalarType;
 
-use crate::link::Architecture;
-use crate::{Linker, compile, succeed};
+use crate::{built, compile};
 
-/// The section into which the macros of `vdsokit-rt` write the declaration.
-const DECLARATION: &str = ".vdsokit.declaration";
+/// The symbol of a crate's function, which the macros of `vdsokit-rt` define.
+pub(crate) fn symbol(function: &str) -> String {
+    format!("__vdso_{function}")
+}
 
 /// Such a crate, compiled.
 #[derive(Debug)]
 pub struct Own {
-    pub(crate) library: PathBuf,
+    /// The static library.
+    pub library: PathBuf,
     /// The names of its functions.
     pub functions: Vec<String>,
     /// Its variables, in the order of their declaration.
@@ -39,48 +40,21 @@ pub struct ImageVariable {
 
 impl Own {
     /// Compiles the crate in `directory` for an architecture, and reads what it declares. Files are
-    /// left in `out`.
+    /// left in `out`, an absolute path.
     ///
     /// # Panics
     /// When it does not compile, or declares a variable that is not one word of 8 bytes.
     #[must_use]
-    pub fn build(of: &Architecture, directory: &Path, out: &Path) -> Self {
-        let library = compile(of, &directory.join("Cargo.toml"), &[], &out.join("own"));
-        // A program of this section alone: its code needs addresses that only the image has.
-        let (probe, linked) = (out.join("probe.lds"), out.join("probe.so"));
-        let script = format!(
-            "SECTIONS {{
-  . = SIZEOF_HEADERS;
-  {DECLARATION} : {{ KEEP(*({DECLARATION})) }}
-  /DISCARD/ : {{ *(.text* .rodata* .data* .bss* .got* .init_array* .eh_frame* .gcc_except_table*) }}
-}}
-"
-        );
-        fs::write(&probe, script).expect("the script can be written");
-        let mut linker = Linker::Rust.command(of);
-        linker
-            .args(["--whole-archive", "--gc-sections", "--entry=0", "--script"])
-            .args([&probe, &library])
-            .arg("-o")
-            .arg(&linked);
-        succeed(&mut linker);
-        let bytes = fs::read(&linked).expect("the linker has written it");
-        let image = Image::parse(&bytes).expect("an ELF file");
-        let section = image
-            .sections()
-            .find(|section| section.name() == DECLARATION);
-        let text = section.and_then(|section| image.section_bytes(&section));
-        let text = std::str::from_utf8(text.unwrap_or_default()).expect("a declaration is text");
-        Self::declared(text, library)
+    pub fn build(arch: Architecture, directory: &Path, out: &Path) -> Self {
+        let library = compile(arch, directory, &[], &out.join("own"));
+        let archive = fs::read(&library);
+        let archive = archive.unwrap_or_else(|error| panic!("{}: {error}", library.display()));
+        Self::declared(&built(declarations(&archive)), library)
     }
 
-    /// The files that it was compiled of: its own, those of the crates on this machine that it depends
-    /// on, and the manifests of all of them. A change of any changes the image.
-    #[must_use]
-    pub fn sources(&self) -> BTreeSet<PathBuf> {
-        let list = self.library.with_extension("d");
-        let text = fs::read_to_string(&list).expect("cargo has written it");
-        sources_in(&text)
+    /// The names of its functions in the image, without their aliases.
+    pub(crate) fn exports(&self) -> impl Iterator<Item = String> {
+        self.functions.iter().map(|name| symbol(name))
     }
 
     /// Reads the lines that the macros wrote.
@@ -137,24 +111,6 @@ impl Own {
     }
 }
 
-/// The files of a list that cargo wrote for make, behind the target's name, and the manifest of the
-/// crate that each is in.
-fn sources_in(list: &str) -> BTreeSet<PathBuf> {
-    // A space in a name has a backslash before it.
-    let list = list.replace("\\ ", "\0");
-    let names = list.split_whitespace().skip(1);
-    let mut sources: BTreeSet<_> = names
-        .map(|name| PathBuf::from(name.replace('\0', " ")))
-        .collect();
-    let manifests = sources.iter().filter_map(|source| {
-        let mut all = source.ancestors().map(|above| above.join("Cargo.toml"));
-        all.find(|manifest| manifest.is_file())
-    });
-    let manifests: Vec<_> = manifests.collect();
-    sources.extend(manifests);
-    sources
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,18 +137,6 @@ mod tests {
         ];
         assert_eq!(variables, expected);
         assert_ne!(own.layout, declared("").layout);
-    }
-
-    #[test]
-    fn the_sources_are_those_of_dependencies_too_with_their_manifests() {
-        let here = env!("CARGO_MANIFEST_DIR");
-        let list = format!("out/libown.a: {here}/src/own.rs /no/where\\ else/lib.rs\n");
-        let expected = [
-            format!("{here}/src/own.rs"),
-            format!("{here}/Cargo.toml"),
-            "/no/where else/lib.rs".into(),
-        ];
-        assert_eq!(sources_in(&list), expected.map(PathBuf::from).into());
     }
 
     #[test]

@@ -5,56 +5,52 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use vdsokit_clock_build::{
-    AARCH64, Architecture, I386, Linker, RISCV64, SOURCES, System, X86_64, crates, has_core, image,
-    library,
+    Architecture, Linker, System, has_core, image, library, rerun_if_changed,
 };
 
 fn main() {
     println!("cargo::rerun-if-changed=build");
-    for source in SOURCES {
-        let source = crates().join(source);
-        println!("cargo::rerun-if-changed={}", source.join("src").display());
-        println!(
-            "cargo::rerun-if-changed={}",
-            source.join("Cargo.toml").display()
-        );
-    }
-    let architecture = variable("CARGO_CFG_TARGET_ARCH");
-    let Some(of) = [X86_64, AARCH64, RISCV64]
-        .iter()
-        .find(|of| of.name == architecture)
-    else {
+    let Some(arch) = Architecture::from_target_arch(&variable("CARGO_CFG_TARGET_ARCH")) else {
         return;
     };
     let out = PathBuf::from(variable("OUT_DIR"));
-    write(of, &out, "clock.so");
-    if of.name != X86_64.name {
-        return;
+    match arch {
+        Architecture::X86_64 => {
+            write(arch, &out, "clock.so");
+            write_i386(&out);
+        }
+        Architecture::Aarch64 | Architecture::Riscv64 => write(arch, &out, "clock.so"),
+        _ => {}
     }
-    // Its 32-bit programs.
-    if has_core(&I386) {
-        let directory = out.join(I386.name);
+}
+
+/// Makes the image for x86-64's 32-bit programs.
+fn write_i386(out: &Path) {
+    let arch = Architecture::I386;
+    if has_core(arch) {
+        let directory = out.join(arch.name());
         fs::create_dir_all(&directory).expect("a directory can be made");
-        return write(&I386, &directory, "../clock-i386.so");
+        return write(arch, &directory, "../clock-i386.so");
     }
     println!(
         "cargo::warning=without the target {0} (`rustup target add {0}`) 32-bit programs under \
          `vdso run` have real time",
-        I386.target
+        arch.target()
     );
     fs::write(out.join("clock-i386.so"), []).expect("a file can be written");
 }
 
 /// Makes the image for an architecture, the file `name` in `out`.
-fn write(of: &Architecture, out: &Path, name: &str) {
-    let library = library(of, System::Linux, out);
+fn write(arch: Architecture, out: &Path, name: &str) {
+    let library = library(arch, System::Linux, out);
+    rerun_if_changed(&library);
     // For RISC-V the GNU linker announces a table of relocations also where there are none, which
     // no vDSO has.
-    let linker = match of.name == RISCV64.name {
-        true => Linker::Rust,
-        false => Linker::Gnu,
+    let linker = match arch {
+        Architecture::Riscv64 => Linker::Rust,
+        _ => Linker::System,
     };
-    let bytes = image(of, System::Linux, linker, &library, out);
+    let bytes = image(arch, System::Linux, linker, &library, out);
     fs::write(out.join(name), bytes).expect("the image can be written");
 }
 

@@ -7,6 +7,7 @@ use crate::steps::{Outcome, all, cargo, root};
 use crate::targets;
 use std::fs;
 use std::path::Path;
+use vdsokit_link::Architecture;
 
 /// The keys of a manifest by which crates.io and docs.rs describe a crate.
 const KEYS: [&str; 6] = [
@@ -31,18 +32,9 @@ pub(crate) fn step() -> Outcome {
     cargo(&arguments, &[])
 }
 
-/// The images in the package of `vdsokit-guest`.
-const IMAGES: [(&str, &str); 5] = [
-    ("x86_64", "x86_64-unknown-linux-gnu"),
-    ("x86", "i686-unknown-linux-gnu"),
-    ("aarch64", "aarch64-unknown-linux-gnu"),
-    ("riscv64", "riscv64gc-unknown-linux-gnu"),
-    ("loongarch64", "loongarch64-unknown-linux-gnu"),
-];
-
 /// Makes the images where `vdsokit-guest` packages them.
 fn images() -> Result<(), String> {
-    for (_, target) in IMAGES {
+    for target in Architecture::ALL.map(Architecture::target) {
         if !targets::has_core(target) {
             return Err(format!(
                 "rustup can add neither the target {target} nor the component rust-src"
@@ -59,12 +51,12 @@ fn images() -> Result<(), String> {
         "--",
         &at,
     ];
-    arguments.extend(IMAGES.map(|(name, _)| name));
+    arguments.extend(Architecture::ALL.map(Architecture::target_arch));
     cargo(&arguments, &[])?;
     let packaged = root().join("crates/guest/images");
     let say = |path: &Path, error| format!("{}: {error}", path.display());
     fs::create_dir_all(&packaged).map_err(|error| say(&packaged, error))?;
-    for (name, _) in IMAGES {
+    for name in Architecture::ALL.map(Architecture::target_arch) {
         for kind in ["rs", "text"] {
             let file = made.join(name).with_extension(kind);
             let to = packaged.join(name).with_extension(kind);

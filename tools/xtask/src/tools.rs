@@ -6,6 +6,7 @@ use crate::targets;
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use vdsokit_lab::debian;
+use vdsokit_link::Architecture;
 
 /// Debian's packages, each with what needs it. Not `gcc-multilib`: it conflicts with the
 /// cross compilers.
@@ -80,20 +81,13 @@ const PACKAGES: &[(&str, &str)] = &[
     ("etcd-client", "certificates and users of that store"),
 ];
 
-/// The targets whose `core` the images in `vdsokit-guest` and that of 32-bit programs are compiled
-/// with. rust-toolchain.toml names them too, for rustup where it installs by itself
-/// (`RUSTUP_AUTO_INSTALL`); but for the last, which not every mirror of Rust's archive has.
-const TARGETS: [&str; 4] = [
-    "aarch64-unknown-linux-gnu",
-    "riscv64gc-unknown-linux-gnu",
-    "i686-unknown-linux-gnu",
-    "loongarch64-unknown-linux-gnu",
-];
-
 /// The step of `cargo xtask test`: all of them in one go, so that tests that run at the
 /// same time need not wait for each other's installation.
 pub(crate) fn step() -> Outcome {
-    for target in TARGETS {
+    // The images in `vdsokit-guest`, and that of 32-bit programs, are compiled with the `core` of these.
+    // rust-toolchain.toml names them too, for rustup where it installs by itself (`RUSTUP_AUTO_INSTALL`);
+    // but for LoongArch's, which not every mirror of Rust's archive has.
+    for target in Architecture::ALL.map(Architecture::target) {
         if !targets::has_core(target) {
             return Ok(End::Skipped(format!(
                 "rustup can add neither the target {target} nor the component rust-src"

@@ -10,10 +10,7 @@ use vdsokit_vvar::latch;
 use vdsokit_vvar::scalar::ScalarType;
 
 pub(super) const TARGET: Target = Target {
-    machine: elf::EM_AARCH64,
     flags: elf::FileFlags(0),
-    is_64: true,
-    page: 0x10000,
     function_align: 16,
     filler: &[0x00, 0x00, 0x20, 0xd4], // brk #0
     unwind: Unwind {

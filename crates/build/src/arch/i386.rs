@@ -17,10 +17,7 @@ use vdsokit_vvar::latch;
 use vdsokit_vvar::scalar::ScalarType;
 
 pub(super) const TARGET: Target = Target {
-    machine: elf::EM_386,
     flags: elf::FileFlags(0),
-    is_64: false,
-    page: 0x1000,
     function_align: 16,
     filler: &[0xcc],
     unwind: Unwind {

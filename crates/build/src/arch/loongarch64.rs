@@ -13,13 +13,9 @@ use super::{Target, Unwind};
 use object::elf;
 
 pub(super) const TARGET: Target = Target {
-    machine: elf::EM_LOONGARCH,
     // psABI, "ELF Header": the floating-point ABI, and the second version of relocations. Linkers
     // compare the ABI with the program's.
     flags: elf::FileFlags(elf::EF_LARCH_ABI_DOUBLE_FLOAT.0 | elf::EF_LARCH_OBJABI_V1.0),
-    is_64: true,
-    // Kernels have pages of 4, 16 or 64 KiB (arch/loongarch/Kconfig).
-    page: 0x10000,
     function_align: 16,
     filler: &BREAK.to_le_bytes(),
     unwind: Unwind {

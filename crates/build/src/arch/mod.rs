@@ -1,6 +1,6 @@
-//! The architectures: each has its numbers of the ELF header and the machine code of the
-//! getters. To add one, write a file like [`x86_64`], or the encoding of a machine for which [`risc`]
-//! has the functions, and add it to [`Architecture`] and to [`Architecture::target`].
+//! The machine code of the getters on each architecture, and what the ELF header says of it. To add
+//! one, write a file like [`x86_64`], or the encoding of a machine for which [`risc`] has the
+//! functions, and add it to [`target`]. [`Architecture`] has names and page sizes.
 
 mod aarch64;
 mod i386;
@@ -11,112 +11,33 @@ mod x86;
 mod x86_64;
 
 use object::elf;
+use vdsokit_link::Architecture;
 use vdsokit_vvar::header;
 use vdsokit_vvar::layout::Shape;
 use vdsokit_vvar::scalar::ScalarType;
 
-/// An architecture that images can be built for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Architecture {
-    /// x86-64, 4 KiB pages.
-    X86_64,
-    /// AArch64 (little-endian), 64 KiB pages and with them every smaller size.
-    Aarch64,
-    /// RISC-V, 64 bits (the ABI lp64d), 4 KiB pages.
-    Riscv64,
-    /// LoongArch, 64 bits (the ABI lp64d), 64 KiB pages and with them every smaller size.
-    Loongarch64,
-    /// i386, 4 KiB pages: 32-bit programs on x86-64 kernels. Images of declarations only, not of
-    /// crates.
-    I386,
+/// The architecture of an image, if images can be built for it.
+pub(crate) fn of_image(image: &vdsokit_elf::Image<'_>) -> Option<Architecture> {
+    Architecture::ALL
+        .into_iter()
+        .find(|arch| image.header().machine == arch.abi().machine)
 }
 
-impl Architecture {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::X86_64,
-        Self::Aarch64,
-        Self::Riscv64,
-        Self::Loongarch64,
-        Self::I386,
-    ];
-
-    /// The architecture that this program was compiled for, if images can be built for it.
-    #[must_use]
-    pub fn host() -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|arch| arch.rust_name() == std::env::consts::ARCH)
-    }
-
-    /// Its name on a command line, as Linux's distributions write it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86-64",
-            Self::Aarch64 => "aarch64",
-            Self::Riscv64 => "riscv64",
-            Self::Loongarch64 => "loongarch64",
-            Self::I386 => "i386",
-        }
-    }
-
-    /// Its name as [`std::env::consts::ARCH`] and GNU's tools have it; i386's in Rust's target
-    /// triples.
-    #[must_use]
-    pub fn rust_name(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64",
-            Self::Aarch64 => "aarch64",
-            Self::Riscv64 => "riscv64",
-            Self::Loongarch64 => "loongarch64",
-            Self::I386 => "i686",
-        }
-    }
-
-    /// The architecture of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|arch| arch.name() == name || arch.rust_name() == name)
-    }
-
-    /// The architecture of an image, if images can be built for it.
-    pub(crate) fn of(image: &vdsokit_elf::Image<'_>) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|arch| image.header().machine == arch.target().machine.0)
-    }
-
-    /// The largest page that a machine of this architecture maps: the unit in which an
-    /// image is laid out, so that every machine can map it.
-    #[must_use]
-    pub fn page(self) -> usize {
-        self.target().page
-    }
-
-    pub(crate) fn target(self) -> &'static Target {
-        match self {
-            Self::X86_64 => &x86_64::TARGET,
-            Self::Aarch64 => &aarch64::TARGET,
-            Self::Riscv64 => &riscv64::TARGET,
-            Self::Loongarch64 => &loongarch64::TARGET,
-            Self::I386 => &i386::TARGET,
-        }
+/// The machine code and the ELF header of an architecture's images.
+pub(crate) fn target(arch: Architecture) -> &'static Target {
+    match arch {
+        Architecture::X86_64 => &x86_64::TARGET,
+        Architecture::Aarch64 => &aarch64::TARGET,
+        Architecture::Riscv64 => &riscv64::TARGET,
+        Architecture::Loongarch64 => &loongarch64::TARGET,
+        Architecture::I386 => &i386::TARGET,
     }
 }
 
-/// The definition of an architecture.
+/// The getters of an architecture.
 pub(crate) struct Target {
-    /// `e_machine`.
-    pub(crate) machine: elf::Machine,
     /// `e_flags`.
     pub(crate) flags: elf::FileFlags,
-    /// Whether its addresses have 64 bits.
-    pub(crate) is_64: bool,
-    /// See [`Architecture::page`].
-    pub(crate) page: usize,
     /// Functions begin at multiples of this.
     pub(crate) function_align: usize,
     /// Bytes that trap, for the gaps between functions.

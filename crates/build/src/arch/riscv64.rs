@@ -9,11 +9,8 @@ use super::{Target, Unwind};
 use object::elf;
 
 pub(super) const TARGET: Target = Target {
-    machine: elf::EM_RISCV,
     // Linkers and glibc's loader compare it with the program's.
     flags: elf::EF_RISCV_FLOAT_ABI_DOUBLE,
-    is_64: true,
-    page: 0x1000,
     function_align: 16,
     filler: &EBREAK.to_le_bytes(),
     unwind: Unwind {

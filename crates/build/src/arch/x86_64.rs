@@ -11,10 +11,7 @@ use vdsokit_vvar::latch;
 use vdsokit_vvar::scalar::ScalarType;
 
 pub(super) const TARGET: Target = Target {
-    machine: elf::EM_X86_64,
     flags: elf::FileFlags(0),
-    is_64: true,
-    page: 0x1000,
     function_align: 16,
     filler: &[0xcc],
     unwind: Unwind {

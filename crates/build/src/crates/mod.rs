@@ -1,7 +1,7 @@
 //! Building an image from a Rust crate.
 //!
 //! Stable `cargo` compiles the crate into a static library, from which the declarations of
-//! its macros are read. The system's linker places the code at its address in the image,
+//! its macros are read ([`vdsokit_link`]). The system's linker places the code at its address in the image,
 //! and everything around the code is written as for any other image. The linker therefore
 //! writes no dynamic symbol, version or segment of the image, and any linker will do.
 
@@ -13,12 +13,10 @@ mod survey;
 /// The flags with which a crate's code is compiled, and the names of its functions and
 /// variables: for code that links the crate into something else than an image of its own.
 pub mod code {
-    pub use super::compile::{DECLARATION, FLAGS, PROFILE};
-    pub use super::script::{PAGES, VARIABLE};
     pub use crate::declaration::STRONG;
+    pub use vdsokit_link::{DECLARATION, FLAGS, Optimize, PAGES, VARIABLE, profile, version_node};
 }
 
-use crate::arch::Architecture;
 use crate::declaration::{Declaration, Invalid, STRONG};
 use crate::image::code::Export;
 use crate::image::{ImageError, assemble};
@@ -27,6 +25,7 @@ use miette::Diagnostic;
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+use vdsokit_link::{Architecture, declarations};
 
 /// Why no image could be built from a crate.
 #[derive(Debug, Error, Diagnostic)]
@@ -84,7 +83,7 @@ pub enum CrateError {
     /// The static library could not be read.
     #[error("the compiled crate could not be read: {0}")]
     #[diagnostic(help("build it again, after `cargo clean` in its directory"))]
-    Object(#[from] object::read::Error),
+    Object(String),
     /// The crate exports nothing.
     #[error("the crate exports no function")]
     #[diagnostic(help("mark at least one with #[virtual_syscall]"))]
@@ -119,6 +118,34 @@ pub enum CrateError {
     Image(#[from] ImageError),
 }
 
+impl From<vdsokit_link::Error> for CrateError {
+    fn from(error: vdsokit_link::Error) -> Self {
+        use vdsokit_link::Error;
+        match error {
+            Error::File { path, what, source } => Self::File { path, what, source },
+            Error::Program {
+                program,
+                source,
+                advice,
+            } => Self::Program {
+                program,
+                source,
+                advice,
+            },
+            Error::Compile { target } => Self::Compile { target },
+            Error::NoLibrary => Self::NoLibrary,
+            Error::Link { linker } => Self::Link { linker },
+            Error::Archive { reason } => Self::Object(reason),
+        }
+    }
+}
+
+impl From<object::read::Error> for CrateError {
+    fn from(error: object::read::Error) -> Self {
+        Self::Object(error.to_string())
+    }
+}
+
 /// Builds the Rust package in `directory` into an image.
 ///
 /// # Errors
@@ -139,7 +166,7 @@ pub fn build_crate(directory: &Path, arch: Architecture) -> Result<Outputs, Crat
         what: "read",
         source,
     })?;
-    let declared = compile::declared(&archive)?;
+    let declared = declarations(&archive)?;
     let path = manifest_path.display().to_string();
     let declaration = Declaration::of_crate(&path, &manifest, &declared)?;
     let exports = exports(&declaration)?;

@@ -1,40 +1,35 @@
 //! The linker script: the addresses of the code's sections and of the variables' symbols.
 
-use super::compile::DECLARATION;
 use crate::declaration::Declaration;
 use crate::image::code::{ALIGN, CONSTANTS, TEXT, UNWIND, UNWIND_HEADER};
-use std::fmt::Write;
+use vdsokit_link::{Pages, Script, Section, VARIABLE};
 use vdsokit_vvar::layout::Cursor;
 
-/// The symbol at which the vvar pages begin.
-pub const PAGES: &str = "__vdsokit_vvar";
-/// The prefix of a variable's symbol.
-pub const VARIABLE: &str = "__vvar_";
-
 /// The script for code at `address` and vvar pages at `pages`.
-pub(super) fn script(declaration: &Declaration, address: u64, pages: u64) -> String {
+pub(super) fn script(declaration: &Declaration, address: u64, pages: u64) -> Script<'static> {
     let mut cursor = Cursor::PAGES;
-    let mut symbols = String::new();
-    for variable in declaration.variables() {
+    let symbols = declaration.variables().iter().map(|variable| {
         let offset = variable.kind.with_shape(|shape| cursor.variable(&shape));
-        let name = &variable.name;
-        // Writing to a string does not fail.
-        let _ = writeln!(symbols, "    HIDDEN({VARIABLE}{name} = . + {offset});");
+        (format!("{VARIABLE}{}", variable.name), offset)
+    });
+    let symbols = symbols.collect();
+    let inputs = |name| format!("*({name} {name}.*)");
+    Script {
+        segments: &[],
+        start: format!("{address:#x}"),
+        sections: vec![
+            Section::new(UNWIND_HEADER, format!("*({UNWIND_HEADER})")),
+            Section::new(UNWIND, format!("KEEP(*({UNWIND}))")).align(8),
+            Section::new(CONSTANTS, inputs(CONSTANTS)).align(ALIGN),
+            Section::new(TEXT, inputs(TEXT)).align(ALIGN),
+        ],
+        pages: Pages {
+            address: format!("{pages:#x}"),
+            symbols,
+            size: cursor.end(),
+            bytes: None,
+            segments: &[],
+        },
+        discarded: &[],
     }
-    let size = cursor.end();
-    format!(
-        "SECTIONS {{
-  . = {address:#x};
-  {UNWIND_HEADER} : {{ *({UNWIND_HEADER}) }}
-  {UNWIND} : ALIGN(8) {{ KEEP(*({UNWIND})) }}
-  {CONSTANTS} : ALIGN({ALIGN}) {{ *({CONSTANTS} {CONSTANTS}.*) }}
-  {TEXT} : ALIGN({ALIGN}) {{ *({TEXT} {TEXT}.*) }}
-  .vvar {pages:#x} (NOLOAD) : {{
-    HIDDEN({PAGES} = .);
-{symbols}    . = . + {size};
-  }}
-  /DISCARD/ : {{ *({DECLARATION} .comment .note .note.* .debug*) }}
-}}
-"
-    )
 }

@@ -3,11 +3,12 @@
 
 use super::code::{ALIGN, Code, Export, TEXT, UNWIND_HEADER};
 use super::{ImageError, MAX_IMAGE, hash, notes};
-use crate::arch::Target;
+use crate::arch::target;
 use object::Endianness;
 use object::elf;
 use object::write::StringId;
 use object::write::elf::{FileHeader, ProgramHeader, SectionHeader, Sym, Verdef, Writer};
+use vdsokit_link::Architecture;
 
 /// The contents of the image's tables.
 pub(super) struct Tables<'a> {
@@ -18,7 +19,7 @@ pub(super) struct Tables<'a> {
     pub(super) note: &'a [u8],
     /// Which variables are the kernel's.
     pub(super) kernel: &'a str,
-    pub(super) target: &'static Target,
+    pub(super) arch: Architecture,
 }
 
 const SEGMENTS: u32 = 6;
@@ -35,8 +36,8 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn of(target: &Target) -> &'static Self {
-        match target.is_64 {
+    fn of(arch: Architecture) -> &'static Self {
+        match arch.is_64() {
             true => &Self {
                 word: 8,
                 dynamic: 16,
@@ -58,7 +59,7 @@ pub(super) fn write<E: From<ImageError>>(
     link: impl Fn(u64, u64) -> Result<Code, E>,
 ) -> Result<Vec<u8>, E> {
     let mut bytes = Vec::new();
-    let writer = Writer::new(Endianness::Little, tables.target.is_64, &mut bytes);
+    let writer = Writer::new(Endianness::Little, tables.arch.is_64(), &mut bytes);
     let mut file = File::new(writer, tables).map_err(ImageError::from)?;
     let address = file.address(file.code);
     // The code is generated twice: first for its length, with an assumed address of the
@@ -111,7 +112,7 @@ impl<'a> File<'a> {
         };
         let names = tables.exports.iter().map(symbol).collect();
         let exports = tables.exports.iter().map(|export| export.name.as_str());
-        let buckets = hash::Buckets::new(exports, tables.target);
+        let buckets = hash::Buckets::new(exports, tables.arch.is_64());
         let count = tables.exports.len() as u32;
 
         let notes = notes::notes(tables.note, tables.kernel);
@@ -167,12 +168,12 @@ impl<'a> File<'a> {
 
     /// Bytes of the dynamic section.
     fn dynamic_size(&self) -> u64 {
-        DYNAMIC_ENTRIES * Sizes::of(self.tables.target).dynamic
+        DYNAMIC_ENTRIES * Sizes::of(self.tables.arch).dynamic
     }
 
     /// The address at which the byte at `offset` of the file is mapped.
     fn address(&self, offset: u64) -> u64 {
-        self.tables.target.page as u64 + offset
+        self.tables.arch.page() as u64 + offset
     }
 
     /// Reserves room for code of this length and returns the offset of the vvar pages.
@@ -193,7 +194,7 @@ impl<'a> File<'a> {
         self.writer.reserve_shstrtab()?;
         self.writer.reserve_section_headers();
         self.end = self.writer.reserved_len();
-        let at = self.writer.reserve(pages, self.tables.target.page as u64);
+        let at = self.writer.reserve(pages, self.tables.arch.page() as u64);
         match self.writer.reserved_len() {
             length if length > MAX_IMAGE => Err(ImageError::TooLarge(length)),
             _ => Ok(at),
@@ -205,9 +206,9 @@ impl<'a> File<'a> {
             os_abi: elf::ELFOSABI_NONE,
             abi_version: 0,
             e_type: elf::ET_DYN,
-            e_machine: self.tables.target.machine,
+            e_machine: elf::Machine(self.tables.arch.abi().machine),
             e_entry: 0,
-            e_flags: self.tables.target.flags,
+            e_flags: target(self.tables.arch).flags,
         })?;
         let pages_size = pages.len() as u64;
         self.write_program_headers(code, pages_at, pages_size);
@@ -232,7 +233,7 @@ impl<'a> File<'a> {
 
     fn write_program_headers(&mut self, code: &Code, pages_at: u64, pages: u64) {
         self.writer.write_align_program_headers();
-        let page = self.tables.target.page as u64;
+        let page = self.tables.arch.page() as u64;
         let base = self.address(0);
         let unwind = code.section(UNWIND_HEADER);
         let (unwind_at, unwind_size) = unwind.map_or((0, 0), |section| {
@@ -243,7 +244,7 @@ impl<'a> File<'a> {
             None => elf::PT_NULL,
         };
         let (read, notes) = (elf::PF_R, self.notes.len() as u64);
-        let (dynamic, word) = (self.dynamic_size(), Sizes::of(self.tables.target).word);
+        let (dynamic, word) = (self.dynamic_size(), Sizes::of(self.tables.arch).word);
         let segments = [
             (elf::PT_LOAD, read | elf::PF_X, 0, self.end, page),
             (elf::PT_LOAD, read, pages_at, pages, page),
@@ -353,7 +354,7 @@ impl<'a> File<'a> {
             (elf::DT_STRTAB, self.address(self.dynstr)),
             (elf::DT_SYMTAB, self.address(self.dynsym)),
             (elf::DT_STRSZ, u64::from(self.writer.dynstr_len())),
-            (elf::DT_SYMENT, Sizes::of(self.tables.target).symbol),
+            (elf::DT_SYMENT, Sizes::of(self.tables.arch).symbol),
             (elf::DT_VERSYM, self.address(self.versym)),
             (elf::DT_VERDEF, self.address(self.verdef)),
             (elf::DT_VERDEFNUM, self.versions.len() as u64 + 1),
@@ -382,7 +383,7 @@ impl<'a> File<'a> {
         self.writer.write_gnu_versym_section_header(versym);
         self.writer.write_gnu_verdef_section_header(verdef);
         // Not the writer's own, which calls the section writable.
-        let sizes = Sizes::of(self.tables.target);
+        let sizes = Sizes::of(self.tables.arch);
         let size = self.dynamic_size();
         let dynamic = self.section(self.dynamic_name, self.dynamic, size, sizes.word);
         let dynstr_index = self.writer.dynstr_index().0;
@@ -401,7 +402,7 @@ impl<'a> File<'a> {
             }
             self.writer.write_section_header(&header);
         }
-        let page = self.tables.target.page as u64;
+        let page = self.tables.arch.page() as u64;
         let pages = self.section(self.pages_name, pages_at, pages, page);
         self.writer.write_section_header(&pages);
         self.writer.write_shstrtab_section_header();

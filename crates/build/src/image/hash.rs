@@ -1,6 +1,5 @@
 //! The order of the dynamic symbols, which the GNU hash table dictates: by bucket.
 
-use crate::arch::Target;
 use object::elf;
 
 /// Which bits of a hash the Bloom filter's second probe uses: those above the bits that
@@ -20,11 +19,12 @@ pub(super) struct Buckets {
 }
 
 impl Buckets {
-    pub(super) fn new<'n>(names: impl ExactSizeIterator<Item = &'n str>, target: &Target) -> Self {
+    /// For these names, and a file of 64 or 32 bits.
+    pub(super) fn new<'n>(names: impl ExactSizeIterator<Item = &'n str>, is_64: bool) -> Self {
         let symbols = names.len();
         // Odd, so that names that differ in few letters spread.
         let count = symbols as u32 | 1;
-        let word = if target.is_64 { 64 } else { 32 };
+        let word = if is_64 { 64 } else { 32 };
         let bloom = (symbols * 8).div_ceil(word).next_power_of_two() as u32;
         let hashes: Vec<u32> = names.map(|name| elf::gnu_hash(name.as_bytes())).collect();
         let mut order: Vec<usize> = (0..symbols).collect();

@@ -11,7 +11,7 @@ mod notes;
 mod pages;
 mod unwind;
 
-use crate::arch::Architecture;
+use crate::arch::target;
 use crate::declaration::Declaration;
 use crate::interpose::aliases;
 use crate::verify::{Unsound, verify};
@@ -20,6 +20,7 @@ use functions::Functions;
 use miette::Diagnostic;
 use pages::pages;
 use thiserror::Error;
+use vdsokit_link::Architecture;
 use vdsokit_vvar::directory::Unencodable;
 
 /// Why no image could be built from a declaration.
@@ -58,8 +59,7 @@ const MAX_IMAGE: u64 = 1 << 30;
 /// # Errors
 /// [`ImageError`], only for declarations larger than an image can be.
 pub fn image(declaration: &Declaration, arch: Architecture) -> Result<Vec<u8>, ImageError> {
-    let target = arch.target();
-    let functions = Functions::new(declaration, target);
+    let functions = Functions::new(declaration, target(arch));
     let link = |address, pages| Ok(functions.code(address, pages));
     assemble(declaration, arch, &functions.exports, link)
 }
@@ -74,7 +74,6 @@ pub(crate) fn assemble<E: From<ImageError>>(
     link: impl Fn(u64, u64) -> Result<Code, E>,
 ) -> Result<Vec<u8>, E> {
     let note = declaration.directory().map_err(ImageError::from)?;
-    let target = arch.target();
     let versions = declaration.versions();
     let mut versions: Vec<String> = versions.into_iter().map(str::to_owned).collect();
     let aliases = aliases(exports, &mut versions, arch);
@@ -93,14 +92,14 @@ pub(crate) fn assemble<E: From<ImageError>>(
     if versions.len() > MAX_VERSIONS {
         return Err(ImageError::Versions(versions.len()).into());
     }
-    let pages = pages(declaration, &note, target.page);
+    let pages = pages(declaration, &note, arch.page());
     let tables = file::Tables {
         soname: &declaration.soname,
         versions: &versions,
         exports: &all,
         note: &note,
         kernel: &notes::kernel(declaration),
-        target,
+        arch,
     };
     let mut bytes = file::write(&tables, &pages, link)?;
     let id = notes::build_id(&bytes);

@@ -3,15 +3,21 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use vdsokit_clock_build::{AARCH64, Linker, System, image, library};
+use vdsokit_clock_build::{Architecture, Linker, System, image, library};
 use vdsokit_lab::debian;
 
 /// Makes the image and a program that calls it, in `directory`.
 pub(crate) fn image_and_guest(directory: &Path) -> Result<(PathBuf, PathBuf), String> {
     cross_compiler()?;
-    let library = library(&AARCH64, System::Linux, directory);
+    let library = library(Architecture::Aarch64, System::Linux, directory);
     let path = directory.join("linux-vdso.so.1");
-    let bytes = image(&AARCH64, System::Linux, Linker::Gnu, &library, directory);
+    let bytes = image(
+        Architecture::Aarch64,
+        System::Linux,
+        Linker::System,
+        &library,
+        directory,
+    );
     fs::write(&path, bytes).map_err(|error| error.to_string())?;
     let guest = directory.join("guest");
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -5,7 +5,7 @@ use crate::list::List;
 use crate::package::Package;
 use crate::tree::Layout;
 use std::fmt::Write;
-use vdsokit_build::code::{DECLARATION, PAGES, VARIABLE};
+use vdsokit_build::code::{DECLARATION, PAGES, VARIABLE, version_node};
 
 /// The symbol of a crate's pages in the image. C identifiers contain no dot, so no two
 /// variables of any two crates share a name.
@@ -38,11 +38,8 @@ pub(super) fn symbols(package: &Package) -> String {
 pub(super) fn versions(package: &Package) -> String {
     let mut text = format!("/* {NOTICE} */\n");
     for of_one in package.exports.chunk_by(|a, b| a.version == b.version) {
-        let _ = writeln!(text, "{} {{\nglobal:", of_one[0].version);
-        for export in of_one {
-            let _ = writeln!(text, "\t{};", export.name);
-        }
-        text.push_str("};\n");
+        let names: Vec<_> = of_one.iter().map(|export| &*export.name).collect();
+        text += &version_node(&of_one[0].version, &names, false);
     }
     text
 }

@@ -4,7 +4,7 @@ use super::NOTICE;
 use crate::list::List;
 use crate::tree::Layout;
 use std::fmt::Write;
-use vdsokit_build::code::{FLAGS, PROFILE};
+use vdsokit_build::code::{FLAGS, Optimize, profile};
 use vdsokit_vvar::header::{self, State};
 
 /// How many pages there are, and what that does to the kernel's own numbers.
@@ -186,7 +186,7 @@ pub(super) fn image_makefile(list: &List) -> String {
         return String::new();
     }
     let flags = FLAGS.join(" ");
-    let profile: Vec<String> = PROFILE
+    let profile: Vec<String> = profile(Optimize::Speed)
         .iter()
         .map(|setting| format!("--config '{setting}'"))
         .collect();
