@@ -2,8 +2,8 @@
 //! embed its bytes.
 //!
 //! The code is that of `vdsokit-clock-image`, compiled as a user's crate is, with the same flags and
-//! profile, but for size. This crate says what the image exports ([`interface`]), what its notes and
-//! its page contain ([`notes`]), and where each section lies ([`image`]).
+//! profile, but for size. This crate says what the image exports (`interface`), what its notes and its page
+//! contain (`notes`), and where each section lies ([`image`]).
 //!
 //! The bytes depend on the compiler, the linker and the sources only: not on paths, time or the
 //! machine. So images that were made at packaging can be compared with a build of their source.
