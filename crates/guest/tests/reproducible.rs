@@ -8,7 +8,7 @@ use vdsokit_guest::Image;
 fn a_second_build_gives_the_same_bytes() {
     for arch in Architecture::ALL {
         let name = arch.target_arch();
-        let Some(image) = Image::of(name) else {
+        let Some(embedded) = Image::of(name) else {
             assert_eq!(arch, Architecture::Loongarch64, "its `core` can't be had");
             continue;
         };
@@ -17,10 +17,10 @@ fn a_second_build_gives_the_same_bytes() {
         std::fs::create_dir_all(&out).unwrap();
         let library = library(arch, System::Guest, &out);
         let bytes = image(arch, System::Guest, Linker::Rust, &library, &out);
-        let text = image.text();
+        let text = embedded.text();
         assert!(bytes.starts_with(text), "{name}");
         // Behind the text there are zeroes, and then the page as it is before it is published.
-        let vvar = image.vvar();
+        let vvar = embedded.vvar();
         assert!(bytes[text.len()..vvar].iter().all(|byte| *byte == 0));
         assert_eq!(bytes[vvar..vvar + 8], *b"vvarpage");
     }
