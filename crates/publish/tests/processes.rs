@@ -88,6 +88,9 @@ fn publisher_process() {
     ) else {
         return;
     };
+    if role == "create in a page" {
+        return create_in_a_page(Path::new(&path));
+    }
     let publisher = Publisher::open(path).unwrap();
     match role.as_str() {
         "publish" => {
@@ -280,6 +283,67 @@ fn a_new_file_that_a_crash_left_is_removed() {
     fs::write(path.with_file_name(".libflags.so.1.new"), "left").unwrap();
     drop(Publisher::create(&path, &built(FLAGS)).unwrap());
     assert_eq!(names(&path), ["libflags.so.1"]);
+}
+
+/// A file may have no more bytes than a page, so the image can't be written whole.
+fn create_in_a_page(path: &Path) {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    // SAFETY: the signal is ignored; write(2) then fails with EFBIG (setrlimit(2)).
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    let limit = Rlimit {
+        current: Some(4096),
+        maximum: Some(4096),
+    };
+    setrlimit(Resource::Fsize, limit).unwrap();
+    let refused = Publisher::create(path, &built(FLAGS));
+    assert!(matches!(refused, Err(Error::Io { .. })), "{refused:?}");
+    print("refused");
+}
+
+#[test]
+fn a_new_file_that_cannot_be_written_whole_is_not_left() {
+    let (_directory, path) = place();
+    let (mut child, mut output) = process("create in a page", &path);
+    expect(&mut output, "refused");
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(names(&path), Vec::<String>::new());
+}
+
+#[test]
+fn values_are_copied_from_pages_of_the_same_layout_only() {
+    use vdsokit_elf::Image;
+    use vdsokit_vvar::mapping::{Access, MappedFile};
+    use vdsokit_vvar::pages::Pages;
+    let (_one, from) = place();
+    let (_other, to) = place();
+    let first = Publisher::create(&from, &built(FLAGS)).unwrap();
+    first
+        .assign(&assign::parse("limit=2.5 mode=7,8").unwrap())
+        .unwrap();
+    let bytes = fs::read(&from).unwrap();
+    let image = Image::parse(&bytes).unwrap();
+    let vvar = image.segments().filter(|segment| segment.is_load()).nth(1);
+    let vvar = vvar.unwrap();
+    let file = fs::File::open(&from).unwrap();
+    let mapped = MappedFile::new(&file, vvar.offset, vvar.filesz as usize, Access::Read).unwrap();
+    // SAFETY: the file is not made shorter while it is mapped, and its publisher stores as these
+    // crates do.
+    let pages = unsafe { Pages::new(mapped.base(), mapped.length()) }.unwrap();
+
+    let second = Publisher::create(&to, &built(FLAGS)).unwrap();
+    let [source, copy] = [&from, &to].map(|path| Vdso::open(path).unwrap());
+    let values = |vdso: &Vdso| ["limit", "mode"].map(|name| vdso.get(name).unwrap().to_string());
+    assert_eq!(values(&copy), ["7", "0,0"]);
+    second.copy_from(pages).unwrap();
+    assert_eq!(values(&copy), ["2.5", "7,8"]);
+    assert_eq!(values(&copy), values(&source));
+    drop(second);
+
+    let longer = format!("{FLAGS}\n[var.more]\ntype = \"u8\"\n");
+    let third = Publisher::create(&to, &built(&longer)).unwrap();
+    let refused = third.copy_from(pages);
+    assert!(matches!(refused, Err(Error::Torn { .. })), "{refused:?}");
 }
 
 #[test]

@@ -384,6 +384,7 @@ pub(crate) fn verdict(
         let code = u32::from(step.code);
         match code & 7 {
             libc::BPF_LD => {
+                assert_eq!(code, libc::BPF_LD | libc::BPF_W | libc::BPF_ABS);
                 let from = step.k as usize;
                 loaded = u32::from_le_bytes(data[from..from + 4].try_into().expect("a word"));
             }
@@ -491,6 +492,39 @@ mod tests {
                 assert_eq!(verdict(&code, AUDIT, number, 0, [0; 6]), ALLOW);
             }
         }
+    }
+
+    /// Programs of another architecture have a gate of their own.
+    #[test]
+    fn each_architecture_has_its_own_gate() {
+        const OTHER: u32 = 0x4000_0003;
+        let rule = Rule {
+            number: 35,
+            alternatives: vec![vec![Condition::NotZero(0)]],
+        };
+        let rules = [rule];
+        let native = exempt();
+        let other = Exempt {
+            gate: 0x5000_0000..0x5000_1000,
+            report: 0x5000_0042,
+        };
+        let foreign = Foreign {
+            architecture: OTHER,
+            rules: &rules,
+            exempt: Some(&other),
+        };
+        let code = filter(
+            &rules,
+            &[],
+            Refused::default(),
+            Some(&native),
+            Some(foreign),
+        );
+        let at =
+            |architecture, pointer| verdict(&code, architecture, 35, pointer, [1, 0, 0, 0, 0, 0]);
+        let (own, others) = (native.gate.start, other.gate.start);
+        assert_eq!([at(AUDIT, own), at(AUDIT, others)], [ALLOW, NOTIFY]);
+        assert_eq!([at(OTHER, own), at(OTHER, others)], [NOTIFY, ALLOW]);
     }
 
     #[test]

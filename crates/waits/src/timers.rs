@@ -178,7 +178,9 @@ mod tests {
         let all: Vec<_> = timers.iter().collect();
         assert_eq!(all, [(key(3), setting(30, 5))]);
         assert!(!timers.is_empty());
+        timers.set(key(5), Some(setting(90, 0)));
         timers.forget(|key| key.process != 3);
+        assert_eq!(timers.get(key(5)), None);
         assert!(!timers.is_empty());
         timers.set(key(3), None);
         assert!(timers.is_empty());

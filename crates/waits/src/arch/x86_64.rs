@@ -275,6 +275,26 @@ mod tests {
     use super::*;
     use crate::gate::Then;
 
+    /// x32's numbers have bit 30 set (arch/x86/include/uapi/asm/unistd.h, `__X32_SYSCALL_BIT`).
+    #[test]
+    fn the_calls_of_x32_programs_are_those_of_others_with_bit_30() {
+        let setters = [
+            libc::SYS_adjtimex,
+            libc::SYS_settimeofday,
+            libc::SYS_clock_settime,
+            libc::SYS_clock_adjtime,
+        ];
+        for number in setters.map(|number| number as u32) {
+            for number in [number, number + 0x4000_0000] {
+                assert!(CLOCK_SETTERS.contains(&(AUDIT, number)), "{number:#x}");
+            }
+        }
+        // execve and execveat have numbers of their own there.
+        for number in [520, 545] {
+            assert!(OTHER_EXECS.contains(&(AUDIT, number + 0x4000_0000)));
+        }
+    }
+
     #[test]
     fn each_entry_begins_with_its_call() {
         const SYSCALL: [u8; 2] = [0x0f, 0x05];

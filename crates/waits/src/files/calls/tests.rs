@@ -36,6 +36,46 @@ fn the_layouts_are_those_of_the_c_library() {
     assert_eq!(offset_of!(libc::statx, stx_mask), 0);
 }
 
+/// A supervisor reads and writes no more of the structure than this.
+#[test]
+fn a_structure_is_converted_from_its_first_time_to_the_end_of_its_last() {
+    let lengths = |layout: Layout| (layout.first(), layout.length());
+    assert_eq!(lengths(Layout::Stat), (72, 120));
+    assert_eq!(lengths(Layout::Statx), (64, 128));
+    #[cfg(target_arch = "x86_64")]
+    {
+        assert_eq!(lengths(Layout::Narrow), (32, 56));
+        assert_eq!(lengths(Layout::Narrow64), (64, 88));
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn every_time_of_every_layout_is_converted_to_the_nanosecond() {
+    let mapping = Mapping::Moved(10 * Nanoseconds::from(NANOSECONDS) + 7);
+    for layout in [
+        Layout::Stat,
+        Layout::Statx,
+        Layout::Narrow,
+        Layout::Narrow64,
+    ] {
+        let mut structure = vec![0; layout.length()];
+        if layout == Layout::Statx {
+            structure[..4].fill(0xff);
+        }
+        let half = layout.size() / 2;
+        for (at, _) in layout.times() {
+            structure[*at] = 100;
+            structure[*at + half] = 5;
+        }
+        layout.show(&mut structure, &mapping);
+        for (at, _) in layout.times() {
+            let found = (word32(&structure, *at), word32(&structure, at + half));
+            assert_eq!(found, (110, 12), "{layout:?} {at}");
+        }
+    }
+}
+
 #[test]
 fn only_times_that_a_structure_has_are_converted() {
     let mut structure = vec![0; Layout::Statx.length()];
@@ -70,7 +110,14 @@ fn the_present_and_times_that_stay_are_the_kernels_to_set() {
         let given = bytes(&[0, 0, 0, 1_000_000_000]);
         assert_eq!(set.convert(&given, &Mapping::Moved(YEAR)), None);
         assert_eq!(set.made.arguments[..2], [3, 0]);
+        assert_eq!(set.length(), 32);
     }
+    // Its flags, such as AT_SYMLINK_NOFOLLOW.
+    let call = Call {
+        arguments: [3, 0, 8, 256, 0, 0],
+        ..call
+    };
+    assert_eq!(set(&call, Numbers::Finest).made.arguments[3], 256);
 }
 
 #[test]
@@ -101,8 +148,16 @@ fn older_calls_are_made_with_nanoseconds_or_rounded_up() {
     let mapping = Mapping::Moved(1);
     let made = own.convert(&given, &mapping);
     assert_eq!(made, Some([100, 999_999, 200, 0]));
+    assert_eq!(own.length(), 32);
     let invalid = bytes(&[100, 1_000_000, 200, 0]);
     assert_eq!(own.convert(&invalid, &mapping), None);
+    // Microseconds have no number for the present.
+    let invalid = bytes(&[100, UTIME_NOW, 200, UTIME_OMIT]);
+    assert_eq!(own.convert(&invalid, &mapping), None);
+    // A nanosecond more is a whole microsecond.
+    let whole = bytes(&[100, 0, 200, 5]);
+    let made = own.convert(&whole, &Mapping::Moved(-1));
+    assert_eq!(made, Some([100, 1, 200, 6]));
 }
 
 #[test]
@@ -133,6 +188,13 @@ fn times_of_32_bits_are_read_and_set() {
     let times = set(412, Numbers::Finest).expect("it is converted");
     let made = times.convert(&padded, &Mapping::Moved(second));
     assert_eq!(made, Some([999, 5, 0, UTIME_OMIT]));
+    let lengths = [30, 271, 299, 320, 412].map(|number| set(number, Numbers::Finest));
+    let lengths = lengths.map(|set| set.expect("it is converted").length());
+    assert_eq!(lengths, [8, 16, 16, 16, 32]);
+    // Microseconds.
+    let times = set(271, Numbers::Finest).expect("it is converted");
+    let made = times.convert(&narrow, &Mapping::Moved(second));
+    assert_eq!(made, Some([999, 5000, 1999, 6000]));
     let mut structure = vec![0; Layout::Narrow64.length()];
     structure[72..76].copy_from_slice(&1_700_000_000i32.to_ne_bytes());
     Layout::Narrow64.show(&mut structure, &Mapping::Moved(-YEAR));
@@ -192,4 +254,18 @@ fn these_calls_are_handed_over_but_from_the_gate() {
     check(AUDIT, &native);
     #[cfg(target_arch = "x86_64")]
     check(crate::i386::AUDIT_I386, &CALLS_I386);
+}
+
+/// It is made while the supervisor waits for its end.
+#[test]
+fn the_deliverys_own_fstat_is_not_handed_over_and_other_calls_with_its_mark_are() {
+    let code = filter(&rules(), &[], Refused::default(), None, None);
+    let of = |number, mark: u32| {
+        let arguments = [3, 8, 8, 0, 0, mark.into()];
+        verdict(&code, AUDIT, number, 0x1000, arguments)
+    };
+    assert_eq!(of(FSTAT, DELIVERY), SECCOMP_RET_ALLOW);
+    assert_eq!(of(FSTAT, DELIVERY + 1), SECCOMP_RET_USER_NOTIF);
+    assert_eq!(of(STATX, DELIVERY), SECCOMP_RET_USER_NOTIF);
+    assert_eq!(of(NEWFSTATAT, DELIVERY), SECCOMP_RET_USER_NOTIF);
 }
