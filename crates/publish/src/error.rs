@@ -428,3 +428,18 @@ impl miette::Diagnostic for Error {
             .map(|hint| Box::new(hint) as Box<dyn fmt::Display>)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_other_errors_of_a_write() {
+        let error = |kind: io::ErrorKind| Error::space(Path::new("/lib.so"), 5, kind);
+        for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            assert!(matches!(error(full), Error::NoSpace { bytes: 5, .. }));
+        }
+        let other = error(io::ErrorKind::FileTooLarge);
+        assert!(matches!(other, Error::Io { doing: "write", .. }));
+    }
+}

@@ -82,6 +82,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_file_has_other_names_if_it_has_more_than_one_link_or_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| directory.path().join(name));
+        let file = File::create(&one).unwrap();
+        assert!(!has_other_names(&file));
+        fs::hard_link(&one, &other).unwrap();
+        assert!(has_other_names(&file));
+        fs::remove_file(&one).unwrap();
+        assert!(!has_other_names(&file));
+        fs::remove_file(&other).unwrap();
+        assert!(has_other_names(&file));
+    }
+
+    #[test]
     fn only_shared_writable_mappings_of_the_file_count() {
         let device = rustix::fs::makedev(0xfe, 2);
         let line = |mode, device, inode| format!("7f00-7f10 {mode} 00001000 {device} {inode} /x y");

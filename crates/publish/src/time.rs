@@ -95,6 +95,17 @@ mod tests {
     }
 
     #[test]
+    fn boot_time_is_between_two_readings_of_the_clock() {
+        let reading = || {
+            let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+            time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+        };
+        let before = reading();
+        let time = boot_time();
+        assert!((before..=reading()).contains(&time), "{before} {time}");
+    }
+
+    #[test]
     fn this_boot_has_a_hash() {
         assert_ne!(boot(), 0);
         assert_eq!(boot(), boot());

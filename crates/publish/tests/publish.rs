@@ -91,6 +91,53 @@ fn a_life() {
 }
 
 #[test]
+fn a_status_names_the_publisher_and_the_age_of_its_heartbeat() {
+    use std::time::Duration;
+    use vdsokit_publish::Status;
+    let status = |publisher, age| Status {
+        condition: Condition::Live,
+        publisher,
+        age,
+        stale_after: None,
+    };
+    let condition = Condition::Live.to_string();
+    for (status, rest) in [
+        (status(None, None), ""),
+        (status(Some(7), None), ", publisher 7"),
+        (
+            status(Some(7), Some(Duration::from_millis(1250))),
+            ", publisher 7, last heartbeat 1.2 s ago",
+        ),
+    ] {
+        assert_eq!(status.to_string(), format!("{condition}{rest}"));
+    }
+}
+
+#[test]
+fn one_scalar_is_assigned_text_and_a_part_of_a_latch_is_read() {
+    let (_directory, path) = place();
+    let publisher = Publisher::create(&path, &built(WEATHER)).unwrap();
+    let vdso = Vdso::open(&path).unwrap();
+    let temperature = publisher.scalar("temperature").unwrap();
+    temperature.assign("-3.5").unwrap();
+    assert_eq!(get(&vdso, "temperature"), "-3.5");
+    let refused = temperature.assign("cold");
+    assert!(matches!(refused, Err(Error::Value { .. })), "{refused:?}");
+    assert_eq!(get(&vdso, "temperature"), "-3.5");
+    for name in ["gusts", "wind"] {
+        let refused = publisher.scalar(name).unwrap_err();
+        assert!(matches!(refused, Error::Mismatch { .. }), "{refused}");
+    }
+
+    assign(&publisher, "gusts=1,2,3").unwrap();
+    let gusts = vdso.latched::<[u16; 3]>("gusts").unwrap();
+    let word = gusts.try_read_some(|copy| Some(copy.word(0).to_ne_bytes()));
+    let expected = [1_u16, 2, 3].map(u16::to_ne_bytes).concat();
+    assert_eq!(word.map(|bytes| bytes[..6].to_vec()), Some(expected));
+    assert_eq!(gusts.try_read_some(|_| None::<u64>), None);
+}
+
+#[test]
 fn a_second_publisher_is_told_who_the_first_is() {
     let (_directory, path) = place();
     let image = built(WEATHER);

@@ -150,6 +150,7 @@ fn readers_wait_for_ten_heartbeats_and_for_five_seconds_at_least() {
         (Duration::MAX, Duration::MAX),
     ] {
         assert_eq!(Serve::patience(period), patience, "{period:?}");
+        assert_eq!(Heartbeat(period).stale_after(), patience, "{period:?}");
     }
     for (end, text) in [
         (End::Stopped, "stopped"),

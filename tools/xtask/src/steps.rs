@@ -201,7 +201,7 @@ const STEPS: &[Step] = &[
     .optional(),
     Step::new(
         "mutants",
-        "the tests of seven crates detect 95 % of single changes in them; with `--all` only",
+        "the tests of eight crates detect 95 % of single changes in them; with `--all` only",
         crate::mutants::step,
     )
     .optional(),
