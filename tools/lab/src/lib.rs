@@ -54,6 +54,7 @@ pub use error::Error;
 pub use workshop::Workshop;
 
 use plan::Verdict;
+use programs::Programs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -105,9 +106,6 @@ impl BootReport {
                 .is_ok_and(|console| console.contains("int3: 0000 [#1]"))
     }
 }
-
-/// How often the emulator may end a boot before that counts as a failure.
-const BOOTS: usize = 3;
 
 /// Checks that share a kernel, a command line and a processor.
 #[derive(Debug, Clone)]
@@ -164,26 +162,43 @@ pub fn run(
     // One run at a time in a checkout: they share its directory, and two
     // emulated machines are slower together than one after the other.
     let _lock = workshop.lock()?;
-    for boot in boots(checks, which) {
-        let mut report = machine::boot(workshop, &boot)?;
-        for _ in 1..BOOTS {
-            if !report.emulator_failed() {
-                break;
-            }
-            eprintln!(
-                "{}: the emulator lost a breakpoint, or the guest hung; booting again",
-                report.name
-            );
-            for report in &report.reports {
-                if let Verdict::Failed(reason) = &report.verdict {
-                    eprintln!("  {}: {reason}", report.name);
-                }
-            }
-            report = machine::boot(workshop, &boot)?;
+    let boots = boots(checks, which);
+    for architecture in architectures {
+        let mut of_architecture = boots.iter().collect::<Vec<_>>();
+        of_architecture.retain(|boot| boot.kernel.architecture == architecture);
+        let checks = of_architecture.iter().flat_map(|boot| &boot.checks);
+        let programs =
+            Programs::build(workshop, architecture, checks.flat_map(|check| check.needs))?;
+        for boot in of_architecture {
+            each(&boot_until_it_counts(workshop, boot, &programs)?);
         }
-        each(&report);
     }
     Ok(())
+}
+
+/// Boots again when the emulator failed, as often as the workshop allows.
+fn boot_until_it_counts(
+    workshop: &Workshop,
+    boot: &Boot<'_>,
+    programs: &Programs,
+) -> Result<BootReport, Error> {
+    let mut report = machine::boot(workshop, boot, programs)?;
+    for _ in 1..workshop.boots {
+        if !report.emulator_failed() {
+            break;
+        }
+        eprintln!(
+            "{}: the emulator lost a breakpoint, or the guest hung; booting again",
+            report.name
+        );
+        for report in &report.reports {
+            if let Verdict::Failed(reason) = &report.verdict {
+                eprintln!("  {}: {reason}", report.name);
+            }
+        }
+        report = machine::boot(workshop, boot, programs)?;
+    }
+    Ok(report)
 }
 
 #[cfg(test)]

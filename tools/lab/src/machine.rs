@@ -3,9 +3,8 @@
 use crate::check::{PROCESSOR, Processor};
 use crate::cpio::Archive;
 use crate::plan::{self, Message, Task, Verdict};
-use crate::{
-    Architecture, Boot, BootReport, Check, Error, Need, Report, Workshop, debian, programs,
-};
+use crate::programs::{INIT, Programs};
+use crate::{Architecture, Boot, BootReport, Check, Error, Need, Report, Workshop, debian};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -32,12 +31,16 @@ pub(crate) fn find_emulator(architecture: Architecture) -> Result<(), Error> {
 }
 
 /// Boots and reports.
-pub(crate) fn boot(workshop: &Workshop, boot: &Boot<'_>) -> Result<BootReport, Error> {
+pub(crate) fn boot(
+    workshop: &Workshop,
+    boot: &Boot<'_>,
+    programs: &Programs,
+) -> Result<BootReport, Error> {
     let directory = workshop.output().join(label(boot));
     fs::create_dir_all(&directory).map_err(Error::file(&directory))?;
     let image = (boot.kernel.image)(workshop)?;
     let archive = directory.join("initramfs.cpio");
-    fs::write(&archive, initramfs(workshop, boot)?).map_err(Error::file(&archive))?;
+    fs::write(&archive, initramfs(workshop, boot, programs)?).map_err(Error::file(&archive))?;
     let console = directory.join("console.log");
     // The emulator appends to nothing: a console that it can't open ends it.
     File::create(&console).map_err(Error::file(&console))?;
@@ -140,15 +143,10 @@ fn label(boot: &Boot<'_>) -> String {
 
 /// Everything that the guest will have: process 1, busybox, the plan, and what
 /// the checks need.
-fn initramfs(workshop: &Workshop, boot: &Boot<'_>) -> Result<Vec<u8>, Error> {
-    const INIT: Need = Need::Program {
-        package: "vdsokit-lab",
-        name: "lab-init",
-    };
+fn initramfs(workshop: &Workshop, boot: &Boot<'_>, programs: &Programs) -> Result<Vec<u8>, Error> {
     let (checks, architecture) = (&boot.checks, boot.kernel.architecture);
-    let build = |need| programs::build(workshop, need, architecture);
     let mut archive = Archive::default();
-    add(&mut archive, "/init", &build(&INIT)?)?;
+    add(&mut archive, "/init", &programs.find(workshop, &INIT)?)?;
     let busybox = match architecture.release() {
         None => "/bin/busybox",
         Some(_) => "/usr/bin/busybox",
@@ -159,7 +157,7 @@ fn initramfs(workshop: &Workshop, boot: &Boot<'_>) -> Result<Vec<u8>, Error> {
     for need in checks.iter().flat_map(|check| check.needs) {
         let at = need.at();
         if !there.contains(&at) {
-            add(&mut archive, &at, &build(need)?)?;
+            add(&mut archive, &at, &programs.find(workshop, need)?)?;
             there.push(at);
         }
     }

@@ -17,6 +17,8 @@ pub struct Workshop {
     /// How long a guest may take to boot, to power off, and to start and end each check, beyond
     /// what the check may take. It needs 5 s on two idle cores; the bound ends a hang.
     pub overhead: Duration,
+    /// How often the emulator may end a boot before that counts as a failure.
+    pub boots: u32,
 }
 
 impl Workshop {
@@ -38,6 +40,7 @@ impl Workshop {
             root,
             cache,
             overhead: Duration::from_secs(90),
+            boots: 3,
         })
     }
 

@@ -127,6 +127,7 @@ fn a_guest_that_hangs_is_ended() {
     }
     let workshop = Workshop {
         overhead: Duration::from_secs(10),
+        boots: 1,
         ..workshop()
     };
     // A shell as process 1 waits for input that never comes.

@@ -1,6 +1,6 @@
 //! The published clock on kernels whose own is slow.
 
-use super::{LIBC, LIBM, LOADER, VDSO, row};
+use super::{LIBC, LIBM, LOADER, VDSO, on_the_newer, row};
 use crate::check::{COUNTING, Check, DEBIAN_6_12, INVARIANT_TSC, Need, PROCESSOR, Processor};
 use crate::{debian, programs};
 use std::ffi::OsStr;
@@ -82,7 +82,7 @@ const fn real_time(
 
 /// The checks.
 pub(super) const CHECKS: &[Check] = &[
-    real_time(
+    on_the_newer(real_time(
         "real-time-hpet",
         "programs read an invariant TSC though the kernel reads its hpet, within the bound",
         test!(
@@ -91,8 +91,8 @@ pub(super) const CHECKS: &[Check] = &[
         ),
         "clocksource=hpet",
         INVARIANT_TSC,
-    ),
-    real_time(
+    )),
+    on_the_newer(real_time(
         "real-time-acpi-pm",
         "the same with the slowest clocksource there is",
         test!(
@@ -101,15 +101,15 @@ pub(super) const CHECKS: &[Check] = &[
         ),
         "clocksource=acpi_pm",
         INVARIANT_TSC,
-    ),
-    real_time(
+    )),
+    on_the_newer(real_time(
         "real-time-refused",
         "a TSC that is not invariant is refused with the reason",
         test!("clock_lab", "a_counter_that_is_not_invariant_is_refused"),
         "clocksource=hpet",
         PROCESSOR,
-    ),
-    real_time(
+    )),
+    on_the_newer(real_time(
         "real-time-namespace",
         "a process in a time namespace of its own has the kernel's clock, not the page's",
         test!(
@@ -118,7 +118,7 @@ pub(super) const CHECKS: &[Check] = &[
         ),
         "clocksource=hpet",
         INVARIANT_TSC,
-    ),
+    )),
     Check {
         needs: WITH_CHRONY,
         processor: Processor {

@@ -1,6 +1,6 @@
 //! Facts about the running task, published for each CPU.
 
-use super::{LIBC, LIBM, LOADER, VDSO, row};
+use super::{LIBC, LIBM, LOADER, VDSO, on_the_newer, on_the_older, row};
 use crate::Error;
 use crate::Workshop;
 use crate::check::{COUNTING, Check, FOUR_CPUS, Need, PROCESSOR, Processor, STOCK};
@@ -147,12 +147,12 @@ pub(super) const CHECKS: &[Check] = &[
         test!("current", "torture::no_read_is_wrong_under_torture"),
         "tsc=reliable",
     ),
-    current(
+    on_the_newer(current(
         "current-torture-preempt",
         "the same in a kernel that preempts itself",
         test!("current", "torture::no_read_is_wrong_under_torture"),
         "tsc=reliable preempt=full",
-    ),
+    )),
     Check {
         processor: Processor {
             model: "max,-rdpid",
@@ -197,7 +197,7 @@ pub(super) const CHECKS: &[Check] = &[
         ),
         "tsc=reliable",
     ),
-    current(
+    on_the_newer(current(
         "current-hotplug",
         "the same while CPUs are unplugged and plugged",
         test!(
@@ -205,7 +205,7 @@ pub(super) const CHECKS: &[Check] = &[
             "torture::no_read_is_wrong_while_cpus_come_and_go"
         ),
         "tsc=reliable preempt=full",
-    ),
+    )),
     current(
         "current-orders",
         "a thread that is moved between any two steps refutes every order of a read but one",
@@ -230,7 +230,7 @@ pub(super) const CHECKS: &[Check] = &[
         ),
         "tsc=reliable",
     ),
-    current(
+    on_the_newer(current(
         "current-unmount",
         "unmounting the BPF file system retires the pages",
         test!(
@@ -238,14 +238,14 @@ pub(super) const CHECKS: &[Check] = &[
             "detach::unmounting_the_bpf_file_system_retires_the_pages"
         ),
         "tsc=reliable preempt=full",
-    ),
+    )),
     current(
         "current-unpin",
         "removing any one link retires the pages",
         test!("current", "detach::removing_any_one_link_retires_the_pages"),
         "tsc=reliable",
     ),
-    current(
+    on_the_newer(current(
         "current-killed",
         "killing a publisher that holds the only links retires the pages",
         test!(
@@ -253,7 +253,7 @@ pub(super) const CHECKS: &[Check] = &[
             "detach::killing_a_publisher_that_has_pinned_nothing_retires_the_pages"
         ),
         "tsc=reliable preempt=full",
-    ),
+    )),
     current(
         "current-goes-on",
         "killed, a publisher leaves the kernel publishing",
@@ -293,7 +293,7 @@ pub(super) const CHECKS: &[Check] = &[
         ),
         "tsc=reliable",
     ),
-    current(
+    on_the_newer(current(
         "current-cpu-time-preempt",
         "the same in a kernel that preempts itself",
         test!(
@@ -301,7 +301,7 @@ pub(super) const CHECKS: &[Check] = &[
             "time::cpu_time_is_never_behind_the_kernels_and_never_goes_back"
         ),
         "tsc=reliable preempt=full",
-    ),
+    )),
     current(
         "current-process-time",
         "the CPU time of a process is known while it has one thread",
@@ -311,7 +311,7 @@ pub(super) const CHECKS: &[Check] = &[
         ),
         "tsc=reliable",
     ),
-    current(
+    on_the_newer(current(
         "current-no-clock",
         "CPU times are left to a kernel whose clock is not the counter",
         test!(
@@ -319,7 +319,7 @@ pub(super) const CHECKS: &[Check] = &[
             "time::without_a_stable_counter_the_kernel_alone_knows_cpu_times"
         ),
         "clocksource=hpet",
-    ),
+    )),
     Check {
         needs: UNCHANGED_PROGRAMS,
         ..current(
@@ -355,7 +355,7 @@ pub(super) const CHECKS: &[Check] = &[
             "tsc=reliable",
         )
     },
-    Check {
+    on_the_older(Check {
         processor: COUNTING,
         ..current(
             "current-instructions",
@@ -363,5 +363,5 @@ pub(super) const CHECKS: &[Check] = &[
             test!("current", "figures::what_a_switch_and_a_read_cost"),
             "tsc=reliable",
         )
-    },
+    }),
 ];

@@ -1,6 +1,6 @@
 //! `vdso doctor` on kernels whose clocks are slow.
 
-use super::{VDSO, row};
+use super::{VDSO, on_the_newer, row};
 use crate::check::{Check, Need};
 
 /// A row for one test of the doctor, in a machine with these words on its kernel's command line.
@@ -26,18 +26,18 @@ const fn doctor(
 
 /// The checks.
 pub(super) const CHECKS: &[Check] = &[
-    doctor(
+    on_the_newer(doctor(
         "doctor-hpet",
         "the doctor names an hpet that the command line selects",
         test!("doctor_lab", "hpet_is_named"),
         "clocksource=hpet",
-    ),
-    doctor(
+    )),
+    on_the_newer(doctor(
         "doctor-acpi-pm",
         "the doctor names the slowest clocksource there is",
         test!("doctor_lab", "acpi_pm_is_named"),
         "clocksource=acpi_pm",
-    ),
+    )),
     doctor(
         "doctor-tsc",
         "the doctor finds nothing wrong with a TSC that the kernel trusts",

@@ -1,6 +1,6 @@
 //! The lab itself: what every other check relies on.
 
-use super::row;
+use super::{on_the_newer, row};
 use crate::check::{Check, Need};
 
 /// A shell command for rows that need no program.
@@ -47,7 +47,7 @@ pub(super) const CHECKS: &[Check] = &[
             &["guest", "--ignored", "--exact", "process_1_is_the_labs"],
         )
     },
-    Check {
+    on_the_newer(Check {
         command_line: "clocksource=hpet",
         seconds: 10,
         ..row(
@@ -55,8 +55,8 @@ pub(super) const CHECKS: &[Check] = &[
             "the command line chooses the clocksource: a kernel whose vDSO is slow",
             clocksource!("hpet"),
         )
-    },
-    Check {
+    }),
+    on_the_newer(Check {
         command_line: "clocksource=acpi_pm",
         seconds: 10,
         ..row(
@@ -64,7 +64,7 @@ pub(super) const CHECKS: &[Check] = &[
             "the slowest clocksource there is",
             clocksource!("acpi_pm"),
         )
-    },
+    }),
     Check {
         command_line: "tsc=reliable",
         seconds: 10,

@@ -1,6 +1,6 @@
 //! The kernel as a publisher, by the tests of `vdsokit-bpf`.
 
-use super::row;
+use super::{on_the_newer, on_the_older, row};
 use crate::check::{COUNTING, Check, Need};
 
 /// What checks of the kernel as a publisher need.
@@ -113,33 +113,33 @@ pub(super) const CHECKS: &[Check] = &[
             "refusals::a_kernel_without_types_is_refused_politely"
         ),
     ),
-    Check {
+    on_the_older(Check {
         processor: COUNTING,
         ..kernel(
             "kernel-instructions",
             "what the hook costs, in instructions",
             test!("kernel", "figures::instructions"),
         )
-    },
-    Check {
+    }),
+    on_the_older(Check {
         processor: COUNTING,
         ..kernel(
             "kernel-age",
             "no value is older than a tick, counted in ticks",
             test!("kernel", "figures::no_value_is_older_than_a_tick"),
         )
-    },
+    }),
     kernel(
         "kernel-figures",
         "what the hook and a read cost",
         test!("kernel", "figures::figures"),
     ),
-    Check {
+    on_the_newer(Check {
         command_line: "lockdown=confidentiality",
         ..kernel(
             "kernel-lockdown",
             "a locked-down kernel is named as such",
             test!("kernel", "access::a_locked_down_kernel_is_named"),
         )
-    },
+    }),
 ];

@@ -1,6 +1,6 @@
 //! `vdso serve --kernel` and what belongs to it.
 
-use super::{VDSO, row};
+use super::{VDSO, on_the_older, row};
 use crate::check::{COUNTING, Check, Need};
 use crate::programs;
 use std::ffi::OsStr;
@@ -110,12 +110,12 @@ pub(super) const CHECKS: &[Check] = &[
             test!("kernel_lab", "the_clock_is_the_kernels_to_the_nanosecond"),
         )
     },
-    Check {
+    on_the_older(Check {
         processor: COUNTING,
         ..served(
             "kernel-cost",
             "a read costs as many instructions from a kernel as from a process; how late a relay is",
             test!("kernel_lab", "what_a_read_costs_and_how_late_a_relay_is"),
         )
-    },
+    }),
 ];
