@@ -21,16 +21,15 @@ macro_rules! writers {
             /// The writer of the scalar `name`.
             pub(crate) fn new(publisher: &Publisher, name: &str) -> Result<Self, Error> {
                 let directory = publisher.directory();
-                let kind = directory.find(name).map(|entry| entry.kind);
-                Ok(match kind {
-                    $(Some(Kind::Plain(Type::Scalar(ScalarType::$name))) => {
-                        Self::$name(publisher.var(name)?)
-                    })*
-                    $(Some(Kind::Plain(Type::Scalar(ScalarType::$float))) => {
-                        Self::$float(publisher.var(name)?)
-                    })*
+                let scalar = match directory.find(name).map(|entry| entry.kind) {
+                    Some(Kind::Plain(Type::Scalar(scalar))) => scalar,
                     // `var` refuses what is not there, and what is no scalar.
-                    _ => Self::Bool(publisher.var(name)?),
+                    _ => ScalarType::Bool,
+                };
+                Ok(match scalar {
+                    $(ScalarType::$name => Self::$name(publisher.var(name)?),)*
+                    $(ScalarType::$float => Self::$float(publisher.var(name)?),)*
+                    ScalarType::Bool => Self::Bool(publisher.var(name)?),
                 })
             }
 

@@ -82,3 +82,15 @@ pub(crate) fn check(ty: &Type) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::SCALARS;
+    use vdsokit_vvar::scalar::ScalarType;
+
+    /// A macro that depended on the crate of the types would compile it for the compiler as well.
+    #[test]
+    fn the_scalars_are_those_of_pages() {
+        assert_eq!(SCALARS, ScalarType::ALL.map(ScalarType::name));
+    }
+}

@@ -104,7 +104,12 @@ impl Text<'_> {
             ScalarType::I16 => self.put(0x1300_3c00 | OUT << 5 | OUT), // sxth w0, w0
             ScalarType::F32 => self.put(0x1e27_0000 | OUT << 5),      // fmov s0, w0
             ScalarType::F64 => self.put(0x9e67_0000 | OUT << 5),      // fmov d0, x0
-            _ => {}
+            ScalarType::I32
+            | ScalarType::I64
+            | ScalarType::U8
+            | ScalarType::U16
+            | ScalarType::U32
+            | ScalarType::U64 => {}
         }
         self.put(RET);
     }

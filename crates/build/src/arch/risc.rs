@@ -186,7 +186,14 @@ impl<E: Encoding> Text<'_, E> {
             ScalarType::Bool => self.operate(E::SET_IF_LOWER, E::OUT, ZERO, E::OUT),
             ScalarType::F32 => self.put(E::result_in_float(false)),
             ScalarType::F64 => self.put(E::result_in_float(true)),
-            _ => {}
+            ScalarType::I8
+            | ScalarType::I16
+            | ScalarType::I32
+            | ScalarType::I64
+            | ScalarType::U8
+            | ScalarType::U16
+            | ScalarType::U32
+            | ScalarType::U64 => {}
         }
         self.put(E::RET);
     }

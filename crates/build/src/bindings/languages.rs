@@ -1,5 +1,7 @@
 //! The languages: files, names of types, rules for identifiers.
 
+use vdsokit_vvar::scalar::ScalarType;
+
 /// How a language writes the names of methods and fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Case {
@@ -28,7 +30,7 @@ pub(super) struct Language {
     pub(super) field_members: &'static [&'static str],
     /// For each scalar type, in the order of their codes, the type of a value and a second
     /// name: what the type is called where a value is loaded.
-    pub(super) types: [(&'static str, &'static str); 11],
+    pub(super) types: [(&'static str, &'static str); ScalarType::ALL.len()],
 }
 
 impl Language {

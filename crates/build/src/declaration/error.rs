@@ -248,9 +248,11 @@ impl Problem {
                 format!("write {}", meant_type(name).unwrap_or_default())
             }
             Self::Type(_) => {
-                "types are bool, i8, i16, i32, i64, u8, u16, u32, u64, f32, f64, arrays \
-                of these such as f64[3], and str[N] for text of less than N bytes"
-                    .into()
+                let scalars = ScalarType::ALL.map(ScalarType::name).join(", ");
+                format!(
+                    "types are {scalars}, arrays of these such as f64[3], and str[N] for text of \
+                     less than N bytes"
+                )
             }
             Self::Empty(_) => {
                 "give it a length of at least 1; a text needs one byte for its end".into()

@@ -51,6 +51,19 @@ fn a_declaration_is_printed_as_it_was_read() {
     }
 }
 
+/// So programs in C read it on every architecture.
+#[test]
+fn the_declaration_of_every_type_has_every_scalar() {
+    let declaration = declaration("every-type.toml");
+    for scalar in ScalarType::ALL {
+        let kind = Kind::Plain(Type::Scalar(scalar));
+        let mut variables = declaration.variables().iter();
+        let found = variables.find(|variable| variable.kind == kind);
+        let found = found.unwrap_or_else(|| panic!("no variable is a {scalar}"));
+        assert!(found.init.iter().any(|byte| *byte != 0), "{scalar}");
+    }
+}
+
 #[test]
 fn an_initial_value_is_written_as_in_toml() {
     let f64 = Type::Scalar(ScalarType::F64);
