@@ -54,7 +54,9 @@ impl Course {
                 },
                 None => Course::Kernel,
             },
-            _ => Course::Kernel,
+            Source::SystemCall | Source::Kernel | Source::Counter { .. } | Source::Reads => {
+                Course::Kernel
+            }
         }
     }
 

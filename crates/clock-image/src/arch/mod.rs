@@ -1,5 +1,13 @@
-//! What differs between architectures: counter, numbers of system calls, addresses and the
-//! names of symbols. One module for each.
+//! What differs between architectures. The contract of each module:
+//!
+//! - `number`: the numbers of the system calls that the image makes; `generic` has those of newer
+//!   architectures.
+//! - `counter()`: the CPU's counter.
+//! - `vvar()`: the address of a byte of the vvar pages.
+//! - `cpu_and_node()`: the CPU's number, where a program can read it.
+//! - `kernel_name!`, `export!`: the names of functions in Linux's vDSO.
+//! - `load_link!`: the word of a link.
+//! - the return of signal handlers, where the kernel's vDSO has it.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;

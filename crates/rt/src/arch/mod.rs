@@ -1,4 +1,7 @@
-//! What needs instructions of its own: addresses in the vvar pages, and system calls.
+//! What needs instructions of its own. The contract of each architecture's module:
+//!
+//! - `__address!`: the address of a symbol in the vvar pages.
+//! - `system_call`: a system call without a C library.
 #![allow(unsafe_code, reason = "addresses and system calls need assembly")]
 
 #[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
@@ -6,6 +9,16 @@
 #[cfg_attr(target_arch = "riscv64", path = "riscv64.rs")]
 #[cfg_attr(target_arch = "loongarch64", path = "loongarch64.rs")]
 #[cfg_attr(target_arch = "x86", path = "x86.rs")]
+#[cfg_attr(
+    not(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64",
+        target_arch = "loongarch64",
+        target_arch = "x86"
+    )),
+    path = "missing.rs"
+)]
 mod this;
 
 pub use this::system_call;

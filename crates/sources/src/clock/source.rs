@@ -23,6 +23,17 @@ pub enum Kept {
 }
 
 impl Kept {
+    /// Its name on the command line and in reports.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::SystemCall => "system-call",
+            Self::Counter(_) => "counter",
+            Self::Timekeeper(_) => "timekeeper",
+        }
+    }
+
     fn period(&self) -> Duration {
         match self {
             Self::Kernel | Self::SystemCall | Self::Timekeeper(_) => Duration::from_secs(1),

@@ -63,7 +63,11 @@ impl Mapping {
                     false => on(former, former.rate),
                 }
             }
-            _ => Mapping::Real,
+            Source::KernelClock(_)
+            | Source::SystemCall
+            | Source::Kernel
+            | Source::Counter { .. }
+            | Source::Reads => Mapping::Real,
         }
     }
 

@@ -38,15 +38,6 @@ pub(crate) enum TimeSource {
 }
 
 impl TimeSource {
-    fn name(kept: &Kept) -> &'static str {
-        match kept {
-            Kept::Kernel => "kernel",
-            Kept::SystemCall => "system-call",
-            Kept::Counter(_) => "counter",
-            _ => "timekeeper",
-        }
-    }
-
     /// The publisher and the source on this machine; also the reason why the counter was not chosen,
     /// where it was tried.
     fn choose(self, file: &Path, options: Options) -> Result<(Publisher, Kept, Option<Untrusted>)> {
@@ -127,7 +118,7 @@ pub(super) fn run(arguments: &Arguments, reporter: &Reporter) -> Result<ExitCode
         reporter.untrusted(why);
     }
     let pid = std::process::id();
-    let name = TimeSource::name(&kept);
+    let name = kept.name();
     event(reporter, "live", publisher.path(), name, Some(pid));
     let source = ClockSource::new(&publisher, kept, |why| reporter.untrusted(why))?;
     reporter.serve(publisher, source, None, &stop)
