@@ -122,8 +122,9 @@ impl<'text> Parser<'text> {
         let mut scalar = None;
         if self.eat(':') {
             let name = self.word("a scalar type")?;
-            let ty = ScalarType::from_name(name)
-                .ok_or_else(|| self.wrong("a scalar type, u8 to i64 or bool, was expected"))?;
+            let ty = ScalarType::from_name(name).ok_or_else(|| {
+                self.syntax_error("a scalar type, u8 to i64 or bool, was expected")
+            })?;
             scalar = Some((ty, self.count()?));
         }
         self.end()?;
@@ -146,7 +147,7 @@ impl<'text> Parser<'text> {
             .trim()
             .to_owned();
         if name.is_empty() {
-            return Err(self.wrong("a type's name was expected"));
+            return Err(self.syntax_error("a type's name was expected"));
         }
         self.at += end;
         let mut pointers = 0;
@@ -172,7 +173,7 @@ impl<'text> Parser<'text> {
             return Ok(None);
         }
         let number = self.word("a number")?.parse();
-        let number = number.map_err(|_| self.wrong("a number was expected"))?;
+        let number = number.map_err(|_| self.syntax_error("a number was expected"))?;
         self.expect(']')?;
         Ok(Some(number))
     }
@@ -183,7 +184,7 @@ impl<'text> Parser<'text> {
             .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
             .unwrap_or(rest.len());
         if end == 0 {
-            return Err(self.wrong(&format!("{what} was expected")));
+            return Err(self.syntax_error(&format!("{what} was expected")));
         }
         self.at += end;
         Ok(&rest[..end])
@@ -201,7 +202,7 @@ impl<'text> Parser<'text> {
         if self.eat(wanted) {
             return Ok(());
         }
-        Err(self.wrong(&format!("`{wanted}` was expected")))
+        Err(self.syntax_error(&format!("`{wanted}` was expected")))
     }
 
     fn spaces(&mut self) {
@@ -212,14 +213,14 @@ impl<'text> Parser<'text> {
         if self.rest().is_empty() {
             return Ok(());
         }
-        Err(self.wrong("nothing more was expected"))
+        Err(self.syntax_error("nothing more was expected"))
     }
 
     fn rest(&self) -> &'text str {
         &self.text[self.at..]
     }
 
-    fn wrong(&self, what: &str) -> Error {
+    fn syntax_error(&self, what: &str) -> Error {
         Error::Syntax {
             expression: self.text.to_owned(),
             at: self.at,

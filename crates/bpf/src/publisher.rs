@@ -251,18 +251,9 @@ impl Publisher {
     /// # Errors
     /// When the directory exists already, or is in no BPF file system.
     pub fn pin(&mut self, directory: &Path) -> Result<(), Error> {
-        let mut builder = fs::DirBuilder::new();
-        builder
-            .mode(0o755)
-            .create(directory)
-            .map_err(Error::file(directory))?;
-        let result = self.pin_all(directory);
-        match &result {
-            Ok(()) => self.directory = Some(directory.to_owned()),
-            // What could be pinned must not stay half a publisher.
-            Err(_) => drop(unpin(directory)),
-        }
-        result
+        pin_in(directory, || self.pin_all(directory))?;
+        self.directory = Some(directory.to_owned());
+        Ok(())
     }
 
     fn pin_all(&self, directory: &Path) -> Result<(), Error> {
@@ -356,6 +347,22 @@ pub(crate) fn unpin(directory: &Path) -> Result<(), Error> {
 }
 
 /// The pages are frozen, so only a program can write to them.
+/// Makes the directory and pins objects in it. If one can't be pinned, the directory goes: what could be
+/// must not stay half a publisher.
+pub(crate) fn pin_in(
+    directory: &Path,
+    pin_all: impl FnOnce() -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut builder = fs::DirBuilder::new();
+    let made = builder.mode(0o755).create(directory);
+    made.map_err(Error::file(directory))?;
+    let result = pin_all();
+    if result.is_err() {
+        drop(unpin(directory));
+    }
+    result
+}
+
 fn mark_retired(pages: BorrowedFd<'_>) -> Result<(), Error> {
     let program = load(&program::retire(pages.as_raw_fd())?, Attach::ByHand)?;
     sys::run(program.as_fd()).map_err(refused("to run a program"))

@@ -304,7 +304,7 @@ pub(crate) struct Speaker {
 }
 
 impl Speaker {
-    pub(crate) fn say(&self, event: &Event) {
+    pub(crate) fn report(&self, event: &Event) {
         let Some((text, is_real_time)) = text_of(event) else {
             return;
         };

@@ -49,22 +49,3 @@ pub unsafe fn image_at(address: *const u8) -> Result<Image<'static>, ParseError>
         ))
     })
 }
-
-/// The image in the `length` bytes at `address`, for a caller that knows the mapping's length.
-///
-/// # Errors
-/// As [`Image::parse`].
-///
-/// # Safety
-/// 1. `address` is the start of `length` bytes mapped readable for all of `'static`; `length` is
-///    at most `isize::MAX`.
-/// 2. They are not written to in that time: they include no vvar page.
-pub unsafe fn image_of_length(
-    address: *const u8,
-    length: usize,
-) -> Result<Image<'static>, ParseError> {
-    // SAFETY: by facts 1 and 2 of the caller the bytes are mapped and not written to for all of
-    // `'static`, and their length is at most isize::MAX.
-    let bytes = unsafe { slice::from_raw_parts(address, length) };
-    Image::parse_memory(bytes, address.addr() as u64)
-}

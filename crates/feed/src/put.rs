@@ -106,17 +106,17 @@ fn plan<'v>(
             Some(field) => format!("{}.{field}", assignment.name),
             None => assignment.name.clone(),
         };
-        let wrong = |why: String| Error::Value {
+        let value_error = |why: String| Error::Value {
             name: name.clone(),
             why,
         };
         let variable = variables
             .iter()
             .find(|variable| variable.name == assignment.name)
-            .ok_or_else(|| wrong("the declaration has no such variable".into()))?;
-        let ty = ty(&variable.kind, assignment.field.as_deref()).map_err(&wrong)?;
+            .ok_or_else(|| value_error("the declaration has no such variable".into()))?;
+        let ty = ty(&variable.kind, assignment.field.as_deref()).map_err(&value_error)?;
         Dynamic::check(ty, &assignment.value)
-            .map_err(|why| wrong(format!("{:?} is not a {ty}: {why}", assignment.value)))?;
+            .map_err(|why| value_error(format!("{:?} is not a {ty}: {why}", assignment.value)))?;
         match changes
             .iter_mut()
             .find(|one| one.variable.name == variable.name)

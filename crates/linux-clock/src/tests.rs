@@ -119,8 +119,8 @@ impl Machine {
         (time.seconds, time.nanoseconds)
     }
 
-    /// Is there a system call for want of an answer?
-    fn asks(&self, clock: u32) -> bool {
+    /// Whether the page has no answer, so that the system call is made.
+    fn makes_call(&self, clock: u32) -> bool {
         // SAFETY: the call of these tests does not look at it.
         unsafe { clock_gettime(self, clock, null_mut()) as isize == EINVAL }
     }
@@ -223,14 +223,14 @@ fn ticks_that_would_overflow_do_not() {
 fn what_the_page_does_not_tell_is_a_system_call() {
     let machine = Machine::new();
     for clock in [NOBODYS, facts::CLOCKS, 33, u32::MAX, 1 << 31] {
-        assert!(machine.asks(clock), "{clock}");
+        assert!(machine.makes_call(clock), "{clock}");
     }
     for mode in [0, 4, facts::MODE_PVCLOCK, facts::MODE_HVCLOCK] {
         // An invalid hypervisor's page.
         set(&machine.shown, facts::MODE, mode.into());
         set(&machine.shown, facts::RAW + facts::MODE, mode.into());
         for clock in [facts::REALTIME, MONOTONIC, RAW] {
-            assert!(machine.asks(clock), "mode {mode}, clock {clock}");
+            assert!(machine.makes_call(clock), "mode {mode}, clock {clock}");
         }
     }
     let mut day = Timeval::default();
@@ -301,7 +301,7 @@ fn a_clock_in_a_namespace_follows_the_kernels_page() {
     assert_eq!((day.seconds, day.microseconds), (40, 5));
     // The kernel's counter can't be read in that mode.
     set(&machine.outside, facts::MODE, 0);
-    assert!(machine.asks(MONOTONIC));
+    assert!(machine.makes_call(MONOTONIC));
 }
 
 impl Machine {
@@ -335,7 +335,7 @@ fn kvms_and_xens_clock() {
     tell(100, 5000, 1 << 31, -1, 1);
     assert_eq!(machine.at(140).now(MONOTONIC), (0, 5010));
     tell(100, 5000, 1 << 31, -1, 2);
-    assert!(machine.asks(MONOTONIC), "not the same on all CPUs");
+    assert!(machine.makes_call(MONOTONIC), "not the same on all CPUs");
 }
 
 #[test]

@@ -47,7 +47,7 @@
 //! works within one machine. It protects readers from a publisher that crashes, not from one
 //! that publishes wrong values; file permissions decide who may publish.
 //!
-//! Who may write the file can truncate it while it is mapped. The next access of its publisher
+//! A process that may write the file can truncate it while it is mapped. The next access of its publisher
 //! or of a reader is then a SIGBUS (mmap(2)), because the length of a file that has a name
 //! can't be sealed. This crate installs no signal handler: that is for the program to decide.
 

@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn conditions_are_what_they_say() {
-        let of = |condition| {
+        let notifies = |condition| {
             let rule = Rule {
                 number: 7,
                 alternatives: vec![vec![condition]],
@@ -299,16 +299,16 @@ mod tests {
                 verdict(&code, AUDIT, 7, 0x1000, arguments) == NOTIFY
             }
         };
-        let not_zero = of(Condition::NotZero(2));
+        let not_zero = notifies(Condition::NotZero(2));
         assert!(!not_zero(0) && not_zero(1) && not_zero(1 << 32) && not_zero(u64::MAX));
-        let positive = of(Condition::PositiveInt(2));
+        let positive = notifies(Condition::PositiveInt(2));
         assert!(positive(1) && positive(0xdead_0000_7fff_ffff));
         assert!(!positive(0) && !positive(0xffff_ffff) && !positive(1 << 32));
-        let any = of(Condition::AnyBit(2, 6));
+        let any = notifies(Condition::AnyBit(2, 6));
         assert!(any(2) && any(5) && !any(9) && !any(1 << 33));
-        let bits = of(Condition::Bits(2, 0x7f, 9));
+        let bits = notifies(Condition::Bits(2, 0x7f, 9));
         assert!(bits(9) && bits(0x89) && !bits(8) && !bits(0));
-        let not = of(Condition::Not(2, 7));
+        let not = notifies(Condition::Not(2, 7));
         assert!(not(6) && not(0) && !not(7) && !not(7 | 1 << 32));
     }
 
@@ -323,11 +323,11 @@ mod tests {
         };
         let rules = [rule, Rule::always(59)];
         let code = filter(&rules, &OTHER_EXECS, Refused::default(), None, None);
-        let of = |operation, timeout| {
+        let notifies = |operation, timeout| {
             verdict(&code, AUDIT, 202, 0, [0, operation, 0, timeout, 0, 0]) == NOTIFY
         };
-        assert!(of(9, 1) && of(6, 0) && of(6, 1));
-        assert!(!of(9, 0) && !of(1, 1));
+        assert!(notifies(9, 1) && notifies(6, 0) && notifies(6, 1));
+        assert!(!notifies(9, 0) && !notifies(1, 1));
         assert_eq!(verdict(&code, AUDIT, 59, 0, [0; 6]), NOTIFY);
         assert_eq!(verdict(&code, AUDIT, 60, 0, [0; 6]), ALLOW);
         // i386, and x32's numbers.

@@ -55,7 +55,7 @@ impl Publisher {
         Publisher(command.spawn().expect("vdso starts"))
     }
 
-    fn say(&mut self, line: &str) {
+    fn send_line(&mut self, line: &str) {
         let input = self.0.stdin.as_mut().expect("a pipe");
         writeln!(input, "{line}").expect("the publisher reads its input");
     }
@@ -95,7 +95,7 @@ fn a_declaration_is_built_checked_published_and_read() {
             .to_owned()
     };
     until(|| temperature() == "1.5");
-    publisher.say("temperature=21.5");
+    publisher.send_line("temperature=21.5");
     until(|| temperature() == "21.5");
     assert!(good(&mut vdso(&["ls", image])).contains("weather_temperature"));
 }

@@ -66,12 +66,12 @@ fn compile<'argument>(rust: &Rust, arguments: impl IntoIterator<Item = &'argumen
 /// The workspace's `rust-version`.
 fn stated() -> Result<String, String> {
     let manifest = root().join("Cargo.toml");
-    let say = |why: &dyn Display| format!("{}: {why}", manifest.display());
-    let text = fs::read_to_string(&manifest).map_err(|error| say(&error))?;
+    let in_manifest = |why: &dyn Display| format!("{}: {why}", manifest.display());
+    let text = fs::read_to_string(&manifest).map_err(|error| in_manifest(&error))?;
     let value = text
         .lines()
         .find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'));
-    let value = value.ok_or_else(|| say(&"no line `rust-version = …`"))?;
+    let value = value.ok_or_else(|| in_manifest(&"no line `rust-version = …`"))?;
     Ok(value.to_owned())
 }
 

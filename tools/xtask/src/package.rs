@@ -54,13 +54,13 @@ fn images() -> Result<(), String> {
     arguments.extend(Architecture::ALL.map(Architecture::target_arch));
     cargo(&arguments, &[])?;
     let packaged = root().join("crates/guest/images");
-    let say = |path: &Path, error| format!("{}: {error}", path.display());
-    fs::create_dir_all(&packaged).map_err(|error| say(&packaged, error))?;
+    let with_path = |path: &Path, error| format!("{}: {error}", path.display());
+    fs::create_dir_all(&packaged).map_err(|error| with_path(&packaged, error))?;
     for name in Architecture::ALL.map(Architecture::target_arch) {
         for kind in ["rs", "text"] {
             let file = made.join(name).with_extension(kind);
             let to = packaged.join(name).with_extension(kind);
-            fs::copy(&file, &to).map_err(|error| say(&file, error))?;
+            fs::copy(&file, &to).map_err(|error| with_path(&file, error))?;
         }
     }
     Ok(())

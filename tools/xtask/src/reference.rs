@@ -270,7 +270,7 @@ impl Boot {
             match pieces.recv_timeout(SILENCE) {
                 Ok(piece) => {
                     if is_shown {
-                        // Who reads it no more may still want the exit status.
+                        // A caller that no longer reads the output may still want the exit status.
                         let mut terminal = std::io::stdout().lock();
                         let _ = terminal.write_all(&piece).and_then(|()| terminal.flush());
                     }

@@ -15,17 +15,17 @@ mod program;
 mod time;
 
 use crate::hook::Hook;
-use crate::publisher::{create, load, possible_cpus, refused, unpin};
+use crate::publisher::{create, load, pin_in, possible_cpus, refused, unpin};
 use crate::sys::{self, Attach};
 use crate::{Error, Kernel};
 use fields::Fields;
 use program::{LINKS, Maps, Slots, Users};
 use rustix::process::{Gid, Uid};
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 pub use time::NoCpuTime;
 use time::SchedClock;
@@ -213,15 +213,9 @@ impl Current {
     /// # Errors
     /// When the directory exists already, or is in no BPF file system.
     pub fn pin(&mut self, directory: &Path) -> Result<(), Error> {
-        let mut builder = DirBuilder::new();
-        let made = builder.mode(0o755).create(directory);
-        made.map_err(Error::file(directory))?;
-        let result = self.pin_all(directory);
-        match &result {
-            Ok(()) => self.directory = Some(directory.to_owned()),
-            Err(_) => drop(unpin(directory)),
-        }
-        result
+        pin_in(directory, || self.pin_all(directory))?;
+        self.directory = Some(directory.to_owned());
+        Ok(())
     }
 
     fn pin_all(&self, directory: &Path) -> Result<(), Error> {

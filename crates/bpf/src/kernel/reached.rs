@@ -234,11 +234,11 @@ impl Kernel {
 }
 
 fn integer(size: u32, signed: bool) -> Option<ScalarType> {
-    let of = |scalar: &ScalarType| {
+    let is_that = |scalar: &ScalarType| {
         scalar.size() == size as usize
             && scalar.is_signed() == signed
             && !scalar.is_float()
             && *scalar != ScalarType::Bool
     };
-    ScalarType::ALL.into_iter().find(of)
+    ScalarType::ALL.into_iter().find(is_that)
 }

@@ -75,13 +75,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         reports,
         is_required: false,
     };
-    let say = move |event| speaker.say(&event);
+    let report = move |event| speaker.report(&event);
     let (object, follow) = (made.object, arguments.follow);
     match arguments.which.group() {
         Ok(group) => {
-            return status(vdsokit_deliver::attach_all(&group, object, follow, say)?);
+            return status(vdsokit_deliver::attach_all(&group, object, follow, report)?);
         }
-        Err(pid) if follow => vdsokit_deliver::attach_and_follow(pid, object, say)?,
+        Err(pid) if follow => vdsokit_deliver::attach_and_follow(pid, object, report)?,
         Err(pid) => vdsokit_deliver::attach(pid, &object)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -95,7 +95,7 @@ pub(crate) struct DetachArguments {
 }
 
 pub(crate) fn detach(arguments: &DetachArguments) -> Result<ExitCode> {
-    let say = |event| {
+    let report = |event| {
         if let Event::Unserved { pid, reason, .. } = event {
             output::warn(format_args!(
                 "vdso: process {pid} is left as it is: {reason}"
@@ -103,7 +103,7 @@ pub(crate) fn detach(arguments: &DetachArguments) -> Result<ExitCode> {
         }
     };
     match arguments.which.group() {
-        Ok(group) => return status(vdsokit_deliver::detach_all(&group, say)?),
+        Ok(group) => return status(vdsokit_deliver::detach_all(&group, report)?),
         Err(pid) => vdsokit_deliver::detach(pid)?,
     }
     Ok(ExitCode::SUCCESS)

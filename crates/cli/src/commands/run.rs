@@ -112,7 +112,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let (status, report) = match delivery(arguments) {
         Ok((delivery, speaker)) => {
             let error = match arguments.command.split_first() {
-                Some((program, rest)) => delivery.exec(program, rest, |event| speaker.say(&event)),
+                Some((program, rest)) => {
+                    delivery.exec(program, rest, |event| speaker.report(&event))
+                }
                 // clap requires one.
                 None => return ExitCode::from(NOT_TRIED),
             };

@@ -56,17 +56,17 @@ fn run_plan() -> io::Result<()> {
         .status()?;
     let port = Port::open()?;
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    port.say(&Message::Begin(release.trim().to_owned()))?;
+    port.send(&Message::Begin(release.trim().to_owned()))?;
     settle_clocksource();
     let plan = fs::read_to_string(plan::PLAN)?;
     let tasks = plan::read(&plan)
         .map_err(|line| io::Error::other(format!("not a line of a plan: {line}")))?;
     for task in &tasks {
-        port.say(&Message::Start(task.name.clone()))?;
+        port.send(&Message::Start(task.name.clone()))?;
         let verdict = run(task, &port)?;
-        port.say(&Message::End(verdict))?;
+        port.send(&Message::End(verdict))?;
     }
-    port.say(&Message::Done)
+    port.send(&Message::Done)
 }
 
 /// Waits until the kernel has chosen its clocksource. One that trusts its TSC calls it `tsc-early` for
@@ -91,7 +91,7 @@ impl Port {
         Ok(Self(Arc::new(Mutex::new(port))))
     }
 
-    fn say(&self, message: &Message) -> io::Result<()> {
+    fn send(&self, message: &Message) -> io::Result<()> {
         // One write a line, so that a line is never half another's.
         let line = format!("{message}\n");
         let mut port = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,7 +148,7 @@ fn run(task: &Task, port: &Port) -> io::Result<Verdict> {
 fn copy(reader: io::PipeReader, port: &Port) -> io::Result<()> {
     for line in BufReader::new(reader).split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
-        port.say(&Message::Output(line))?;
+        port.send(&Message::Output(line))?;
     }
     Ok(())
 }

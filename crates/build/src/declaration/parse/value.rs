@@ -12,7 +12,7 @@ pub(in super::super) type Placed = (Problem, Range<usize>);
 
 /// The bytes of `value`, little-endian, as many as the type has.
 pub(in super::super) fn bytes(value: &Spanned<DeValue<'_>>, ty: Type) -> Result<Vec<u8>, Placed> {
-    let wrong = || {
+    let mismatch = || {
         let found = describe(value.get_ref());
         Err((Problem::Init { found, ty }, value.span()))
     };
@@ -42,13 +42,13 @@ pub(in super::super) fn bytes(value: &Spanned<DeValue<'_>>, ty: Type) -> Result<
             bytes.resize(room as usize, 0);
             Ok(bytes)
         }
-        _ => wrong(),
+        _ => mismatch(),
     }
 }
 
 fn scalar(value: &Spanned<DeValue<'_>>, ty: ScalarType) -> Result<Vec<u8>, Placed> {
     let place = value.span();
-    let wrong = || Problem::Init {
+    let mismatch = || Problem::Init {
         found: describe(value.get_ref()),
         ty: Type::Scalar(ty),
     };
@@ -64,7 +64,7 @@ fn scalar(value: &Spanned<DeValue<'_>>, ty: ScalarType) -> Result<Vec<u8>, Place
             }
         }
         DeValue::Float(number) if ty.is_float() => float(number.as_str(), ty, &place)?,
-        _ => return Err((wrong(), place)),
+        _ => return Err((mismatch(), place)),
     };
     Ok(bits.to_le_bytes()[..ty.size()].to_vec())
 }

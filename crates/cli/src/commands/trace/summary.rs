@@ -1,4 +1,4 @@
-//! The summary, as `strace -c` has it, and who calls what how often.
+//! The summary, as `strace -c` has it, and how often each caller calls each function.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -132,7 +132,7 @@ impl Summary {
         text
     }
 
-    /// Who calls what how often.
+    /// How often each caller calls each function.
     pub(crate) fn callers_text(&self) -> String {
         let mut text = "    calls function         caller\n\
                         --------- ---------------- ----------------\n"
