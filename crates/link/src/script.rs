@@ -162,3 +162,49 @@ pub fn version_node(version: &str, names: &[&str], hides_others: bool) -> String
     };
     format!("{version} {{\nglobal:\n{names}{others}}};\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_has_headers_sections_pages_and_what_is_left_out() {
+        let script = Script {
+            segments: &[("text", "PT_LOAD FLAGS(5)")],
+            start: "0x1000".into(),
+            sections: vec![
+                Section::new(".text", "*(.text*)")
+                    .align(16)
+                    .segments(&["text"]),
+            ],
+            pages: Pages {
+                address: "ALIGN(4096)".into(),
+                symbols: vec![("__vvar_a".into(), 64)],
+                size: 4096,
+                bytes: Some(&[1, 2]),
+                segments: &[],
+            },
+            discarded: &[".gcc_except_table*"],
+        };
+        let expected = "PHDRS {\n  text PT_LOAD FLAGS(5);\n}\n\
+                        SECTIONS {\n  . = 0x1000;\n  .text : ALIGN(16) { *(.text*) } :text\n  \
+                        .vvar ALIGN(4096) : {\n BYTE(1) BYTE(2)    . = . + 4094;\n    \
+                        HIDDEN(__vdsokit_vvar = . - 4096);\n    \
+                        HIDDEN(__vvar_a = . - 4096 + 64);\n  }\n  \
+                        /DISCARD/ : { *(.vdsokit.declaration .comment .note .note.* .debug* \
+                        .riscv.attributes .gcc_except_table*) }\n}\n";
+        assert_eq!(script.to_string(), expected);
+    }
+
+    #[test]
+    fn a_version_node_hides_other_names_only_on_request() {
+        assert_eq!(
+            version_node("A_1.0", &["f", "g"], false),
+            "A_1.0 {\nglobal:\n\tf;\n\tg;\n};\n"
+        );
+        assert_eq!(
+            version_node("A_1.0", &["f"], true),
+            "A_1.0 {\nglobal:\n\tf;\nlocal:\n\t*;\n};\n"
+        );
+    }
+}
