@@ -53,7 +53,6 @@ pub(crate) struct Load {
     pub(crate) distance: u64,
     pub(crate) length: u64,
     pub(crate) is_text: bool,
-    pub(crate) is_writable: bool,
 }
 
 /// A joint image. Distances are from its start.
@@ -204,10 +203,13 @@ pub(crate) fn compose(parts: &Parts<'_>, shift: u64) -> object::write::Result<Jo
     };
     let mut segments = vec![(elf::PT_LOAD, text, 0, text_length, text_length, PAGE)];
     for load in &parts.others {
-        let flags = match (load.is_text, load.is_writable) {
-            (true, _) => text,
-            (false, true) => elf::PF_R | elf::PF_W,
-            (false, false) => elf::PF_R,
+        // No segment is described as writable, though some are. LeakSanitizer and collectors of
+        // garbage scan those for pointers (compiler-rt/lib/lsan/lsan_common_linux.cpp; bdwgc,
+        // dyn_load.c), and a frame of the gate keeps the argument registers of a call that has
+        // ended: a leak would look like memory in use.
+        let flags = match load.is_text {
+            true => text,
+            false => elf::PF_R,
         };
         // No bytes of the file: gdb reads those of all segments into a buffer of the size of the
         // mapping at AT_SYSINFO_EHDR (bfd/elfcode.h, `bfd_from_remote_memory`).

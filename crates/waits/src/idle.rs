@@ -3,7 +3,7 @@
 //! The tree is looked at when nothing has happened for half of a threshold, and again after the
 //! other half. If it was quiet both times, and no thread ran in between, time steps. The threshold
 //! shrinks while only pollers wake: a thread that waits again and again at one place, for one short
-//! time or less, and writes nothing in between. Once pollers alone have run for a whole threshold, the
+//! time or less, whose waits end by their time, and that writes nothing in between. Once pollers alone have run for a whole threshold, the
 //! next poll needs no look: time steps at once when a poller waits again.
 //!
 //! The longer a poller has polled without effect while something else waits, the later one of its
@@ -174,8 +174,7 @@ struct Habit {
     /// The first of those that are alike.
     first: Pause,
     count: u32,
-    /// When it last waited.
-    last: u64,
+    last: Pause,
     /// [`Pollers::others`] when it last waited, and whether that was so the time before.
     others: u64,
     has_looked: bool,
@@ -187,7 +186,7 @@ impl Pollers {
         let new = Habit {
             first: pause,
             count: 0,
-            last: pause.at,
+            last: pause,
             others: self.others,
             has_looked: false,
         };
@@ -195,12 +194,19 @@ impl Pollers {
         // A deadline is computed a little before the call.
         let margin = habit.first.span / 4;
         let is_elsewhere = (habit.first.place, habit.first.writes) != (pause.place, pause.writes);
-        if is_elsewhere || pause.span > habit.first.span.saturating_add(margin) {
+        let is_longer = pause.span > habit.first.span.saturating_add(margin);
+        // Something else than its time ended the last wait.
+        let is_early = pause.at
+            < habit
+                .last
+                .at
+                .saturating_add(habit.last.span - habit.last.span / 4);
+        if is_elsewhere || is_longer || is_early {
             (habit.first, habit.count) = (pause, 1);
         } else if pause.span >= habit.first.span - margin {
             habit.count = habit.count.saturating_add(1);
         }
-        habit.last = pause.at;
+        habit.last = pause;
         habit.has_looked = habit.others == self.others;
         habit.others = self.others;
         self.is_one(thread)
@@ -220,7 +226,7 @@ impl Pollers {
             return None;
         }
         let is_settled = habit.count >= MANY && habit.others == self.others && habit.has_looked;
-        let polled = habit.last.saturating_sub(habit.first.at);
+        let polled = habit.last.at.saturating_sub(habit.first.at);
         Some(if is_settled {
             (polled / PART).min(MOST_SLACK)
         } else {
@@ -294,6 +300,8 @@ mod tests {
         assert_eq!(idle.next_look(), THRESHOLD / 2);
     }
 
+    const HOUR: u64 = 3600 * 1_000_000_000;
+
     /// A wait at a fixed place for so many milliseconds, at such a time.
     fn pause(at: u64, milliseconds: u64, writes: u64) -> Pause {
         Pause {
@@ -307,31 +315,54 @@ mod tests {
     #[test]
     fn a_thread_that_waits_alike_and_writes_nothing_is_a_poller() {
         let mut pollers = Pollers::default();
-        let mut polls = |milliseconds, writes| {
-            let pause = pause(0, milliseconds, writes);
-            (0..ALIKE).fold(false, |_, _| pollers.waits(1, pause))
+        let mut polls = |at, milliseconds, writes| {
+            let poll = |poll| pause(at + poll * milliseconds * 1_000_000, milliseconds, writes);
+            let polls = u64::from(ALIKE);
+            (0..polls).fold(false, |_, number| pollers.waits(1, poll(number)))
         };
-        assert!(polls(50, 0));
-        assert!(!polls(3_600_000, 0), "a long one");
-        assert!(polls(50, 7));
-        assert!(!pollers.waits(1, pause(0, 50, 8)), "it wrote");
-        assert!(!pollers.waits(2, pause(0, 50, 0)), "another thread");
+        assert!(polls(0, 50, 0));
+        assert!(!polls(HOUR, 3_600_000, 0), "a long one");
+        assert!(polls(100 * HOUR, 50, 7));
+        assert!(!pollers.waits(1, pause(200 * HOUR, 50, 8)), "it wrote");
+        assert!(
+            !pollers.waits(2, pause(200 * HOUR, 50, 0)),
+            "another thread"
+        );
+    }
+
+    /// Such as one that receives what others send it, with a time-out that never ends a wait.
+    #[test]
+    fn a_thread_whose_waits_end_before_their_time_is_no_poller() {
+        let mut pollers = Pollers::default();
+        for wait in 0..1000 {
+            assert!(!pollers.waits(1, pause(wait * 30_000_000, 50, 0)));
+        }
+        let start = HOUR;
+        for poll in 0..u64::from(ALIKE) {
+            pollers.waits(1, pause(start + poll * 50_000_000, 50, 0));
+        }
+        assert!(pollers.is_one(1));
+        pollers.waits(
+            1,
+            pause(start + u64::from(ALIKE - 1) * 50_000_000 + 1, 50, 0),
+        );
+        assert!(!pollers.is_one(1), "the last wait has had an effect");
     }
 
     /// Such as that of OpenJDK's G1 service thread, which has tasks of two periods.
     #[test]
     fn a_poller_that_waits_for_less_at_times_stays_one() {
         let mut pollers = Pollers::default();
-        for _ in 0..ALIKE {
-            pollers.waits(1, pause(0, 300, 0));
-            pollers.waits(1, pause(0, 90, 0));
+        for poll in 0..u64::from(ALIKE) {
+            pollers.waits(1, pause(poll * 390_000_000, 300, 0));
+            pollers.waits(1, pause(poll * 390_000_000 + 300_000_000, 90, 0));
         }
         assert!(pollers.is_one(1));
-        assert!(!pollers.waits(1, pause(0, 400, 0)), "for more");
-        let mut never = pause(0, 0, 0);
+        assert!(!pollers.waits(1, pause(HOUR, 400, 0)), "for more");
+        let mut never = pause(2 * HOUR, 0, 0);
         never.span = u64::MAX;
         assert!(!pollers.waits(1, never));
-        assert!(!pollers.waits(1, pause(0, 90, 0)));
+        assert!(!pollers.waits(1, pause(3 * HOUR, 90, 0)));
     }
 
     #[test]

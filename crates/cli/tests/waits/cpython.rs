@@ -92,12 +92,6 @@ fn cpythons_own_tests_pass_at_another_time_as_without() {
     for module in modules {
         let plain = run(None, &[*module]);
         for way in ways {
-            // Its connections lack TCP_NODELAY: data waits for an acknowledgement that the receiver
-            // delays by 40 ms, and the tree looks idle meanwhile.
-            let way = match (*module, *way) {
-                ("test.test_asyncio", "--skip-idle") => &"--skip-idle=50ms",
-                _ => way,
-            };
             let other = run(Some(way), &[*module]);
             assert_eq!(other.counts, plain.counts, "{module} {way}");
             let mut failed = other.failed;

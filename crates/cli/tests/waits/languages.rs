@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{installed, said, scratch, source, text};
+use super::{compiled, installed, output, said, scratch, source, text};
 
 /// Runs a program under `--skip-idle`. It prints the name of each way to wait, with more on the
 /// line if that did not take its time by the clocks that it reads.
@@ -104,10 +104,50 @@ fn two_sides_of_a_connection_time_out_in_order() {
         return;
     }
     let source = source("protocol.py", include_str!("protocol.py"));
-    for kind in ["tcp", "pipe"] {
+    for kind in ["tcp", "unix", "pipe"] {
         waits(
             &["python3", &source, kind],
             &["ask 1", "answer 1", "ask 2", "late 2", "ask 3", "answer 3"],
         );
+    }
+}
+
+#[test]
+fn data_that_the_kernel_delays_comes_before_a_time_out() {
+    if !installed("python3") {
+        return;
+    }
+    let source = source("small_writes.py", include_str!("small_writes.py"));
+    let mut kinds = vec!["tcp", "unix"];
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        kinds.push("tcp6");
+    }
+    for kind in kinds {
+        waits(&["python3", &source, kind], &["right"]);
+    }
+}
+
+/// LeakSanitizer scans the writable segments of loaded objects for pointers, and stops all threads.
+#[test]
+fn sanitizers_find_at_another_time_what_they_find_without() {
+    let source = include_str!("sanitized.c");
+    for (sanitizer, fault) in [
+        ("address", "leak"),
+        ("address", "overflow"),
+        ("thread", "race"),
+        ("undefined", "overflow of a number"),
+    ] {
+        let flags = ["-g", "-pthread", &format!("-fsanitize={sanitizer}")];
+        let program = compiled(&format!("sanitized-{sanitizer}"), source, &flags);
+        for options in ["--offset=+1y", "--rate=2", "--skip-idle"] {
+            for (fault, found) in [(fault, true), ("none", false)] {
+                let output = output(&["run", options, "--", text(&program), fault]);
+                let reports = String::from_utf8_lossy(&output.stderr);
+                let has_found = ["Sanitizer", "runtime error"]
+                    .iter()
+                    .any(|&words| reports.contains(words));
+                assert_eq!(has_found, found, "{options} {fault}: {output:?}");
+            }
+        }
     }
 }

@@ -31,13 +31,19 @@ def ask(receive, send, readable):
                 print("the answer is late by", time.monotonic() - start, flush=True)
 
 
-if sys.argv[1] == "tcp":
-    listener = socket.create_server(("127.0.0.1", 0))
+if sys.argv[1] != "pipe":
+    if sys.argv[1] == "tcp":
+        listener = socket.create_server(("127.0.0.1", 0))
+    else:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(f"\0protocol-{os.getpid()}")
+        listener.listen()
     if os.fork() == 0:
         server, _ = listener.accept()
         serve(lambda: server.recv(1), server.sendall)
         os._exit(0)
-    client = socket.create_connection(listener.getsockname())
+    client = socket.socket(listener.family)
+    client.connect(listener.getsockname())
     ask(lambda: client.recv(1), client.sendall, client)
 else:
     asked, asks = os.pipe()

@@ -44,17 +44,6 @@ pub(crate) enum Role {
     Counts,
 }
 
-impl Role {
-    pub(super) fn is_writable(self) -> bool {
-        match self {
-            Role::Text | Role::Vvar | Role::Record => false,
-            Role::Own => true,
-            #[cfg(target_arch = "x86_64")]
-            Role::Counts => true,
-        }
-    }
-}
-
 impl ObjectRange {
     pub(crate) fn new(
         file: File,
@@ -106,7 +95,6 @@ impl ObjectRange {
             distance: self.distance,
             length: self.length,
             is_text: self.role == Role::Text,
-            is_writable: self.role.is_writable(),
         }
     }
 

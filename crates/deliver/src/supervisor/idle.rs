@@ -12,6 +12,7 @@ use vdsokit_waits::idle::{Idle, Pause, Pollers, Seen};
 
 use super::process::{self, Blocked};
 use super::times::given;
+use super::transit::Connections;
 use super::waits::{Purpose, Waits, has_gate};
 use crate::arch::FORKS;
 use crate::seccomp::{Notification, Outcome};
@@ -31,6 +32,8 @@ pub(crate) struct Skip {
     last: Option<Pid>,
     /// For how long each thread has run.
     ran: HashMap<Pid, u64>,
+    /// The connections of the tree. `None`: a thread that is no poller has run since they were listed.
+    connections: Option<Connections>,
 }
 
 impl Skip {
@@ -41,6 +44,7 @@ impl Skip {
             outside,
             last: None,
             ran: HashMap::new(),
+            connections: None,
         }
     }
 
@@ -48,11 +52,12 @@ impl Skip {
     pub(crate) fn executes(&mut self, pollers: &mut Pollers, thread: Pid, now: u64) {
         self.processes.extend(process::thread_group(thread));
         pollers.others_ran();
-        self.idle.happened(now, false);
+        self.happened(now);
     }
 
-    /// Notes that time is held: the tree counts as one in which something runs.
+    /// Notes that something runs in the tree, or that time is held, which counts as much.
     pub(crate) fn happened(&mut self, now: u64) {
+        self.connections = None;
         self.idle.happened(now, false);
     }
 
@@ -77,10 +82,12 @@ impl Skip {
         });
         self.idle.happened(now, is_poller);
         if !is_poller {
+            self.connections = None;
             pollers.others_ran();
         }
         is_poller
             && self.idle.has_polls_only(now)
+            && self.connections_are_sending() == Some(false)
             && self.seen(pollers, Some(call.pid)) == Seen::Quiet
     }
 
@@ -97,13 +104,34 @@ impl Skip {
         now: u64,
     ) -> bool {
         let last = self.find(is_of_tree);
+        // Before the look at the threads, which then shows those that data has woken since.
+        let are_sending = self.connections_are_sending();
         let seen = self.seen(pollers, None);
         match seen {
             Seen::Quiet => self.last = last,
             Seen::Polls => {}
             Seen::Busy => pollers.others_ran(),
         }
-        self.idle.looked(now, seen)
+        if are_sending == Some(true) {
+            self.happened(now);
+            return false;
+        }
+        if seen == Seen::Quiet && self.connections.is_none() {
+            self.connections = Some(Connections::list(self.members()));
+        }
+        self.idle.looked(now, seen) && are_sending == Some(false)
+    }
+
+    /// Whether the kernel is about to send data between processes. `None`: the connections are not
+    /// known.
+    fn connections_are_sending(&self) -> Option<bool> {
+        self.connections.as_ref().map(Connections::are_sending)
+    }
+
+    /// The processes of the tree, and those outside that it waits for.
+    fn members(&self) -> Vec<Pid> {
+        let outside = self.outside.iter().flat_map(|&pid| with_descendants(pid));
+        self.processes.iter().copied().chain(outside).collect()
     }
 
     /// The threads of the tree when it was last looked at, each with the time for which it had run.
@@ -143,8 +171,7 @@ impl Skip {
         let mut seen = Seen::Quiet;
         let mut ran = HashMap::new();
         let mut ended = Vec::new();
-        let outside = self.outside.iter().flat_map(|&pid| with_descendants(pid));
-        for pid in self.processes.iter().copied().chain(outside) {
+        for pid in self.members() {
             let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
                 ended.push(pid);
                 continue;
@@ -180,6 +207,9 @@ impl Skip {
             }
         }
         self.ran = ran;
+        if seen == Seen::Busy {
+            self.connections = None;
+        }
         for pid in ended {
             self.processes.remove(&pid);
             self.outside.retain(|&outside| outside != pid);

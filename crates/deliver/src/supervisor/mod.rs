@@ -25,6 +25,7 @@ mod thread;
 mod timerfds;
 mod timers;
 mod times;
+mod transit;
 mod waits;
 
 use std::collections::{HashSet, VecDeque};

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::process::DumpableBehavior;
 use rustix::thread::CapabilitySet;
 
+use super::transit::TcpInfo;
 use crate::proc;
 use crate::sys::{self, Pid};
 
@@ -202,6 +203,18 @@ pub(crate) fn descriptor(process: Pid, fd: i32) -> io::Result<OwnedFd> {
     let process = rustix::process::Pid::from_raw(process).ok_or(io::ErrorKind::InvalidInput)?;
     let process = pidfd_open(process, PidfdFlags::empty())?;
     Ok(pidfd_getfd(process, fd, PidfdGetfdFlags::empty())?)
+}
+
+/// What the kernel knows of a TCP connection. `None`: the socket is another one, or the kernel is too
+/// old to know all of that.
+pub(crate) fn tcp_info(socket: &OwnedFd) -> Option<TcpInfo> {
+    let mut info: TcpInfo = [0; _];
+    let mut length = size_of_val(&info) as libc::socklen_t;
+    let (option, value) = (libc::TCP_INFO, info.as_mut_ptr().cast());
+    let fd = socket.as_raw_fd();
+    // SAFETY: the kernel writes `length` bytes of `info` at most, and both live. All bytes are words.
+    let got = unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, option, value, &raw mut length) };
+    (got == 0 && length as usize == size_of_val(&info)).then_some(info)
 }
 
 /// Asks the kernel to run the answered thread on this CPU at once, as this one waits next
