@@ -94,16 +94,17 @@ impl Timers {
         self.0.is_empty()
     }
 
-    /// Forgets what fires no more; `now` says a clock's time.
-    pub fn roll(&mut self, now: impl Fn(Clock) -> Nanoseconds) {
-        self.0
-            .retain(|_, setting| match setting.rolled(now(setting.clock)) {
-                Some(rolled) => {
-                    *setting = rolled;
-                    true
-                }
-                None => false,
-            });
+    /// Sets each to the next time that it fires, and forgets those that fire no more. `now` returns what
+    /// a timer's clock shows, or `None` for a timer that the kernel has yet to fire.
+    pub fn roll(&mut self, now: impl Fn(Key, Setting) -> Option<Nanoseconds>) {
+        self.0.retain(|&key, setting| {
+            let Some(now) = now(key, *setting) else {
+                return true;
+            };
+            let rolled = setting.rolled(now);
+            *setting = rolled.unwrap_or(*setting);
+            rolled.is_some()
+        });
     }
 
     /// Notes that a process executed a program: its POSIX timers are gone, the others stay
@@ -154,7 +155,9 @@ mod tests {
         timers.executed(7);
         assert!(timers.get(key(Timer::Posix(0))).is_none());
         assert_eq!(timers.iter().count(), 2);
-        timers.roll(|_| 10);
+        timers.roll(|_, _| None);
+        assert!(!timers.is_empty());
+        timers.roll(|_, _| Some(10));
         assert!(timers.is_empty());
     }
 
@@ -174,7 +177,7 @@ mod tests {
         assert_eq!(timers.get(key(3)), Some(setting(20, 5)));
         assert_eq!(timers.get(key(4)), None);
         // An interval timer goes on, one that fires once is over.
-        timers.roll(|_| 26);
+        timers.roll(|_, _| Some(26));
         let all: Vec<_> = timers.iter().collect();
         assert_eq!(all, [(key(3), setting(30, 5))]);
         assert!(!timers.is_empty());

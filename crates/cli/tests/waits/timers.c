@@ -122,6 +122,69 @@ static int cancelled(int polls)
 	return read(timer, &count, 8) != -1 || errno != ECANCELED;
 }
 
+// Timers that are due some milliseconds after another wait has ended, at a moment at which nothing
+// runs. The supervisor then stops the thread that waits for the signal, whose call must not fail by that.
+static int due_after_another_wait(void)
+{
+	struct timespec most = { 1000, 0 };
+	struct itimerspec in = { .it_value = { 10, 0 } };
+	timer_t id;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	sigprocmask(SIG_BLOCK, &set, 0);
+	timer_create(CLOCK_MONOTONIC, 0, &id);
+	for (int round = 0; round < 60; round++) {
+		double start = now(CLOCK_MONOTONIC), passed;
+		pid_t child = fork();
+
+		if (!child) {
+			struct timespec time = { 10, 0 };
+
+			nanosleep(&time, 0);
+			for (;;)
+				pause();
+		}
+		in.it_value.tv_nsec = round * 200000;
+		timer_settime(id, 0, &in, 0);
+		if (sigtimedwait(&set, 0, &most) != SIGALRM) {
+			passed = now(CLOCK_MONOTONIC) - start;
+			printf("round %d: no signal in %.3f s\n", round, passed);
+			kill(child, SIGKILL);
+			return 1;
+		}
+		kill(child, SIGKILL);
+		waitpid(child, 0, 0);
+	}
+	return 0;
+}
+
+// A timer for a time of the wall clock. A step of that passes it.
+static int passed(int posix)
+{
+	struct itimerspec at = tomorrow(), left;
+	int timer = timerfd_create(CLOCK_REALTIME, 0), signal;
+	timer_t id;
+	uint64_t count;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	sigprocmask(SIG_BLOCK, &set, 0);
+	if (!posix) {
+		timerfd_settime(timer, TFD_TIMER_ABSTIME, &at, 0);
+		say("waits\n");
+		return read(timer, &count, 8) != 8 || count != 1;
+	}
+	timer_create(CLOCK_REALTIME, 0, &id);
+	timer_settime(id, TIMER_ABSTIME, &at, 0);
+	say("waits\n");
+	sigwait(&set, &signal);
+	timer_gettime(id, &left);
+	return left.it_value.tv_sec != 0 || now(CLOCK_REALTIME) < at.it_value.tv_sec;
+}
+
 // A number of a descriptor that is another timer's now, which is not set.
 static int reused(void)
 {
@@ -180,6 +243,12 @@ int main(int count, char **arguments)
 		wrong = cancelled(0);
 	else if (!strcmp(arguments[1], "polled"))
 		wrong = cancelled(1);
+	else if (!strcmp(arguments[1], "due-after-another-wait"))
+		wrong = due_after_another_wait();
+	else if (!strcmp(arguments[1], "passed"))
+		wrong = passed(0);
+	else if (!strcmp(arguments[1], "passed-posix"))
+		wrong = passed(1);
 	else if (!strcmp(arguments[1], "reused"))
 		wrong = reused();
 	else if (!strcmp(arguments[1], "receives"))

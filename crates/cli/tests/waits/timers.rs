@@ -57,6 +57,29 @@ fn a_step_cancels_a_timer_that_is_to_be_cancelled() {
 }
 
 #[test]
+fn a_timer_that_is_due_right_after_another_wait_fires() {
+    let command = [
+        "run",
+        "--skip-idle",
+        "--",
+        &program(),
+        "due-after-another-wait",
+    ];
+    assert_eq!(said(&command), "right\n");
+}
+
+#[test]
+fn a_timer_whose_time_a_step_passes_fires() {
+    let program = program();
+    for way in ["passed", "passed-posix"] {
+        let mut waiter = Waiter::start(way, &[], &format!("exec {program} {way}"));
+        assert_eq!(waiter.line(), "waits");
+        waiter.change(&["step", "+2d"]);
+        assert_eq!(waiter.line(), "right", "{way}");
+    }
+}
+
+#[test]
 fn the_timeout_of_a_socket_is_skipped_by_each_of_its_descriptors() {
     let command = ["run", "--skip-idle", "--", &program(), "receives"];
     assert_eq!(said(&command), "waits\nright\n");

@@ -80,6 +80,16 @@ impl Waits {
             .retain(|thread, index, passage| passage.is_under_way(thread, index));
     }
 
+    /// Makes the waits of `thread` again, as the clock is now.
+    pub(super) fn make_all_again(&mut self, thread: Pid, now: &KernelTime) {
+        let calls = self.frames.iter();
+        let own = calls.filter(|(other, ..)| *other == thread);
+        let own: Vec<usize> = own.map(|(_, index, _)| index).collect();
+        for index in own {
+            self.make_again(thread, index, now);
+        }
+    }
+
     /// Makes a wait again, as the clock is now.
     pub(super) fn make_again(&mut self, thread: Pid, index: usize, now: &KernelTime) {
         let Some(passage) = self.frames.get(thread, index) else {

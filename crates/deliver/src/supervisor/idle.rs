@@ -474,7 +474,7 @@ impl Waits {
         for (key, due) in timers {
             let course = self.course(due.clock);
             let at = later(course.until(due.clock, due.due, &now));
-            if at >= self.fires(key, due, &now) {
+            if at >= self.fires(key, due, now.monotonic) {
                 continue;
             }
             match at <= now.monotonic {

@@ -8,21 +8,25 @@ use super::arch;
 use super::process::{self, Blocked};
 use crate::sys::{self, Pid, Registers, Resume};
 
-/// Has `thread`, which is in a call, make another call at `address`, an instruction in the gate.
-/// Its own call is then restarted or ends as by any other stop. Returns the result. `None`: the
-/// thread has ended, or can't be stopped now.
+/// Has `thread`, which is in the call `own`, make another call at `address`, an instruction in the gate.
+/// Its own call is then restarted, or ends as by any signal with a handler. Returns whether a time-out of
+/// its own call counts anew. `None`: the thread has ended, or can't be stopped now.
 ///
 /// Signals are blocked meanwhile. One that the call causes, that of a timer which is due at once,
 /// then comes while the thread stands in its own call and ends that with EINTR. Were it handled on
 /// the way back into the call, the call would not know of it.
-pub(super) fn make(thread: Pid, address: u64, call: &Call) -> Option<i64> {
-    let (registers, mut signal) = stop(thread)?;
-    let result = match signal {
-        0 => make_stopped(thread, &registers, address, call, &mut signal),
+pub(super) fn make(thread: Pid, own: &Blocked, address: u64, call: &Call) -> Option<bool> {
+    let (mut registers, mut signal) = stop(thread)?;
+    let made = match signal {
+        0 => {
+            let counts_anew = arch::was_interrupted(&registers, own.pointer)
+                && arch::restart_unless_handled(&mut registers);
+            make_stopped(thread, &registers, address, call, &mut signal).map(|_| counts_anew)
+        }
         _ => None,
     };
     let _ = sys::resume(thread, Resume::Detach, signal);
-    result
+    made
 }
 
 /// Has the call of `thread` behind which `pointer` is fail with `error`, unless it has ended.

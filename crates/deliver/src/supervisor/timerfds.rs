@@ -53,7 +53,7 @@ impl Waits {
         if let Err(error) = self.set_descriptor(key, &descriptor, new) {
             return Some(Outcome::Fails(error.raw_os_error()));
         }
-        self.note(key, due);
+        self.note(key, due, now);
         let is_wall = matches!(of, Clock::Realtime | Clock::RealtimeAlarm);
         match is_wall && flags & (ABSOLUTE | CANCEL_ON_SET) == ABSOLUTE | CANCEL_ON_SET {
             true => self.settings.cancelled_on_set.insert(key),
@@ -198,7 +198,7 @@ impl Waits {
             } else if let Ok(descriptor) = process::descriptor(key.process, fd)
                 && self.set_descriptor(key, &descriptor, (0, 1)).is_ok()
             {
-                self.note(key, None);
+                self.forget(key);
             }
         }
     }

@@ -29,8 +29,10 @@ const MICROSECOND: i64 = 1000;
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     pub(super) timers: Timers,
-    /// When the kernel fires each, on `CLOCK_MONOTONIC`.
-    pub(super) armed: HashMap<Key, u64>,
+    /// When the kernel fires each first, on `CLOCK_MONOTONIC`.
+    armed: HashMap<Key, u64>,
+    /// When it was last looked at which timers have fired, on `CLOCK_MONOTONIC`.
+    rolled: u64,
     /// When the kernel says that each timerfd is due: no earlier and no later, on `CLOCK_MONOTONIC`.
     pub(super) expiries: HashMap<Key, (u64, u64)>,
     /// Timerfds that a step of the wall clocks cancels.
@@ -63,6 +65,8 @@ impl Settings {
 pub(crate) struct Setting {
     key: Key,
     due: Option<Due>,
+    /// When its time was converted.
+    now: KernelTime,
     /// What remained of it, and its interval.
     before: (u64, u64),
     reply: Reply,
@@ -176,6 +180,7 @@ impl Waits {
             purpose: Purpose::Timer(Setting {
                 key,
                 due,
+                now: *now,
                 before,
                 reply,
             }),
@@ -233,7 +238,7 @@ impl Waits {
         if result != 0 {
             return None;
         }
-        self.note(setting.key, setting.due);
+        self.note(setting.key, setting.due, &setting.now);
         match setting.reply {
             // alarm(2) rounds, and never says 0 of a timer that is set.
             Reply::Seconds => Some(setting.before.0.div_ceil(SECOND) as i64),
@@ -244,17 +249,22 @@ impl Waits {
         }
     }
 
-    /// Notes that a timer is set to `due` now.
-    pub(super) fn note(&mut self, key: Key, due: Option<Due>) {
-        self.settings.timers.set(key, due);
-        let armed = due.zip(self.clocks.now().ok()).map(|(due, now)| {
-            let course = self.course(due.clock);
-            armed(course, due.clock, due.due, &now)
-        });
-        match armed {
-            Some(armed) => self.settings.armed.insert(key, armed),
-            None => self.settings.armed.remove(&key),
+    /// Notes that a timer is set to `due`, which was converted at `now`: the kernel does not fire it
+    /// before.
+    pub(super) fn note(&mut self, key: Key, due: Option<Due>, now: &KernelTime) {
+        let Some(due) = due else {
+            return self.forget(key);
         };
+        let course = self.course(due.clock);
+        let armed = armed(course, due.clock, due.due, now);
+        self.settings.timers.set(key, Some(due));
+        self.settings.armed.insert(key, armed);
+    }
+
+    /// Notes that a timer is not set.
+    pub(super) fn forget(&mut self, key: Key) {
+        self.settings.timers.set(key, None);
+        self.settings.armed.remove(&key);
     }
 
     /// Sets all timers again: the clock was changed.
@@ -266,21 +276,24 @@ impl Waits {
         }
     }
 
-    /// Forgets timers that fire no more.
+    /// Forgets timers that fire no more. One that is due, but that the kernel was told to fire later, is
+    /// still to be set again.
     pub(super) fn roll(&mut self, now: &KernelTime) {
-        let shown = Clock::ALL.map(|clock| (clock, self.at(clock, now)));
-        let at = |clock| {
-            let found = shown.iter().find(|(known, _)| *known == clock);
-            found.map_or(0, |(_, at)| *at)
-        };
-        self.settings.timers.roll(at);
+        let since = self.settings.rolled;
+        let mut timers = std::mem::take(&mut self.settings.timers);
+        timers.roll(|key, due| {
+            let has_fired = self.fires(key, due, since) <= now.monotonic;
+            has_fired.then(|| self.at(due.clock, now))
+        });
+        self.settings.timers = timers;
+        self.settings.rolled = now.monotonic;
     }
 
-    /// When the kernel fires a timer next, on `CLOCK_MONOTONIC`.
-    pub(super) fn fires(&self, key: Key, due: Due, now: &KernelTime) -> u64 {
+    /// When the kernel fires a timer next after `since`, both on `CLOCK_MONOTONIC`.
+    pub(super) fn fires(&self, key: Key, due: Due, since: u64) -> u64 {
         let armed = self.settings.armed.get(&key).copied().unwrap_or(0);
         let interval = self.course(due.clock).real(due.interval).unwrap_or(0);
-        match now.monotonic.checked_sub(armed) {
+        match since.checked_sub(armed) {
             Some(since) if interval > 0 => armed + (since / interval + 1) * interval,
             _ => armed,
         }
@@ -292,19 +305,25 @@ impl Waits {
         let key = match old.timer {
             Timer::Descriptor(fd) => self.set_timerfd_again(old, fd, new),
             timer => self
-                .set_by_any_thread(old.process, timer, new)
+                .set_by_any_thread(old.process, timer, new, now)
                 .then_some(old),
         };
         let Some(key) = key else {
-            return self.note(old, None);
+            return self.forget(old);
         };
         let next = due.rolled(self.at(due.clock, now));
-        self.note(key, next);
+        self.note(key, next, now);
     }
 
     /// Has a thread of `process` that is in a call set a timer, and then make its call again.
     /// Returns whether the process lives.
-    fn set_by_any_thread(&mut self, process: Pid, timer: Timer, new: (u64, u64)) -> bool {
+    fn set_by_any_thread(
+        &mut self,
+        process: Pid,
+        timer: Timer,
+        new: (u64, u64),
+        now: &KernelTime,
+    ) -> bool {
         /// How often the process is looked at while all its threads run.
         const LOOKS: usize = 1000;
         let Some(gate) = self.gates().find(|gate| has_gate(gate, process)) else {
@@ -325,12 +344,14 @@ impl Waits {
             if threads.peek().is_none() {
                 return false;
             }
-            let is_in_call = |thread: &Pid| {
-                let call = Blocked::read(*thread);
-                call.is_some_and(|call| call.number >= 0)
-            };
-            let mut threads = threads.filter(is_in_call);
-            if threads.any(|thread| thread::make(thread, door, &call).is_some()) {
+            let made = threads.find_map(|thread| {
+                let own = Blocked::read(thread).filter(|own| own.number >= 0)?;
+                Some((thread, thread::make(thread, &own, door, &call)?))
+            });
+            if let Some((thread, counts_anew)) = made {
+                if counts_anew {
+                    self.make_all_again(thread, now);
+                }
                 return true;
             }
             std::thread::yield_now();

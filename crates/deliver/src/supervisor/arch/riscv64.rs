@@ -31,6 +31,13 @@ pub(crate) fn make_again(registers: &mut Registers, pointer: u64, first: u64) {
     registers.a0 = first;
 }
 
+/// Would have a call that fails with EINTR by a mere stop be made once more unless a handler runs first.
+/// The kernel has decided before a tracer sees the thread, so that such a call fails. Returns whether it
+/// is made once more.
+pub(crate) fn restart_unless_handled(_: &mut Registers) -> bool {
+    false
+}
+
 /// Has a call that was interrupted, behind which is `pointer`, fail with `error`.
 pub(crate) fn set_error(registers: &mut Registers, pointer: u64, error: i32) {
     set_instruction_pointer(registers, pointer);

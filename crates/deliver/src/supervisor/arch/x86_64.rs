@@ -30,9 +30,17 @@ pub(crate) fn restart(registers: &mut Registers, address: u64, call: &Call, rest
 /// Has a call that was interrupted be made once more, also where it would fail with EINTR. `pointer`
 /// is behind it, and `first` is its first argument.
 pub(crate) fn make_again(registers: &mut Registers, _pointer: u64, _first: u64) {
-    if registers.rax == i64::from(libc::EINTR).wrapping_neg() as u64 {
+    restart_unless_handled(registers);
+}
+
+/// Has a call that fails with EINTR by a mere stop, such as epoll_wait(2) and sigtimedwait(2), be made
+/// once more unless a handler runs first. Returns whether it is such a call.
+pub(crate) fn restart_unless_handled(registers: &mut Registers) -> bool {
+    let fails = registers.rax == i64::from(libc::EINTR).wrapping_neg() as u64;
+    if fails {
         registers.rax = Restart::NoHandler.value();
     }
+    fails
 }
 
 /// Has a call that was interrupted, behind which is `pointer`, fail with `error`.
