@@ -188,6 +188,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_function_has_the_versions_of_the_architectures_own_c_library() {
+        use Architecture::{Aarch64, I386, Loongarch64, Riscv64, X86_64};
+        for (name, arch, versions) in [
+            ("getppid", X86_64, &["GLIBC_2.2.5"][..]),
+            ("clock_getres", X86_64, &["GLIBC_2.2.5", "GLIBC_2.17"]),
+            ("getcpu", X86_64, &["GLIBC_2.29"]),
+            ("sched_getcpu", X86_64, &["GLIBC_2.6"]),
+            ("getppid", Aarch64, &["GLIBC_2.17"]),
+            ("clock_getres", Aarch64, &["GLIBC_2.17"]),
+            ("getcpu", Riscv64, &["GLIBC_2.29"]),
+            ("getppid", Riscv64, &["GLIBC_2.27"]),
+            ("getcpu", Loongarch64, &["GLIBC_2.36"]),
+            ("getppid", I386, &["GLIBC_2.0"]),
+            ("clock_gettime", I386, &["GLIBC_2.2", "GLIBC_2.17"]),
+            ("getloadavg", I386, &["GLIBC_2.2"]),
+            ("getauxval", I386, &["GLIBC_2.16"]),
+            ("printf", X86_64, &[]),
+        ] {
+            assert_eq!(libc_versions(name, arch), versions, "{name} {arch:?}");
+        }
+    }
+
+    #[test]
     fn the_table_can_be_searched() {
         assert!(FUNCTIONS.is_sorted_by_key(|(name, _)| name));
         for (_, versions) in FUNCTIONS {

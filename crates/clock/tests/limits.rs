@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use vdsokit_clock::page::{
     RECORD_SIZE, SIZE, STRIDE, VARIABLES, record_name, record_offset, source_name, source_offset,
 };
-use vdsokit_clock::{Clock, Error, MAX_NTP, Moment, NANOSECONDS, NTP_UNIT, Rate, Record};
+use vdsokit_clock::{
+    Clock, Error, MAX_NTP, Moment, NANOSECONDS, NTP_UNIT, Rate, Record, Source, VirtualTime,
+};
 use vdsokit_vvar::layout::{Cursor, Shape, Type};
 
 /// Nanoseconds a tick, 2⁻⁶⁴.
@@ -183,6 +185,9 @@ fn the_places_in_the_page_are_pinned() {
     assert_eq!([0, 1, 11].map(record_offset), [64, 384, 3584]);
     assert_eq!([0, 1, 11].map(source_offset), [3848, 3856, 3936]);
     assert_eq!(SIZE, 3944);
+    assert_eq!((Record::FIRST, Record::SECOND, Record::ERROR), (1, 8, 15));
+    assert_eq!((Source::ORDERED, Source::FORMER_FIRST), (1 << 16, 1 << 17));
+    assert_eq!(VirtualTime::WORDS, 64);
     for variable in &VARIABLES[..Clock::RECORDS] {
         assert!(matches!(variable.shape, Shape::Plain(Type::Array(_, 16))));
     }

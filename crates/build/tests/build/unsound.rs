@@ -3,7 +3,7 @@
 
 use crate::support::declaration;
 use std::process::Command;
-use vdsokit_build::{Architecture, Declaration, Unsound, image, verify};
+use vdsokit_build::{Architecture, Declaration, Unsound, image, not_interposing, verify};
 use vdsokit_elf::Image;
 
 fn weather() -> Vec<u8> {
@@ -58,6 +58,22 @@ fn a_directory_of_another_format_is_refused() {
     let name = bytes.windows(8).position(|window| window == b"vdsokit\0");
     bytes[name.unwrap() + 8] = 9;
     assert!(matches!(verify(&bytes), Err(Unsound::Directory(_))));
+}
+
+/// A loader passes over a function of the C library's in a version of the image's own.
+#[test]
+fn functions_that_no_program_calls_in_place_of_the_c_librarys_are_named() {
+    let named = |prefix: &str, name: &str| {
+        let text = format!(
+            "[vdso]\nsoname = \"libnames.so\"\nversion = \"NAMES_1\"\nprefix = \"{prefix}\"\n\
+             [var.{name}]\ntype = \"u32\"\n"
+        );
+        let declaration = Declaration::parse("names.toml", &text).unwrap();
+        let bytes = image(&declaration, Architecture::X86_64).unwrap();
+        not_interposing(&Image::parse(&bytes).unwrap())
+    };
+    assert_eq!(named("get", "ppid"), ["getppid"]);
+    assert!(named("get", "weather").is_empty());
 }
 
 /// A note's name ends in a NUL, which its size counts (gABI, "Note Section").
