@@ -230,7 +230,7 @@ fn errors((call, request): Call) -> &'static [i32] {
         libc::SYS_poll | libc::SYS_ppoll => &[libc::EINTR, libc::ENOMEM],
         libc::SYS_clone | libc::SYS_clone3 => &[libc::EAGAIN],
         libc::SYS_dup2 | libc::SYS_dup3 => &[libc::EMFILE],
-        libc::SYS_setsid | libc::SYS_kcmp | libc::SYS_prctl => &[libc::EPERM],
+        libc::SYS_setpgid | libc::SYS_kcmp | libc::SYS_prctl => &[libc::EPERM],
         libc::SYS_close_range | libc::SYS_recvmsg | libc::SYS_statx => &[libc::ENOMEM],
         libc::SYS_sendmsg | libc::SYS_sendto => &[libc::ENOBUFS],
         libc::SYS_socketpair | libc::SYS_seccomp => &[libc::EMFILE, libc::EPERM],

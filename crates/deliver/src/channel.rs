@@ -1,8 +1,9 @@
-//! The channel between a process that becomes a program and the process that serves it.
+//! The channel between a process that becomes a program and the process that serves it, and between
+//! that and its keeper.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::net::{
@@ -59,6 +60,12 @@ impl Channel {
             _ => None,
         });
         Ok(descriptors.flatten().next())
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

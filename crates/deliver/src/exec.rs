@@ -4,10 +4,14 @@
 //! its job control see the program and nothing else, with the process id, exit status, signals
 //! and stops that it has without us.
 //!
-//! Beside it runs a process in a session of its own. It is a grandchild that is orphaned at once,
-//! as strace(1) starts one with `-DDD`, so that no wait(2) of the program shows it. A process that
-//! adopts orphans would adopt this one: there it is a child that ends without a signal, which
-//! wait(2) shows only with `__WALL`.
+//! Beside it runs a process in a process group of its own and without a terminal. It is a grandchild
+//! that is orphaned at once, as strace(1) starts one with `-DDD`, so that no wait(2) of the program
+//! shows it. A process that adopts orphans would adopt this one: there it is a child that ends without
+//! a signal, which wait(2) shows only with `__WALL`.
+//!
+//! It stays in the session. A new one has an autogroup of its own (sched(7)), which takes 0.1 ms to make,
+//! and in which this process would wait for its turn beside the program, instead of running when the
+//! program stops for it.
 //!
 //! | that process is | when |
 //! | --- | --- |
@@ -42,7 +46,7 @@ use crate::program;
 use crate::seccomp::{self, Inbox};
 use crate::strict::{self, Strict, Timestamp};
 use crate::supervisor::process::{self, Signals};
-use crate::supervisor::{self, CLOCK_CHANGED, Supervisor, Waits, setting};
+use crate::supervisor::{self, CLOCK_CHANGED, Supervisor, Waits, keeper, setting};
 use crate::sys;
 use crate::tracer::{ALONE, FOLLOW, Tracer};
 use seizure::{await_seizure, leave, meet, refused};
@@ -304,7 +308,7 @@ impl Delivery {
         proc::check()?;
         let system = || Error::system("start the tracer");
         let this = std::process::id();
-        let (mut near, mut far) = Channel::pair().map_err(system())?;
+        let (mut near, far) = Channel::pair().map_err(system())?;
         let end = near.as_raw_fd() as u32;
         let is_reaper = process::is_reaper();
         let supervises = self.follow && process::may_trace_later();
@@ -336,7 +340,7 @@ impl Delivery {
         });
         let serve = || {
             if sys::close_range(end, end).is_ok() {
-                self.serve(this as sys::Pid, role, &mut far, report);
+                self.serve(this as sys::Pid, role, far, report);
             }
         };
         let server = match is_reaper {
@@ -344,7 +348,6 @@ impl Delivery {
             false => sys::orphan(serve),
         };
         let server = server.map_err(system())?;
-        drop(far);
         if !supervises {
             await_seizure(server, &mut near)?;
         }
@@ -425,34 +428,51 @@ impl Delivery {
         self,
         target: sys::Pid,
         role: Option<Supervision>,
-        channel: &mut Channel,
+        mut channel: Channel,
         report: &mut dyn FnMut(Event),
     ) {
         // Whatever is sent to it: it ends when no process is left to serve.
         let Ok(signals) = Signals::block_all(CLOCK_CHANGED) else {
             return;
         };
+        process::take_short_slices();
         let options = if self.follow { FOLLOW } else { ALONE };
         let is_filtered = role.is_some() || self.strict.is_some();
         let mut injector = Injector::new(self.object);
         let exec = role.map(|_| supervisor::options(self.is_required));
-        let Ok(server) = meet(target, options, exec, is_filtered, channel) else {
-            return;
-        };
-        // The target waits in its execve, or for a tracer at its end.
         let mut kept: Vec<_> = injector.files().map(AsFd::as_fd).collect();
-        kept.push(signals.as_fd());
+        kept.extend([signals.as_fd(), channel.as_fd()]);
         let clocks = self.waits.as_ref().map(|waits| waits.clocks.descriptors());
         kept.extend(clocks.into_iter().flatten());
-        match &server {
-            Server::Supervisor(listener, _) => kept.push(listener.as_fd()),
-            Server::Tracer(listener) => kept.extend(listener.as_ref().map(AsFd::as_fd)),
-        }
+        // All that can be done without the listener: the target then waits in its execve for less.
         if leave(&kept).is_err() {
             return;
         }
+        let Ok(inbox) = Inbox::new() else {
+            return;
+        };
+        let keeper = role.map(|role| {
+            let required = role.gate.filter(|_| self.is_required);
+            let required = required.map(|(gate, i386)| (target, [Some(gate), i386]));
+            keeper::start(&inbox, required, role.is_reaper)
+        });
+        let Ok(mut lifeline) = keeper.transpose() else {
+            return;
+        };
+        let Ok(server) = meet(target, options, exec, is_filtered, &mut channel) else {
+            return;
+        };
+        drop(channel);
         match (server, role) {
             (Server::Supervisor(listener, is_seized), Some(role)) => {
+                // Before the first call is answered: a program that began without a keeper would get
+                // ENOSYS from each call that is handed over, if this process died.
+                let kept = lifeline
+                    .as_mut()
+                    .map(|keeper| keeper.send_descriptor(Some(&listener)));
+                if kept.is_none_or(|sent| sent.is_err()) {
+                    return;
+                }
                 let injector = injector.with_filters(role.filters + 1);
                 let read = self.strict.map(|strict| strict.read);
                 let waits = self.waits.zip(role.gate);
@@ -471,17 +491,16 @@ impl Delivery {
                         false => waits,
                     }
                 });
-                let Ok(inbox) = Inbox::new() else {
-                    return;
-                };
                 let required = self.is_required;
                 let mut supervisor = Supervisor::new(
                     listener, inbox, signals, injector, read, waits, required, report,
                 );
-                supervisor.run(target, is_seized, role.is_reaper);
+                supervisor.run(target, is_seized);
             }
             (Server::Supervisor(..), None) => {}
             (Server::Tracer(listener), _) => {
+                // There is nothing to keep.
+                drop(lifeline);
                 let answers = listener.zip(self.strict).map(|(listener, strict)| {
                     std::thread::spawn(move || strict::serve(&listener, strict.read))
                 });

@@ -175,6 +175,44 @@ fn what_a_program_sees_of_itself() {
 }
 
 #[test]
+fn a_supervisor_is_scheduled_with_the_program_and_has_no_terminal() {
+    let image = &images().links;
+    let program = "echo $$; read -r line";
+    let command = format!(
+        "exec {} {} bash -c '{program}'",
+        text(&runner()),
+        text(image)
+    );
+    let mut script = Command::new("script");
+    script.args(["-qec", &command, "/dev/null"]);
+    script.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = script.spawn().expect("script(1) starts");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    let program: u32 = line(&mut output).parse().expect("a process id");
+    let supervisor = supervisor_of(program);
+    // proc_pid_stat(5): process group and terminal.
+    let fields = |pid: &str| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+        let fields = stat.rsplit_once(") ").expect("a name").1;
+        let fields: Vec<String> = fields.split(' ').map(str::to_owned).collect();
+        (fields[2].clone(), fields[4].clone())
+    };
+    let (group, terminal) = fields(&program.to_string());
+    let (own_group, own_terminal) = fields(&supervisor.to_string());
+    assert_ne!(terminal, "0");
+    assert_eq!(own_terminal, "0");
+    assert_ne!(own_group, group);
+    // Kernels with CONFIG_SCHED_AUTOGROUP have this file.
+    let autogroup = |pid: String| fs::read_to_string(format!("/proc/{pid}/autogroup")).ok();
+    assert_eq!(
+        autogroup(supervisor.to_string()),
+        autogroup(program.to_string())
+    );
+    drop(child.stdin.take());
+    child.wait().expect("an end");
+}
+
+#[test]
 fn standard_input_goes_through() {
     let mut child = on(&images().plain, &["cat"])
         .stdin(Stdio::piped())

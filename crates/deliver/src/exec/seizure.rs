@@ -3,6 +3,7 @@
 use super::Server;
 use crate::channel::Channel;
 use crate::error::Error;
+use crate::supervisor::process;
 use crate::{proc, sys};
 use std::ffi::c_int;
 use std::fs::File;
@@ -42,7 +43,8 @@ pub(super) fn meet(
 /// Lets go of all that the target's parent or terminal could miss. Of the descriptors `kept` stay,
 /// and standard error.
 pub(super) fn leave(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
-    rustix::process::setsid()?;
+    rustix::process::setpgid(None, None)?;
+    process::leave_terminal();
     forget_stdio()?;
     close_all_but(kept)
 }

@@ -15,30 +15,37 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
 use vdsokit_waits::gate::Gate;
 
 use super::{ending, has_gate, process, setting};
+use crate::channel::Channel;
 use crate::exec::{close_all_but, forget_stderr};
 use crate::seccomp::{self, Inbox, Notification, Outcome};
 use crate::sys::Pid;
 
-/// Starts the keeper of `listener`, which takes over when what this returns is dropped. It is a
-/// child of this process, or of its parent if that adopts orphans. `required`: the first process
-/// and the gates of a tree that is then to end.
+/// Starts the keeper of a listener that is sent to it by what this returns. It takes over when that is
+/// dropped, and ends if no listener was sent. It is a child of this process, or of its parent if that
+/// adopts orphans. `required`: the first process and the gates of a tree that is then to end.
+///
+/// A listener that was sent stays open for the keeper, whether or not that has received it (unix(7),
+/// `SCM_RIGHTS`).
 pub(crate) fn start(
-    listener: &OwnedFd,
     inbox: &Inbox,
-    required: Option<(Pid, Vec<Gate>)>,
+    required: Option<(Pid, [Option<Gate>; 2])>,
     is_reaper: bool,
-) -> io::Result<OwnedFd> {
-    let (far, near) = pipe_with(PipeFlags::CLOEXEC)?;
+) -> io::Result<Channel> {
+    let (mut far, near) = Channel::pair()?;
     process::hidden_child(is_reaper, || {
-        if close_all_but(&[listener.as_fd(), far.as_fd()]).is_ok() {
-            forget_stderr();
+        if close_all_but(&[far.as_fd()]).is_err() {
+            return;
+        }
+        forget_stderr();
+        if let Ok(Some(listener)) = far.receive_descriptor() {
+            let listener = &listener;
             let end = required.map(|(first, gates)| {
                 move |call: Option<&Notification>| {
-                    let is_of_tree = |pid| gates.iter().any(|gate| has_gate(gate, pid));
+                    let gates = gates.iter().flatten();
+                    let is_of_tree = |pid| gates.clone().any(|gate| has_gate(gate, pid));
                     // A caller goes on when it has an answer, so it is ended or stopped before.
                     let release = || {
                         if let Some(call) = call {
@@ -59,7 +66,7 @@ pub(crate) fn start(
 /// dies; `inbox` has the call that it received last. `end`, if any, ends the tree and answers a call.
 fn keep(
     listener: &OwnedFd,
-    lifeline: &OwnedFd,
+    lifeline: &Channel,
     inbox: &Inbox,
     end: Option<impl Fn(Option<&Notification>)>,
 ) {

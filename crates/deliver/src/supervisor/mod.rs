@@ -17,7 +17,7 @@ pub(crate) mod ending;
 mod files;
 mod frames;
 mod idle;
-mod keeper;
+pub(crate) mod keeper;
 pub(crate) mod process;
 pub(crate) mod setting;
 mod sockets;
@@ -128,17 +128,9 @@ impl<'a> Supervisor<'a> {
 
     /// Serves until no process is left that uses the filter. Standard error is held until
     /// `target`, the first process, has ended. `is_seized`: that is seized, and has not called
-    /// execve yet. `is_reaper`: as for [`keeper::start`].
-    pub(crate) fn run(&mut self, target: Pid, is_seized: bool, is_reaper: bool) {
+    /// execve yet.
+    pub(crate) fn run(&mut self, target: Pid, is_seized: bool) {
         self.seized.extend(is_seized.then_some(target));
-        // Before the first call is answered: a program that began without a keeper would get ENOSYS
-        // from each call that is handed over, if this process died.
-        let waits = self.waits.as_ref().filter(|_| self.is_required);
-        let required = waits.map(|waits| (target, waits.gates().collect()));
-        let keeper = keeper::start(&self.listener, &self.inbox, required, is_reaper);
-        let Ok(_lifeline) = keeper else {
-            return;
-        };
         let mut is_complete = false;
         let mut first = rustix::process::Pid::from_raw(target)
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
@@ -193,6 +185,7 @@ impl<'a> Supervisor<'a> {
                 // The first program is on its way meanwhile.
                 if !is_complete {
                     is_complete = true;
+                    self.waits.iter_mut().for_each(Waits::serve);
                     self.injector.prepare();
                     // If it fails, so it does again at the exec stop, and is reported.
                     let _ = self.injector.complete();

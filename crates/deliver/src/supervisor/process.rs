@@ -40,6 +40,36 @@ pub(crate) fn hidden_child(sibling: bool, main: impl FnOnce()) -> io::Result<Pid
     }
 }
 
+/// Gives up the controlling terminal, if there is one: what looks for the processes of a terminal, as
+/// ps(1) and `pkill -t` do, then leaves this one out (tty_ioctl(4), TIOCNOTTY).
+pub(crate) fn leave_terminal() {
+    // Without one there is nothing to open.
+    if let Ok(terminal) = File::open("/dev/tty") {
+        // SAFETY: the request takes no argument.
+        unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) };
+    }
+}
+
+/// Asks the scheduler for short turns that come soon (sched_setattr(2), `sched_runtime` of an ordinary
+/// thread, Linux 6.12). A program waits in each of them. Elsewhere nothing is lost but time.
+pub(crate) fn take_short_slices() {
+    /// The shortest that there is (kernel/sched/syscalls.c, `__setparam_fair`).
+    const SLICE: u64 = 100_000;
+    let size = size_of::<libc::sched_attr>() as u32;
+    // SAFETY: sched_attr is a C structure of integers, for which 0 is a value.
+    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+    // SAFETY:
+    // 1. sched_getattr(2) writes at most `size` bytes, those of `attributes`, which lives.
+    // 2. sched_setattr(2) reads as many as its field `size` says, which the former has set to no more.
+    unsafe {
+        let got = libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0);
+        if got == 0 && attributes.sched_policy == libc::SCHED_OTHER as u32 {
+            attributes.sched_runtime = SLICE;
+            libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0);
+        }
+    }
+}
+
 /// Whether orphans of this process's descendants become its children.
 pub(crate) fn is_reaper() -> bool {
     let mut subreaper: libc::c_int = 0;

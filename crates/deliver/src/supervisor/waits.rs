@@ -130,12 +130,11 @@ impl Waits {
     /// these processes and their descendants. `filters`: how many seccomp filters the first program has.
     pub(crate) fn new(
         (gate, i386_gate): (Gate, Option<Gate>),
-        mut clocks: Box<dyn Clocks>,
+        clocks: Box<dyn Clocks>,
         is_changeable: bool,
         skip: Option<(u64, Vec<Pid>)>,
         filters: u32,
     ) -> Waits {
-        clocks.serve();
         let now = clocks.now();
         let monotonic = now.as_ref().map_or(0, |now| now.monotonic);
         let mut waits = Waits {
@@ -159,6 +158,11 @@ impl Waits {
         };
         waits.wall_ahead = now.ok().and_then(|now| waits.wall_ahead(&now));
         waits
+    }
+
+    /// Has what changes the clocks tell this process, from now on.
+    pub(crate) fn serve(&mut self) {
+        self.clocks.serve();
     }
 
     /// Converts file times too.
