@@ -53,7 +53,6 @@ const SUBJECTS: [Subject; 8] = [
             "attach/front.rs",
             "attach/record.rs",
             "group.rs",
-            "i386.rs",
             "join.rs",
             "link.rs",
             "object/layout.rs",
