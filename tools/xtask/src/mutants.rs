@@ -47,7 +47,7 @@ const SUBJECTS: [Subject; 8] = [
     },
     whole("vdsokit-virtual-time"),
     whole("vdsokit-waits"),
-    // Those that compute and make no system call: the others' tests trace programs.
+    // Those that compute and make no system call.
     Subject {
         files: &[
             "attach/front.rs",
@@ -61,7 +61,8 @@ const SUBJECTS: [Subject; 8] = [
             "supervisor/frames.rs",
             "unwind.rs",
         ],
-        tests: &["--lib"],
+        // What they compute is also tested by mapping and attaching it.
+        tests: &["--lib", "--test", "mapping", "--test", "attach"],
         ..whole("vdsokit-deliver")
     },
 ];
