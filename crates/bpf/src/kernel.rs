@@ -242,9 +242,9 @@ impl Kernel {
     /// What the kernel calls a clocksource whose time its own vDSO computes from the CPU's
     /// counter.
     pub(crate) fn counter_mode(&self) -> Result<i32, Error> {
-        let name = match cfg!(target_arch = "aarch64") {
-            true => "VDSO_CLOCKMODE_ARCHTIMER",
-            false => "VDSO_CLOCKMODE_TSC",
+        let name = match cfg!(target_arch = "x86_64") {
+            true => "VDSO_CLOCKMODE_TSC",
+            false => "VDSO_CLOCKMODE_ARCHTIMER",
         };
         let mode = self.btf.enumerator(name);
         let mode = mode.and_then(|mode| i32::try_from(mode).ok());

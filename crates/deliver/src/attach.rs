@@ -8,19 +8,19 @@
 //! | module | architecture | |
 //! | --- | --- | --- |
 //! | `exchange` | x86-64 | a front takes the place of the kernel's image, which is mapped anew elsewhere |
-//! | `patch` | AArch64 | an instruction of each function becomes a branch |
+//! | `patch` | AArch64, RISC-V | an instruction of each function becomes a branch |
 
 mod record;
 
 #[cfg(target_arch = "x86_64")]
 #[path = "attach/exchange.rs"]
 mod change;
-#[cfg(target_arch = "aarch64")]
+#[cfg(not(target_arch = "x86_64"))]
 #[path = "attach/patch.rs"]
 mod change;
 #[cfg(target_arch = "x86_64")]
 mod front;
-#[cfg(any(target_arch = "aarch64", test))]
+#[cfg(any(not(target_arch = "x86_64"), test))]
 mod slot;
 
 use std::collections::HashSet;

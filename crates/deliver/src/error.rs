@@ -309,6 +309,9 @@ pub enum Unserved {
     /// The kernel's vDSO is of a shape that leaves no room for jumps.
     #[error("its vDSO has no room for jumps to another")]
     NoRoom,
+    /// The kernel does not show a tracer how it restarts a system call: RISC-V before Linux 6.6.
+    #[error("the kernel hides how it restarts system calls, which it shows from Linux 6.6 on")]
+    OldKernel,
 }
 
 /// Why waits of a program are the kernel's, in real time.

@@ -52,7 +52,7 @@ impl Guest {
     /// Sets up a stopped thread. `spare` is the address of executable bytes that no thread executes.
     pub(crate) fn enter(pid: Pid, memory: Memory, spare: u64) -> Result<Guest, Failure> {
         suspend_filters(pid)?;
-        let registers = guest::settled(pid)?;
+        let registers = guest::settled(pid, &memory, spare)?;
         Guest::settle(pid, memory, spare, registers)
     }
 
@@ -132,9 +132,9 @@ impl Guest {
         if self.pages != 0 {
             self.call(number::MUNMAP, [self.pages, 2 * PAGE, 0, 0, 0, 0])?;
         }
+        guest::leave_call(self.pid)?;
         sys::set_blocked(self.pid, self.blocked)?;
         sys::set_registers(self.pid, &self.registers)?;
-        guest::leave_call(self.pid)?;
         self.fleeting.restore(self.pid)?;
         self.memory.write(spare, &self.before)?;
         self.stop_again()?;

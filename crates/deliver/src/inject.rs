@@ -8,11 +8,10 @@ use vdsokit_elf::own;
 
 use crate::arch::{self, Block, MemoryMap, Word, number};
 use crate::error::Unserved;
-#[cfg(not(target_arch = "riscv64"))]
 use crate::guest::{self, Guest};
 #[cfg(target_arch = "x86_64")]
 use crate::i386;
-use crate::kernel::KernelVdso;
+use crate::kernel::{KernelVdso, NO_SECTIONS};
 use crate::memory::Memory;
 use crate::object::{Object, PAGE};
 use crate::proc;
@@ -229,8 +228,8 @@ impl Injector {
         }
         let (stub, vdso) = (arch::stub(), start.vdso);
         let kernel = self.kernel.as_ref();
-        let Some((kernel, spare)) =
-            kernel.and_then(|kernel| Some((kernel, kernel.spare(stub.len())?)))
+        let Some((kernel, (spare, covers_sections))) =
+            kernel.and_then(|kernel| Some((kernel, kernel.place(stub.len())?)))
         else {
             return Ok(false);
         };
@@ -251,6 +250,11 @@ impl Injector {
         let mut below = visit::plan(at, &block, &places, handle, &words);
         below.resize((frame - at) as usize, 0);
         below.extend(arch::frame(&start.registers));
+        if covers_sections {
+            for (offset, bytes) in NO_SECTIONS {
+                memory.write(vdso + offset, bytes)?;
+            }
+        }
         memory.write(vdso + spare, stub)?;
         memory.write(at, &below)?;
         let mut registers = start.registers;
@@ -275,7 +279,7 @@ impl Injector {
 
     /// Where the stub lies in a program that was launched from `start`.
     fn home(&self, start: &Start) -> Option<u64> {
-        let spare = self.kernel.as_ref()?.spare(arch::stub().len())?;
+        let (spare, _) = self.kernel.as_ref()?.place(arch::stub().len())?;
         Some(start.vdso + spare)
     }
 
@@ -293,7 +297,6 @@ impl Injector {
         memory: Memory,
         options: c_int,
     ) -> Result<c_int, Failure> {
-        #[cfg(not(target_arch = "riscv64"))]
         if let Some(room) = self.room(start) {
             guest::leave_exec(pid, options)?;
             return self.deliver_by_guest(pid, start, memory, options, room);
@@ -310,7 +313,6 @@ impl Injector {
         options: c_int,
     ) -> Result<c_int, Failure> {
         let memory = start.begin_again(pid)?;
-        #[cfg(not(target_arch = "riscv64"))]
         if let Some(room) = self.room(start) {
             return self.deliver_by_guest(pid, start, memory, options, room);
         }
@@ -318,7 +320,6 @@ impl Injector {
     }
 
     /// Where the kernel's vDSO has room for the code of a guest.
-    #[cfg(not(target_arch = "riscv64"))]
     fn room(&self, start: &Start) -> Option<u64> {
         #[cfg(target_arch = "x86_64")]
         if start.is_i386 {
@@ -328,7 +329,6 @@ impl Injector {
     }
 
     /// Delivers by system calls and writes after each of which the program can begin.
-    #[cfg(not(target_arch = "riscv64"))]
     fn deliver_by_guest(
         &self,
         pid: Pid,
@@ -353,7 +353,6 @@ impl Injector {
     }
 
     /// Puts the object into a program that begins from `start`.
-    #[cfg(not(target_arch = "riscv64"))]
     fn put_by_guest(&self, guest: &mut Guest, start: &Start) -> Result<(), Failure> {
         match &self.kernel {
             #[cfg(target_arch = "x86_64")]

@@ -95,11 +95,18 @@ impl KernelVdso {
 
     /// A place of `length` bytes that is not loaded, at the end of the image's mapping and aligned to 16
     /// bytes, in bytes from the image's start. Section headers may be there.
-    #[cfg(target_arch = "aarch64")]
     pub(crate) fn unloaded(&self, length: usize) -> Option<u64> {
         let at = (self.bytes.len().checked_sub(length)? & !15) as u64;
         let image = Image::parse_memory(&self.bytes, 0).ok()?;
         loaded(&image).filter(|&end| end <= at).map(|_| at)
+    }
+
+    /// The place for code that stays in a process, in bytes from the image's start. Where the
+    /// image is padded with too few zeros it is the one at its end that is not loaded, and the second
+    /// value says that section headers may be there.
+    pub(crate) fn place(&self, length: usize) -> Option<(u64, bool)> {
+        let padding = self.spare(length).map(|at| (at, false));
+        padding.or_else(|| Some((self.unloaded(length)?, true)))
     }
 
     /// For each link the address of its function, or 0, the image being at `address`.
@@ -108,6 +115,26 @@ impl KernelVdso {
             .iter()
             .map(move |function| function.map_or(0, |offset| address + offset))
     }
+}
+
+/// What an image whose section headers are overwritten has in the place of their address, number and index of
+/// names: offsets in an ELF header, and bytes. Without a number nothing is looked for at the address.
+pub(crate) const NO_SECTIONS: [(u64, &[u8]); 2] = [(0x3c, &[0; 4]), (0x28, &[0; 8])];
+
+/// The bytes at [`KernelVdso::unloaded`] of this process's own vDSO, in which nothing is replaced.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn own_unloaded(length: usize) -> io::Result<Vec<u8>> {
+    let pid = std::process::id() as Pid;
+    let maps = fs::read_to_string("/proc/self/maps")?;
+    let image = mappings(&maps).and_then(|mappings| mappings.last().cloned());
+    let missing = || io::Error::other("this process has no vDSO");
+    let image = image.ok_or_else(missing)?;
+    let memory = Memory::open(pid)?;
+    let kernel = KernelVdso::read(pid, &memory, image.start)?;
+    let mut bytes = vec![0; length];
+    let at = kernel.unloaded(length).ok_or_else(missing)?;
+    memory.read_exact(image.start + at, &mut bytes)?;
+    Ok(bytes)
 }
 
 /// The end of what is loaded of an image, in bytes from its start.

@@ -45,8 +45,7 @@
 //!    live process is changed completely, or is as it was. If the tracer is killed while it attaches
 //!    or detaches, the process runs on in a state that [`detach`] restores. If it is killed while
 //!    it delivers to a program that has not begun, that begins. Exceptions are kernels whose vDSO
-//!    has no room for the code, and on RISC-V programs that can't put the object into themselves:
-//!    they end (PTRACE_O_EXITKILL).
+//!    has no room for the code: the program ends (PTRACE_O_EXITKILL).
 //! 2. **The program is not touched**: its text, its stack above the stack pointer except the word
 //!    AT_SYSINFO_EHDR, its descriptors and its signals are unchanged. Signals that arrive during
 //!    a change are delivered after it.
@@ -83,22 +82,13 @@
         target_arch = "riscv64"
     )
 ))]
-#![cfg_attr(
-    target_arch = "riscv64",
-    allow(
-        dead_code,
-        reason = "parts of it are only used to attach, which is missing there"
-    )
-)]
 
 mod arch;
-#[cfg(not(target_arch = "riscv64"))]
 mod attach;
 mod channel;
 mod error;
 mod exec;
 mod group;
-#[cfg(not(target_arch = "riscv64"))]
 mod guest;
 #[cfg(target_arch = "x86_64")]
 mod i386;
@@ -111,7 +101,6 @@ mod object;
 mod pass;
 mod proc;
 mod program;
-#[cfg(not(target_arch = "riscv64"))]
 mod rseq;
 mod seccomp;
 mod stack;
@@ -119,7 +108,6 @@ mod stop;
 mod strict;
 mod supervisor;
 mod sys;
-#[cfg(not(target_arch = "riscv64"))]
 mod threads;
 #[cfg(target_arch = "x86_64")]
 mod traced;
@@ -127,7 +115,6 @@ mod tracer;
 mod unwind;
 mod visit;
 
-#[cfg(not(target_arch = "riscv64"))]
 pub use attach::{attach, attach_all, attach_and_follow, detach, detach_all};
 pub use error::{Error, Event, ImageError, Unserved, UnservedFileTimes, UnservedWait};
 pub use exec::Delivery;

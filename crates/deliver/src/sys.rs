@@ -233,7 +233,7 @@ pub(crate) fn set_registers(pid: Pid, registers: &Registers) -> io::Result<()> {
 
 /// A set of registers of a stopped thread, of at most `most` bytes. The sets are those of
 /// include/uapi/linux/elf.h.
-#[cfg(target_arch = "aarch64")]
+#[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn register_set(pid: Pid, set: usize, most: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0u8; most];
     let mut vector = libc::iovec {
@@ -248,7 +248,7 @@ pub(crate) fn register_set(pid: Pid, set: usize, most: usize) -> io::Result<Vec<
 }
 
 /// Sets what [`register_set`] returns.
-#[cfg(target_arch = "aarch64")]
+#[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn set_register_set(pid: Pid, set: usize, bytes: &[u8]) -> io::Result<()> {
     let mut vector = libc::iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),

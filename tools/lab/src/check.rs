@@ -209,8 +209,8 @@ pub(crate) const ARM: Processor = Processor {
     ..PROCESSOR
 };
 
-/// A processor of 64-bit RISC-V.
+/// A processor of 64-bit RISC-V with vectors.
 pub(crate) const RISCV: Processor = Processor {
-    model: "rv64",
+    model: "rv64,v=true",
     ..PROCESSOR
 };

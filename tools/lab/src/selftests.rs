@@ -1,7 +1,7 @@
 //! Linux's own tests of its vDSO, as Debian's source of Linux 6.12 has them, unchanged.
 
 use crate::workshop::output_of;
-use crate::{Error, Workshop, debian};
+use crate::{Architecture, Error, Workshop, debian};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -116,11 +116,40 @@ pub fn static_programs(
     let source = source(workshop)?;
     let tests = TESTS.iter().filter(|test| test.is_portable);
     tests
-        .map(|test| {
-            let more = [test.more, &["-static"]].concat();
-            compile(compiler, &source, test, &more, &directory.join(test.name))
-        })
+        .map(|test| compile_static(compiler, &source, test, directory))
         .collect()
+}
+
+/// One of [`static_programs`], for a guest of an architecture.
+pub(crate) fn static_program(
+    workshop: &Workshop,
+    architecture: Architecture,
+    name: &str,
+) -> Result<PathBuf, Error> {
+    let directory = workshop.output().join("own").join(architecture.debian());
+    fs::create_dir_all(&directory).map_err(Error::file(&directory))?;
+    let mut tests = TESTS.iter().filter(|test| test.is_portable);
+    let test = tests.find(|test| test.name == name);
+    let test = test.ok_or_else(|| Error::NotBuilt {
+        package: PACKAGE.into(),
+        name: name.into(),
+    })?;
+    compile_static(
+        architecture.compiler(),
+        &source(workshop)?,
+        test,
+        &directory,
+    )
+}
+
+fn compile_static(
+    compiler: &str,
+    source: &Path,
+    test: &Test,
+    directory: &Path,
+) -> Result<PathBuf, Error> {
+    let more = [test.more, &["-static"]].concat();
+    compile(compiler, source, test, &more, &directory.join(test.name))
 }
 
 /// The kernel's test of `__arch_chacha20_blocks_nostack`, linked to that of an object file in the

@@ -9,15 +9,22 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The programs of this architecture: one that waits in every way, and one that looks at its registers
-/// behind a wait.
-const WAITS: &str = if IS_RISCV { "riscv-waits" } else { "waits" };
-const REGISTERS: &str = if IS_RISCV {
-    "riscv-registers"
-} else {
-    "guarded"
-};
-const IS_RISCV: bool = cfg!(target_arch = "riscv64");
+/// The programs of this architecture: one that waits in every way, one that looks at its registers
+/// behind a wait, and those of the tests below.
+const WAITS: &str = of("waits", "riscv-waits");
+const REGISTERS: &str = of("guarded", "riscv-registers");
+const SLEEPER: &str = of("sleeper", "riscv-sleeper");
+const VECTORS: &str = of("vectors", "riscv-vectors");
+const READS: &str = of("reads", "riscv-reads");
+const KILL_AT: &str = of("kill_at", "riscv-kill_at");
+
+/// The name on AArch64, or the one on RISC-V.
+const fn of(arm: &'static str, riscv: &'static str) -> &'static str {
+    match cfg!(target_arch = "riscv64") {
+        true => riscv,
+        false => arm,
+    }
+}
 
 fn vdso(arguments: &[&str]) -> Command {
     let mut command = Command::new("vdso");
@@ -198,6 +205,104 @@ fn a_converted_wait_changes_no_register_that_a_program_keeps() {
 }
 
 #[test]
+#[ignore = "runs in the lab: cargo xtask vm arm-options"]
+fn every_option_of_run_is_served() {
+    const DAY: &str = "2000-01-01";
+    let reads = |options: &[&str], files: &[&str]| -> [u64; 5] {
+        let printed = good(vdso(&["run"]).args(options).args(["--", READS]).args(files));
+        let words = printed.split_whitespace();
+        let numbers: Vec<u64> = words.flat_map(str::parse).collect();
+        let numbers = numbers.try_into();
+        numbers.unwrap_or_else(|_| panic!("{options:?}: {printed:?}"))
+    };
+    let [this, real, ..] = reads(&[], &[]);
+    assert_eq!(this, real);
+    let [wall, raw, ..] = reads(&["--time", DAY], &[]);
+    assert_eq!((wall, raw), (2000, this));
+    for option in ["--strict", "--require"] {
+        let [wall, raw, ..] = reads(&["--time", DAY, option], &[]);
+        assert_eq!((wall, raw), (2000, 2000), "{option}");
+    }
+    fs::write("file", "").expect("a file");
+    let file = ["file"];
+    assert_eq!(reads(&["--time", DAY], &file)[4], this);
+    let [.., of_file] = reads(&["--time", DAY, "--file-times"], &file);
+    assert!((1999..=2000).contains(&of_file), "{of_file}");
+    let touch = ["--time", DAY, "--file-times", "--", "sh", "-c", "touch new"];
+    good(vdso(&["run"]).args(touch));
+    assert_eq!(reads(&[], &["new"])[4], this);
+    assert_eq!(reads(&["--freeze", "--time", DAY], &[])[2], 0);
+    assert_eq!(
+        reads(&["--seed-step", "1ms", "--time", DAY], &[])[2],
+        1_000_000
+    );
+    assert_eq!(reads(&["--offset", "+30d"], &[])[3], 0);
+    assert!(reads(&["--offset", "+30d", "--clocks", "all"], &[])[3] >= 30);
+    let named = [
+        "run", "--name", "options", "--offset", "+10y", "--", SLEEPER, "1",
+    ];
+    let mut named = vdso(&named)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("vdso starts");
+    let joined = ["--join", "options"];
+    let is_there = || vdso(&["clock", "options"]).output();
+    until(|| is_there().is_ok_and(|output| output.status.success()));
+    assert_eq!(reads(&joined, &[])[0], this + 10);
+    good(&mut vdso(&["clock", "options", "set", "2050-06-01"]));
+    assert_eq!(reads(&joined, &[])[0], 2050);
+    good(&mut vdso(&["clock", "options", "freeze"]));
+    assert_eq!(reads(&joined, &[])[2], 0);
+    good(&mut vdso(&["clock", "options", "resume"]));
+    assert!(reads(&joined, &[])[2] > 0);
+    named.kill().expect("it lives");
+    named.wait().expect("an end");
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm arm-delivery-calls"]
+fn a_delivery_makes_at_most_twice_the_calls_that_x86_64s_makes() {
+    /// By the same count of the same command on x86-64, Linux 6.18.
+    const X86_64: usize = 60;
+    let command = ["0", "--server", "vdso", "run", "--time", "2000-01-01", "--"];
+    let mut program = Command::new(KILL_AT);
+    let output = program.args(command).arg("true").output();
+    let said = String::from_utf8_lossy(&output.expect("it runs").stderr).into_owned();
+    let calls = said.lines().last().unwrap_or_default();
+    let count = calls.split_whitespace().count();
+    println!("{count} calls of the process that serves a program: {calls}");
+    assert!((1..=2 * X86_64).contains(&count), "{said}");
+}
+
+#[test]
+#[ignore = "runs in the lab: cargo xtask vm arm-selftests"]
+fn linuxs_own_tests_pass() {
+    const TESTS: [&str; 4] = [
+        "vdso_test_gettimeofday",
+        "vdso_test_getcpu",
+        "vdso_test_abi",
+        "vdso_test_clock_getres",
+    ];
+    /// `KSFT_SKIP`: this architecture's vDSO has no such function.
+    const SKIPPED: i32 = 4;
+    for options in [&[][..], &["--strict", "--time", "2038-06-01"]] {
+        for test in TESTS {
+            let name = match cfg!(target_arch = "riscv64") {
+                true => format!("riscv-{test}"),
+                false => test.to_owned(),
+            };
+            let output = vdso(&["run"]).args(options).args(["--", &name]).output();
+            let output = output.expect("vdso starts");
+            let said = String::from_utf8_lossy(&output.stdout);
+            let is_skipped = output.status.code() == Some(SKIPPED) && test == "vdso_test_getcpu";
+            let is_well = output.status.success() || (is_skipped && cfg!(target_arch = "aarch64"));
+            let failed = said.contains("[FAIL]") || said.contains("not ok");
+            assert!(is_well && !failed, "{name} {options:?}: {output:?}");
+        }
+    }
+}
+
+#[test]
 #[ignore = "runs in the lab: cargo xtask vm arm-go"]
 fn go_reads_the_clock_under_sigprof() {
     let arguments = [
@@ -220,7 +325,7 @@ fn send(program: &Child, signal: Signal) {
 }
 
 /// A program that prints for each of its turns for how many milliseconds it slept, how many signals or
-/// failures it had so far, and which year it is.
+/// failures it had so far, which year it is, and in how many handlers a backtrace reached its `main`.
 struct Sleeper {
     child: Child,
     turns: BufReader<ChildStdout>,
@@ -228,14 +333,14 @@ struct Sleeper {
 
 impl Sleeper {
     fn start(arguments: &[&str]) -> Sleeper {
-        let mut command = Command::new("sleeper");
+        let mut command = Command::new(SLEEPER);
         command.args(arguments);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let turns = BufReader::new(child.stdout.take().expect("a pipe"));
         Sleeper { child, turns }
     }
 
-    fn turn(&mut self) -> [u64; 3] {
+    fn turn(&mut self) -> [u64; 4] {
         let mut line = String::new();
         self.turns.read_line(&mut line).expect("a turn");
         let words = line.split(' ');
@@ -284,6 +389,8 @@ fn attach_and_detach_change_the_time_and_handlers_return() {
         until(|| sleeper.turn()[2] == this + 10);
         send(&sleeper.child, Signal::USR1);
         until(|| sleeper.turn()[1] == 2 * round - 1);
+        // Unwinders know where a handler returns to by the instructions there.
+        assert_eq!(sleeper.turn()[3], 2 * round - 1);
         sleeper.vdso("detach", &[]);
         until(|| sleeper.turn()[2] == this);
         assert!(sleeper.image() == before, "byte by byte");
@@ -324,11 +431,12 @@ fn a_wait_for_events_that_attach_interrupts_goes_on() {
     assert_eq!(waiter.turn()[1], 0);
 }
 
-/// A system call keeps 128 bits of each vector register, so the calls of a visit would lose the others.
+/// A system call keeps 128 bits of each vector register of AArch64 and none of RISC-V's, so the calls of a
+/// visit would lose the others.
 #[test]
 #[ignore = "runs in the lab: cargo xtask vm arm-vectors"]
-fn scalable_vectors_survive_attach_and_detach() {
-    let mut command = Command::new("vectors");
+fn vectors_survive_attach_and_detach() {
+    let mut command = Command::new(VECTORS);
     let mut program = command.stdout(Stdio::piped()).spawn().expect("it starts");
     let mut output = BufReader::new(program.stdout.take().expect("a pipe"));
     output.read_line(&mut String::new()).expect("it is ready");
@@ -349,7 +457,7 @@ fn a_program_goes_on_when_its_tracer_is_killed() {
     let before = sleeper.image();
     let pid = sleeper.child.id().to_string();
     let killed = |command: &[&str], number: usize| {
-        let mut tracer = Command::new("kill_at");
+        let mut tracer = Command::new(KILL_AT);
         tracer.arg(number.to_string()).arg("vdso").args(command);
         let output = tracer.output().expect("it runs");
         String::from_utf8_lossy(&output.stderr).into_owned()
@@ -389,7 +497,7 @@ fn a_program_outlives_whatever_serves_it(this: u64) {
     fs::copy("/bin/busybox", "apart/date").expect("a program");
     let run = |number: usize| {
         let command = "run --time 2000-01-01 -- chroot apart /date +%Y";
-        let mut program = Command::new("kill_at");
+        let mut program = Command::new(KILL_AT);
         program.args([&number.to_string(), "--server", "vdso"]);
         program.args(command.split(' '));
         program.output().expect("it runs")

@@ -1,6 +1,10 @@
 //! The commands: each is a module with its arguments and a `run`.
 
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
 mod attach;
 mod bench;
 mod build;
@@ -50,7 +54,11 @@ use std::process::ExitCode;
 /// The commands of `vdso`.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[cfg(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    ))]
     Attach(attach::Arguments),
     Bench(bench::Arguments),
     Build(build::Arguments),
@@ -66,7 +74,11 @@ pub(crate) enum Command {
     Demo(demo::Arguments),
     #[command(hide = true)]
     DemoReader(demo::reader::Arguments),
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[cfg(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    ))]
     Detach(attach::DetachArguments),
     Doctor(doctor::Arguments),
     Dump(dump::Arguments),
@@ -95,8 +107,12 @@ pub(crate) enum Command {
     #[cfg(target_arch = "x86_64")]
     Trace(trace::Arguments),
     Watch(watch::Arguments),
-    /// Give a running program another time (x86-64 and AArch64)
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    /// Give a running program another time (x86-64, AArch64 and RISC-V)
+    #[cfg(not(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )))]
     Attach(unsupported::Arguments),
     /// Show or change the time of programs that run under a name (x86-64, AArch64 and RISC-V)
     #[cfg(not(any(
@@ -105,8 +121,12 @@ pub(crate) enum Command {
         target_arch = "riscv64"
     )))]
     Clock(unsupported::Arguments),
-    /// Give a program back the vDSO that it had before `vdso attach` (x86-64 and AArch64)
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    /// Give a program back the vDSO that it had before `vdso attach` (x86-64, AArch64 and RISC-V)
+    #[cfg(not(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )))]
     Detach(unsupported::Arguments),
     /// Show each call of a program's vDSO, or count them (x86-64 only)
     #[cfg(not(target_arch = "x86_64"))]
@@ -147,7 +167,11 @@ impl Command {
     /// a command with another convention returns its own status.
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self {
-            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            #[cfg(any(
+                target_arch = "x86_64",
+                target_arch = "aarch64",
+                target_arch = "riscv64"
+            ))]
             Self::Attach(arguments) => attach::run(&arguments),
             Self::Bench(arguments) => bench::run(&arguments),
             Self::Build(arguments) => build::run(&arguments),
@@ -161,7 +185,11 @@ impl Command {
             Self::Completions(arguments) => completions::run(&arguments),
             Self::Demo(arguments) => demo::run(&arguments),
             Self::DemoReader(arguments) => demo::reader::run(&arguments),
-            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            #[cfg(any(
+                target_arch = "x86_64",
+                target_arch = "aarch64",
+                target_arch = "riscv64"
+            ))]
             Self::Detach(arguments) => attach::detach(&arguments),
             Self::Doctor(arguments) => Ok(doctor::run(&arguments)),
             Self::Dump(arguments) => dump::run(&arguments),
@@ -191,7 +219,11 @@ impl Command {
             Self::Watch(arguments) => watch::run(&arguments),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Trace(_) => unsupported::refuse("trace"),
-            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+            #[cfg(not(any(
+                target_arch = "x86_64",
+                target_arch = "aarch64",
+                target_arch = "riscv64"
+            )))]
             Self::Attach(_) => unsupported::refuse("attach"),
             #[cfg(not(any(
                 target_arch = "x86_64",
@@ -199,7 +231,11 @@ impl Command {
                 target_arch = "riscv64"
             )))]
             Self::Clock(_) => unsupported::refuse("clock"),
-            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+            #[cfg(not(any(
+                target_arch = "x86_64",
+                target_arch = "aarch64",
+                target_arch = "riscv64"
+            )))]
             Self::Detach(_) => unsupported::refuse("detach"),
             #[cfg(not(any(
                 target_arch = "x86_64",

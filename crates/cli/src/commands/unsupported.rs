@@ -18,7 +18,6 @@ pub(crate) fn refuse(command: &str) -> Result<ExitCode> {
     let arch = std::env::consts::ARCH;
     let where_it_works = match command {
         "trace" => "x86-64 only",
-        "attach" | "detach" => "x86-64 and AArch64",
         _ => "x86-64, AArch64 and RISC-V",
     };
     let report = miette!(

@@ -29,6 +29,6 @@ fn main() -> std::process::ExitCode {
     target_arch = "riscv64"
 )))]
 fn main() {
-    eprintln!("images are delivered to processes on x86-64 and AArch64");
+    eprintln!("images are delivered to processes on x86-64, AArch64 and RISC-V");
     std::process::exit(125);
 }

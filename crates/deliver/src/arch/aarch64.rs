@@ -364,7 +364,7 @@ pub(crate) fn settle(pid: Pid, registers: &mut Registers) -> Option<c_int> {
 }
 
 /// Whether the instruction at `address` makes a system call.
-fn is_call(pid: Pid, address: u64) -> bool {
+pub(crate) fn is_call(pid: Pid, address: u64) -> bool {
     let mut code = [0; CALL.len()];
     Memory::open(pid).is_ok_and(|memory| memory.read_exact(address, &mut code).is_ok())
         && code == CALL

@@ -1,9 +1,12 @@
 //! What differs from one architecture to the next: registers, system call numbers and the
 //! few instructions that run inside the target. One module an architecture.
 //!
-//! [`block`] is what all stubs read; `stub` finds the places in them.
+//! [`block`] is what all stubs read; `stub` finds the places in them. `entry` is what AArch64 and RISC-V
+//! share of restarted calls.
 
 mod block;
+#[cfg(not(target_arch = "x86_64"))]
+mod entry;
 mod stub;
 
 #[cfg(target_arch = "aarch64")]
@@ -23,7 +26,6 @@ pub(crate) use stub::{has_failed, is_done, reports_failure, stub};
 pub(crate) use x86_64::*;
 
 /// What a signal frame on a stack restores.
-#[cfg(not(target_arch = "riscv64"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SignalFrame {
     pub(crate) instruction_pointer: u64,

@@ -15,17 +15,26 @@ use std::ffi::c_int;
 use std::mem::offset_of;
 use std::ops::Range;
 
+pub(crate) mod guest;
+
 use super::block::{Block, Entry, MemoryMap, Word, bytes};
-use super::{OPEN_FLAGS, error_of, stub};
+use super::{OPEN_FLAGS, SignalFrame, error_of, stub};
+use crate::memory::Memory;
+use crate::supervisor::process::Blocked;
 use crate::sys::{Pid, Registers};
 
 /// System call numbers (include/uapi/asm-generic/unistd.h).
 pub(crate) mod number {
+    pub(crate) const OPENAT: u64 = 56;
     pub(crate) const CLOSE: u64 = 57;
+    pub(crate) const FSTAT: u64 = 80;
     pub(crate) const PRCTL: u64 = 167;
+    pub(crate) const GETPID: u64 = 172;
     pub(crate) const SOCKETPAIR: u64 = 199;
     pub(crate) const RECVMSG: u64 = 212;
     pub(crate) const MUNMAP: u64 = 215;
+    pub(crate) const MMAP: u64 = 222;
+    pub(crate) const MPROTECT: u64 = 226;
 }
 
 /// The calls by which a thread may wait for its child to execute a program or end.
@@ -49,14 +58,17 @@ pub(crate) fn free_addresses() -> Range<u64> {
     middle / 0x8000 * 0x7e80..middle / 0x8000 * 0x7ef0
 }
 
-/// Words of a [`frame`]: x1 to x31, and where to continue.
-const FRAME_WORDS: usize = 32;
 /// Bytes below the stack pointer that a [`frame`] takes.
-pub(crate) const FRAME: u64 = FRAME_WORDS as u64 * 8;
+pub(crate) const FRAME: u64 = size_of::<Registers>() as u64;
 
 /// The registers as the stub loads them. The stack pointer stays what it is, and `t2` is lost: it
 /// holds the address to continue at.
 pub(crate) fn frame(registers: &Registers) -> Vec<u8> {
+    words(registers)
+}
+
+/// The bytes of all registers, where to continue first and then x1 to x31, as the kernel has them.
+fn words(registers: &Registers) -> Vec<u8> {
     let &Registers {
         pc,
         ra,
@@ -92,8 +104,8 @@ pub(crate) fn frame(registers: &Registers) -> Vec<u8> {
         t6,
     } = registers;
     let words = [
-        ra, sp, gp, tp, t0, t1, t2, s0, s1, a0, a1, a2, a3, a4, a5, a6, a7, s2, s3, s4, s5, s6, s7,
-        s8, s9, s10, s11, t3, t4, t5, t6, pc,
+        pc, ra, sp, gp, tp, t0, t1, t2, s0, s1, a0, a1, a2, a3, a4, a5, a6, a7, s2, s3, s4, s5, s6,
+        s7, s8, s9, s10, s11, t3, t4, t5, t6,
     ];
     bytes(words.into_iter())
 }
@@ -198,36 +210,36 @@ std::arch::global_asm!(
     "   ecall",                         // if it fails, the kernel's copy stays as it was
     // A jump through t2 may lead to any instruction also where landing pads are required (Zicfilp).
     "1: ld    t2, {frame}(s1)",         // continue into the program
-    "   ld    ra, 0(t2)",
-    "   ld    gp, 16(t2)",
-    "   ld    tp, 24(t2)",
-    "   ld    t0, 32(t2)",
-    "   ld    t1, 40(t2)",
-    "   ld    s0, 56(t2)",
-    "   ld    s1, 64(t2)",
-    "   ld    a0, 72(t2)",
-    "   ld    a1, 80(t2)",
-    "   ld    a2, 88(t2)",
-    "   ld    a3, 96(t2)",
-    "   ld    a4, 104(t2)",
-    "   ld    a5, 112(t2)",
-    "   ld    a6, 120(t2)",
-    "   ld    a7, 128(t2)",
-    "   ld    s2, 136(t2)",
-    "   ld    s3, 144(t2)",
-    "   ld    s4, 152(t2)",
-    "   ld    s5, 160(t2)",
-    "   ld    s6, 168(t2)",
-    "   ld    s7, 176(t2)",
-    "   ld    s8, 184(t2)",
-    "   ld    s9, 192(t2)",
-    "   ld    s10, 200(t2)",
-    "   ld    s11, 208(t2)",
-    "   ld    t3, 216(t2)",
-    "   ld    t4, 224(t2)",
-    "   ld    t5, 232(t2)",
-    "   ld    t6, 240(t2)",
-    "   ld    t2, 248(t2)",
+    "   ld    ra, 8(t2)",
+    "   ld    gp, 24(t2)",
+    "   ld    tp, 32(t2)",
+    "   ld    t0, 40(t2)",
+    "   ld    t1, 48(t2)",
+    "   ld    s0, 64(t2)",
+    "   ld    s1, 72(t2)",
+    "   ld    a0, 80(t2)",
+    "   ld    a1, 88(t2)",
+    "   ld    a2, 96(t2)",
+    "   ld    a3, 104(t2)",
+    "   ld    a4, 112(t2)",
+    "   ld    a5, 120(t2)",
+    "   ld    a6, 128(t2)",
+    "   ld    a7, 136(t2)",
+    "   ld    s2, 144(t2)",
+    "   ld    s3, 152(t2)",
+    "   ld    s4, 160(t2)",
+    "   ld    s5, 168(t2)",
+    "   ld    s6, 176(t2)",
+    "   ld    s7, 184(t2)",
+    "   ld    s8, 192(t2)",
+    "   ld    s9, 200(t2)",
+    "   ld    s10, 208(t2)",
+    "   ld    s11, 216(t2)",
+    "   ld    t3, 224(t2)",
+    "   ld    t4, 232(t2)",
+    "   ld    t5, 240(t2)",
+    "   ld    t6, 248(t2)",
+    "   ld    t2, 0(t2)",
     "   jr    t2",
     ".globl vdsokit_deliver_stub_done",
     ".hidden vdsokit_deliver_stub_done",
@@ -385,6 +397,66 @@ pub(crate) fn forward(distance: i32) -> [u8; FORWARD] {
         *bytes = u32::to_le_bytes(instruction);
     }
     bytes
+}
+
+/// The instruction `ecall`, which is never compressed.
+const CALL: [u8; 4] = 0x73u32.to_le_bytes();
+
+/// Whether the instruction at `address` makes a system call.
+pub(crate) fn is_call(pid: Pid, address: u64) -> bool {
+    let mut code = [0; CALL.len()];
+    Memory::open(pid).is_ok_and(|memory| memory.read_exact(address, &mut code).is_ok())
+        && code == CALL
+}
+
+/// Whether the registers of a thread behind a call lack an argument of that: the result is where the
+/// first was.
+pub(crate) const LOSES_ARGUMENT: bool = true;
+
+/// Makes a thread repeat `call`, which it was in before it was interrupted, if the call failed for that
+/// reason. Returns whether it did.
+pub(crate) fn restart_interrupted(registers: &mut Registers, call: Option<&Blocked>) -> bool {
+    let Some(call) = call else {
+        return false;
+    };
+    let &mut Registers {
+        a1, a2, a3, a4, a5, ..
+    } = registers;
+    let is_behind = registers.pc == call.pointer
+        && registers.a7 as i64 == call.number
+        && [a1, a2, a3, a4, a5] == call.arguments[1..];
+    if error_of(registers.a0) != Some(libc::EINTR)
+        || !is_behind
+        // close(2) has closed the descriptor even if it fails with EINTR.
+        || registers.a7 == number::CLOSE
+    {
+        return false;
+    }
+    registers.a0 = call.arguments[0];
+    registers.pc -= CALL.len() as u64;
+    true
+}
+
+/// The signal frames in the words of a stack (`struct rt_sigframe`, arch/riscv/kernel/signal.c). No
+/// word of a frame is unlike all others. So a frame is taken to be where there are a signal's number, the two
+/// words 0 that `ucontext_t` begins with, and behind registers and floating-point registers the
+/// half of a word that the kernel leaves 0.
+pub(crate) fn signal_frames(stack: &[u64]) -> impl Iterator<Item = SignalFrame> {
+    /// Where `ucontext_t`, the registers in it, and that word are, in words from the frame's start.
+    const CONTEXT: usize = 16;
+    const REGISTERS: usize = CONTEXT + 22;
+    const RESERVED: usize = REGISTERS + 32 + 64;
+    stack
+        .windows(RESERVED + 2)
+        .filter(|words| {
+            (1..=64).contains(&(words[0] as u32))
+                && words[CONTEXT..CONTEXT + 2] == [0, 0]
+                && words[RESERVED] >> 32 == 0
+        })
+        .map(|words| SignalFrame {
+            instruction_pointer: words[REGISTERS],
+            stack_pointer: words[REGISTERS + 2],
+        })
 }
 
 /// Where a thread continues.

@@ -1,8 +1,9 @@
-//! How calls are led to the object on AArch64: an instruction of each function becomes a branch.
+//! How calls are led to the object on AArch64 and RISC-V: an instruction of each function becomes a branch.
 //!
 //! The kernel's vDSO stays where it is. Signal handlers return through it, and the kernel maps none a
 //! second time as it does on x86-64. A write through `/proc/PID/mem` makes a private copy of the page,
-//! and makes the instruction cache coherent (arch/arm64/mm/flush.c, `copy_to_user_page`).
+//! and makes the instruction caches coherent (arch/arm64/mm/flush.c, `copy_to_user_page`;
+//! arch/riscv/include/asm/cacheflush.h, `flush_icache_user_page`).
 //!
 //! 1. The object is mapped, and near the kernel's image a front, which has a [`slot`] for each function
 //!    that the object replaces.
@@ -30,13 +31,16 @@ use crate::object::{Object, ObjectRange, PAGE, Role, memfd};
 use crate::sys::Pid;
 use crate::visit::{Caller, StubError};
 
+/// The most bytes that a slot needs of a function.
+const CODE: usize = 8;
+
 /// A function of the kernel's that the object replaces.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Replaced {
     /// Where it is, in bytes from the image's start.
     offset: u64,
-    /// Its first instruction.
-    first: u32,
+    /// Its first bytes, as many as a slot may need of them.
+    code: Vec<u8>,
     patch: Patch,
     /// The object's function, in bytes from the object's start.
     target: u64,
@@ -52,9 +56,13 @@ pub(super) fn is_in_force(_: &str, memory: &Memory, record: &AttachRecord) -> io
     Ok(u32::from_le_bytes(found) != patch.original)
 }
 
-/// The addresses at which no thread may be when a change begins: none.
-pub(super) fn taken(_: &[Range<u64>]) -> &[Range<u64>] {
-    &[]
+/// The addresses at which no thread may be when a change begins: those of the kernel's image where a branch
+/// takes the place of two instructions.
+pub(super) fn taken(mappings: &[Range<u64>]) -> &[Range<u64>] {
+    match cfg!(target_arch = "riscv64") {
+        true => mappings,
+        false => &[],
+    }
 }
 
 /// Leads the kernel's functions to those of the object. On an error the process is as it was.
@@ -120,35 +128,33 @@ pub(super) fn undo(
 /// The functions of the kernel's that the object replaces. `None`: one can't be.
 fn functions(kernel: &KernelVdso, object: &Object) -> Option<Vec<Replaced>> {
     let parsed = Image::parse_memory(kernel.bytes(), 0).ok()?;
-    let instruction = |at: u64| {
-        let bytes = kernel.bytes().get(at as usize..)?.first_chunk()?;
-        Some(u32::from_le_bytes(*bytes))
-    };
     let mut found: Vec<Replaced> = Vec::new();
     for symbol in parsed.symbols() {
         if !symbol.is_export() || symbol.kind != Kind::Function {
             continue;
         }
-        let target = symbol
-            .name()
-            .to_str()
-            .and_then(|name| object.function(name));
-        let (offset, Some(target)) = (parsed.address_of(&symbol), target) else {
+        let Some(name) = symbol.name().to_str() else {
             continue;
         };
-        let first = instruction(offset)?;
-        let at = offset + slot::replaced(first);
-        if at + 4 > offset + symbol.size {
-            return None;
+        // Unwinders know the function that signal handlers return to by its instructions.
+        if name.ends_with("rt_sigreturn") {
+            continue;
         }
+        let (offset, Some(target)) = (parsed.address_of(&symbol), object.function(name)) else {
+            continue;
+        };
+        let code = kernel.bytes().get(offset as usize..)?;
+        let code = code.get(..(symbol.size as usize).min(CODE))?;
+        let at = slot::replaced(code)?;
+        let original = code.get(at as usize..)?.first_chunk()?;
         let patch = Patch {
-            offset: u32::try_from(at).ok()?,
-            original: instruction(at)?,
+            offset: u32::try_from(offset + at).ok()?,
+            original: u32::from_le_bytes(*original),
         };
         if found.iter().all(|known| known.offset != offset) {
             found.push(Replaced {
                 offset,
-                first,
+                code: code.to_vec(),
                 patch,
                 target,
             });
@@ -175,8 +181,7 @@ fn map_front(
         slot::compose(
             front + index as u64 * slot::LENGTH,
             text + function.offset,
-            function.first,
-            function.patch.original,
+            &function.code,
             image + function.target,
         )
     });
@@ -187,16 +192,19 @@ fn map_front(
 }
 
 /// `length` bytes of addresses where nothing is mapped, as near below `text` as there are any, or
-/// above it. Not below a stack, which grows.
+/// above it. Not where a stack may grow.
 fn free(maps: &str, text: u64, length: u64) -> Option<u64> {
-    /// Less than a branch reaches, since the image has some pages.
-    const REACH: u64 = 127 << 20;
+    /// The kernel maps nothing by itself in the 128 MiB below a stack, into which that may grow (mm/util.c,
+    /// `mmap_base`).
+    const STACK: u64 = 64 << 20;
     let (mut gaps, mut end) = (Vec::new(), PAGE);
     for line in maps.lines() {
         let mapping = range(line)?;
-        if !line.ends_with("[stack]") {
-            gaps.push(end..mapping.start);
-        }
+        let before = match line.ends_with("[stack]") {
+            true => mapping.start.saturating_sub(STACK),
+            false => mapping.start,
+        };
+        gaps.push(end..before);
         end = mapping.end;
     }
     let below = gaps.iter().rev().filter(|gap| gap.end <= text);
@@ -209,7 +217,7 @@ fn free(maps: &str, text: u64, length: u64) -> Option<u64> {
     below
         .chain(above)
         .filter_map(|(start, found)| found.filter(|&found| found >= start))
-        .find(|found| found.abs_diff(text) < REACH)
+        .find(|found| found.abs_diff(text) < slot::REACH)
 }
 
 /// Writes instructions into the image at `text`, each in so many bytes from its start: all at once, so

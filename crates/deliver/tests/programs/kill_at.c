@@ -27,6 +27,9 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#ifdef __riscv
+#include <asm/ptrace.h>
+#endif
 
 #define MOST (1 << 22)
 
@@ -58,6 +61,11 @@ static void fail(int thread, int error)
         registers.rax = -error;
     else
         registers.orig_rax = -1;
+#elif defined __riscv
+    if (error)
+        registers.a0 = -error;
+    else
+        registers.a7 = -1;
 #else
     int number = -1;
     struct iovec call = { &number, sizeof number };

@@ -29,6 +29,11 @@ const NEEDS: &[Need] = &[
         "kill_at",
         "../../../../crates/deliver/tests/programs/kill_at.c"
     ),
+    program!("reads", "reads.c"),
+    selftest!(Aarch64, "/bin/", "vdso_test_gettimeofday"),
+    selftest!(Aarch64, "/bin/", "vdso_test_getcpu"),
+    selftest!(Aarch64, "/bin/", "vdso_test_abi"),
+    selftest!(Aarch64, "/bin/", "vdso_test_clock_getres"),
     Need::File {
         at: "/bin/profiled",
         make: profiled,
@@ -120,10 +125,25 @@ pub(super) const CHECKS: &[Check] = &[
     arm(
         "arm-vectors",
         "64-bit Arm: a program's scalable vectors are the same after attach and detach",
+        test!("architectures", "vectors_survive_attach_and_detach"),
+    ),
+    arm(
+        "arm-options",
+        "64-bit Arm: each option of `run` about time does what it says",
+        test!("architectures", "every_option_of_run_is_served"),
+    ),
+    arm(
+        "arm-delivery-calls",
+        "64-bit Arm: a delivery makes at most twice the system calls that x86-64's makes",
         test!(
             "architectures",
-            "scalable_vectors_survive_attach_and_detach"
+            "a_delivery_makes_at_most_twice_the_calls_that_x86_64s_makes"
         ),
+    ),
+    arm(
+        "arm-selftests",
+        "64-bit Arm: Linux's own tests of its vDSO pass on ours",
+        test!("architectures", "linuxs_own_tests_pass"),
     ),
     // It stops the tracers at each of their calls.
     Check {

@@ -35,6 +35,19 @@ macro_rules! static_program {
     };
 }
 
+/// One of Linux's own tests of its vDSO, compiled for an architecture, at a place in the guest.
+macro_rules! selftest {
+    ($architecture:ident, $at:literal, $name:literal) => {
+        Need::File {
+            at: concat!($at, $name),
+            make: |workshop| {
+                let architecture = crate::Architecture::$architecture;
+                crate::selftests::static_program(workshop, architecture, $name)
+            },
+        }
+    };
+}
+
 mod arm;
 mod clock;
 mod current;

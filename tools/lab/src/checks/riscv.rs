@@ -18,6 +18,17 @@ const NEEDS: &[Need] = &[
     },
     program!("waits", "waits.c"),
     program!("registers", "registers.S", "-nostdlib"),
+    program!("sleeper", "sleeper.c"),
+    program!("vectors", "vectors.c"),
+    program!("reads", "reads.c"),
+    program!(
+        "kill_at",
+        "../../../../crates/deliver/tests/programs/kill_at.c"
+    ),
+    selftest!(Riscv64, "/bin/riscv-", "vdso_test_gettimeofday"),
+    selftest!(Riscv64, "/bin/riscv-", "vdso_test_getcpu"),
+    selftest!(Riscv64, "/bin/riscv-", "vdso_test_abi"),
+    selftest!(Riscv64, "/bin/riscv-", "vdso_test_clock_getres"),
 ];
 
 /// A row for one test. No ordinary run has them: the programs take minutes to build.
@@ -77,4 +88,71 @@ pub(super) const CHECKS: &[Check] = &[
         "64-bit RISC-V: a clock from the counter is published and delivered",
         test!("architectures", "the_counter_is_published_as_a_clock"),
     ),
+    riscv(
+        "riscv-attach",
+        "64-bit RISC-V: attach and detach change a program's time, and its signal handlers return",
+        test!(
+            "architectures",
+            "attach_and_detach_change_the_time_and_handlers_return"
+        ),
+    ),
+    riscv(
+        "riscv-sleep",
+        "64-bit RISC-V: a sleep that attach and detach interrupt lasts what it should",
+        test!(
+            "architectures",
+            "a_sleep_that_attach_interrupts_lasts_what_it_should"
+        ),
+    ),
+    riscv(
+        "riscv-events",
+        "64-bit RISC-V: a wait for events that attach and detach interrupt does not fail",
+        test!(
+            "architectures",
+            "a_wait_for_events_that_attach_interrupts_goes_on"
+        ),
+    ),
+    riscv(
+        "riscv-vectors",
+        "64-bit RISC-V: a program's vectors are the same after attach and detach",
+        test!("architectures", "vectors_survive_attach_and_detach"),
+    ),
+    riscv(
+        "riscv-options",
+        "64-bit RISC-V: each option of `run` about time does what it says",
+        test!("architectures", "every_option_of_run_is_served"),
+    ),
+    riscv(
+        "riscv-delivery-calls",
+        "64-bit RISC-V: a delivery makes at most twice the system calls that x86-64's makes",
+        test!(
+            "architectures",
+            "a_delivery_makes_at_most_twice_the_calls_that_x86_64s_makes"
+        ),
+    ),
+    riscv(
+        "riscv-selftests",
+        "64-bit RISC-V: Linux's own tests of its vDSO pass on ours",
+        test!("architectures", "linuxs_own_tests_pass"),
+    ),
+    riscv(
+        "riscv-kernel",
+        "64-bit RISC-V: the kernel publishes its variables and its clock",
+        test!(
+            "architectures",
+            "the_kernel_publishes_its_variables_and_its_clock"
+        ),
+    ),
+    // It stops the tracers at each of their calls.
+    Check {
+        seconds: 600,
+        ..riscv(
+            "riscv-killed",
+            "64-bit RISC-V: a program goes on when a tracer is killed while it attaches or detaches",
+            test!(
+                "architectures",
+                "a_program_goes_on_when_its_tracer_is_killed"
+            ),
+        )
+    },
 ];

@@ -1,5 +1,6 @@
 // sleeper SECONDS [epoll]: sleeps and reads the clock by turns, and says of each turn for how long it
-// slept, in milliseconds of the kernel's clock, how many signals it got so far, and which year it is.
+// slept, in milliseconds of the kernel's clock, how many signals it got so far, which year it is, and in how
+// many handlers of signals a backtrace reached `main`.
 // With `epoll` it waits for events that never come, and counts how often that failed.
 #define _GNU_SOURCE
 #include <signal.h>
@@ -9,11 +10,23 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#include <unwind.h>
 
-static volatile sig_atomic_t signals;
+static volatile sig_atomic_t signals, unwound;
+
+int main(int count_of_arguments, char **arguments);
+
+static _Unwind_Reason_Code look(struct _Unwind_Context *frame, void *found) {
+    if (_Unwind_FindEnclosingFunction((void *)_Unwind_GetIP(frame)) == (void *)main)
+        *(int *)found = 1;
+    return _URC_NO_REASON;
+}
 
 static void count(int signal) {
     (void)signal;
+    int found = 0;
+    _Unwind_Backtrace(look, &found);
+    unwound += found;
     signals++;
 }
 
@@ -41,6 +54,6 @@ int main(int count_of_arguments, char **arguments) {
         clock_gettime(CLOCK_REALTIME, &now);
         struct tm date;
         gmtime_r(&now.tv_sec, &date);
-        printf("%ld %d %d\n", slept, (int)signals, date.tm_year + 1900);
+        printf("%ld %d %d %d\n", slept, (int)signals, date.tm_year + 1900, (int)unwound);
     }
 }

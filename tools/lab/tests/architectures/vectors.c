@@ -1,5 +1,5 @@
-// vectors: keeps values in registers of the scalable vector extension, and makes no system call
-// meanwhile, until SIGUSR1 comes. The exit status is 1 if one of them has changed.
+// vectors: keeps values in registers of AArch64's scalable vector extension, or of RISC-V's vector
+// extension, and makes no system call meanwhile, until SIGUSR1 comes. The exit status is 1 if one of them has changed.
 #include <signal.h>
 #include <stdio.h>
 
@@ -15,6 +15,28 @@ int main(void) {
     puts("ready");
     fflush(stdout);
     long differs;
+#ifdef __riscv
+    __asm__ volatile(
+        "   .option push\n"
+        "   .option arch, +v\n"
+        "   vsetvli t0, zero, e8, m1, ta, ma\n"
+        "   vmv.v.i v1, 5\n"
+        "   vmv.v.i v31, 7\n"
+        "   li     %0, 1\n"
+        "1: vmsne.vi v2, v1, 5\n"
+        "   vcpop.m t1, v2\n"
+        "   bnez   t1, 2f\n"
+        "   vmsne.vi v2, v31, 7\n"
+        "   vcpop.m t1, v2\n"
+        "   bnez   t1, 2f\n"
+        "   lw     t1, 0(%1)\n"
+        "   beqz   t1, 1b\n"
+        "   li     %0, 0\n"
+        "2: .option pop\n"
+        : "=&r"(differs)
+        : "r"(&is_over)
+        : "t0", "t1", "memory");
+#else
     __asm__ volatile(
         "   ptrue  p1.b\n"
         "   mov    z0.b, #5\n"
@@ -33,5 +55,6 @@ int main(void) {
         : "=&r"(differs)
         : "r"(&is_over)
         : "x9", "z0", "z31", "p0", "p1", "cc", "memory");
+#endif
     return (int)differs;
 }

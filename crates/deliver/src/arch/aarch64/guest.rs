@@ -18,15 +18,13 @@
     reason = "the code is assembler; its bytes are read through the two labels around it"
 )]
 
-use std::fs;
 use std::io;
 use std::slice;
 
-use super::{FLOATING_POINT, is_call, set_instruction_pointer};
-use crate::error::Unserved;
+use super::super::entry;
+use super::{FLOATING_POINT, set_instruction_pointer};
 use crate::kernel::{self, KernelVdso};
 use crate::memory::Memory;
-use crate::stop::Stop;
 use crate::sys::{self, Pid, Registers, Resume, SignalSet};
 use crate::visit::Failure;
 
@@ -85,21 +83,9 @@ pub(crate) fn spare(kernel: &KernelVdso) -> Option<u64> {
     kernel.unloaded(length())
 }
 
-/// The bytes of that place in the kernel's vDSO, as this process has it, where it is never replaced.
+/// The bytes of that place in the kernel's vDSO.
 pub(crate) fn before() -> io::Result<Vec<u8>> {
-    let pid = std::process::id() as Pid;
-    let maps = fs::read_to_string("/proc/self/maps")?;
-    let image = kernel::mappings(&maps).and_then(|mappings| mappings.last().cloned());
-    let missing = || io::Error::other("this process has no vDSO");
-    let image = image.ok_or_else(missing)?;
-    let memory = Memory::open(pid)?;
-    let kernel = KernelVdso::read(pid, &memory, image.start)?;
-    let mut bytes = vec![0; length()];
-    memory.read_exact(
-        image.start + spare(&kernel).ok_or_else(missing)?,
-        &mut bytes,
-    )?;
-    Ok(bytes)
+    kernel::own_unloaded(length())
 }
 
 /// The code with a frame from which the thread `pid` goes on as `registers` say and with the signals
@@ -145,31 +131,11 @@ pub(crate) fn enter(registers: &mut Registers, address: u64, number: u64, argume
 
 /// The registers with which a stopped thread goes on. It has the option PTRACE_O_TRACESYSGOOD.
 ///
-/// The instruction pointer of a thread that restarts a call was set back to it already. Whether the
-/// kernel will have it call restart_syscall(2) instead, because it knows the rest of a time-out,
-/// shows only at the entry of that call, and is lost if the thread goes on elsewhere: a sleep would
-/// begin anew. So the thread is led to the entry, and skips the call (PTRACE_SYSEMU). It then stands
-/// before the call again, with the call's number.
-pub(crate) fn settled(pid: Pid) -> Result<Registers, Failure> {
-    /// A stop at the entry or the exit of a call.
-    const CALL_STOP: i32 = libc::SIGTRAP | 0x80;
-    loop {
-        let (mut registers, _) = sys::registers(pid)?;
-        if !is_call(pid, registers.pc) {
-            return Ok(registers);
-        }
-        sys::resume(pid, Resume::Emulate, 0)?;
-        match next_stop(pid)? {
-            Stop::Signal(CALL_STOP) => {}
-            Stop::Signal(signal) => {
-                // It comes first, and the interruption stops the thread behind its delivery.
-                sys::interrupt(pid)?;
-                deliver(pid, signal)?;
-                continue;
-            }
-            // The interruption of a group-stop by SIGCONT, or a stop that it ends.
-            _ => continue,
-        }
+/// A thread that restarts a call is led to its entry, and skips it (PTRACE_SYSEMU). It then stands before
+/// the call again, with the call's number.
+pub(crate) fn settled(pid: Pid, _: &Memory, _: u64) -> Result<Registers, Failure> {
+    let (mut registers, is_in_call) = entry::lead(pid, Resume::Emulate)?;
+    if is_in_call {
         let (at_entry, _) = sys::registers(pid)?;
         registers.regs[8] = at_entry.regs[8];
         sys::forget_call(pid)?;
@@ -177,12 +143,9 @@ pub(crate) fn settled(pid: Pid) -> Result<Registers, Failure> {
         // (arch/arm64/kernel/ptrace.c, `report_syscall`).
         sys::set_registers(pid, &registers)?;
         // To the exit of the call that was skipped, before the program executes anything.
-        sys::resume(pid, Resume::Call, 0)?;
-        return match next_stop(pid)? {
-            Stop::Signal(CALL_STOP) => Ok(registers),
-            _ => Err(Unserved::Busy.into()),
-        };
+        entry::leave(pid)?;
     }
+    Ok(registers)
 }
 
 /// The registers with which a program begins that is stopped at the exit of execve(2), or at a signal
@@ -192,18 +155,6 @@ pub(crate) fn begun(pid: Pid, start: &Registers) -> Result<Registers, Failure> {
     let (mut registers, _) = sys::registers(pid)?;
     registers.regs[7] = start.regs[7];
     Ok(registers)
-}
-
-/// Resumes an interrupted thread with `signal`, up to the stop that the interruption makes.
-fn deliver(pid: Pid, mut signal: i32) -> Result<(), Failure> {
-    loop {
-        sys::resume(pid, Resume::Continue, signal)?;
-        match next_stop(pid)? {
-            Stop::Signal(another) => signal = another,
-            Stop::Interrupted => return Ok(()),
-            _ => signal = 0,
-        }
-    }
 }
 
 /// The registers of a thread that a system call does not keep: those of the scalable vector extension
@@ -239,18 +190,6 @@ impl Fleeting {
 
 /// Has the kernel restart no call of a thread that was given other registers at the exit of one: it
 /// would compare what is now in x0 with the results that mean that (`do_signal`).
-pub(crate) fn leave_call(pid: Pid) -> io::Result<()> {
-    sys::forget_call(pid)
-}
-
-/// Waits for a stop.
-fn next_stop(pid: Pid) -> Result<Stop, Failure> {
-    let Some((_, status)) = sys::wait(pid)? else {
-        return Err(Failure::Ended);
-    };
-    match Stop::decode(status) {
-        Stop::Ended => Err(Failure::Ended),
-        Stop::Group => Err(Unserved::Stopped.into()),
-        stop => Ok(stop),
-    }
+pub(crate) fn leave_call(pid: Pid) -> Result<(), Failure> {
+    Ok(sys::forget_call(pid)?)
 }

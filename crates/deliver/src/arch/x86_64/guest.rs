@@ -15,6 +15,7 @@ use std::io;
 use std::slice;
 
 use crate::kernel::KernelVdso;
+use crate::memory::Memory;
 use crate::sys::{self, Pid, Registers, SignalSet};
 use crate::visit::Failure;
 
@@ -132,7 +133,11 @@ pub(crate) fn enter(registers: &mut Registers, address: u64, number: u64, argume
 /// become those with which the program makes it again (arch/x86/kernel/signal.c,
 /// `arch_do_signal_or_restart`): the kernel restarts none for a thread that was given other registers
 /// meanwhile.
-pub(crate) fn settled(pid: Pid) -> Result<Registers, Failure> {
+pub(crate) fn settled(pid: Pid, _: &Memory, _: u64) -> Result<Registers, Failure> {
+    restarting(pid)
+}
+
+fn restarting(pid: Pid) -> Result<Registers, Failure> {
     /// restart_syscall(2): the kernel knows the rest of the time-out.
     const RESTART_SYSCALL: u64 = 219;
     let (mut registers, _) = sys::registers(pid)?;
@@ -153,7 +158,7 @@ pub(crate) fn settled(pid: Pid) -> Result<Registers, Failure> {
 /// The registers with which a program begins that is stopped at the exit of execve(2), or at a signal
 /// before its first instruction.
 pub(crate) fn begun(pid: Pid, _: &Registers) -> Result<Registers, Failure> {
-    settled(pid)
+    restarting(pid)
 }
 
 /// The registers of a thread that a system call does not keep: `rcx` and `r11`, which are in the frame.
@@ -172,6 +177,6 @@ impl Fleeting {
 
 /// Has the kernel restart no call of a thread that was given other registers at the exit of one.
 /// Nothing is to be done: `orig_rax` says that.
-pub(crate) fn leave_call(_: Pid) -> io::Result<()> {
+pub(crate) fn leave_call(_: Pid) -> Result<(), Failure> {
     Ok(())
 }

@@ -20,35 +20,51 @@ const BR_X16: u32 = 0xd61f_0200;
 const LOAD: u32 = 0x5800_0000 | 3 << 5;
 
 /// Bytes of a slot.
-pub(super) const LENGTH: u64 = 48;
+pub(crate) const LENGTH: u64 = 48;
 /// The code that leads to the kernel's function, in bytes from the slot's start.
-pub(super) const KERNELS: u64 = 24;
+pub(crate) const KERNELS: u64 = 24;
 
-/// Which instruction of a function is replaced, in bytes from its start. `first` is its first.
-pub(super) fn replaced(first: u32) -> u64 {
+/// How far a branch reaches, less than it does, since the image has some pages.
+pub(crate) const REACH: u64 = 127 << 20;
+
+/// Which instruction of a function of these bytes is replaced, in bytes from its start. `None`: it has
+/// too few.
+pub(crate) fn replaced(function: &[u8]) -> Option<u64> {
+    let first = instruction(function, 0)?;
     let signs = SIGNATURES.iter().any(|&(sign, _)| sign == first);
-    if signs || matches!(first, BTI_C | BTI_JC) {
+    let at = if signs || matches!(first, BTI_C | BTI_JC) {
         4
     } else {
         0
-    }
+    };
+    instruction(function, at).map(|_| at as u64)
 }
 
-/// The slot for the function at the address `function`, which begins with the instruction `first` and
-/// of which `original` is replaced, and its target in the object. The slot lies at `slot`.
+/// The instruction at the byte `at` of a function.
+fn instruction(function: &[u8], at: usize) -> Option<u32> {
+    let bytes = function.get(at..)?.first_chunk()?;
+    Some(u32::from_le_bytes(*bytes))
+}
+
+/// The slot for the function at the address `address`, of which `function` is the first bytes, and its
+/// target in the object. The slot lies at `slot`.
 ///
-/// `None`: `original` depends on its address in a way that no slot is made for, or the slot is too far
-/// away.
-pub(super) fn compose(
+/// `None`: the replaced instruction depends on its address in a way that no slot is made for, or the slot
+/// is too far away.
+pub(crate) fn compose(
     slot: u64,
-    function: u64,
-    first: u32,
-    original: u32,
+    address: u64,
+    function: &[u8],
     target: u64,
 ) -> Option<[u8; LENGTH as usize]> {
-    let at = function + replaced(first);
+    let offset = replaced(function)?;
+    let at = address + offset;
+    let (first, original) = (
+        instruction(function, 0)?,
+        instruction(function, offset as usize)?,
+    );
     let signature = SIGNATURES.iter().find(|&&(sign, _)| sign == first);
-    let pad = if at == function { BTI_C } else { first };
+    let pad = if offset == 0 { BTI_C } else { first };
     let (moved, value) = match moved(original, at)? {
         Moved::Same => (original, 0),
         Moved::Load(register, value) => (LOAD | register, value),
@@ -77,7 +93,7 @@ pub(super) fn compose(
 }
 
 /// `b`, at the address `from`. `None`: `to` is too far away.
-pub(super) fn branch(from: u64, to: u64) -> Option<u32> {
+pub(crate) fn branch(from: u64, to: u64) -> Option<u32> {
     const REACH: i64 = 1 << 27;
     let distance = to.wrapping_sub(from) as i64;
     (-REACH..REACH)
@@ -136,10 +152,11 @@ mod tests {
     #[test]
     fn the_first_instruction_is_replaced_where_no_landing_pad_is_lost() {
         const COMPARE: u32 = 0x7100_3c1f;
-        assert_eq!(replaced(COMPARE), 0);
+        let function = COMPARE.to_le_bytes();
+        assert_eq!(replaced(&function), Some(0));
         let slot = CLOCK_GETTIME - 0x1_0000;
         let target = 0x1234_5678_9abc;
-        let bytes = compose(slot, CLOCK_GETTIME, COMPARE, COMPARE, target).expect("it is near");
+        let bytes = compose(slot, CLOCK_GETTIME, &function, target).expect("it is near");
         let words = words(&bytes);
         assert_eq!(words[..3], [NOP, 0x5800_0070, BR_X16]);
         assert_eq!(words[4..6], [0x5678_9abc, 0x1234]);
@@ -151,9 +168,12 @@ mod tests {
     #[test]
     fn a_return_address_that_was_signed_is_as_it_was_called_with() {
         let [sign, compare] = [0xd503_233f, 0x7100_3c1f];
-        assert_eq!(replaced(sign), 4);
+        let function = [sign, compare].map(u32::to_le_bytes);
+        let function = function.as_flattened();
+        assert_eq!(replaced(function), Some(4));
+        assert_eq!(replaced(&function[..4]), None);
         let slot = CLOCK_GETTIME + 0x1_0000;
-        let bytes = compose(slot, CLOCK_GETTIME, sign, compare, 0).expect("it is near");
+        let bytes = compose(slot, CLOCK_GETTIME, function, 0).expect("it is near");
         let words = words(&bytes);
         assert_eq!(words[0], 0xd503_23bf);
         assert_eq!(words[6..8], [sign, compare]);
@@ -167,7 +187,8 @@ mod tests {
         assert_eq!(moved(0x10fe_d483, gettimeofday), Some(Moved::Load(3, vvar)));
         let page = 0xb000_0000;
         assert_eq!(moved(page, 0x5678), Some(Moved::Load(0, 0x6000)));
-        let bytes = compose(vvar, gettimeofday, 0x10fe_d483, 0x10fe_d483, 0).expect("it is near");
+        let function = 0x10fe_d483_u32.to_le_bytes();
+        let bytes = compose(vvar, gettimeofday, &function, 0).expect("it is near");
         assert_eq!(words(&bytes)[7], 0x5800_0063);
         assert_eq!(words(&bytes)[10..], [0x8000_0000, 0xffff]);
     }
