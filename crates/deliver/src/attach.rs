@@ -340,7 +340,8 @@ fn erase_code(memory: &Memory, text: &Range<u64>) -> io::Result<bool> {
     let found = bytes.windows(own.len()).position(|found| found == own);
     if let Some(at) = found {
         let length = code::length().min(bytes.len() - at);
-        memory.write(text.start + at as u64, &code::before()?[..length])?;
+        let at = text.start + at as u64;
+        memory.write(at, &code::before(memory, at)?[..length])?;
     }
     Ok(found.is_some())
 }

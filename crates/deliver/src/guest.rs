@@ -52,8 +52,9 @@ impl Guest {
     /// Sets up a stopped thread. `spare` is the address of executable bytes that no thread executes.
     pub(crate) fn enter(pid: Pid, memory: Memory, spare: u64) -> Result<Guest, Failure> {
         suspend_filters(pid)?;
+        let before = guest::before(&memory, spare)?;
         let registers = guest::settled(pid, &memory, spare)?;
-        Guest::settle(pid, memory, spare, registers)
+        Guest::set_up(pid, memory, (spare, before), registers)
     }
 
     /// As [`Guest::enter`], with the tracing and the seccomp filters of the thread as they are. The
@@ -62,6 +63,17 @@ impl Guest {
         pid: Pid,
         memory: Memory,
         spare: u64,
+        registers: Registers,
+    ) -> Result<Guest, Failure> {
+        let before = guest::before(&memory, spare)?;
+        Guest::set_up(pid, memory, (spare, before), registers)
+    }
+
+    /// `spare`, and the bytes to put back there.
+    fn set_up(
+        pid: Pid,
+        memory: Memory,
+        (spare, before): (u64, Vec<u8>),
         mut registers: Registers,
     ) -> Result<Guest, Failure> {
         let remnant = remnant(pid)?;
@@ -75,7 +87,6 @@ impl Guest {
         let fleeting = guest::Fleeting::read(pid);
         let blocked = sys::blocked(pid)?;
         let code = guest::bytes(pid, &registers, blocked)?;
-        let before = guest::before()?;
         memory.write(spare, &code)?;
         let mut guest = Guest {
             pid,

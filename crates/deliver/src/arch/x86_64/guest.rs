@@ -91,7 +91,7 @@ pub(crate) fn spare(kernel: &KernelVdso) -> Option<u64> {
 }
 
 /// The bytes of that place in the kernel's vDSO: 0.
-pub(crate) fn before() -> io::Result<Vec<u8>> {
+pub(crate) fn before(_: &Memory, _: u64) -> io::Result<Vec<u8>> {
     Ok(vec![0; length()])
 }
 
