@@ -7,8 +7,16 @@
 //!   the code that leads to the kernel's function.
 
 #[cfg(any(target_arch = "aarch64", test))]
+#[cfg_attr(
+    not(target_arch = "aarch64"),
+    allow(dead_code, reason = "its tests run everywhere")
+)]
 mod aarch64;
 #[cfg(any(target_arch = "riscv64", test))]
+#[cfg_attr(
+    not(target_arch = "riscv64"),
+    allow(dead_code, reason = "its tests run everywhere")
+)]
 mod riscv64;
 
 #[cfg(target_arch = "aarch64")]
