@@ -136,14 +136,6 @@ pub(super) const CHECKS: &[Check] = &[
         "64-bit RISC-V: Linux's own tests of its vDSO pass on ours",
         test!("architectures", "linuxs_own_tests_pass"),
     ),
-    riscv(
-        "riscv-kernel",
-        "64-bit RISC-V: the kernel publishes its variables and its clock",
-        test!(
-            "architectures",
-            "the_kernel_publishes_its_variables_and_its_clock"
-        ),
-    ),
     // It stops the tracers at each of their calls.
     Check {
         seconds: 600,
