@@ -59,6 +59,7 @@ fn parse(arguments: &[OsString]) -> Result<commands::Command, clap::Error> {
 }
 
 fn main() -> ExitCode {
+    signals::survive_file_size_limit();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let command = match parse(&arguments) {
         Ok(command) => command,

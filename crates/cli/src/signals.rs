@@ -1,12 +1,12 @@
-//! Signals: the request to stop, a vDSO that was truncated, and what this process inherited and
-//! leaves to the program that it becomes.
+//! Signals: the request to stop, a vDSO that was truncated, files that are too large, and what this
+//! process inherited and leaves to the program that it becomes.
 #![allow(
     unsafe_code,
     reason = "an initialiser that runs before Rust's runtime, and sigaction(2)"
 )]
 
 use libc::{
-    BUS_ADRERR, SIG_DFL, SIG_IGN, SIGBUS, SIGHUP, SIGINT, SIGPIPE, SIGTERM, c_int, c_void,
+    BUS_ADRERR, SIG_DFL, SIG_IGN, SIGBUS, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGXFSZ, c_int, c_void,
     siginfo_t,
 };
 use miette::{IntoDiagnostic, Result};
@@ -80,6 +80,25 @@ fn readable_at(signals: &[c_int]) -> Result<UnixStream> {
         signal_hook::low_level::pipe::register(signal, write).into_diagnostic()?;
     }
     Ok(read)
+}
+
+/// From now on a write beyond RLIMIT_FSIZE (`ulimit -f`) is an error, EFBIG, and does not end this
+/// process by SIGXFSZ (setrlimit(2)). A handler does that, and not SIG_IGN, because a program that is executed has the
+/// default again; where the signal is ignored already it stays so.
+pub(crate) fn survive_file_size_limit() {
+    extern "C" fn too_large(_: c_int) {}
+    if is_ignored(SIGXFSZ) {
+        return;
+    }
+    let handler: extern "C" fn(c_int) = too_large;
+    // SAFETY: All zeros is a valid `sigaction`, with an empty mask. The handler does nothing, and lives as
+    // long as the process. A failure leaves the default, which is what there was before.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as usize;
+        action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+        libc::sigaction(SIGXFSZ, &action, std::ptr::null_mut());
+    }
 }
 
 /// The message of [`exit_on_truncation`].

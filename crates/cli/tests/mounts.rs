@@ -217,6 +217,63 @@ fn who_may_only_read_reads_and_does_not_publish() {
     assert_eq!(locks.count(), 0);
 }
 
+/// A process that `/proc` hides is not said to have ended.
+#[test]
+fn a_process_that_proc_hides_is_told_from_one_that_is_gone() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("only root can mount /proc with hidepid");
+    }
+    let directory = place();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_vdso"), directory.path().join("vdso")).unwrap();
+    let script = "set -e; mount -t proc -o hidepid=2 proc /proc; \
+                  try() { setpriv --reuid 65534 --regid 65534 --clear-groups ./vdso \"$@\" || echo $?; }; \
+                  try ls $$; try attach $$ --offset 1d; try ls 4194303; try attach 4194303 --offset 1d";
+    let output = Command::new("unshare")
+        .args(["-m", "--propagation", "private", "sh", "-c", script])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(said.matches("hidepid").count(), 2, "{output:?}");
+    assert!(said.contains("no process 4194303"), "{said}");
+}
+
+/// A name leads to a directory of another user's by a symbolic link that this user changes all the time,
+/// between it and one of root's.
+#[test]
+fn root_finds_nothing_by_a_link_that_another_user_changes() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("only root can become somebody else");
+    }
+    let directory = place();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_vdso"), directory.path().join("vdso")).unwrap();
+    fs::write(directory.path().join("weather.toml"), WEATHER).unwrap();
+    let script = "set -e; umask 022
+        vdso=$PWD/vdso
+        mount -t tmpfs -o mode=755 run /run; mount -t tmpfs -o mode=1777 shm /dev/shm
+        user() { setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"; }
+        mkdir /dev/shm/other; chown 65534 /dev/shm/other; cd /dev/shm/other
+        user $vdso build $OLDPWD/weather.toml -o . >/dev/null
+        $vdso get /dev/shm/other/libweather.so.1 temperature
+        user perl -e 'my $link = \"/dev/shm/vdso-0\";
+            while (1) { for (\"/etc\", \"/dev/shm/other\") { symlink $_, \"$link.new\"; rename \"$link.new\", $link } }' &
+        link=$!; trap 'kill $link' EXIT
+        until test -L /dev/shm/vdso-0; do :; done
+        for i in $(seq 60); do $vdso get weather temperature || true; done";
+    let output = Command::new("unshare")
+        .args(["-m", "--propagation", "private", "bash", "-c", script])
+        .current_dir(directory.path())
+        .env_remove("XDG_RUNTIME_DIR")
+        .output()
+        .unwrap();
+    // By its path the file is read: once.
+    assert_eq!(output.stdout, b"temperature=1.5\n", "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.matches('×').count() >= 60, "{said}");
+}
+
 /// In a namespace with a `/run` of its own, which has `/run/vdso` as systemd makes it for a service with
 /// `RuntimeDirectory=vdso`, `owner` serves `system` without a path. Returns what `reader` then gets by name.
 fn served_in_run_vdso(owner: u32, reader: u32) -> Option<std::process::Output> {

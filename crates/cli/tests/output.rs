@@ -314,6 +314,52 @@ fn files_of_any_kind_are_refused_in_bounded_time_and_memory() {
 }
 
 #[test]
+fn a_limit_on_file_sizes_is_reported_and_leaves_no_file() {
+    let site = Site::new();
+    let names = || {
+        let entries = fs::read_dir(site.directory.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let (before, declaration) = (names(), site.path("site.toml"));
+    let place = site.path("");
+    let commands: &[(&[&str], i32)] = &[
+        (&["build", &declaration, "-o", &place], 1),
+        (
+            &["build", &declaration, "-o", &place, "--bindings", &place],
+            1,
+        ),
+        (&["run", "--time", "2000-01-01", "--", "true"], 125),
+        (&["trace", "--", "true"], 125),
+    ];
+    for (arguments, status) in commands {
+        let output = Command::new("sh")
+            .args([
+                "-c",
+                "ulimit -f 0; exec \"$0\" \"$@\"",
+                env!("CARGO_BIN_EXE_vdso"),
+            ])
+            .args(*arguments)
+            .output()
+            .unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(*status),
+            "{arguments:?}: {output:?}"
+        );
+        let said = stderr(&output);
+        assert!(said.contains("ulimit -f"), "{arguments:?}: {said}");
+        assert_eq!(names(), before, "{arguments:?}");
+    }
+    // Programs have the default again.
+    let status = "grep SigCgt /proc/self/status; grep SigIgn /proc/self/status";
+    let plain = Command::new("sh").args(["-c", status]).output().unwrap();
+    let run = output(&["run", "--time", "2000-01-01", "--", "sh", "-c", status]);
+    assert_eq!(stdout(&run), stdout(&plain));
+}
+
+#[test]
 fn a_kernel_thread_and_an_object_file_have_messages_of_their_own() {
     let site = Site::new();
     let thread = output(&["ls", "2"]);

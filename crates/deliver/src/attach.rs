@@ -65,7 +65,7 @@ const IMAGE: &str = "[vdso]";
 /// it.
 ///
 /// # Errors
-/// [`Error::NoProcess`], [`Error::NoProc`], [`Error::OtherPidNamespace`], [`Error::Trace`],
+/// [`Error::NoProcess`], [`Error::HiddenProcess`], [`Error::NoProc`], [`Error::OtherPidNamespace`], [`Error::Trace`],
 /// [`Error::Traced`]; [`Error::Unserved`] with the reason when the process is in a state in which it can't be
 /// changed.
 pub fn attach(pid: u32, object: &Object) -> Result<(), Error> {

@@ -117,6 +117,15 @@ pub enum Error {
         /// The id as the caller gave it.
         pid: u32,
     },
+    /// The process lives, and `/proc` does not show it.
+    #[error("/proc does not show process {pid}")]
+    #[diagnostic(help(
+        "it is mounted with `hidepid` (proc(5)): be the process's user, root, or in the group of `gid`"
+    ))]
+    HiddenProcess {
+        /// The id as the caller gave it.
+        pid: u32,
+    },
     /// The process is in a state in which it can't be changed, and is as it was.
     #[error("process {pid} is left as it is: {reason}")]
     #[diagnostic(help(

@@ -53,18 +53,30 @@ fn tree(first: Pid) -> io::Result<Vec<Pid>> {
 
 /// The parent of a process (proc_pid_stat(5), field 4).
 fn parent(pid: Pid) -> Option<Pid> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    parent_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parent_of(stat: &str) -> Option<Pid> {
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
+/// The processes in a `cgroup.procs` (cgroups(7)).
+fn members(text: &str) -> impl Iterator<Item = Pid> {
+    let numbers = text.lines().filter_map(|line| line.parse().ok());
+    // 0 stands for a process of another pid namespace.
+    numbers.filter(|&pid: &Pid| pid > 0)
+}
+
+/// Reads `text` as each of these.
+#[cfg(fuzzing)]
+pub(crate) fn exercise(text: &str) {
+    let _ = parent_of(text);
+    assert!(members(text).all(|pid| pid > 0));
 }
 
 fn cgroup(directory: &Path, found: &mut BTreeSet<Pid>) -> io::Result<()> {
     let text = fs::read_to_string(directory.join("cgroup.procs"))?;
-    // 0 stands for a process of another pid namespace.
-    found.extend(
-        text.lines()
-            .filter_map(|line| line.parse().ok())
-            .filter(|&pid: &Pid| pid != 0),
-    );
+    found.extend(members(&text));
     for entry in fs::read_dir(directory)?.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             cgroup(&entry.path(), found)?;

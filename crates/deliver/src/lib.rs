@@ -126,5 +126,8 @@ pub use strict::Timestamp;
 #[cfg(fuzzing)]
 pub fn exercise(bytes: &[u8]) {
     proc::exercise(bytes);
-    let _ = kernel::mappings(&String::from_utf8_lossy(bytes));
+    let text = String::from_utf8_lossy(bytes);
+    let _ = kernel::mappings(&text);
+    group::exercise(&text);
+    supervisor::exercise(&text);
 }

@@ -40,9 +40,12 @@ pub(crate) fn check() -> Result<(), Error> {
 /// The threads of `pid` that have not ended.
 ///
 /// # Errors
-/// [`Error::NoProcess`].
+/// [`Error::NoProcess`], [`Error::HiddenProcess`].
 pub(crate) fn tasks(pid: Pid) -> Result<Vec<Pid>, Error> {
-    let missing = |_| Error::NoProcess { pid: pid as u32 };
+    let missing = |_| match exists(pid) {
+        true => Error::HiddenProcess { pid: pid as u32 },
+        false => Error::NoProcess { pid: pid as u32 },
+    };
     let entries = fs::read_dir(format!("/proc/{pid}/task")).map_err(missing)?;
     let numbers = entries
         .flatten()
@@ -52,12 +55,18 @@ pub(crate) fn tasks(pid: Pid) -> Result<Vec<Pid>, Error> {
         .collect())
 }
 
+/// Whether there is such a process, whatever `/proc` shows (kill(2)).
+fn exists(pid: Pid) -> bool {
+    let pid = rustix::process::Pid::from_raw(pid);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
 /// The state letter of a thread (proc_pid_stat(5)).
 pub(crate) fn state(pid: Pid, thread: Pid) -> Option<char> {
     state_of(&fs::read_to_string(format!("/proc/{pid}/task/{thread}/stat")).ok()?)
 }
 
-fn state_of(stat: &str) -> Option<char> {
+pub(crate) fn state_of(stat: &str) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 

@@ -32,6 +32,13 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Reads `bytes` as each text about the machine and about a process.
+#[cfg(fuzzing)]
+pub fn exercise(bytes: &[u8]) {
+    doctor::exercise(bytes);
+    process::exercise(&String::from_utf8_lossy(bytes));
+}
+
 /// Tests the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

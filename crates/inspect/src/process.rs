@@ -56,12 +56,7 @@ pub fn started_with(pid: u32) -> io::Result<Option<u64>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let malformed =
         || io::Error::other("the process's stack does not have the layout of execve(2)");
-    // The name in parentheses may hold anything; the state behind it is field 3.
-    let (_, fields) = stat.rsplit_once(')').ok_or_else(malformed)?;
-    let start: u64 = fields
-        .split_whitespace()
-        .nth(28 - 3)
-        .and_then(|field| field.parse().ok())
+    let start = field(&stat, 28)
         .filter(|&start| start != 0)
         .ok_or_else(malformed)?;
     let is_wide = program_headers(pid).is_none_or(|bytes| bytes.get(4) != Some(&1));
@@ -93,10 +88,20 @@ pub fn started_with(pid: u32) -> io::Result<Option<u64>> {
 pub(crate) fn is_kernel_thread(pid: u32) -> bool {
     const PF_KTHREAD: u64 = 0x0020_0000;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let flags = fields.split_whitespace().nth(9 - 3);
-    let flags: Option<u64> = flags.and_then(|flags| flags.parse().ok());
-    flags.is_some_and(|flags| flags & PF_KTHREAD != 0)
+    field(&stat, 9).is_some_and(|flags| flags & PF_KTHREAD != 0)
+}
+
+/// A number in a `/proc/PID/stat`, by its place from 3 on (proc_pid_stat(5)).
+fn field(stat: &str, place: usize) -> Option<u64> {
+    // The name in parentheses may hold anything; the state behind it is field 3.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(place - 3)?.parse().ok()
+}
+
+/// Reads `text` as a `/proc/PID/stat`.
+#[cfg(fuzzing)]
+pub(crate) fn exercise(text: &str) {
+    let _ = (field(text, 9), field(text, 28));
 }
 
 /// Consecutive words of a process's memory.

@@ -77,6 +77,12 @@ fn maps_file(line: &str, device: u64, inode: u64) -> bool {
     mode.contains('w') && mode.ends_with('s') && dev == expected && ino.parse() == Ok(inode)
 }
 
+/// Reads `text` as lines of `/proc/PID/maps`.
+#[cfg(fuzzing)]
+pub(crate) fn exercise(text: &str) {
+    let _ = text.lines().any(|line| maps_file(line, 0x801, 7));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -113,6 +113,12 @@ pub use reader::{Latched, Status, Var, Vdso};
 pub use scalar_assigner::ScalarAssigner;
 pub use vdsokit_vvar::header::Condition;
 
+/// Reads `bytes` as the text of `/proc` by which a publisher is known.
+#[cfg(all(fuzzing, feature = "write"))]
+pub fn exercise(bytes: &[u8]) {
+    identity::exercise(&String::from_utf8_lossy(bytes));
+}
+
 /// Tests the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

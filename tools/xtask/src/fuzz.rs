@@ -13,7 +13,7 @@ use crate::steps::{self, End, Outcome, root};
 /// A fuzzer, the directory of its seeds, and its share of the runs in percent. `check` applies
 /// every rule to an image and `declaration` builds one, which costs a hundred times as much as
 /// a run of the others.
-const TARGETS: [(&str, &str, u64); 11] = [
+const TARGETS: [(&str, &str, u64); 12] = [
     ("core", "core", 14),
     ("notes", "notes", 20),
     ("image", "image", 20),
@@ -22,9 +22,10 @@ const TARGETS: [(&str, &str, u64); 11] = [
     ("btf", "btf", 7),
     ("kallsyms", "kallsyms", 7),
     ("declaration", "declaration", 1),
-    ("assignments", "assignments", 4),
+    ("assignments", "assignments", 2),
     ("keys", "keys", 2),
     ("proc", "proc", 4),
+    ("machine", "machine", 2),
 ];
 
 /// Runs of the step, all fuzzers together: about a minute, enough for shallow faults.

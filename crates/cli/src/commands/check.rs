@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             .map(|[rule, place, what]| json!({"rule": rule, "place": place, "what": what}))
             .collect();
         output::json(&json!({
-            "file": path, "findings": list, "not_interposing": passed_over,
+            "file": arguments.file.to_string_lossy(), "findings": list, "not_interposing": passed_over,
         }))?;
     } else {
         let findings = findings

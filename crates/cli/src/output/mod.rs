@@ -79,6 +79,14 @@ pub(crate) fn warn(text: impl Display) {
 /// Prints an error with its causes and its help on the standard error.
 pub(crate) fn report(report: &Report) {
     warn(format!("{report:?}").trim_end());
+    let is_limit = |error: &(dyn std::error::Error + 'static)| {
+        let error = error.downcast_ref::<io::Error>();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::FileTooLarge)
+    };
+    // Any write and any memfd may meet it.
+    if report.chain().any(is_limit) {
+        warn("vdso: the limit on the size of files is in force: `ulimit -f unlimited` raises it");
+    }
 }
 
 /// A path for people: control characters and bytes that are not UTF-8 are escaped.

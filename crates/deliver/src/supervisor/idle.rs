@@ -15,6 +15,7 @@ use super::times::given;
 use super::transit::Connections;
 use super::waits::{Purpose, Waits, has_gate};
 use crate::arch::FORKS;
+use crate::proc;
 use crate::seccomp::{Notification, Outcome};
 use crate::sys::Pid;
 
@@ -149,12 +150,9 @@ impl Skip {
     fn find(&mut self, is_of_tree: impl Fn(Pid) -> bool) -> Option<Pid> {
         /// So many new ids are looked at one by one.
         const MOST: Pid = 1000;
-        // Running and all threads, and the last id given (proc_loadavg(5)).
-        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let last = load.split_whitespace().last();
-        let last = last.and_then(|last| last.parse::<Pid>().ok());
+        let last = last_id(&fs::read_to_string("/proc/loadavg").unwrap_or_default());
         let candidates: Vec<Pid> = match self.last.zip(last) {
-            Some((before, last)) if (before..before + MOST).contains(&last) => {
+            Some((before, last)) if (before..before.saturating_add(MOST)).contains(&last) => {
                 (before + 1..=last).collect()
             }
             _ => process::numbers("/proc").collect(),
@@ -185,7 +183,8 @@ impl Skip {
                 if but == Some(thread) {
                     continue;
                 }
-                let Some(state) = state(&path.join("stat").to_string_lossy()) else {
+                let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
+                let Some(state) = proc::state_of(&stat) else {
                     continue;
                 };
                 let mut is_quiet = match state {
@@ -193,10 +192,8 @@ impl Skip {
                     'D' => is_in_vfork(thread),
                     _ => false,
                 };
-                // Time on a CPU, and how often (Documentation/scheduler/sched-stats.rst).
                 let text = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
-                let mut numbers = text.split_whitespace().flat_map(str::parse::<u64>);
-                let time = numbers.next().unwrap_or(0) + numbers.nth(1).unwrap_or(0);
+                let time = time_on_cpus(&text);
                 is_quiet &= self.ran.get(&thread) == Some(&time);
                 ran.insert(thread, time);
                 seen = seen.max(match (is_quiet, pollers.is_one(thread)) {
@@ -498,10 +495,17 @@ impl Waits {
     }
 }
 
-/// The state of a thread (proc_pid_stat(5)).
-fn state(path: &str) -> Option<char> {
-    let text = fs::read_to_string(path).ok()?;
-    text.rsplit_once(") ")?.1.chars().next()
+/// The last id that was given to a thread (proc_loadavg(5)).
+fn last_id(load: &str) -> Option<Pid> {
+    load.split_whitespace().last()?.parse().ok()
+}
+
+/// A number that changes when a thread runs: its time on a CPU and how often it ran, together
+/// (Documentation/scheduler/sched-stats.rst).
+fn time_on_cpus(schedstat: &str) -> u64 {
+    let mut numbers = schedstat.split_whitespace().flat_map(str::parse::<u64>);
+    let mut next = |skipped| numbers.nth(skipped).unwrap_or(0);
+    next(0).wrapping_add(next(1))
 }
 
 /// Whether a thread waits for its child to execute a program or end.
@@ -511,7 +515,16 @@ fn is_in_vfork(thread: Pid) -> bool {
 
 /// How many calls that write a thread has made (proc_pid_io(5)).
 fn writes(thread: Pid) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{thread}/task/{thread}/io")).ok()?;
+    writes_in(&fs::read_to_string(format!("/proc/{thread}/task/{thread}/io")).ok()?)
+}
+
+fn writes_in(text: &str) -> Option<u64> {
     let count = text.lines().find_map(|line| line.strip_prefix("syscw: "))?;
     count.parse().ok()
+}
+
+/// Reads `text` as each of these.
+#[cfg(fuzzing)]
+pub(super) fn exercise(text: &str) {
+    let _ = (last_id(text), time_on_cpus(text), writes_in(text));
 }

@@ -476,3 +476,12 @@ impl<'a> Supervisor<'a> {
         }
     }
 }
+
+/// Reads `text` as each text of `/proc` that a supervisor reads.
+#[cfg(fuzzing)]
+pub(crate) fn exercise(text: &str) {
+    idle::exercise(text);
+    let _ = process::Blocked::parse(text);
+    let _ = timers::clock_in(text, 0);
+    let _ = timerfds::clock_in(text);
+}

@@ -285,7 +285,7 @@ impl Blocked {
         Self::parse(&std::fs::read_to_string(format!("/proc/{thread}/syscall")).ok()?)
     }
 
-    fn parse(text: &str) -> Option<Blocked> {
+    pub(super) fn parse(text: &str) -> Option<Blocked> {
         let mut fields = text.split_whitespace();
         let number = fields.next()?.parse().ok()?;
         let mut hexadecimal = || u64::from_str_radix(fields.next()?.strip_prefix("0x")?, 16).ok();

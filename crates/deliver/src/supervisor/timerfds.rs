@@ -234,7 +234,10 @@ fn is_timer(target: &str) -> bool {
 
 /// The clock of a timerfd (proc_pid_fdinfo(5)). `None`: it is none.
 fn clock(timer: &OwnedFd) -> Option<Clock> {
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", timer.as_raw_fd())).ok()?;
+    clock_in(&fs::read_to_string(format!("/proc/self/fdinfo/{}", timer.as_raw_fd())).ok()?)
+}
+
+pub(super) fn clock_in(info: &str) -> Option<Clock> {
     let clock = info
         .lines()
         .find_map(|line| line.strip_prefix("clockid:"))?;

@@ -455,7 +455,13 @@ pub(super) fn reply(thread: Pid, to: Reply, (remaining, interval): (u64, u64)) -
 
 /// The clock of POSIX timer `id`, from `/proc/PID/timers` (proc_pid_timers(5)).
 fn timer_clock(process: Pid, id: i32) -> Option<Clock> {
-    let text = fs::read_to_string(format!("/proc/{process}/timers")).ok()?;
+    clock_in(
+        &fs::read_to_string(format!("/proc/{process}/timers")).ok()?,
+        id,
+    )
+}
+
+pub(super) fn clock_in(text: &str, id: i32) -> Option<Clock> {
     let mut lines = text.lines();
     lines.find(|line| {
         line.strip_prefix("ID: ")

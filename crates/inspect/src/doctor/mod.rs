@@ -62,3 +62,9 @@ fn log_says<'a>(facts: &'a Facts, what: &str) -> Option<&'a str> {
         .map(String::as_str)
         .find(|line| line.contains(what))
 }
+
+/// Reads `bytes` as each text from which facts are taken.
+#[cfg(fuzzing)]
+pub(crate) fn exercise(bytes: &[u8]) {
+    surroundings::exercise(bytes);
+}

@@ -156,8 +156,9 @@ pub(super) fn time_namespace(
     }
     let offset = |clock: &str| {
         let line = offsets.lines().find_map(|line| line.strip_prefix(clock))?;
-        let mut fields = line.split_whitespace().map(str::parse::<i128>);
-        Some(fields.next()?.ok()? * 1_000_000_000 + fields.next()?.ok()?)
+        let mut fields = line.split_whitespace().map(str::parse::<i64>);
+        let (seconds, nanoseconds) = (fields.next()?.ok()?, fields.next()?.ok()?);
+        Some(i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds))
     };
     Some(TimeNamespace {
         initial,
@@ -309,4 +310,14 @@ mod tests {
         assert_eq!(log_line(b"6,1,0,-;Memory: 1 KiB"), None);
         assert_eq!(log_line(b"nonsense"), None);
     }
+}
+
+/// Reads `bytes` as each text about the machine and about a process.
+#[cfg(fuzzing)]
+pub(super) fn exercise(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let cpuid = Cpuid::default();
+    let _ = (tsc(&text, &cpuid, true), sandbox(&text, &text, None));
+    let _ = time_namespace("time:[1]", "time:[1]", &text);
+    let _ = (seccomp(&text), log_line(bytes));
 }

@@ -100,8 +100,15 @@ fn process_help(pid: u32) -> &'static str {
     if !std::path::Path::new("/proc/self").exists() {
         return "/proc is not mounted here: `mount -t proc proc /proc`";
     }
+    let id = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    let is_there = |id| rustix::process::test_kill_process(id) != Err(rustix::io::Errno::SRCH);
     match std::path::Path::new(&format!("/proc/{pid}")).exists() {
         true => "run as the process's user, or with CAP_SYS_PTRACE",
+        false if id.is_some_and(is_there) => {
+            "/proc is mounted with `hidepid` (proc(5)): be the process's user, root, or in the group of `gid`"
+        }
         false => "there is no such process, or it has ended",
     }
 }

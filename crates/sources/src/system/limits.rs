@@ -133,6 +133,18 @@ fn cpus(list: &str) -> Option<f64> {
     count.sum()
 }
 
+/// Reads `text` as each of these files.
+#[cfg(fuzzing)]
+pub(super) fn exercise(text: &str) {
+    let _ = (quota(text), affinity(text), cpus(text));
+    let _ = has_version_1(text, "cpu");
+    let root = Path::new(CGROUPS);
+    for group in groups(text, root).into_iter().flatten() {
+        let is_beneath = group.components().all(|part| part != Component::ParentDir);
+        assert!(is_beneath && group.starts_with(root), "{}", group.display());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

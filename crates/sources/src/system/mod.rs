@@ -285,6 +285,14 @@ fn number(text: &str, word: &str) -> Option<u64> {
     line?.trim().parse().ok()
 }
 
+/// Reads `bytes` as each text about the machine and about a control group.
+#[cfg(fuzzing)]
+pub fn exercise(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = number(&text, "ctxt");
+    limits::exercise(&text);
+}
+
 /// The number of processes: each is a directory whose name is its id (proc(5)).
 fn processes(proc: &Path) -> Result<u32, Error> {
     let directory = fs::read_dir(proc).map_err(|source| Error::Proc {
