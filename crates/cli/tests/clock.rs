@@ -249,6 +249,39 @@ fn sigkill_leaves_nothing_behind() {
     );
 }
 
+/// Nothing is left to answer the calls that are handed over (seccomp_unotify(2)).
+#[test]
+fn calls_fail_with_enosys_when_supervisor_and_keeper_are_killed() {
+    if !installed("python3") {
+        return;
+    }
+    let sleeper = "import sys, time\n\
+        for line in sys.stdin:\n    \
+            try: time.sleep(0.001); print('slept', flush=True)\n    \
+            except OSError as error: print(error.errno, flush=True)";
+    let name = name("alone");
+    let options = [
+        "run", "--name", &name, "--rate", "60", "--", "python3", "-c",
+    ];
+    let mut tree = Talk::start(vdso(&options).arg(sleeper));
+    assert_eq!(tree.ask(""), "slept");
+    let supervisor = tracer(&name).expect("a supervisor").to_string();
+    let children = format!("/proc/{supervisor}/task/{supervisor}/children");
+    let keeper = fs::read_to_string(children).expect("its children");
+    let keeper = keeper.trim();
+    let kill = |arguments: &[&str]| {
+        let status = Command::new("kill").args(arguments).status();
+        assert!(status.expect("kill runs").success(), "{arguments:?}");
+    };
+    // The keeper would take over.
+    kill(&["-STOP", keeper]);
+    kill(&["-KILL", &supervisor, keeper]);
+    while tracer(&name).is_some() {
+        std::thread::yield_now();
+    }
+    assert_eq!(tree.ask(""), libc::ENOSYS.to_string());
+}
+
 /// The lines of `/proc/PID/maps` without the heap, which may grow, and the bytes of the
 /// mappings that the kernel's vDSO consists of.
 fn image_of(pid: &str) -> (Vec<String>, Vec<u8>) {

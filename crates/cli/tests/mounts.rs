@@ -217,6 +217,44 @@ fn who_may_only_read_reads_and_does_not_publish() {
     assert_eq!(locks.count(), 0);
 }
 
+#[test]
+fn another_users_process_is_neither_changed_nor_traced() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("only root can become somebody else");
+    }
+    let directory = place();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = directory.path().join("vdso");
+    fs::copy(env!("CARGO_BIN_EXE_vdso"), &program).unwrap();
+    let mut process = Command::new("sleep").arg("1000").spawn().unwrap();
+    let pid = process.id().to_string();
+    let maps = || fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    // It has executed its program.
+    while !maps().contains("sleep") {
+        std::thread::yield_now();
+    }
+    let before = maps();
+    let commands: [&[&str]; 3] = [
+        &["attach", &pid, "--offset", "1d"],
+        &["detach", &pid],
+        &["trace", "-p", &pid],
+    ];
+    let outputs = commands.map(|arguments| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        command.arg(&program).args(arguments).output().unwrap()
+    });
+    let after = maps();
+    process.kill().unwrap();
+    process.wait().unwrap();
+    for output in outputs {
+        assert!(!output.status.success(), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("CAP_SYS_PTRACE"), "{said}");
+    }
+    assert_eq!(after, before);
+}
+
 /// A process that `/proc` hides is not said to have ended.
 #[test]
 fn a_process_that_proc_hides_is_told_from_one_that_is_gone() {

@@ -46,6 +46,15 @@ int main(void)
 }
 "#;
 
+fn narrow() -> PathBuf {
+    // Times of 32 bits hold the year only until January.
+    let flags = ["-m32", "-D_TIME_BITS=64", "-D_FILE_OFFSET_BITS=64"];
+    let headers = ["-idirafter", "/usr/include/x86_64-linux-gnu"];
+    static COMPILED: OnceLock<PathBuf> = OnceLock::new();
+    let compile = || compiled("narrow", NARROW, &[&flags[..], &headers].concat());
+    COMPILED.get_or_init(compile).clone()
+}
+
 /// Runs the program, and stops `role`, an option of `kill_at`, at call `number`.
 fn run(role: &[&str], number: usize, way: &[&str]) -> Output {
     run_program(&["sh", "-c", SCRIPT], role, number, way)
@@ -156,10 +165,7 @@ fn a_program_outlives_whatever_serves_it() {
 
 #[test]
 fn a_32_bit_program_outlives_whatever_serves_it() {
-    // Times of 32 bits hold the year only until January.
-    let flags = ["-m32", "-D_TIME_BITS=64", "-D_FILE_OFFSET_BITS=64"];
-    let headers = ["-idirafter", "/usr/include/x86_64-linux-gnu"];
-    let narrow = compiled("narrow", NARROW, &[&flags[..], &headers].concat());
+    let narrow = narrow();
     let program = [narrow.to_str().expect("text")];
     for way in [&[][..], &["--no-follow"]] {
         let output = run_program(&program, &["--server"], 0, way);
@@ -242,47 +248,73 @@ fn errors((call, request): Call) -> &'static [i32] {
     }
 }
 
+/// How many failures were injected, and what became of the program.
+#[derive(Debug, Default)]
+struct Injected {
+    count: usize,
+    untried: usize,
+    real: usize,
+}
+
+impl Injected {
+    /// Lets each call of `role` fail, or `few` of them altogether, in runs of `program`.
+    fn inject(&mut self, program: &[&str], way: &[&str], role: &str, few: usize) {
+        let calls = calls_of(&run_program(program, &[role], 0, way));
+        // Before main there is the loader, and then Rust's runtime looks whether the standard
+        // descriptors are open.
+        let main = calls.iter().position(|(call, _)| *call == libc::SYS_poll);
+        let main = main.filter(|_| role == "--client").map_or(0, |at| at + 1);
+        let mut ordinals = HashMap::new();
+        let faults = calls.into_iter().enumerate().flat_map(|(at, call)| {
+            let ordinal = ordinals.entry(call).or_insert(0);
+            *ordinal += 1;
+            let (ordinal, errors) = (*ordinal, errors(call));
+            let errors = if at < main { &[] } else { errors };
+            errors.iter().map(move |error| (ordinal, call, *error))
+        });
+        for (ordinal, call, error) in sample(faults, few) {
+            // How often memory is asked for differs from run to run.
+            let (only, error) = (format!("{}/{}", call.0, call.1), error.to_string());
+            let fault = [role, "--only", &only, "--fails", &error];
+            let output = run_program(program, &fault, ordinal, way);
+            let what = format!("{way:?}, {role} call {ordinal} of {call:?}, error {error}");
+            self.count += 1;
+            match end(&output, &what) {
+                End::Served => {}
+                End::Untried => self.untried += 1,
+                // `date` is no program of the tree.
+                End::Real if way.contains(&"--no-follow") => {}
+                End::Real => {
+                    self.real += 1;
+                    assert!(!output.stderr.is_empty(), "unsaid: {what}: {output:?}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_program_survives_the_failure_of_any_call_of_its_launch_and_of_its_server() {
-    let (mut count, mut real, mut untried) = (0, 0, 0);
+    let mut injected = Injected::default();
     for way in WAYS {
         for role in ["--client", "--server"] {
             // The first test has the ways of serving, and this one those of launching.
             if role == "--client" && !way.is_empty() {
                 continue;
             }
-            let calls = calls(role, way);
-            // Before main there is the loader, and then Rust's runtime looks whether the standard
-            // descriptors are open.
-            let main = calls.iter().position(|(call, _)| *call == libc::SYS_poll);
-            let main = main.filter(|_| role == "--client").map_or(0, |at| at + 1);
-            let mut ordinals = HashMap::new();
-            let faults = calls.into_iter().enumerate().flat_map(|(at, call)| {
-                let ordinal = ordinals.entry(call).or_insert(0);
-                *ordinal += 1;
-                let (ordinal, errors) = (*ordinal, errors(call));
-                let errors = if at < main { &[] } else { errors };
-                errors.iter().map(move |error| (ordinal, call, *error))
-            });
-            for (ordinal, call, error) in sample(faults, 12) {
-                // How often memory is asked for differs from run to run.
-                let (only, error) = (format!("{}/{}", call.0, call.1), error.to_string());
-                let fault = [role, "--only", &only, "--fails", &error];
-                let output = run(&fault, ordinal, way);
-                let what = format!("{way:?}, {role} call {ordinal} of {call:?}, error {error}");
-                count += 1;
-                match end(&output, &what) {
-                    End::Served => {}
-                    End::Untried => untried += 1,
-                    // `date` is no program of the tree.
-                    End::Real if way.contains(&"--no-follow") => {}
-                    End::Real => {
-                        real += 1;
-                        assert!(!output.stderr.is_empty(), "unsaid: {what}: {output:?}");
-                    }
-                }
-            }
+            injected.inject(&["sh", "-c", SCRIPT], way, role, 12);
         }
     }
-    println!("{count} failures injected; {untried} ended the launch, {real} left real time");
+    println!("{injected:?}");
+}
+
+#[test]
+fn a_32_bit_program_survives_the_failure_of_any_call_of_its_server() {
+    let narrow = narrow();
+    let program = [narrow.to_str().expect("text")];
+    let mut injected = Injected::default();
+    for way in [&[][..], &["--no-follow"]] {
+        injected.inject(&program, way, "--server", 8);
+    }
+    println!("{injected:?}");
 }

@@ -681,3 +681,16 @@ fn read_only(file: OwnedFd) -> io::Result<File> {
     }
     File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_that_is_delivered_is_sealed_and_read_only() {
+        let file = image_file(b"an image").expect("memory");
+        let seals = rustix::fs::fcntl_get_seals(&file).expect("its seals");
+        assert!(seals.contains(SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK));
+        assert!((&file).write_all(b"x").is_err() && file.set_len(0).is_err());
+    }
+}
