@@ -250,7 +250,7 @@ fn another_users_process_is_neither_changed_nor_traced() {
     for output in outputs {
         assert!(!output.status.success(), "{output:?}");
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("CAP_SYS_PTRACE"), "{said}");
+        assert!(said.contains("no permission"), "{said}");
     }
     assert_eq!(after, before);
 }
@@ -289,11 +289,11 @@ fn root_finds_nothing_by_a_link_that_another_user_changes() {
     fs::copy(env!("CARGO_BIN_EXE_vdso"), directory.path().join("vdso")).unwrap();
     fs::write(directory.path().join("weather.toml"), WEATHER).unwrap();
     let script = "set -e; umask 022
-        vdso=$PWD/vdso
-        mount -t tmpfs -o mode=755 run /run; mount -t tmpfs -o mode=1777 shm /dev/shm
+        mount -t tmpfs -o mode=755 run /run; cp vdso weather.toml /run
+        mount -t tmpfs -o mode=1777 shm /dev/shm; vdso=/run/vdso
         user() { setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"; }
         mkdir /dev/shm/other; chown 65534 /dev/shm/other; cd /dev/shm/other
-        user $vdso build $OLDPWD/weather.toml -o . >/dev/null
+        user $vdso build /run/weather.toml -o . >/dev/null
         $vdso get /dev/shm/other/libweather.so.1 temperature
         user perl -e 'my $link = \"/dev/shm/vdso-0\";
             while (1) { for (\"/etc\", \"/dev/shm/other\") { symlink $_, \"$link.new\"; rename \"$link.new\", $link } }' &

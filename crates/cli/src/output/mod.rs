@@ -79,10 +79,9 @@ pub(crate) fn warn(text: impl Display) {
 /// Prints an error with its causes and its help on the standard error.
 pub(crate) fn report(report: &Report) {
     warn(format!("{report:?}").trim_end());
-    let is_limit = |error: &(dyn std::error::Error + 'static)| {
-        let error = error.downcast_ref::<io::Error>();
-        error.is_some_and(|error| error.kind() == io::ErrorKind::FileTooLarge)
-    };
+    // By its text: a wrapper such as `into_diagnostic` hides the error's type.
+    let limit = io::Error::from_raw_os_error(libc::EFBIG).to_string();
+    let is_limit = |error: &(dyn std::error::Error + 'static)| error.to_string().contains(&limit);
     // Any write and any memfd may meet it.
     if report.chain().any(is_limit) {
         warn("vdso: the limit on the size of files is in force: `ulimit -f unlimited` raises it");
