@@ -92,7 +92,9 @@ fn groups(text: &str, cgroups: &Path) -> Option<Vec<PathBuf>> {
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
     // "(deleted)" is behind the path of a group that was removed.
     let path = Path::new(path.strip_suffix(" (deleted)").unwrap_or(path));
-    if path.components().any(|part| part == Component::ParentDir) {
+    // Neither `..` nor a path that begins with `/` once more.
+    let is_beneath = |part| matches!(part, Component::Normal(_));
+    if !path.components().all(is_beneath) {
         return None;
     }
     // Beside version 1, systemd mounts version 2 at `unified`.
@@ -167,6 +169,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("cgroup.controllers"), "cpu memory\n").unwrap();
         assert_eq!(groups("0::/../other\n", root.path()), None);
+        assert_eq!(groups("0:://etc\n", root.path()), None);
         let groups = groups("1:name=systemd:/\n0::/a/b\n", root.path()).unwrap();
         let expected = ["a/b", "a", ""].map(|group| root.path().join(group));
         assert_eq!(groups, expected);
