@@ -138,7 +138,7 @@ pub(super) const CHECKS: &[Check] = &[
     ),
     // It stops the tracers at each of their calls.
     Check {
-        seconds: 600,
+        seconds: 1800,
         ..riscv(
             "riscv-killed",
             "64-bit RISC-V: a program goes on when a tracer is killed while it attaches or detaches",
