@@ -20,6 +20,7 @@ pub(crate) const INIT: Need = Need::Program {
 pub(crate) struct Programs(Vec<Executable>);
 
 struct Executable {
+    package: String,
     name: String,
     is_test: bool,
     path: PathBuf,
@@ -72,6 +73,7 @@ impl Programs {
         let executable = |line: &str| {
             let message: serde_json::Value = serde_json::from_str(line).ok()?;
             Some(Executable {
+                package: package_of(message["package_id"].as_str()?)?.to_owned(),
                 name: message["target"]["name"].as_str()?.to_owned(),
                 is_test: message["profile"]["test"].as_bool()?,
                 path: message["executable"].as_str()?.into(),
@@ -88,12 +90,25 @@ impl Programs {
             Need::File { make, .. } | Need::Tree { make, .. } => return make(workshop),
         };
         let mut all = self.0.iter();
-        let found = all.find(|program| program.name == name && program.is_test == is_test);
+        // Tests of two packages may have the same name.
+        let found = all.find(|program| {
+            program.package == package && program.name == name && program.is_test == is_test
+        });
         let found = found.map(|program| program.path.clone());
         found.ok_or_else(|| Error::NotBuilt {
             package: package.into(),
             name: name.into(),
         })
+    }
+}
+
+/// The package of an identifier, which names it unless it is named like its directory (The Cargo Book,
+/// "Package ID Specifications").
+fn package_of(id: &str) -> Option<&str> {
+    let (url, fragment) = id.rsplit_once('#')?;
+    match fragment.split_once('@') {
+        Some((name, _)) => Some(name),
+        None => url.rsplit('/').next(),
     }
 }
 
@@ -152,4 +167,16 @@ pub(crate) fn image(workshop: &Workshop, source: &Path, soname: &str) -> Result<
         .arg(&directory);
     output_of(&mut command)?;
     Ok(directory.join(soname))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::package_of;
+
+    #[test]
+    fn tests_of_one_name_are_told_apart_by_their_packages() {
+        let bpf = package_of("path+file:///src/crates/bpf#vdsokit-bpf@0.1.0");
+        let vdsokit = package_of("path+file:///src/crates/vdsokit#0.1.0");
+        assert_eq!((bpf, vdsokit), (Some("vdsokit-bpf"), Some("vdsokit")));
+    }
 }
