@@ -6,6 +6,9 @@
 //! Everything else, such as a doc, is an error unless it went through one of the filters here,
 //! which make it fit for a comment or a string of that language: no template can forget to.
 //! The filter `code` is for expressions that a template itself put together.
+//!
+//! Blanks before a tag that begins a line are removed, and so is a line end behind a tag. A line of the
+//! module whose indentation means something therefore doesn't begin with a tag.
 
 mod languages;
 mod model;
@@ -27,8 +30,8 @@ pub struct Binding {
     pub text: String,
 }
 
-/// The modules of `declaration` for every language: Python, JavaScript with types, Go, Java
-/// (for JNA and for the FFM API), Ruby, C++ and Rust.
+/// The modules of `declaration` for every language for which there are templates: each in a directory
+/// that is named after the language.
 #[must_use]
 pub fn bindings(declaration: &Declaration) -> Vec<Binding> {
     LANGUAGES

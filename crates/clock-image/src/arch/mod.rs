@@ -8,6 +8,7 @@
 //! - `kernel_name!`, `export!`: the names of functions in Linux's vDSO.
 //! - `load_link!`: the word of a link.
 //! - the return of signal handlers, where the kernel's vDSO has it.
+//! - `memcpy` and `memset` in the image, where the cipher is Rust (`vdsokit_random::chacha`).
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -42,5 +43,17 @@ pub(crate) use riscv64::*;
 pub(crate) use x86::*;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::*;
+
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64",
+    target_arch = "loongarch64",
+    target_arch = "x86"
+)))]
+compile_error!(
+    "number, counter, vvar, cpu_and_node, kernel_name!, export! and load_link! are missing for this \
+     architecture"
+);
 
 pub(crate) use vdsokit_rt::system_call;

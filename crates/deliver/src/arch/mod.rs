@@ -1,5 +1,23 @@
 //! What differs from one architecture to the next: registers, system call numbers and the
-//! few instructions that run inside the target. One module an architecture.
+//! few instructions that run inside the target. The contract of each architecture's module:
+//!
+//! - `number`, `FORKS`: the numbers of system calls. `MACHINE`: `e_machine` of its images.
+//! - `RED_ZONE`, `free_addresses()`: what a program uses below its stack pointer, and where nothing lies
+//!   when it begins.
+//! - the stub, with the labels that `stub` looks up: it reads a [`Block`]. `enter_stub()`, `enter_call()`,
+//!   `stub_result()`, `call_result()`: its registers.
+//! - `FRAME`, `frame()`: the registers as the stub loads them.
+//! - `instruction_pointer()`, `set_instruction_pointer()`, `stack_pointer()`, `is_native()`: what the
+//!   registers say.
+//! - `leave_syscall()`, `leave_exec()`, `settle()`, `restart_interrupted()`, `LOSES_ARGUMENT`: how the
+//!   kernel restarts calls. `is_call()`, where `entry` is used: whether an address is that of a call.
+//! - `signal_frames()`: the signal frames on a stack.
+//! - `LEAF_FRAMES`, `FORWARD`, `forward()`: a function that jumps to another, and its unwind information.
+//! - `guest`: the code by which a stopped thread makes calls for its tracer, also when that dies:
+//!   `length()`, `code()`, `spare()`, `before()`, `bytes()`, `enter()`, `settled()`, `begun()`,
+//!   `Fleeting`, `leave_call()`.
+//!
+//! `sys::Registers` is what ptrace(2) reads and writes: `libc` calls it differently on some architectures.
 //!
 //! [`block`] is what all stubs read; `stub` finds the places in them. `entry` is what AArch64 and RISC-V
 //! share of restarted calls.
@@ -24,6 +42,16 @@ pub(crate) use riscv64::*;
 pub(crate) use stub::{has_failed, is_done, reports_failure, stub};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::*;
+
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+)))]
+compile_error!(
+    "the stub, guest, number, registers, restarts, signal frames and forwards are missing for this \
+     architecture: the contract in crates/deliver/src/arch/mod.rs lists them"
+);
 
 /// What a signal frame on a stack restores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

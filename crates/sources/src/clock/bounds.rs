@@ -50,10 +50,14 @@ impl Reader {
     fn published_bounds(&self, clock: Clock) -> Option<(Moment, Moment)> {
         let record = self.vdso.latched(record_name(clock.id())).ok()?;
         let words: [u64; Record::WORDS] = record.get();
-        let Source::Counter { .. } = Source::from_word(words[Record::SOURCE]) else {
-            return None;
+        let (time, error) = match Source::from_word(words[Record::SOURCE]) {
+            Source::Counter { .. } => Record::read_with_error(|at| words[at], cpu::ticks())?,
+            Source::SystemCall | Source::Kernel => return None,
+            // Virtual time is for the programs to which it is delivered.
+            Source::KernelClock(_) | Source::KernelMoved | Source::Fixed | Source::Reads => {
+                return None;
+            }
         };
-        let (time, error) = Record::read_with_error(|at| words[at], cpu::ticks())?;
         let (more, nanoseconds) = split(time.1);
         let time = Moment::from_seconds(time.0.wrapping_add(more as i64));
         let time = time.moved(nanoseconds.into());

@@ -123,19 +123,21 @@ impl Reader {
     #[inline(never)]
     fn by_record_or_kernel(&self) -> u64 {
         let words = self.record.get();
-        let mut least = 0;
-        if let Source::Counter { .. } = Source::from_word(words[Record::SOURCE]) {
-            let nanoseconds = |(seconds, nanoseconds): (i64, u64)| {
-                (seconds as u64)
-                    .wrapping_mul(NANOSECONDS)
-                    .wrapping_add(nanoseconds)
-            };
-            match Record::read(|at| words[at], cpu::ticks()) {
+        let nanoseconds = |(seconds, nanoseconds): (i64, u64)| {
+            (seconds as u64)
+                .wrapping_mul(NANOSECONDS)
+                .wrapping_add(nanoseconds)
+        };
+        let least = match Source::from_word(words[Record::SOURCE]) {
+            Source::Counter { .. } => match Record::read(|at| words[at], cpu::ticks()) {
                 Answer::Time(time) => return nanoseconds(time),
-                Answer::AtLeast(time) => least = nanoseconds(time),
-                Answer::None => {}
-            }
-        }
+                Answer::AtLeast(time) => nanoseconds(time),
+                Answer::None => 0,
+            },
+            Source::SystemCall | Source::Kernel => 0,
+            // Virtual time is for the programs to which it is delivered.
+            Source::KernelClock(_) | Source::KernelMoved | Source::Fixed | Source::Reads => 0,
+        };
         now(self.clock).max(least)
     }
 }

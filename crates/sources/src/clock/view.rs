@@ -56,7 +56,7 @@ fn view_of(clock: Clock, record: &Record) -> View {
             Source::Counter { .. } | Source::Kernel | Source::SystemCall => {
                 time.or_else(|| kernel_time(clock))
             }
-            _ => None,
+            Source::KernelClock(_) | Source::KernelMoved | Source::Fixed | Source::Reads => None,
         },
     }
 }

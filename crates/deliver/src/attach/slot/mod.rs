@@ -23,3 +23,12 @@ mod riscv64;
 pub(super) use aarch64::*;
 #[cfg(target_arch = "riscv64")]
 pub(super) use riscv64::*;
+
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+)))]
+compile_error!(
+    "replaced, branch, REACH, compose, LENGTH and KERNELS are missing for this architecture"
+);

@@ -2,6 +2,9 @@
 //!
 //! - `was_interrupted()`: whether a stopped thread is in a call that a stop or a signal ended.
 //! - `restart()`: makes another call instead.
+//! - `make_again()`: has a call that was interrupted be made once more.
+//! - `restart_unless_handled()`: has the kernel restart a call unless a signal's handler runs, where it
+//!   decides that later.
 //! - `set_error()`: has a call that was interrupted fail.
 //! - `result()`: what a call has returned.
 //! - `exit()`: has a thread end its process.
@@ -19,3 +22,13 @@ pub(super) use aarch64::*;
 pub(super) use riscv64::*;
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86_64::*;
+
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+)))]
+compile_error!(
+    "was_interrupted, restart, make_again, restart_unless_handled, set_error, result and exit are \
+     missing for this architecture"
+);
