@@ -226,13 +226,13 @@ fn a_changed_disruption_marker_ends_every_record_until_the_counter_was_measured_
     }
     // A tenth of a second of samples, by the kernel's clock.
     let start = monotonic_now();
-    while answers() == 0 {
+    // A line lasts 20 ms, which a thread that is not scheduled may miss.
+    while answers() < all || reader.error().is_none() {
         seen = latest(seen);
         counter.update(&mut page);
     }
     assert!(monotonic_now() - start >= 100_000_000);
-    assert_eq!(answers(), all);
-    assert!(reader.error().is_some() && latest(seen) >= seen);
+    assert!(latest(seen) >= seen);
     assert!(!counter.discipline().is_disrupted());
 }
 
