@@ -70,8 +70,9 @@ const IMAGE: &str = "[vdso]";
 /// changed.
 pub fn attach(pid: u32, object: &Object) -> Result<(), Error> {
     on_own_thread(|| {
-        let mut threads = Threads::stop(pid as Pid)?;
-        put(pid as Pid, &mut threads, object)
+        let pid = proc::id(pid)?;
+        let mut threads = Threads::stop(pid)?;
+        put(pid, &mut threads, object)
     })
 }
 
@@ -87,8 +88,9 @@ pub fn attach_and_follow(
     mut report: impl FnMut(Event) + Send,
 ) -> Result<(), Error> {
     on_own_thread(move || {
-        let mut threads = Threads::stop(pid as Pid)?;
-        put(pid as Pid, &mut threads, &object)?;
+        let pid = proc::id(pid)?;
+        let mut threads = Threads::stop(pid)?;
+        put(pid, &mut threads, &object)?;
         let system = || Error::system("follow the process");
         threads.follow(FOLLOW).map_err(system())?;
         Tracer::new(Injector::new(object).with_filters(0), FOLLOW, &mut report)
@@ -229,8 +231,9 @@ fn report_left(pid: Pid, error: Error, report: &mut dyn FnMut(Event)) {
 /// As [`attach`]; [`Unserved::NotAttached`] when there is nothing to revert.
 pub fn detach(pid: u32) -> Result<(), Error> {
     on_own_thread(|| {
-        let mut threads = Threads::stop(pid as Pid)?;
-        revert(pid as Pid, &mut threads)
+        let pid = proc::id(pid)?;
+        let mut threads = Threads::stop(pid)?;
+        revert(pid, &mut threads)
     })
 }
 

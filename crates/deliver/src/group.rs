@@ -5,6 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::sys::Pid;
 
 /// Processes that are attached to together.
@@ -21,7 +23,7 @@ impl Group {
     /// Its processes, those first that have no parent among them.
     pub(crate) fn processes(&self) -> io::Result<Vec<Pid>> {
         match self {
-            Group::Tree(first) => tree(*first as Pid),
+            Group::Tree(first) => tree(Pid::try_from(*first).map_err(|_| Errno::SRCH)?),
             Group::Cgroup(directory) => {
                 let mut found = BTreeSet::new();
                 cgroup(directory, &mut found)?;
@@ -107,5 +109,11 @@ mod tests {
         );
         drop(child.stdin.take());
         child.wait().expect("its end");
+    }
+
+    #[test]
+    fn a_number_that_no_process_has_is_refused() {
+        let error = Group::Tree(u32::MAX).processes().expect_err("no process");
+        assert_eq!(error.raw_os_error(), Some(libc::ESRCH));
     }
 }

@@ -37,6 +37,14 @@ pub(crate) fn check() -> Result<(), Error> {
     Err(Error::OtherPidNamespace)
 }
 
+/// The process that a user named by a number.
+///
+/// # Errors
+/// [`Error::NoProcess`]: no process has such a number.
+pub(crate) fn id(number: u32) -> Result<Pid, Error> {
+    Pid::try_from(number).map_err(|_| Error::NoProcess { pid: number })
+}
+
 /// The threads of `pid` that have not ended.
 ///
 /// # Errors

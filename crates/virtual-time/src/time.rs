@@ -318,7 +318,8 @@ impl Time {
     /// waits end when they are to. By default nothing happens to a process that gets this signal.
     fn signal_servers(&self) {
         let servers = self.store.board().servers();
-        for server in servers.filter_map(|pid| Pid::from_raw(pid as i32)) {
+        let servers = servers.filter_map(|pid| i32::try_from(pid).ok());
+        for server in servers.filter_map(Pid::from_raw) {
             // One that has ended has no waits.
             let _ = kill_process(server, Signal::URG);
         }
