@@ -124,6 +124,8 @@ const VARIABLES: usize = 48;
 const WIND_AT: usize = VARIABLES + 48;
 const FIELDS: usize = VARIABLES + 2 * 48;
 const TYPE: usize = 12;
+/// The first code that no scalar has.
+const UNKNOWN: u32 = ScalarType::ALL.len() as u32 + 1;
 const COUNT: usize = 16;
 const OFFSET: usize = 20;
 const FIRST: usize = 28;
@@ -186,7 +188,11 @@ fn tampered_structure_is_refused_though_the_hashes_fit() {
     for (what, words, expected) in [
         ("an unknown form", &[(VARIABLES + TYPE, 4)][..], t),
         ("a scalar of code 0", &[(VARIABLES + TYPE, 0)], t),
-        ("a scalar of code 12", &[(VARIABLES + TYPE, 12 << 8)], t),
+        (
+            "a scalar of an unknown code",
+            &[(VARIABLES + TYPE, UNKNOWN << 8)],
+            t,
+        ),
         (
             "a scalar code of 9 bits",
             &[(VARIABLES + TYPE, 0x1_0b00)],
