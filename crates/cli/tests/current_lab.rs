@@ -13,6 +13,7 @@ use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use vdsokit_test_support::abort_on_panic;
 
 /// The user whose tasks are published.
 const USER: u32 = 1000;
@@ -170,7 +171,7 @@ fn a_static_program_reads_cpu_time_without_a_system_call() {
     // SAFETY: the child reads clocks and ends.
     match unsafe { libc::fork() } {
         0 => {
-            advances(libc::CLOCK_PROCESS_CPUTIME_ID);
+            abort_on_panic(|| advances(libc::CLOCK_PROCESS_CPUTIME_ID));
             // SAFETY: it ends the process without running what the parent has registered.
             unsafe { libc::_exit(0) }
         }

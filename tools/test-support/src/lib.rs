@@ -1,11 +1,12 @@
-//! What tests of several crates need: skipping, and programs that may be missing.
+//! What tests of several crates need: skipping, programs that may be missing, and children that panic.
 
 pub mod loongarch64;
 
 use std::env;
 use std::fs;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{self, Command};
 use vdsokit_lab::{Workshop, debian};
 
 /// Prints why a test can't run, which then returns.
@@ -18,6 +19,14 @@ pub fn skip(reason: &str) {
         "skipped: {reason}"
     );
     eprintln!("SKIPPED: {reason}");
+}
+
+/// Calls `child` in a process that a test made by fork(2), and aborts if it panics. The test harness
+/// would catch the panic, and with its only thread the process would end with status 0.
+pub fn abort_on_panic(child: impl FnOnce()) {
+    if panic::catch_unwind(AssertUnwindSafe(child)).is_err() {
+        process::abort();
+    }
 }
 
 /// The path of a program that is in PATH; a test is [skipped](skip) without it.

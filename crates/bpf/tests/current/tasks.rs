@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use vdsokit_current::{Hint, Reader};
+use vdsokit_test_support::abort_on_panic;
 
 pub(crate) fn tid() -> u32 {
     call(libc::SYS_gettid)
@@ -149,7 +150,7 @@ pub(crate) fn fork(child: impl FnOnce()) -> i32 {
     // SAFETY: the child uses only its own memory and what is shared for this, and never returns.
     match unsafe { libc::fork() } {
         0 => {
-            child();
+            abort_on_panic(child);
             // SAFETY: it ends the process.
             unsafe { libc::_exit(0) }
         }

@@ -17,6 +17,7 @@ use std::io::{Read, Write};
 use std::sync::atomic::Ordering;
 use user::User;
 use vdsokit_random::{Generation, Parameters, Reseeds};
+use vdsokit_test_support::abort_on_panic;
 
 /// An image whose page has a generation.
 fn published() -> Loaded {
@@ -165,7 +166,7 @@ fn in_child(child: impl FnOnce(&mut dyn Write)) -> Vec<u8> {
     // has none, write(2) and _exit(2).
     match unsafe { libc::fork() } {
         0 => {
-            child(&mut theirs);
+            abort_on_panic(|| child(&mut theirs));
             // SAFETY: it ends the child.
             unsafe { libc::_exit(0) }
         }

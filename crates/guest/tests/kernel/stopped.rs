@@ -3,6 +3,8 @@
 
 use std::ptr;
 
+use vdsokit_test_support::abort_on_panic;
+
 /// Runs `run` in a child, and `stopped` here while the child is stopped behind each instruction.
 /// Returns how many there were. The child must not allocate.
 pub(crate) fn at_each_instruction(run: impl FnOnce(), mut stopped: impl FnMut()) -> u64 {
@@ -15,7 +17,7 @@ pub(crate) fn at_each_instruction(run: impl FnOnce(), mut stopped: impl FnMut())
             libc::ptrace(libc::PTRACE_TRACEME);
             libc::raise(libc::SIGSTOP);
         }
-        run();
+        abort_on_panic(run);
         // SAFETY: it does not return.
         unsafe { libc::_exit(0) }
     }
