@@ -2,9 +2,10 @@
 //! own, and users who may read only.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use vdsokit_publish::place;
 use vdsokit_test_support::skip;
@@ -226,13 +227,17 @@ fn another_users_process_is_neither_changed_nor_traced() {
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = directory.path().join("vdso");
     fs::copy(env!("CARGO_BIN_EXE_vdso"), &program).unwrap();
-    let mut process = Command::new("sleep").arg("1000").spawn().unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "echo; read line"]);
+    let mut process = shell
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Once it has written, it maps nothing more.
+    process.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
     let pid = process.id().to_string();
     let maps = || fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    // It has executed its program.
-    while !maps().contains("sleep") {
-        std::thread::yield_now();
-    }
     let before = maps();
     let commands: [&[&str]; 3] = [
         &["attach", &pid, "--offset", "1d"],
