@@ -4,8 +4,7 @@
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 use vdsokit_publish::place;
 use vdsokit_test_support::skip;
@@ -59,6 +58,42 @@ fn mounted(directory: &TempDir, mount: &str, script: &str) -> Option<String> {
 
 fn place() -> TempDir {
     tempfile::tempdir_in(place::base().unwrap()).unwrap()
+}
+
+/// A place that other users read, with the declaration and a copy of the program: the build directory
+/// may be closed to them.
+fn place_for_all() -> TempDir {
+    let directory = place();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_vdso"), directory.path().join("vdso")).unwrap();
+    fs::write(directory.path().join("weather.toml"), WEATHER).unwrap();
+    directory
+}
+
+/// The program in that place, as root or as another user.
+fn vdso_in(directory: &TempDir, is_root: bool, arguments: &[&str]) -> Output {
+    let program = directory.path().join("vdso");
+    let mut command = match is_root {
+        true => Command::new(program),
+        false => {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+            command.arg(program);
+            command
+        }
+    };
+    let command = command.args(arguments).current_dir(directory.path());
+    command.output().unwrap()
+}
+
+/// `script` of `shell` in that place, as root and with mounts of its own.
+fn with_own_mounts(directory: &TempDir, shell: &str, script: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command
+        .args(["-m", "--propagation", "private", shell, "-c", script])
+        .current_dir(directory.path())
+        .env_remove("XDG_RUNTIME_DIR");
+    command
 }
 
 const SERVE: &str = "exec \"$VDSO\" serve weather.toml --at mnt/libweather.so.1 </dev/null";
@@ -156,60 +191,37 @@ fn a_hole_that_can_not_be_filled_is_told_before_anybody_reads() {
 #[test]
 fn who_may_only_read_reads_and_does_not_publish() {
     if !rustix::process::geteuid().is_root() {
-        return skip("only root can become somebody else");
+        return skip("only root can become another user");
     }
-    let directory = place();
-    let open = |path: &Path, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let directory = place_for_all();
+    let build = || {
+        let built = vdso_in(&directory, true, &["build", "weather.toml"]);
+        assert!(built.status.success(), "{built:?}");
     };
-    open(directory.path(), 0o755);
-    fs::write(directory.path().join("weather.toml"), WEATHER).unwrap();
-    let somebody = |arguments: &[&str]| {
-        let program = directory.path().join("vdso");
-        Command::new("setpriv")
-            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
-            .arg(program)
-            .args(arguments)
-            .current_dir(directory.path())
-            .output()
-            .unwrap()
-    };
-    // The build directory may be closed to others.
-    fs::copy(env!("CARGO_BIN_EXE_vdso"), directory.path().join("vdso")).unwrap();
-    let vdso = directory.path().join("vdso");
-    open(&vdso, 0o755);
-    let built = Command::new(&vdso)
-        .args(["build", "weather.toml"])
-        .current_dir(directory.path())
-        .output()
-        .unwrap();
-    assert!(built.status.success(), "{built:?}");
-    let read = somebody(&["get", "libweather.so.1", "temperature"]);
+    let other_user = |arguments: &[&str]| vdso_in(&directory, false, arguments);
+    build();
+    let read = other_user(&["get", "libweather.so.1", "temperature"]);
     assert_eq!(read.stdout, b"temperature=1.5\n", "{read:?}");
     for arguments in [&["serve"][..], &["set"], &["retire"]] {
         let mut all = vec![arguments[0], "libweather.so.1"];
         if arguments[0] == "set" {
             all.push("temperature=2");
         }
-        let refused = somebody(&all);
+        let refused = other_user(&all);
         assert_eq!(refused.status.code(), Some(1));
         let said = String::from_utf8_lossy(&refused.stderr);
         assert!(said.contains("no permission to publish"), "{said}");
     }
     // The file's mode says who may read, also after it was replaced.
-    open(&directory.path().join("libweather.so.1"), 0o600);
+    let file = directory.path().join("libweather.so.1");
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
     for text in [
         WEATHER.to_owned(),
         format!("{WEATHER}\n[var.more]\ntype = \"u8\"\n"),
     ] {
         fs::write(directory.path().join("weather.toml"), text).unwrap();
-        let built = Command::new(&vdso)
-            .args(["build", "weather.toml"])
-            .current_dir(directory.path())
-            .output()
-            .unwrap();
-        assert!(built.status.success(), "{built:?}");
-        let refused = somebody(&["get", "libweather.so.1"]);
+        build();
+        let refused = other_user(&["get", "libweather.so.1"]);
         assert_eq!(refused.status.code(), Some(1), "{refused:?}");
         assert!(refused.stdout.is_empty());
     }
@@ -221,12 +233,9 @@ fn who_may_only_read_reads_and_does_not_publish() {
 #[test]
 fn another_users_process_is_neither_changed_nor_traced() {
     if !rustix::process::geteuid().is_root() {
-        return skip("only root can become somebody else");
+        return skip("only root can become another user");
     }
-    let directory = place();
-    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let program = directory.path().join("vdso");
-    fs::copy(env!("CARGO_BIN_EXE_vdso"), &program).unwrap();
+    let directory = place_for_all();
     let mut shell = Command::new("sh");
     shell.args(["-c", "echo; read line"]);
     let mut process = shell
@@ -244,11 +253,7 @@ fn another_users_process_is_neither_changed_nor_traced() {
         &["detach", &pid],
         &["trace", "-p", &pid],
     ];
-    let outputs = commands.map(|arguments| {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
-        command.arg(&program).args(arguments).output().unwrap()
-    });
+    let outputs = commands.map(|arguments| vdso_in(&directory, false, arguments));
     let after = maps();
     process.kill().unwrap();
     process.wait().unwrap();
@@ -266,17 +271,11 @@ fn a_process_that_proc_hides_is_told_from_one_that_is_gone() {
     if !rustix::process::geteuid().is_root() {
         return skip("only root can mount /proc with hidepid");
     }
-    let directory = place();
-    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_vdso"), directory.path().join("vdso")).unwrap();
+    let directory = place_for_all();
     let script = "set -e; mount -t proc -o hidepid=2 proc /proc; \
                   try() { setpriv --reuid 65534 --regid 65534 --clear-groups ./vdso \"$@\" || echo $?; }; \
                   try ls $$; try attach $$ --offset 1d; try ls 4194303; try attach 4194303 --offset 1d";
-    let output = Command::new("unshare")
-        .args(["-m", "--propagation", "private", "sh", "-c", script])
-        .current_dir(directory.path())
-        .output()
-        .unwrap();
+    let output = with_own_mounts(&directory, "sh", script).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(said.matches("hidepid").count(), 2, "{output:?}");
     assert!(said.contains("no process 4194303"), "{said}");
@@ -287,12 +286,9 @@ fn a_process_that_proc_hides_is_told_from_one_that_is_gone() {
 #[test]
 fn root_finds_nothing_by_a_link_that_another_user_changes() {
     if !rustix::process::geteuid().is_root() {
-        return skip("only root can become somebody else");
+        return skip("only root can become another user");
     }
-    let directory = place();
-    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_vdso"), directory.path().join("vdso")).unwrap();
-    fs::write(directory.path().join("weather.toml"), WEATHER).unwrap();
+    let directory = place_for_all();
     let script = "set -e; umask 022
         mount -t tmpfs -o mode=755 run /run; cp vdso /run; sed s/libweather/linux-vdso/ weather.toml >/run/weather.toml
         mount -t tmpfs -o mode=1777 shm /dev/shm; vdso=/run/vdso
@@ -308,10 +304,7 @@ fn root_finds_nothing_by_a_link_that_another_user_changes() {
         kill $link; wait $link || true; trap - EXIT; rm /dev/shm/vdso-0*
         mkdir -m 755 /dev/shm/vdso-0; cp linux-vdso.so.1 /dev/shm/vdso-0
         $vdso get clock temperature || true";
-    let output = Command::new("unshare")
-        .args(["-m", "--propagation", "private", "bash", "-c", script])
-        .current_dir(directory.path())
-        .env_remove("XDG_RUNTIME_DIR")
+    let output = with_own_mounts(&directory, "bash", script)
         .output()
         .unwrap();
     // By its path the file is read once, and by its name once in root's own directory.
@@ -325,31 +318,23 @@ fn root_finds_nothing_by_a_link_that_another_user_changes() {
 
 /// In a namespace with a `/run` of its own, which has `/run/vdso` as systemd makes it for a service with
 /// `RuntimeDirectory=vdso`, `owner` serves `system` without a path. Returns what `reader` then gets by name.
-fn served_in_run_vdso(owner: u32, reader: u32) -> Option<std::process::Output> {
+fn served_in_run_vdso(owner: u32, reader: u32) -> Option<Output> {
     if !rustix::process::geteuid().is_root() {
         skip("only root can give a directory to another user");
         return None;
     }
-    let directory = place();
-    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    // The build directory may be closed to others.
-    let program = directory.path().join("vdso");
-    fs::copy(env!("CARGO_BIN_EXE_vdso"), &program).unwrap();
+    let directory = place_for_all();
     let script = "set -e; mount -t tmpfs -o mode=755 run /run; mkdir /run/vdso; chown $OWNER /run/vdso; \
                   mkfifo ready; export RUNTIME_DIRECTORY=/run/vdso; \
                   setpriv --reuid $OWNER --regid $OWNER --clear-groups \
                   ./vdso serve system --json >ready & \
                   server=$!; trap 'kill $server' EXIT; read -r line <ready; \
                   setpriv --reuid $READER --regid $READER --clear-groups ./vdso get system uptime";
-    let output = Command::new("unshare")
-        .args(["-m", "--propagation", "private", "sh", "-c", script])
-        .current_dir(directory.path())
+    let mut command = with_own_mounts(&directory, "sh", script);
+    command
         .env("OWNER", owner.to_string())
-        .env("READER", reader.to_string())
-        .env_remove("XDG_RUNTIME_DIR")
-        .output()
-        .unwrap();
-    Some(output)
+        .env("READER", reader.to_string());
+    Some(command.output().unwrap())
 }
 
 /// The ids of systemd's dynamic users are 61184 to 65519.

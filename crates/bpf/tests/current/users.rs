@@ -130,7 +130,7 @@ fn sees_own_tasks_only(users: Vec<u32>) {
     assert!(wait(fork(pages_where_others_write_are_not_used)));
 }
 
-/// A directory that is not root's, or that another user could write, has no pages for anybody.
+/// A directory that is not root's, or that another user could write, has no pages that a reader uses.
 fn pages_where_others_write_are_not_used() {
     let directory = std::path::Path::new(vdsokit_current::DIRECTORY);
     let is_used = || {
