@@ -67,9 +67,14 @@ impl Interface {
                 links: &["clock_gettime", "clock_getres", "gettimeofday", "getrandom"],
                 memory: &[READS],
             },
-            Architecture::Riscv64 => Self {
+            Architecture::Riscv64 | Architecture::Loongarch64 => Self {
                 arch,
-                code: "-Ctarget-cpu=generic-rv64",
+                code: match arch {
+                    // The target has vectors (LSX), which not every processor and no kernel by itself
+                    // has. Linux builds its vDSO without them.
+                    Architecture::Loongarch64 => "-Ctarget-feature=-lsx",
+                    _ => "-Ctarget-cpu=generic-rv64",
+                },
                 functions: &[
                     "clock_gettime",
                     "clock_getres",
@@ -101,29 +106,6 @@ impl Interface {
                 ],
                 plain: false,
                 links: &["clock_gettime64", "clock_getres_time64", "gettimeofday"],
-                memory: &[READS],
-            },
-            Architecture::Loongarch64 => Self {
-                arch,
-                // The target has vectors (LSX), which not every processor and no kernel by itself has.
-                // Linux builds its vDSO without them.
-                code: "-Ctarget-feature=-lsx",
-                functions: &[
-                    "clock_gettime",
-                    "clock_getres",
-                    "gettimeofday",
-                    "getcpu",
-                    "getrandom",
-                    "rt_sigreturn",
-                ],
-                plain: false,
-                links: &[
-                    "clock_gettime",
-                    "clock_getres",
-                    "gettimeofday",
-                    "getcpu",
-                    "getrandom",
-                ],
                 memory: &[READS],
             },
         }

@@ -121,9 +121,21 @@ impl KernelVdso {
 /// names: offsets in an ELF header, and bytes. Without a number nothing is looked for at the address.
 pub(crate) const NO_SECTIONS: [(u64, &[u8]); 2] = [(0x3c, &[0; 4]), (0x28, &[0; 8])];
 
+/// The `length` bytes at the address `at` in a process, which is [`KernelVdso::unloaded`], before `code` is
+/// written there. Where a tracer that died has left the code they are those of this process's own vDSO.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn before(memory: &Memory, at: u64, code: &[u8], length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    memory.read_exact(at, &mut bytes)?;
+    match bytes.starts_with(code) {
+        true => own_unloaded(length),
+        false => Ok(bytes),
+    }
+}
+
 /// The bytes at [`KernelVdso::unloaded`] of this process's own vDSO, in which nothing is replaced.
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn own_unloaded(length: usize) -> io::Result<Vec<u8>> {
+fn own_unloaded(length: usize) -> io::Result<Vec<u8>> {
     let pid = std::process::id() as Pid;
     let maps = fs::read_to_string("/proc/self/maps")?;
     let image = mappings(&maps).and_then(|mappings| mappings.last().cloned());

@@ -96,15 +96,9 @@ pub(crate) fn spare(kernel: &KernelVdso) -> Option<u64> {
     kernel.unloaded(length())
 }
 
-/// The bytes of that place, at the address `spare` in a process, before code is written there. Where a
-/// tracer that died has left the code they are those of this process's own vDSO.
+/// The bytes of that place, at the address `spare` in a process, before code is written there.
 pub(crate) fn before(memory: &Memory, spare: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; length()];
-    memory.read_exact(spare, &mut bytes)?;
-    match bytes.starts_with(code()) {
-        true => kernel::own_unloaded(length()),
-        false => Ok(bytes),
-    }
+    kernel::before(memory, spare, code(), length())
 }
 
 /// The code with a frame from which the thread `pid` goes on as `registers` say and with the signals
