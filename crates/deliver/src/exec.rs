@@ -18,6 +18,7 @@
 //! | a [`Supervisor`] | what the program starts is followed, and this process may trace later what is no descendant of the supervisor |
 //! | a [`Tracer`] | otherwise: it traces all from their start |
 
+mod conversion;
 mod seizure;
 
 use std::ffi::{CString, OsStr, OsString};
@@ -27,8 +28,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
-use vdsokit_waits::call::{self, Scope};
-use vdsokit_waits::files;
+use vdsokit_waits::call::Scope;
 #[cfg(target_arch = "x86_64")]
 use vdsokit_waits::filter::Foreign;
 use vdsokit_waits::filter::{Refused, Rule, filter};
@@ -39,6 +39,7 @@ use vdsokit_waits::{CLOCK_SETTERS, Clocks, OTHER_EXECS, number};
 
 use crate::channel::Channel;
 use crate::error::{Error, Event};
+use crate::fork;
 use crate::inject::Injector;
 use crate::object::Object;
 use crate::proc;
@@ -49,6 +50,7 @@ use crate::supervisor::process::{self, Signals};
 use crate::supervisor::{self, CLOCK_CHANGED, Supervisor, Waits, keeper, setting};
 use crate::sys;
 use crate::tracer::{ALONE, FOLLOW, Tracer};
+use conversion::Conversion;
 use seizure::{await_seizure, leave, meet, refused};
 pub(crate) use seizure::{close_all_but, forget_stderr};
 
@@ -62,50 +64,6 @@ pub struct Delivery {
     is_required: bool,
     strict: Option<Strict>,
     waits: Option<Conversion>,
-}
-
-/// Which waits are converted, and by which clocks.
-struct Conversion {
-    clocks: Box<dyn Clocks>,
-    scope: Scope,
-    is_changeable: bool,
-    /// For how many nanoseconds nothing runs before time is skipped, and which processes outside the
-    /// tree count.
-    skip: Option<(u64, Vec<sys::Pid>)>,
-    file_times: bool,
-}
-
-impl Conversion {
-    /// The calls that are handed over.
-    fn rules(&self) -> Vec<Rule> {
-        let mut rules = call::rules(self.scope);
-        if self.file_times {
-            rules.extend(files::rules());
-            if self.scope == Scope::WallDeadlines {
-                rules.extend(call::watched());
-            }
-        }
-        rules
-    }
-
-    /// The same by the numbers of 32-bit programs.
-    #[cfg(target_arch = "x86_64")]
-    fn i386_rules(&self) -> Vec<Rule> {
-        let mut rules = vdsokit_waits::i386::rules(self.scope);
-        if self.file_times {
-            rules.extend(files::rules_i386());
-        }
-        rules
-    }
-}
-
-impl std::fmt::Debug for Conversion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Conversion")
-            .field("scope", &self.scope)
-            .field("is_changeable", &self.is_changeable)
-            .finish_non_exhaustive()
-    }
 }
 
 /// What serves the program.
@@ -297,7 +255,7 @@ impl Delivery {
         failed: impl FnOnce(Error) -> u8,
         prepare: impl FnOnce() -> P,
     ) -> Result<(u32, P), Error> {
-        let started = sys::child(|| failed(self.exec(program, arguments, report)), prepare);
+        let started = fork::child(|| failed(self.exec(program, arguments, report)), prepare);
         let (child, prepared) = started.map_err(Error::system("start the program's process"))?;
         Ok((child as u32, prepared))
     }
@@ -343,21 +301,11 @@ impl Delivery {
                 self.serve(this as sys::Pid, role, far, report);
             }
         };
-        let server = match is_reaper {
-            true => process::hidden_child(false, serve),
-            false => sys::orphan(serve),
-        };
-        let server = server.map_err(system())?;
-        if !supervises {
-            await_seizure(server, &mut near)?;
-        }
         let refused = Refused {
             calls: if protects { &CLOCK_SETTERS } else { &[] },
             error: libc::EPERM as u16,
         };
-        let mut listener = None;
-        if !rules.is_empty() {
-            let failed = || Error::system("catch system calls of the program");
+        let mut instructions = (!rules.is_empty()).then(|| {
             let exempt = gate.map(|(gate, _)| gate.exempt());
             #[cfg(target_arch = "x86_64")]
             let i386_exempt = i386_gate.map(|gate| gate.exempt());
@@ -370,8 +318,24 @@ impl Delivery {
             #[cfg(not(target_arch = "x86_64"))]
             let foreign = None;
             let others: &[(u32, u32)] = if supervises { &OTHER_EXECS } else { &[] };
-            let mut filter = filter(&rules, others, refused, exempt.as_ref(), foreign);
-            match seccomp::listen(&mut filter) {
+            filter(&rules, others, refused, exempt.as_ref(), foreign)
+        });
+        let mut listen = || instructions.as_deref_mut().map(seccomp::listen);
+        // The kernel compiles the filter while it copies this process.
+        let mut early = || supervises.then(&mut listen).flatten();
+        let started = match is_reaper {
+            true => fork::hidden_child(false, serve).map(|server| (server, early())),
+            false => fork::orphan(serve, early),
+        };
+        let (server, mut listening) = started.map_err(system())?;
+        if !supervises {
+            await_seizure(server, &mut near)?;
+            listening = listen();
+        }
+        let mut listener = None;
+        if let Some(outcome) = listening {
+            let failed = || Error::system("catch system calls of the program");
+            match outcome {
                 Ok(made) => listener = Some(made),
                 // The tracer's way needs no filter.
                 Err(_) if !needs_filter => {}

@@ -88,6 +88,7 @@ mod attach;
 mod channel;
 mod error;
 mod exec;
+mod fork;
 mod group;
 mod guest;
 #[cfg(target_arch = "x86_64")]

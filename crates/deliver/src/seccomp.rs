@@ -77,7 +77,7 @@ pub(crate) fn refuses_clock_settime() -> bool {
 /// EACCES without CAP_SYS_ADMIN, unless PR_SET_NO_NEW_PRIVS is set.
 pub(crate) fn restrict(filter: &mut [Instruction]) -> io::Result<()> {
     let program = libc::sock_fprog {
-        len: u16::try_from(filter.len()).map_err(io::Error::other)?,
+        len: u16::try_from(filter.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
         filter: filter.as_mut_ptr(),
     };
     // SAFETY: `program` names `len` instructions that live until the call returns; the kernel
@@ -102,7 +102,7 @@ fn code(outcome: &io::Result<OwnedFd>) -> Option<i32> {
 
 fn install(filter: &mut [Instruction], flags: c_ulong) -> io::Result<OwnedFd> {
     let program = libc::sock_fprog {
-        len: u16::try_from(filter.len()).map_err(io::Error::other)?,
+        len: u16::try_from(filter.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
         filter: filter.as_mut_ptr(),
     };
     let flags = flags | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;

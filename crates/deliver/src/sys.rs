@@ -1,14 +1,13 @@
-//! The system calls that rustix leaves out on purpose: ptrace, wait for tracees, fork and
+//! The system calls that rustix leaves out on purpose: ptrace, wait for tracees and
 //! exec. The functions that the crate uses are safe: they can break another process, but not
 //! the memory of this one.
 #![allow(
     unsafe_code,
-    reason = "ptrace(2), waitpid(2) with __WALL, fork(2) and execvp(3) exist only as foreign functions"
+    reason = "ptrace(2), waitpid(2) with __WALL and execvp(3) exist only as foreign functions"
 )]
 
 use std::ffi::{CString, c_int, c_long, c_ulong, c_void};
 use std::io;
-use std::mem::MaybeUninit;
 use std::ptr;
 
 use crate::program::{NOTE, Note};
@@ -327,173 +326,6 @@ fn wait_with(pid: Pid, flags: c_int) -> io::Result<Option<(Pid, c_int)>> {
     }
 }
 
-/// Bytes of the stack of the process that [`orphan`] makes: as many as the first thread of a
-/// program has by default.
-const STACK: usize = 8 << 20;
-/// Bytes of the inaccessible guard area below that stack.
-const GUARD: usize = 64 << 10;
-
-/// Runs `main` in a process whose parent is the init process (or the nearest subreaper), with a
-/// copy of the memory of this one. Returns its id.
-///
-/// Fails when this process has more than one thread: the copy would have only the calling
-/// thread, and locks that the other threads hold would stay locked for ever.
-pub(crate) fn orphan(main: impl FnOnce()) -> io::Result<Pid> {
-    struct Between<F> {
-        main: Option<F>,
-        /// The orphan's id, or minus the error.
-        result: Pid,
-    }
-
-    /// Runs in the intermediate process, on a stack of its own and in the memory of the first
-    /// process, which the kernel suspends until this one ends.
-    extern "C" fn between<F: FnOnce()>(argument: *mut c_void) -> c_int {
-        // SAFETY: `argument` points to the `Between` below. It lives, because CLONE_VFORK suspends
-        // the thread that owns it, and for the same reason no other reference to it is in use.
-        let between = unsafe { &mut *argument.cast::<Between<F>>() };
-        // SAFETY: the memory is that of a process with one thread, which is suspended in clone(2):
-        // no lock is held by a thread that the copy doesn't have.
-        match unsafe { libc::fork() } {
-            -1 => {
-                between.result = -io::Error::last_os_error()
-                    .raw_os_error()
-                    .unwrap_or(libc::EAGAIN)
-            }
-            0 => {
-                if let Some(main) = between.main.take() {
-                    main();
-                }
-            }
-            pid => between.result = pid,
-        }
-        exit_now(0)
-    }
-
-    if !has_one_thread()? {
-        return Err(io::Error::other("this process has more than one thread"));
-    }
-    // A second fork would copy the page tables once more, which costs more than the rest of a
-    // delivery: the intermediate process borrows the memory instead, as vfork(2) does.
-    let mut argument = Between {
-        main: Some(main),
-        result: -libc::EAGAIN,
-    };
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
-    // SAFETY:
-    // 1. The mapping is new and is never unmapped; its lower end is made inaccessible and the
-    //    stack begins at its upper end, which is aligned to a page.
-    // 2. With CLONE_VFORK this thread goes on when the process between has ended, so the
-    //    stack and `argument` outlive their use; the orphan has copies of both.
-    unsafe {
-        let stack = libc::mmap(
-            ptr::null_mut(),
-            GUARD + STACK,
-            libc::PROT_READ | libc::PROT_WRITE,
-            flags,
-            -1,
-            0,
-        );
-        if stack == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        libc::mprotect(stack, GUARD, libc::PROT_NONE);
-        let pid = libc::clone(
-            between_of(&argument),
-            stack.byte_add(GUARD + STACK),
-            // No exit signal: a SIGCHLD could stay pending across the exec that follows.
-            libc::CLONE_VM | libc::CLONE_VFORK,
-            ptr::from_mut(&mut argument).cast(),
-        );
-        let outcome = if pid == -1 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        };
-        // The stack stays mapped until this process execs or ends: unmapping it would need a TLB
-        // shootdown on the CPU that ran the intermediate process.
-        outcome?;
-        wait(pid)?;
-    }
-    return match argument.result {
-        pid if pid > 0 => Ok(pid),
-        error => Err(io::Error::from_raw_os_error(-error)),
-    };
-
-    /// Names the instance of `between` for a closure whose type has no name.
-    fn between_of<F: FnOnce()>(_: &Between<F>) -> extern "C" fn(*mut c_void) -> c_int {
-        between::<F>
-    }
-}
-
-/// Runs `main` in a child with a copy of the memory of this process. What `main` returns is the
-/// child's exit status. Returns the child's id, and what `prepare` returns, which runs in this process
-/// once there is a child.
-///
-/// Signals to this process that arrive after the fork are delivered when `prepare` has returned, to the
-/// handlers that it has installed. The child has neither those handlers nor the signals.
-///
-/// Fails when this process has more than one thread, as [`orphan`] does.
-pub(crate) fn child<P>(
-    main: impl FnOnce() -> u8,
-    prepare: impl FnOnce() -> P,
-) -> io::Result<(Pid, P)> {
-    if !has_one_thread()? {
-        return Err(io::Error::other("this process has more than one thread"));
-    }
-    let mask = block_signals()?;
-    // SAFETY: this process has one thread, so the copy lacks none that could hold a lock.
-    let started = match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
-        0 => {
-            set_signal_mask(&mask);
-            exit_now(main().into())
-        }
-        pid => Ok((pid, prepare())),
-    };
-    set_signal_mask(&mask);
-    started
-}
-
-/// Blocks all signals for this thread, and returns the mask from before.
-fn block_signals() -> io::Result<libc::sigset_t> {
-    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY:
-    // 1. sigfillset(3) initialises the first set, which pthread_sigmask(3) then reads.
-    // 2. pthread_sigmask(3) initialises the second one if it succeeds, and nothing reads it otherwise.
-    unsafe {
-        libc::sigfillset(all.as_mut_ptr());
-        match libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) {
-            0 => Ok(before.assume_init()),
-            error => Err(io::Error::from_raw_os_error(error)),
-        }
-    }
-}
-
-/// Sets the signal mask of this thread.
-fn set_signal_mask(mask: &libc::sigset_t) {
-    // SAFETY: pthread_sigmask(3) reads the set, and writes none through a null pointer. It can only fail
-    // for another first argument.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, ptr::null_mut()) };
-}
-
-/// Whether this process has one thread only.
-fn has_one_thread() -> io::Result<bool> {
-    // With this flag unshare(2) does nothing but check that the process has one thread.
-    // SAFETY: unshare(2) takes a number and touches no memory.
-    if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
-        return Ok(true);
-    }
-    // More than one thread, or the call is forbidden, as in some containers.
-    Ok(std::fs::read_dir("/proc/self/task")?.count() == 1)
-}
-
-/// Ends the process at once, without the handlers that `exit(3)` runs.
-fn exit_now(status: c_int) -> ! {
-    // SAFETY: _exit(2) takes a number, never returns and touches no memory.
-    unsafe { libc::_exit(status) }
-}
-
 /// Lets `tracer` trace this process where Yama restricts tracing to ancestors
 /// (Documentation/admin-guide/LSM/Yama.rst). `false`: the kernel has no Yama.
 pub(crate) fn allow_tracer(tracer: Pid) -> bool {
@@ -535,7 +367,7 @@ pub(crate) fn close_range(first: u32, last: u32) -> io::Result<()> {
         return Ok(());
     }
     // SAFETY: close_range(2) touches no memory. It closes descriptors that objects own only in
-    // the tracer, a fork that no longer uses them and ends with exit_now, so that no destructor
+    // the tracer, a fork that no longer uses them and ends with _exit(2), so that no destructor
     // closes them a second time.
     match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
         -1 => Err(io::Error::last_os_error()),

@@ -17,9 +17,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use vdsokit_waits::gate::Gate;
 
-use super::{ending, has_gate, process, setting};
+use super::{ending, has_gate, setting};
 use crate::channel::Channel;
 use crate::exec::{close_all_but, forget_stderr};
+use crate::fork;
 use crate::seccomp::{self, Inbox, Notification, Outcome};
 use crate::sys::Pid;
 
@@ -35,7 +36,7 @@ pub(crate) fn start(
     is_reaper: bool,
 ) -> io::Result<Channel> {
     let (mut far, near) = Channel::pair()?;
-    process::hidden_child(is_reaper, || {
+    fork::hidden_child(is_reaper, || {
         if close_all_but(&[far.as_fd()]).is_err() {
             return;
         }

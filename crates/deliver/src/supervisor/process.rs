@@ -1,7 +1,7 @@
 //! Processes, signals and system calls that only the supervisor needs.
 #![allow(
     unsafe_code,
-    reason = "clone(2), signalfd(2) and sigprocmask(2) exist only as foreign functions"
+    reason = "signalfd(2) and sigprocmask(2) exist only as foreign functions"
 )]
 
 use std::fs::File;
@@ -15,30 +15,6 @@ use rustix::thread::CapabilitySet;
 use super::transit::TcpInfo;
 use crate::proc;
 use crate::sys::{self, Pid};
-
-/// Runs `main` in a child that no wait(2) shows but those with `__WALL` or `__WCLONE`: it sends
-/// no signal when it ends (clone(2), "The child termination signal"). Returns its id.
-///
-/// With `sibling` it is a child of this process's parent, in the same way.
-///
-/// The caller has one thread, as the child has only the calling one.
-pub(crate) fn hidden_child(sibling: bool, main: impl FnOnce()) -> io::Result<Pid> {
-    let flags = if sibling { libc::CLONE_PARENT } else { 0 };
-    // SAFETY:
-    // 1. Without CLONE_VM and with a null stack the child has a copy of this memory and goes on
-    //    here, as after fork(2).
-    // 2. The caller vouches for one thread, so no lock is held by a thread that is not copied.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
-    match pid {
-        -1 => Err(io::Error::last_os_error()),
-        0 => {
-            main();
-            // SAFETY: _exit(2) never returns and touches no memory.
-            unsafe { libc::_exit(0) }
-        }
-        pid => Ok(pid as Pid),
-    }
-}
 
 /// Gives up the controlling terminal, if there is one: what looks for the processes of a terminal, as
 /// ps(1) and `pkill -t` do, then leaves this one out (tty_ioctl(4), TIOCNOTTY).
