@@ -323,6 +323,30 @@ fn waits_follow_the_clocks_that_are_chosen() {
 }
 
 #[test]
+fn sysinfo_has_the_uptime_of_the_tree() {
+    if !installed("python3") {
+        return;
+    }
+    let script = "import ctypes, time\n\
+        class Info(ctypes.Structure): _fields_ = [('words', ctypes.c_long * 10), ('rest', ctypes.c_char * 32)]\n\
+        def uptime():\n\
+        \x20   info = Info()\n\
+        \x20   assert ctypes.CDLL(None).sysinfo(ctypes.byref(info)) == 0 and info.words[4] > 0\n\
+        \x20   return info.words[0]\n\
+        for _ in range(2):\n\
+        \x20   before = time.clock_gettime(time.CLOCK_BOOTTIME)\n\
+        \x20   shown = uptime()\n\
+        \x20   after = time.clock_gettime(time.CLOCK_BOOTTIME)\n\
+        \x20   assert before <= shown <= after + 1, (before, shown, after)\n\
+        \x20   time.sleep(86400)\n\
+        libc = ctypes.CDLL(None, use_errno=True)\n\
+        assert libc.sysinfo(8) == -1 and ctypes.get_errno() == 14";
+    for options in [&["--skip-idle"][..], &["--skip-idle", "--rate", "2"]] {
+        said(&[&["run"], options, &["--", "python3", "-c", script]].concat());
+    }
+}
+
+#[test]
 fn the_time_of_a_tree_that_skips_idle_time_is_not_joined() {
     let waiter = Waiter::start("skipping", &["--skip-idle"], "read go");
     let refused = output(&["run", "--join", &waiter.name, "--", "echo", "ran"]);

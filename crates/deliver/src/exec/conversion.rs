@@ -5,6 +5,7 @@ use vdsokit_waits::call::{self, Scope};
 use vdsokit_waits::files;
 use vdsokit_waits::filter::Rule;
 
+use crate::supervisor::uptime;
 use crate::sys;
 
 /// Which waits are converted, and by which clocks.
@@ -22,6 +23,9 @@ impl Conversion {
     /// The calls that are handed over.
     pub(super) fn rules(&self) -> Vec<Rule> {
         let mut rules = call::rules(self.scope);
+        if self.scope == Scope::All {
+            rules.push(uptime::rule());
+        }
         if self.file_times {
             rules.extend(files::rules());
             if self.scope == Scope::WallDeadlines {

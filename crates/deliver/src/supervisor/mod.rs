@@ -7,6 +7,7 @@
 //! - **reads of the clock** are answered ([`crate::strict`]).
 //! - **waits and timers** are converted ([`waits`], [`timers`]), and so are **file times** ([`files`]).
 //! - **calls that set the clock** set the tree's ([`setting`]).
+//! - **sysinfo(2)** has the tree's uptime ([`uptime`]).
 //!
 //! A thread that another process traces (strace(1), gdb(1)) can't be seized. Its calls are the
 //! kernel's, and that is reported once for each executable.
@@ -26,6 +27,7 @@ mod timerfds;
 mod timers;
 mod times;
 mod transit;
+pub(crate) mod uptime;
 mod waits;
 
 use std::collections::{HashSet, VecDeque};
@@ -218,6 +220,7 @@ impl<'a> Supervisor<'a> {
                 Outcome::Made
             }
             _ if strict::serves(notification) => self.read(notification),
+            _ if uptime::serves(notification) => self.uptime(notification),
             _ => match self.wait(notification) {
                 Some(outcome) => outcome,
                 None => return,
@@ -269,6 +272,16 @@ impl<'a> Supervisor<'a> {
                 strict::outcome(notification, read, &mut |address, bytes| {
                     seccomp::write(notification.pid, address, bytes)
                 })
+            }
+            _ => Outcome::Made,
+        }
+    }
+
+    /// Answers a call that reads how long the machine runs.
+    fn uptime(&self, notification: &Notification) -> Outcome {
+        match &self.waits {
+            Some(waits) if seccomp::waits(&self.listener, notification) => {
+                uptime::serve(waits, notification)
             }
             _ => Outcome::Made,
         }

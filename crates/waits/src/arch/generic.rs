@@ -30,6 +30,7 @@ pub const PRCTL: u32 = 167;
 pub const GETTIMEOFDAY: u32 = 169;
 pub const SETTIMEOFDAY: u32 = 170;
 pub const ADJTIMEX: u32 = 171;
+pub const SYSINFO: u32 = 179;
 pub const MQ_TIMEDSEND: u32 = 182;
 pub const MQ_TIMEDRECEIVE: u32 = 183;
 pub const SEMTIMEDOP: u32 = 192;

@@ -70,6 +70,7 @@ pub mod number {
     pub const GETSOCKOPT: u32 = 55;
     pub const EXECVE: u32 = 59;
     pub const GETTIMEOFDAY: u32 = 96;
+    pub const SYSINFO: u32 = 99;
     pub const RT_SIGTIMEDWAIT: u32 = 128;
     pub const UTIME: u32 = 132;
     pub const PRCTL: u32 = 157;
