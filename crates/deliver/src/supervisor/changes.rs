@@ -38,9 +38,7 @@ impl Waits {
         }
         let calls = self.frames.iter();
         let calls: Vec<_> = calls.map(|(thread, index, _)| (thread, index)).collect();
-        for (thread, index) in calls {
-            self.make_again(thread, index, &now);
-        }
+        self.make_again(&calls, &now);
         self.set_again(&now);
         self.set_sockets_again();
         self.end_blocked(&now);
@@ -84,77 +82,124 @@ impl Waits {
     pub(super) fn make_all_again(&mut self, thread: Pid, now: &KernelTime) {
         let calls = self.frames.iter();
         let own = calls.filter(|(other, ..)| *other == thread);
-        let own: Vec<usize> = own.map(|(_, index, _)| index).collect();
-        for index in own {
-            self.make_again(thread, index, now);
+        let own: Vec<_> = own.map(|(thread, index, _)| (thread, index)).collect();
+        self.make_again(&own, now);
+    }
+
+    /// Makes waits again, each a thread and its frame, as the clock is now. Threads come to their stops
+    /// while others are interrupted.
+    pub(super) fn make_again(&mut self, calls: &[(Pid, usize)], now: &KernelTime) {
+        let mut interrupted: Vec<Again> = Vec::new();
+        for &(thread, index) in calls {
+            // One has several calls where a handler waits, and is interrupted for one at a time.
+            if let Some(at) = interrupted.iter().position(|other| other.thread == thread) {
+                let other = interrupted.swap_remove(at);
+                self.restart(other);
+            }
+            let Some(again) = self.prepared(thread, index, now) else {
+                continue;
+            };
+            match again.interrupt() {
+                Ok(true) => interrupted.push(again),
+                Ok(false) => self.frames.replace(thread, index, again.passage),
+                // It wakes when it was to wake before.
+                Err(_) => {}
+            }
+        }
+        for again in interrupted {
+            self.restart(again);
         }
     }
 
-    /// Makes a wait again, as the clock is now.
-    pub(super) fn make_again(&mut self, thread: Pid, index: usize, now: &KernelTime) {
-        let Some(passage) = self.frames.get(thread, index) else {
-            return;
-        };
-        let mut passage = passage.clone();
+    /// A wait as it is to be made now.
+    fn prepared(&self, thread: Pid, index: usize, now: &KernelTime) -> Option<Again> {
+        let mut passage = self.frames.get(thread, index)?.clone();
         let Purpose::Wait(waiting) = &mut passage.purpose else {
-            return;
+            return None;
         };
         let course = self.course(waiting.clock);
         let new = timeout(waiting, course, now, false, &mut passage.made);
         waiting.armed = armed(course, waiting.clock, waiting.due, now);
-        // A thread that can't be stopped wakes when it was to wake before.
-        if self.again(thread, index, &passage, new).is_ok() {
-            self.frames.replace(thread, index, passage);
-        }
+        Some(Again {
+            thread,
+            index,
+            passage,
+            new: new.iter().flat_map(|word| word.to_ne_bytes()).collect(),
+        })
     }
 
-    /// Makes a wait again, with another time-out.
-    pub(super) fn again(
-        &self,
-        thread: Pid,
-        index: usize,
-        passage: &Passage,
-        new: [i64; 4],
-    ) -> io::Result<()> {
+    /// Makes the wait of a thread that was interrupted.
+    fn restart(&mut self, again: Again) {
+        if again.restart().is_ok() {
+            let (thread, index) = (again.thread, again.index);
+            self.frames.replace(thread, index, again.passage);
+        }
+    }
+}
+
+/// A wait that is made again, with another time-out.
+struct Again {
+    thread: Pid,
+    /// Its frame.
+    index: usize,
+    passage: Passage,
+    /// What the frame is to have.
+    new: Vec<u8>,
+}
+
+impl Again {
+    /// Interrupts the thread where it waits. `false`: it does not, or has the new time-out.
+    fn interrupt(&self) -> io::Result<bool> {
         /// How often a thread on its way into its call is looked at.
         const LOOKS: usize = 10_000;
-        let address = passage.gate.frame(index);
-        let bytes: Vec<u8> = new.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let thread = self.thread;
         // For a thread that is not in its call yet.
-        seccomp::write(thread, address + NEW, &bytes)?;
+        self.write()?;
         for _ in 0..LOOKS {
-            if !passage.is_under_way(thread, index) {
-                return Ok(());
+            if !self.passage.is_under_way(thread, self.index) {
+                return Ok(false);
             }
             match Blocked::read(thread) {
                 // It runs: into its call, or out of it.
                 None => std::thread::yield_now(),
-                Some(blocked) if blocked.pointer == passage.door + CALL => {
+                Some(blocked) if blocked.pointer == self.passage.door + CALL => {
                     sys::seize(thread, 0)?;
                     sys::interrupt(thread)?;
-                    let Some((mut registers, signal)) = process::stopped(thread) else {
-                        return Ok(());
-                    };
-                    let signal = match signal {
-                        0 => crate::arch::settle(thread, &mut registers),
-                        signal => Some(signal),
-                    };
-                    let Some(signal) = signal else {
-                        return Ok(());
-                    };
-                    if signal == 0 && arch::was_interrupted(&registers, passage.door + CALL) {
-                        let (door, made) = (passage.door, &passage.made);
-                        arch::restart(&mut registers, door, made, passage.restart);
-                        // ppoll(2) and pselect(2) have left there what remained.
-                        seccomp::write(thread, address + NEW, &bytes)?;
-                        sys::set_registers(thread, &registers)?;
-                    }
-                    return sys::resume(thread, Resume::Detach, signal);
+                    return Ok(true);
                 }
                 // It is in a handler that interrupted the call, which ends with EINTR.
-                Some(_) => return Ok(()),
+                Some(_) => return Ok(false),
             }
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// Waits for the stop of the thread, which was interrupted, and has it make its call again.
+    fn restart(&self) -> io::Result<()> {
+        let thread = self.thread;
+        let Some((mut registers, signal)) = process::stopped(thread) else {
+            return Ok(());
+        };
+        let signal = match signal {
+            0 => crate::arch::settle(thread, &mut registers),
+            signal => Some(signal),
+        };
+        let Some(signal) = signal else {
+            return Ok(());
+        };
+        let (door, made) = (self.passage.door, &self.passage.made);
+        if signal == 0 && arch::was_interrupted(&registers, door + CALL) {
+            arch::restart(&mut registers, door, made, self.passage.restart);
+            // ppoll(2) and pselect(2) have left there what remained.
+            self.write()?;
+            sys::set_registers(thread, &registers)?;
+        }
+        sys::resume(thread, Resume::Detach, signal)
+    }
+
+    /// Writes the time-out into the frame.
+    fn write(&self) -> io::Result<()> {
+        let address = self.passage.gate.frame(self.index);
+        seccomp::write(self.thread, address + NEW, &self.new)
     }
 }

@@ -464,9 +464,7 @@ impl Waits {
                 false => next = Some(next.map_or(at, |known| known.min(at))),
             }
         }
-        for (thread, index) in due {
-            self.make_again(thread, index, &now);
-        }
+        self.make_again(&due, &now);
         let timers: Vec<_> = self.settings.timers.iter().collect();
         for (key, due) in timers {
             let course = self.course(due.clock);
