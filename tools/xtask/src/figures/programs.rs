@@ -196,12 +196,15 @@ pub(super) fn measure(
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    let vdso = match vdso {
-        Some(vdso) => vdso.canonicalize().map_err(|error| error.to_string())?,
+    let built = match vdso {
+        Some(vdso) => vdso.to_owned(),
         None => program()?,
     };
     let scratch = std::env::temp_dir().join(format!("vdsokit-figures-{}", std::process::id()));
     fs::create_dir_all(&scratch).map_err(|error| error.to_string())?;
+    // As it is installed: a linker writes a file page by page, and the kernel then maps it page by page.
+    let vdso = scratch.join("vdso");
+    fs::copy(&built, &vdso).map_err(|error| error.to_string())?;
     let rig = Rig {
         help: succeed(Command::new(&vdso).args(["run", "--help"]))?,
         vdso,
