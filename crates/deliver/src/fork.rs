@@ -23,8 +23,8 @@ const GUARD: usize = 64 << 10;
 ///
 /// `meanwhile` is the place for a system call that takes as long as a copy. It must not change memory that
 /// `main` reads, and neither allocate nor lock: `main` would find the allocator in between two states, or
-/// the lock taken for ever. If the copy fails, so that there is an error of `meanwhile` as well, that may
-/// have the number of the copy's, as they have one `errno`.
+/// the lock taken for ever. The intermediate process has the same `errno`: if both the copy and a system call
+/// of `meanwhile` fail, `meanwhile` may read the error number of the copy.
 ///
 /// Fails when this process has more than one thread: the copy would have only the calling
 /// thread, and locks that the other threads hold would stay locked for ever.
@@ -60,9 +60,8 @@ pub(crate) fn orphan<R>(
         return Err(io::Error::other("this process has more than one thread"));
     }
     // A second fork would copy the page tables once more, which costs more than the rest of a
-    // delivery: the intermediate process borrows the memory instead, as vfork(2) does. Unlike there
-    // this process is not suspended. It would have to be woken, and its place on its CPU would be the
-    // orphan's meanwhile.
+    // delivery: the intermediate process borrows the memory instead, as vfork(2) does. Unlike there,
+    // this process is not suspended: the orphan would begin on its CPU, and it would be woken there.
     let mut argument = Between {
         main: Some(main),
         result: -libc::EAGAIN,
