@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
-use common::{compiled, installed, output, said, scratch};
+use common::{compiled, debian, installed, output, said, scratch};
 
 /// How long a wait may last that is not converted, as a multiple of one that is. Only a hang or a
 /// wait in real time gets there.

@@ -1,25 +1,26 @@
-// Waits for an hour in every way, and says how each ended.
+// Waits for some seconds in each of node's ways, and prints how long each lasted by both clocks.
 const { setTimeout: sleep } = require("timers/promises");
+
+const milliseconds = process.argv[2] * 1000;
 
 async function check(name, wait) {
   const start = performance.now(), wall = Date.now();
   await wait();
-  const passed = (performance.now() - start) / 1000, shown = (Date.now() - wall) / 1000;
-  const isRight = passed >= 3599.9 && passed < 3700 && Math.abs(shown - passed) < 1;
-  console.log(isRight ? name : `${name} ${passed} ${shown}`);
+  const passed = performance.now() - start, shown = Date.now() - wall;
+  console.log(name, passed / 1000, shown / 1000);
 }
 
 (async () => {
-  await check("setTimeout", () => sleep(3600_000));
+  await check("setTimeout", () => sleep(milliseconds));
   await check("setInterval", () => new Promise((resolve) => {
-    let left = 60;
-    const timer = setInterval(() => --left || (clearInterval(timer), resolve()), 60_000);
+    let left = 4;
+    const timer = setInterval(() => --left || (clearInterval(timer), resolve()), milliseconds / 4);
   }));
   await check("Atomics.wait", () => {
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3600_000);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
   });
   await check("AbortSignal.timeout", () => new Promise((resolve) => {
-    const held = setTimeout(() => {}, 4000_000);
-    AbortSignal.timeout(3600_000).onabort = () => (clearTimeout(held), resolve());
+    const held = setTimeout(() => {}, 2 * milliseconds);
+    AbortSignal.timeout(milliseconds).onabort = () => (clearTimeout(held), resolve());
   }));
 })();
