@@ -4,10 +4,14 @@
 mod common;
 #[path = "waits/cpython.rs"]
 mod cpython;
+#[path = "waits/golang.rs"]
+mod golang;
 #[path = "waits/languages.rs"]
 mod languages;
 #[path = "waits/servers.rs"]
 mod servers;
+#[path = "waits/suites.rs"]
+mod suites;
 #[path = "waits/timers.rs"]
 mod timers;
 
