@@ -3,13 +3,17 @@
 #![cfg(target_arch = "x86_64")]
 
 mod common;
+#[path = "servers/cron.rs"]
+mod cron;
+#[path = "servers/mariadb.rs"]
+mod mariadb;
+#[path = "servers/postgresql.rs"]
+mod postgresql;
+#[path = "servers/redis.rs"]
+mod redis;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -18,9 +22,63 @@ use common::{Talk, YEARS, debian, installed, vdso};
 const DATE: &str = "2038-06-01T12:00:00Z";
 const YEAR: &str = "2038";
 
+/// Other times, each with how long waits last there: long enough that one of as much real time is not
+/// taken for it.
+struct Way {
+    option: &'static str,
+    seconds: f64,
+}
+
+const SAMPLE: [Way; 3] = [
+    Way::new("--offset=+1y", 0.3),
+    Way::new("--rate=60", 20.0),
+    Way::new("--skip-idle", 60.0),
+];
+const OTHERS: [Way; 2] = [Way::new("--offset=-1y", 0.3), Way::new("--rate=0.5", 1.0)];
+
+/// How long a wait may last, as a multiple of what it is to. Only a hang or a wait in real time gets there.
+const TOO_LONG: f64 = 50.0;
+
+impl Way {
+    const fn new(option: &'static str, seconds: f64) -> Way {
+        Way { option, seconds }
+    }
+
+    /// Those that are tried: `VDSOKIT_ALL=1` tries all.
+    fn all() -> impl Iterator<Item = Way> {
+        let others = OTHERS.into_iter();
+        let is_all = std::env::var_os("VDSOKIT_ALL").is_some();
+        SAMPLE.into_iter().chain(others.filter(move |_| is_all))
+    }
+
+    /// Checks lines of a name and how many seconds something has lasted.
+    #[track_caller]
+    fn lasted(&self, lines: &str, names: &[&str]) {
+        let Way { option, seconds } = *self;
+        let fields = |line: &str| {
+            let (name, passed) = line.split_once(' ').expect(lines);
+            (name.to_owned(), passed.parse::<f64>().expect(lines))
+        };
+        let lines: Vec<(String, f64)> = lines.lines().map(fields).collect();
+        let said: Vec<&str> = lines.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(said, names, "{option}");
+        for (name, passed) in &lines {
+            let is_right = *passed >= seconds && *passed < seconds * TOO_LONG;
+            assert!(is_right, "{option}: {name} lasted {passed} s");
+        }
+    }
+}
+
 /// A directory with a short name, as addresses of sockets are short, that goes with its test.
 fn directory() -> tempfile::TempDir {
     tempfile::TempDir::with_prefix("vdso-").expect("a directory")
+}
+
+/// A script of a test's, in its directory.
+fn script(directory: &tempfile::TempDir, script: &str) -> String {
+    let file = directory.path().join("script");
+    fs::write(&file, script).expect("a script");
+    file.to_str().expect("a path of text").to_owned()
 }
 
 /// `vdso run --time DATE --`, before what a test adds.
@@ -59,173 +117,6 @@ impl Drop for Server {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-#[test]
-fn redis_is_asked_for_the_time() {
-    let Some(tree) = debian(&["redis-tools", "liblzf1", "libjemalloc2"]) else {
-        return;
-    };
-    let directory = directory();
-    // One program with two names, of which the package has the other.
-    let program = directory.path().join("redis-server");
-    fs::copy(tree.join("usr/bin/redis-check-rdb"), &program).expect("copied");
-    let socket = directory.path().join("socket");
-    let mut command = at_date();
-    command
-        .arg(&program)
-        .args(["--port", "0", "--save", "", "--unixsocket"])
-        .arg(&socket)
-        .env("LD_LIBRARY_PATH", tree.join("usr/lib/x86_64-linux-gnu"))
-        .stdout(Stdio::null());
-    let mut server = Server::start(&mut command);
-    let mut stream = server.answer(|| UnixStream::connect(&socket).ok());
-    stream.write_all(b"TIME\r\n").expect("it listens");
-    // An array of two strings: seconds and microseconds.
-    let mut lines = BufReader::new(stream.try_clone().expect("the same socket")).lines();
-    let lines: Vec<String> = lines.by_ref().take(3).map(|l| l.expect("text")).collect();
-    let seconds: u64 = lines[2].parse().expect("a second");
-    // The first of June at noon, and the day after.
-    let noon = 2_159_006_400;
-    assert!((noon..noon + 86_400).contains(&seconds), "{lines:?}");
-    stream
-        .write_all(b"SHUTDOWN NOSAVE\r\n")
-        .expect("it listens");
-    assert!(server.end().success());
-}
-
-/// What PostgreSQL needs beside what every Debian has.
-const POSTGRES: [&str; 14] = [
-    "postgresql-15",
-    "postgresql-client-15",
-    "libgssapi-krb5-2",
-    "libicu72",
-    "libk5crypto3",
-    "libkeyutils1",
-    "libkrb5-3",
-    "libkrb5support0",
-    "libldap-2.5-0",
-    "libpq5",
-    "libsasl2-2",
-    "libssl3",
-    "libxml2",
-    "libxslt1.1",
-];
-
-/// Where PostgreSQL's programs, its data and its socket are, and who runs them: it refuses to
-/// be root.
-struct Postgres {
-    home: tempfile::TempDir,
-    is_root: bool,
-}
-
-impl Postgres {
-    /// Initialises a data directory.
-    fn new(tree: &Path) -> Postgres {
-        let postgres = Postgres {
-            home: directory(),
-            is_root: rustix::process::geteuid().is_root(),
-        };
-        let home = postgres.home.path();
-        // The cache may be where only its owner can look.
-        for part in ["usr/lib", "usr/share/postgresql"] {
-            let to = home.join(part);
-            fs::create_dir_all(&to).expect("a directory");
-            let mut copy = Command::new("cp");
-            copy.arg("-a").arg(tree.join(part).join(".")).arg(&to);
-            assert!(copy.status().expect("cp runs").success(), "{copy:?}");
-        }
-        let data = home.join("data");
-        fs::create_dir(&data).expect("a directory");
-        if postgres.is_root {
-            fs::set_permissions(home, fs::Permissions::from_mode(0o755)).expect("permissions");
-            chown(&data, Some(NOBODY), Some(NOBODY)).expect("given away");
-        }
-        let mut initialise = postgres.command(None, "initdb");
-        initialise
-            .args([
-                "--no-sync",
-                "--no-locale",
-                "--encoding=UTF8",
-                "--auth=trust",
-            ])
-            .args(["--username=test", "--pgdata"])
-            .arg(&data);
-        let output = initialise.output().expect("initdb starts");
-        assert!(output.status.success(), "{output:?}");
-        postgres
-    }
-
-    /// One of its programs, started through what comes before it.
-    fn command(&self, before: Option<&Path>, program: &str) -> Command {
-        let home = self.home.path();
-        let mut words: Vec<std::ffi::OsString> = Vec::new();
-        if self.is_root {
-            let user = format!("--reuid={NOBODY} --regid={NOBODY} --clear-groups");
-            words.push("setpriv".into());
-            words.extend(user.split(' ').map(Into::into));
-        }
-        if let Some(before) = before {
-            words.push(before.into());
-            words.extend(["run", "--time", DATE, "--"].map(Into::into));
-        }
-        words.push(home.join("usr/lib/postgresql/15/bin").join(program).into());
-        let mut command = Command::new(&words[0]);
-        command
-            .args(&words[1..])
-            .env("LD_LIBRARY_PATH", home.join("usr/lib/x86_64-linux-gnu"))
-            .current_dir(home)
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn ask(&self, question: &str) -> Output {
-        let mut client = self.command(None, "psql");
-        client
-            .args([
-                "--username=test",
-                "--dbname=postgres",
-                "--tuples-only",
-                "--no-align",
-            ])
-            .args(["--host", self.socket().to_str().expect("a path of text")])
-            .args(["--command", question]);
-        client.output().expect("psql starts")
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.home.path().join("data")
-    }
-}
-
-/// The user who owns nothing.
-const NOBODY: u32 = 65534;
-
-#[test]
-fn postgresql_is_asked_for_the_time() {
-    let Some(tree) = debian(&POSTGRES) else {
-        return;
-    };
-    let postgres = Postgres::new(&tree);
-    let own = postgres.home.path().join("vdso");
-    fs::copy(env!("CARGO_BIN_EXE_vdso"), &own).expect("copied");
-    let mut command = postgres.command(Some(&own), "postgres");
-    command
-        .args(["-c", "listen_addresses=", "-c", "fsync=off", "-D"])
-        .arg(postgres.socket())
-        .arg("-k")
-        .arg(postgres.socket())
-        .stderr(Stdio::null());
-    let mut server = Server::start(&mut command);
-    // Each connection is served by a process of its own.
-    let answer = server.answer(|| {
-        let output = postgres.ask("select extract(year from now() at time zone 'UTC')");
-        output.status.success().then_some(output)
-    });
-    assert_eq!(String::from_utf8_lossy(&answer.stdout).trim(), YEAR);
-    let pid = rustix::process::Pid::from_child(&server.0);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
-    assert!(server.end().success());
 }
 
 #[test]

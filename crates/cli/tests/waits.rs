@@ -8,8 +8,6 @@ mod cpython;
 mod golang;
 #[path = "waits/languages.rs"]
 mod languages;
-#[path = "waits/servers.rs"]
-mod servers;
 #[path = "waits/suites.rs"]
 mod suites;
 #[path = "waits/timers.rs"]
