@@ -114,6 +114,19 @@ fn a_wait_ends_when_the_tree_sets_its_clock_past_its_deadline() {
     );
 }
 
+/// Only the thread that sets the clock, or one that sleeps until that ends, can set its timer again.
+#[test]
+fn a_timer_of_a_thread_that_sets_the_clock_past_its_time_fires() {
+    let program = common::compiled("alone", include_str!("waits/alone.c"), &[]);
+    let program = program.to_str().expect("a path of text");
+    for options in [["--offset=+1d"], ["--rate=2"], ["--skip-idle"]] {
+        for way in ["sets", "vfork"] {
+            let fired = said(&options, &[program, way]);
+            assert_eq!(fired, "fired\n", "{options:?} {way}");
+        }
+    }
+}
+
 #[test]
 fn ntp_gettime_tells_the_time_of_the_tree() {
     let source = "#include <stdio.h>\n#include <sys/timex.h>\n#include <time.h>\n\

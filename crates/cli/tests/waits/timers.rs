@@ -68,6 +68,16 @@ fn a_timer_that_is_due_right_after_another_wait_fires() {
     assert_eq!(said(&command), "right\n");
 }
 
+/// The thread that is to set the timer again is the one whose poll is served.
+#[test]
+fn a_timer_of_a_thread_that_polls_fires() {
+    let program = compiled("alone", include_str!("alone.c"), &[]);
+    for options in ["--skip-idle", "--rate=10"] {
+        let command = ["run", options, "--", text(&program), "polls"];
+        assert_eq!(said(&command), "fired\n", "{options}");
+    }
+}
+
 #[test]
 fn a_timer_whose_time_a_step_passes_fires() {
     let program = program();

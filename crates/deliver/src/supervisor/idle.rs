@@ -335,14 +335,15 @@ impl Waits {
     /// When [`Waits::tick`] is to be called unless something happens before, on
     /// `CLOCK_MONOTONIC`.
     pub(crate) fn next_tick(&self) -> Option<u64> {
-        let skip = self.skip.as_ref()?;
-        let look = self.has_deadline().then(|| skip.next_look());
-        self.lagging.into_iter().chain(look).min()
+        let skip = self.skip.as_ref().filter(|_| self.has_deadline());
+        let times = [self.lagging, skip.map(Skip::next_look), self.settings.retry];
+        times.into_iter().flatten().min()
     }
 
     /// Does what is due by itself. Nothing that happened must be left to serve: a thread whose
     /// call waits for that looks idle.
     pub(crate) fn tick(&mut self) {
+        self.set_rest();
         let Some(mut skip) = self.skip.take() else {
             return;
         };

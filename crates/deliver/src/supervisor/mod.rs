@@ -20,6 +20,7 @@ mod frames;
 mod idle;
 pub(crate) mod keeper;
 pub(crate) mod process;
+mod setters;
 pub(crate) mod setting;
 mod sockets;
 mod thread;
@@ -181,7 +182,12 @@ impl<'a> Supervisor<'a> {
             if calls.contains(PollFlags::IN) {
                 // Without one, it was killed between its call and this.
                 if let Ok(notification) = self.inbox.receive(&self.listener) {
+                    let waits = &mut self.waits;
+                    waits
+                        .iter_mut()
+                        .for_each(|waits| waits.begin(&notification));
                     self.notified(target, &notification);
+                    self.waits.iter_mut().for_each(Waits::finish);
                     self.end(target, None);
                 }
                 // The first program is on its way meanwhile.
@@ -229,7 +235,12 @@ impl<'a> Supervisor<'a> {
         // It will be ended, and until then not wait or begin in real time.
         match self.unserved {
             Some(_) => self.unanswered = Some(*notification),
-            None => seccomp::answer(&self.listener, notification, outcome),
+            None => match &mut self.waits {
+                Some(waits) => {
+                    waits.answer(&self.listener, notification, outcome, &mut self.seized);
+                }
+                None => seccomp::answer(&self.listener, notification, outcome),
+            },
         }
     }
 

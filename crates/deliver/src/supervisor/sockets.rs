@@ -59,6 +59,11 @@ impl Sockets {
         !self.spans.is_empty()
     }
 
+    /// Notes that a thread makes another call.
+    pub(super) fn calls(&mut self, thread: Pid) {
+        self.blocked.remove(&thread);
+    }
+
     /// The deadlines of the blocked threads that are known.
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Nanoseconds> {
         self.blocked.values().map(|wait| wait.due)

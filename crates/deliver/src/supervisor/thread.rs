@@ -16,17 +16,35 @@ use crate::sys::{self, Pid, Registers, Resume};
 /// then comes while the thread stands in its own call and ends that with EINTR. Were it handled on
 /// the way back into the call, the call would not know of it.
 pub(super) fn make(thread: Pid, own: &Blocked, address: u64, call: &Call) -> Option<bool> {
-    let (mut registers, mut signal) = stop(thread)?;
+    let (registers, mut signal) = stop(thread)?;
+    let mut stand = Stand {
+        thread,
+        registers,
+        pointer: own.pointer,
+    };
     let made = match signal {
-        0 => {
-            let counts_anew = arch::was_interrupted(&registers, own.pointer)
-                && arch::restart_unless_handled(&mut registers);
-            make_stopped(thread, &registers, address, call, &mut signal).map(|_| counts_anew)
-        }
+        0 => stand.make(address, call, &mut signal),
         _ => None,
     };
     let _ = sys::resume(thread, Resume::Detach, signal);
     made
+}
+
+/// A thread that was stopped in a call, or as one returned.
+pub(super) struct Stand {
+    pub(super) thread: Pid,
+    pub(super) registers: Registers,
+    /// The instruction behind its call.
+    pub(super) pointer: u64,
+}
+
+impl Stand {
+    /// As [`make`]. `signal` becomes one that came meanwhile.
+    pub(super) fn make(&mut self, address: u64, call: &Call, signal: &mut c_int) -> Option<bool> {
+        let counts_anew = arch::was_interrupted(&self.registers, self.pointer)
+            && arch::restart_unless_handled(&mut self.registers);
+        make_stopped(self.thread, &self.registers, address, call, signal).map(|_| counts_anew)
+    }
 }
 
 /// Has the call of `thread` behind which `pointer` is fail with `error`, unless it has ended.

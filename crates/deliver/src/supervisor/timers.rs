@@ -1,23 +1,22 @@
 //! Timers of the tree.
 //!
 //! POSIX timers and the interval timer can only be set by a thread of their process: by the one that
-//! makes the call, and when the clock changes by any that is in a call. Those with a descriptor are
-//! in [`super::timerfds`].
+//! makes the call, and when the clock changes by any that is in a call ([`super::setters`]). Those with a
+//! descriptor are in [`super::timerfds`].
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
 
 use vdsokit_clock::{Clock, KernelTime};
-use vdsokit_waits::call::{ABSOLUTE, Call, Kind, Restart};
+use vdsokit_waits::call::{ABSOLUTE, Kind, Restart};
 use vdsokit_waits::course::{Course, Nanoseconds};
 use vdsokit_waits::gate::{Gate, Then};
-use vdsokit_waits::number::{SETITIMER, TIMER_SETTIME};
 use vdsokit_waits::timers::{Key, Setting as Due, Timer, Timers};
 
-use super::process::{self, Blocked};
-use super::thread;
+use super::process;
+use super::setters::{Attempt, setter};
 use super::times::{self, armed, nanoseconds};
-use super::waits::{FOREVER, FRAME_NEW, Passage, Purpose, Times, Waits, has_gate};
+use super::waits::{FOREVER, FRAME_NEW, Passage, Purpose, Times, Waits};
 use crate::seccomp::{self, Notification, Outcome};
 use crate::sys::Pid;
 
@@ -37,6 +36,10 @@ pub(crate) struct Settings {
     pub(super) expiries: HashMap<Key, (u64, u64)>,
     /// Timerfds that a step of the wall clocks cancels.
     pub(super) cancelled_on_set: HashSet<Key>,
+    /// Timers that no thread could set again yet.
+    pub(super) unset: HashSet<Key>,
+    /// When those are to be set, on `CLOCK_MONOTONIC`.
+    pub(super) retry: Option<u64>,
 }
 
 impl Settings {
@@ -304,9 +307,11 @@ impl Waits {
         let new = self.kernel_setting(Some(due), now);
         let key = match old.timer {
             Timer::Descriptor(fd) => self.set_timerfd_again(old, fd, new),
-            timer => self
-                .set_by_any_thread(old.process, timer, new, now)
-                .then_some(old),
+            _ => match self.set_by_any_thread(old, new, now) {
+                Attempt::Set => Some(old),
+                Attempt::Later => return self.settings.set_later(old, now),
+                Attempt::Ended => None,
+            },
         };
         let Some(key) = key else {
             return self.forget(old);
@@ -314,77 +319,6 @@ impl Waits {
         let next = due.rolled(self.at(due.clock, now));
         self.note(key, next, now);
     }
-
-    /// Has a thread of `process` that is in a call set a timer, and then make its call again.
-    /// Returns whether the process lives.
-    fn set_by_any_thread(
-        &mut self,
-        process: Pid,
-        timer: Timer,
-        new: (u64, u64),
-        now: &KernelTime,
-    ) -> bool {
-        /// How often the process is looked at while all its threads run.
-        const LOOKS: usize = 1000;
-        let Some(gate) = self.gates().find(|gate| has_gate(gate, process)) else {
-            return false;
-        };
-        let at = gate.spare();
-        let Some((call, argument)) = setter(&gate, timer, at) else {
-            return false;
-        };
-        let words = in_units(&gate, timer, new);
-        let words: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        if seccomp::write(process, at, &words).is_err() {
-            return false;
-        }
-        let door = gate.door(argument, Then::Return);
-        for _ in 0..LOOKS {
-            let mut threads = process::threads(process).peekable();
-            if threads.peek().is_none() {
-                return false;
-            }
-            let made = threads.find_map(|thread| {
-                let own = Blocked::read(thread).filter(|own| own.number >= 0)?;
-                Some((thread, thread::make(thread, &own, door, &call)?))
-            });
-            if let Some((thread, counts_anew)) = made {
-                if counts_anew {
-                    self.make_all_again(thread, now);
-                }
-                return true;
-            }
-            std::thread::yield_now();
-        }
-        true
-    }
-}
-
-/// The numbers of timer_settime(2) and setitimer(2) in programs that have `gate`.
-fn setters(gate: &Gate) -> (u32, u32) {
-    match gate.is_i386() {
-        #[cfg(target_arch = "x86_64")]
-        true => {
-            use vdsokit_waits::i386::{SETITIMER_HERE, TIMER_SETTIME64};
-            (TIMER_SETTIME64, SETITIMER_HERE)
-        }
-        _ => (TIMER_SETTIME, SETITIMER),
-    }
-}
-
-/// The call that sets a timer to what is at the address `at`, and which argument that is.
-fn setter(gate: &Gate, timer: Timer, at: u64) -> Option<(Call, usize)> {
-    let (posix, interval) = setters(gate);
-    let (number, arguments, argument) = match timer {
-        // As 32-bit programs have it, the id's upper half is 0.
-        Timer::Posix(id) => (posix, [u64::from(id as u32), 0, at, 0, 0, 0], 2),
-        Timer::Interval => {
-            let which = libc::ITIMER_REAL as u64;
-            (interval, [which, at, 0, 0, 0, 0], 1)
-        }
-        Timer::Descriptor(_) => return None,
-    };
-    Some((Call { number, arguments }, argument))
 }
 
 fn posix(process: Pid, call: &Notification) -> Key {
@@ -409,7 +343,7 @@ pub(super) fn setting(words: [i64; 4], unit: i64) -> Option<(Nanoseconds, u64)> 
 }
 
 /// The words of the structure that sets `timer` in a program that has `gate`.
-fn in_units(gate: &Gate, timer: Timer, (interval, value): (u64, u64)) -> [i64; 4] {
+pub(super) fn in_units(gate: &Gate, timer: Timer, (interval, value): (u64, u64)) -> [i64; 4] {
     // Rounded up: a timer that is set must not become one that isn't.
     let unit = match timer {
         Timer::Interval => MICROSECOND as u64,

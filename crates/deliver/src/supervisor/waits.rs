@@ -109,6 +109,8 @@ pub(crate) struct Waits {
     pub(super) files: Option<Files>,
     /// How far the wall clocks were ahead of the monotonic ones when that was last looked at.
     pub(super) wall_ahead: Option<Nanoseconds>,
+    /// The thread whose call is being served, which can't be stopped before that is answered.
+    pub(super) served: Option<Pid>,
     /// Threads whose next call is the kernel's, as they have no gate.
     passes: HashSet<Pid>,
     next: u64,
@@ -147,6 +149,7 @@ impl Waits {
             sockets: Sockets::default(),
             files: None,
             wall_ahead: None,
+            served: None,
             passes: HashSet::new(),
             next: 1,
             filters,
