@@ -1,4 +1,5 @@
-//! Go's own tests of what waits: of timers, and of the runtime, whose threads and signals they are.
+//! Go's own tests of what waits: timers, sockets and processes with deadlines, and the runtime with its
+//! threads and signals.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,10 +12,14 @@ use super::{installed, output, scratch, source, text};
 /// converted wait as often as not: [`all_goroutines_are_printed_after_a_signal_in_a_wait`].
 const UNKNOWN: &str = "TestSegv";
 
+/// Packages whose tests are quick and need no other machine; of others it is those of `-short`.
+const WHOLE: [&str; 2] = ["context", "time"];
+
 /// The tests of a package, as a program, and the directory that it expects to be started in.
 struct Package {
     program: PathBuf,
     source: PathBuf,
+    is_whole: bool,
 }
 
 impl Package {
@@ -22,12 +27,16 @@ impl Package {
         let mut root = Command::new("go");
         let root = printed(root.args(["env", "GOROOT"]));
         let source = Path::new(&root).join("src").join(name);
-        let program = scratch("golang").join(format!("{name}.test"));
+        let program = scratch("golang").join(format!("{}.test", name.replace('/', "-")));
         let mut build = Command::new("go");
         // Debian's packages have no time zones beside the system's, which these tests don't use.
         build.args(["test", "-c", "-tags=timetzdata", "-o", text(&program)]);
         printed(build.current_dir(&source));
-        Package { program, source }
+        Package {
+            program,
+            source,
+            is_whole: WHOLE.contains(&name),
+        }
     }
 
     /// Runs all tests, or one.
@@ -36,7 +45,7 @@ impl Package {
         command.arg("-test.v").current_dir(&self.source);
         // It ends a hang, in the time of the program.
         command.arg("-test.timeout=20m");
-        if !all() || self.source.ends_with("runtime") {
+        if !all() || !self.is_whole {
             command.arg("-test.short");
         }
         if let Some(test) = test {
@@ -81,6 +90,15 @@ fn gos_own_tests_of_context_pass_at_another_time_as_without() {
 #[test]
 fn gos_own_tests_of_time_pass_at_another_time_as_without() {
     pass("time");
+}
+
+#[test]
+fn gos_own_tests_of_sockets_and_processes_pass_at_another_time_as_without() {
+    if all() {
+        for name in ["net", "net/http", "os", "os/exec", "os/signal"] {
+            pass(name);
+        }
+    }
 }
 
 /// They compile programs, and last a minute each time.
