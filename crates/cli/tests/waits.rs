@@ -78,6 +78,8 @@ fn deadlines_are_met_at_an_offset() {
 fn waits_follow_a_rate() {
     waits(&["--rate", "100"], &kinds(&[]), 100, &[]);
     waits(&["--rate", "100"], &kinds(&["-static"]), 100, &[]);
+    // A wait in real time ends before.
+    waits(&["--rate", "0.5"], &kinds(&[]), 1, &[]);
     waits(&["--strict", "--rate", "100"], &kinds(&[]), 100, &[]);
 }
 
