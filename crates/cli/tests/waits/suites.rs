@@ -1,5 +1,5 @@
 //! Tests that other projects have of their own: they end at another time as they do without.
-//! `VDSOKIT_ALL=1` runs them all, which takes some minutes; otherwise it is a sample.
+//! `VDSOKIT_ALL=1` runs them all, which takes half an hour; otherwise it is a sample.
 
 use std::process::Command;
 
