@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 
-use common::{Talk, installed, output, said, scratch, vdso};
+use common::{Talk, compiled, installed, output, said, scratch, vdso};
 
 /// A static 32-bit program that sets a time-out of a socket, which can't be served, and exits with status
 /// 7: its ELF header, one program header, and code.
@@ -112,6 +112,30 @@ fn io_uring_ends_the_tree() {
             &format!("echo before; python3 -c '{script}'; echo after"),
             "io_uring",
         );
+    }
+}
+
+/// Rings can't be made everywhere (io_uring_disabled): that ends with status 77.
+#[test]
+fn io_uring_is_reported_once_for_a_program_and_its_children() {
+    let program = compiled("uring", include_str!("waits/uring.c"), &[]);
+    let program = program.to_str().expect("a path of text");
+    let plain = Command::new(program).output().expect("it starts");
+    if plain.status.code() == Some(77) {
+        return;
+    }
+    let times = "parent 1 1 1\nchild 1 1 1\nprogram 1 1 1\n";
+    assert_eq!(String::from_utf8_lossy(&plain.stdout), times);
+    for option in ["--offset=+1d", "--rate=2", "--skip-idle"] {
+        let output = output(&["run", option, "--", program]);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), times, "{option}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.lines().count(), 1, "{option}: {said}");
+        assert!(said.contains("io_uring"), "{option}: {said}");
+        let required = ["run", option, "--require", "--", program];
+        let ended = common::output(&required);
+        assert_eq!(ended.status.code(), Some(125), "{option}: {ended:?}");
+        assert!(ended.stdout.is_empty(), "{option}: {ended:?}");
     }
 }
 

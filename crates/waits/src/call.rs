@@ -7,7 +7,7 @@
 use vdsokit_clock::Clock;
 
 use crate::arch::number::{self, *};
-pub use rules::{rules, watched};
+pub use rules::rules;
 
 /// A system call as a thread makes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

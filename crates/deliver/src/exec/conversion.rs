@@ -28,9 +28,6 @@ impl Conversion {
         }
         if self.file_times {
             rules.extend(files::rules());
-            if self.scope == Scope::WallDeadlines {
-                rules.extend(call::watched());
-            }
         }
         rules
     }

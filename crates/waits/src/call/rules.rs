@@ -22,7 +22,7 @@ pub fn rules(scope: Scope) -> Vec<Rule> {
     let is_wall = |argument| Bits(argument, u32::MAX, Clock::Realtime.id());
     // CPU-time clocks have other numbers, 2, 3 and negative ones; so has CLOCK_BOOTTIME, 7.
     let is_absolute = AnyBit(1, ABSOLUTE as u32);
-    match scope {
+    let mut rules = match scope {
         Scope::WallDeadlines => vec![
             rule(
                 FUTEX,
@@ -56,7 +56,7 @@ pub fn rules(scope: Scope) -> Vec<Rule> {
             let timeouts: Vec<&[Condition]> = timeouts.iter().map(Vec::as_slice).collect();
             let real: &[&[Condition]] = &[&[Bits(0, u32::MAX, libc::ITIMER_REAL as u32)]];
             let anything: &[&[Condition]] = &[&[]];
-            let mut rules = vec![
+            vec![
                 rule(
                     FUTEX,
                     &[
@@ -95,16 +95,16 @@ pub fn rules(scope: Scope) -> Vec<Rule> {
                 rule(GETITIMER, real),
                 rule(SETSOCKOPT, &timeouts),
                 rule(GETSOCKOPT, &timeouts),
-            ];
-            rules.extend(watched());
-            rules
+            ]
         }
-    }
+    };
+    rules.extend(watched());
+    rules
 }
 
 /// The rules for calls that say what can't be converted: how else a program waits or reads file times, and
 /// that it has a filter of its own.
-pub fn watched() -> Vec<Rule> {
+fn watched() -> Vec<Rule> {
     let rule = |number, condition: Option<Condition>| Rule {
         number,
         alternatives: vec![condition.into_iter().collect()],

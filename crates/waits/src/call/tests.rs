@@ -153,6 +153,8 @@ fn an_offset_alone_touches_wall_deadlines_only() {
     assert!(is_caught(CLOCK_NANOSLEEP, [0, 1, 8, 0, 0, 0]));
     assert!(!is_caught(CLOCK_NANOSLEEP, [0, 0, 8, 0, 0, 0]));
     assert!(!is_caught(CLOCK_NANOSLEEP, [1, 1, 8, 0, 0, 0]));
+    // It may wait for a wall time, too (IORING_TIMEOUT_REALTIME).
+    assert!(is_caught(IO_URING_SETUP, [8, 8, 0, 0, 0, 0]));
     for number in [POLL, NANOSLEEP, EPOLL_WAIT, SELECT, ALARM, SETITIMER] {
         assert!(!is_caught(number, [1; 6]), "{number}");
     }
