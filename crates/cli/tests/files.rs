@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{compiled, installed, output, said, scratch};
+use common::{compiled, debian, installed, output, said, scratch};
 
 /// The program that reads and sets file times by every call.
 const CALLS: &str = include_str!("files/calls.c");
@@ -174,6 +174,36 @@ fn tar_find_ls_and_cp_agree_with_date() {
         1999-12-01 10:11:12.000000000\nnewer\nsame\n944043072\n";
     let options = ["--time=2000-01-01 00:00:01Z"];
     assert_eq!(script(&options, &directory, tools), expected);
+}
+
+/// A copy has the times of what was copied, so that nothing is copied again; what is changed since is.
+#[test]
+fn rsync_copies_what_is_newer() {
+    let Some(tree) = debian(&["rsync", "libpopt0", "libxxhash0"]) else {
+        return;
+    };
+    let directory = directory("rsync");
+    let rsync = format!(
+        "rsync() {{ LD_LIBRARY_PATH='{0}/usr/lib/x86_64-linux-gnu' '{0}/usr/bin/rsync' -a --out-format=%n \"$@\"; }}",
+        text(&tree)
+    );
+    let copies = "mkdir from; touch from/new; touch -d '1999-12-01 10:11:12.131415161' from/set
+        rsync from/ to; echo again; rsync from/ to
+        for file in new set; do cmp=$(stat -c %y from/$file); test \"$cmp\" = \"$(stat -c %y to/$file)\" && echo same; done
+        stat -c %y to/set; test $(($(date +%s) - $(stat -c %Y to/new))) -lt 60 && echo now
+        sleep 0.01; touch from/set; echo changed; rsync from/ to; rsync -u from/ to";
+    let expected =
+        "./\nnew\nset\nagain\nsame\nsame\n1999-12-01 10:11:12.131415161 +0000\nnow\nchanged\nset\n";
+    for (way, options) in [
+        ("offset", &["--offset=-1y"][..]),
+        ("slow", &["--time=2000-01-01 00:00:01Z", "--rate=0.5"]),
+        ("still", &["--time=2000-01-01 00:00:01Z", "--freeze"]),
+    ] {
+        let directory = directory.join(way);
+        fs::create_dir(&directory).expect("a directory");
+        let said = script(options, &directory, &format!("{rsync}; {copies}"));
+        assert_eq!(said, expected, "{way}");
+    }
 }
 
 /// A change reaches files that were written before it.
