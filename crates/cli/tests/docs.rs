@@ -217,6 +217,92 @@ fn the_commands_about_operations() {
     run_page(directory().path(), "operations.md");
 }
 
+/// README.md's programs at another time: each line is run as it is printed, with programs of those names.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn the_commands_of_the_readme_about_time() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = directory();
+    let at = |name: &str| directory.path().join(name);
+    let program = |name: &str, script: &str| {
+        fs::write(at(name), format!("#!/bin/sh\n{script}")).unwrap();
+        fs::set_permissions(at(name), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    // Each waits for a minute, an hour or until it is ended, and then says when it is.
+    program(
+        "app",
+        "[ -z \"$APP_STAYS\" ] || exec sleep 1000000\n[ -n \"$APP_ENDS\" ] || sleep 60\nexec date +%s\n",
+    );
+    program("pytest", "sleep 3600; exec date +%s\n");
+    fs::write(
+        at("Makefile"),
+        "test: made\nmade:\n\ttouch made; stat -c %Y made\n",
+    )
+    .unwrap();
+    let toml = "[vdso]\nsoname = \"libbeast.so.1\"\nversion = \"BEAST_1.0\"\n[var.number]\ntype = \"i32\"\n";
+    fs::write(at("beast.toml"), toml).unwrap();
+    run(directory.path(), "$ vdso build beast.toml >built.txt\n");
+    let consoles = blocks("../README.md", "console");
+    let console = consoles
+        .iter()
+        .find(|console| console.contains("$ vdso run --time "))
+        .unwrap();
+    let line = |words: &str| {
+        let mut lines = console.lines().filter_map(|line| line.strip_prefix("$ "));
+        let line = lines.find(|line| line.contains(words));
+        let line = line.unwrap_or_else(|| panic!("no line has {words}"));
+        // Another run of this test may have the name.
+        line.replace("payday", &format!("payday-{}", std::process::id()))
+    };
+    let now = || {
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        i64::try_from(now.as_secs()).unwrap()
+    };
+    let in_path = |command: &str| shell(directory.path(), &format!("PATH=$PWD:$PATH; {command}"));
+    let said = |mut command: Command| {
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{command:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let seconds = |command: Command| said(command).parse::<i64>().unwrap();
+    const DAY: i64 = 86_400;
+
+    assert!(said(in_path(&line("2038-01-19"))).contains("2038"));
+    let then = seconds(in_path(&line("--offset -30d")));
+    assert!((-31 * DAY..-29 * DAY).contains(&(then - now())), "{then}");
+    let made = said(in_path(&line("make test")));
+    let (_, made) = made.split_once('\n').unwrap();
+    assert!((946_598_400..946_857_600).contains(&made.parse::<i64>().unwrap()));
+    let start = now();
+    let skipped = seconds(in_path(&line("pytest")));
+    assert!((3600..3600 + DAY).contains(&(skipped - start)), "{skipped}");
+    seconds(in_path(&line("--require")));
+    let mut beast = in_path(&line("--object"));
+    beast.env("APP_ENDS", "1");
+    seconds(beast);
+
+    // Its wait ends with the machine's time, or with the test.
+    let mut waits = in_path(&format!("exec {}", line("--name payday")));
+    waits.env("APP_STAYS", "1");
+    let waits = Background(waits.stdout(Stdio::null()).spawn().unwrap());
+    let step = line("vdso clock payday");
+    let mut clock = in_path(&step);
+    // It has the name once it runs.
+    while !clock.output().unwrap().status.success() {
+        std::thread::yield_now();
+    }
+    let mut join = in_path(&line("--join"));
+    join.env("APP_ENDS", "1");
+    let ahead = seconds(join) - now() - DAY;
+    assert!((-3600..2 * 3600 + 100).contains(&(ahead - 3600)), "{ahead}");
+    drop(waits);
+
+    let sleeper = Background(Command::new("sleep").arg("1000000").spawn().unwrap());
+    let attach = line("vdso attach").replace("1234", &sleeper.0.id().to_string());
+    said(in_path(&attach));
+}
+
 /// The machine's counter is needed: README.md lists that as a reason to skip.
 #[test]
 #[cfg(target_arch = "x86_64")]
