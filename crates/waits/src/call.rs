@@ -81,10 +81,13 @@ pub enum Form {
 pub enum Remaining {
     /// Never: the call says nothing of the time that remains.
     None,
-    /// The time that remains is written to this address, as given, whatever the result is.
+    /// The time that remains is written to this address, as given, whatever the result is: but for
+    /// errors that are found before the call looks at anything (fs/select.c, `set_user_sigmask`).
     Always(u64),
     /// It is written there when a signal ended the call.
     Interrupted(u64),
+    /// It is written there when messages came (recvmmsg(2)).
+    Received(u64),
 }
 
 /// What a call fails with when a signal ends it, as the kernel has it inside
@@ -260,7 +263,10 @@ impl Wait {
             }
         };
         let duration = |frame: usize| (frame, given(a[frame]), Basis::Call, Form::Duration);
-        let clock = |id: u64| Clock::from_id(id as u32).map(Basis::Clock);
+        let clock = |id: u64, is_one: fn(Clock) -> bool| {
+            let clock = Clock::from_id(id as u32).filter(|&clock| is_one(clock));
+            clock.map(Basis::Clock)
+        };
         let wall = Basis::Clock(Clock::Realtime);
         let none = Remaining::None;
         let left = |address: u64| match address {
@@ -273,7 +279,7 @@ impl Wait {
                 wait(frame, given, basis, form, left(a[1]), Restart::NoHandler)
             }
             CLOCK_NANOSLEEP => {
-                let of = clock(a[0])?;
+                let of = clock(a[0], is_slept_on)?;
                 let is_absolute = a[1] & ABSOLUTE != 0;
                 let (basis, form, remaining) = match is_absolute {
                     true => (of, Form::Monotonic, Remaining::None),
@@ -308,7 +314,7 @@ impl Wait {
                 wait
             }
             FUTEX_WAITV => {
-                let of = clock(a[4])?;
+                let of = clock(a[4], is_of_futexes)?;
                 let mut wait = wait(
                     3,
                     given(a[3]),
@@ -321,7 +327,7 @@ impl Wait {
                 wait
             }
             number::FUTEX_WAIT => {
-                let of = clock(a[5])?;
+                let of = clock(a[5], is_of_futexes)?;
                 let mut wait = wait(
                     4,
                     given(a[4]),
@@ -388,7 +394,7 @@ impl Wait {
             }
             RECVMMSG => {
                 let (frame, given, basis, form) = duration(4);
-                let remaining = Remaining::Always(a[4]);
+                let remaining = Remaining::Received(a[4]);
                 wait(frame, given, basis, form, remaining, Restart::Flag)
             }
             IO_GETEVENTS | IO_PGETEVENTS => {
@@ -403,6 +409,18 @@ impl Wait {
             _ => Some(found),
         }
     }
+}
+
+/// Whether clock_nanosleep(2) sleeps on a clock. On the others it fails with EOPNOTSUPP
+/// (kernel/time/posix-timers.c, `posix_clocks`).
+fn is_slept_on(clock: Clock) -> bool {
+    !clock.is_coarse() && clock != Clock::MonotonicRaw
+}
+
+/// Whether futex_waitv(2) and futex_wait(2) wait by a clock. By the others they fail with EINVAL
+/// (kernel/futex/syscalls.c, `futex2_setup_timeout`).
+fn is_of_futexes(clock: Clock) -> bool {
+    matches!(clock, Clock::Realtime | Clock::Monotonic)
 }
 
 /// A wait whose time-out is in milliseconds in `argument`, made by its own number. The frame is in

@@ -51,6 +51,15 @@ impl Setting {
         })
     }
 
+    /// How often it has fired by `now`, a time of its clock.
+    pub fn fired(self, now: Nanoseconds) -> u64 {
+        if now < self.due {
+            return 0;
+        }
+        let since = (now - self.due).checked_div(self.interval.into());
+        since.map_or(1, |since| u64::try_from(since + 1).unwrap_or(u64::MAX))
+    }
+
     /// How long it is until it fires, and its interval, as timer_gettime(2) has them.
     pub fn remaining(self, now: Nanoseconds) -> (u64, u64) {
         let rolled = self.rolled(now);
@@ -139,6 +148,9 @@ mod tests {
         assert_eq!(setting(10, 5).rolled(10), Some(setting(15, 5)));
         assert_eq!(setting(10, 5).rolled(14), Some(setting(15, 5)));
         assert_eq!(setting(10, 5).rolled(115), Some(setting(120, 5)));
+        let fired = [9, 10, 14, 115].map(|now| setting(10, 5).fired(now));
+        assert_eq!(fired, [0, 1, 1, 22]);
+        assert_eq!(setting(10, 0).fired(115), 1);
         assert_eq!(setting(10, 5).remaining(12), (3, 5));
         assert_eq!(setting(10, 0).remaining(12), (0, 0));
     }

@@ -41,7 +41,7 @@ fn wait(number: u32, arguments: [u64; 6]) -> Wait {
 #[test]
 fn each_wait_has_the_basis_form_and_result_of_its_call() {
     use Form::{Duration, Microseconds, Monotonic, Realtime};
-    use Remaining::{Always, Interrupted, None as Never};
+    use Remaining::{Always, Interrupted, None as Never, Received};
     use Restart::{Always as Restarted, Flag, NoHandler};
     let (spec, val) = (Given::Timespec(TIME), Given::Timeval(TIME));
     #[rustfmt::skip]
@@ -66,7 +66,7 @@ fn each_wait_has_the_basis_form_and_result_of_its_call() {
         (RT_SIGTIMEDWAIT, [8, 0, TIME, 8, 0, 0], spec, CALL, Duration, 2, Never, NoHandler),
         (MQ_TIMEDSEND, [3, 8, 1, 0, TIME, 0], spec, REALTIME, Realtime, 4, Never, Flag),
         (MQ_TIMEDRECEIVE, [3, 8, 1, 0, TIME, 0], spec, REALTIME, Realtime, 4, Never, Flag),
-        (RECVMMSG, [3, 8, 1, 0, TIME, 0], spec, CALL, Duration, 4, Always(TIME), Flag),
+        (RECVMMSG, [3, 8, 1, 0, TIME, 0], spec, CALL, Duration, 4, Received(TIME), Flag),
         (IO_GETEVENTS, [3, 1, 1, 8, TIME, 0], spec, CALL, Duration, 4, Never, NoHandler),
         (IO_PGETEVENTS, [3, 1, 1, 8, TIME, 0], spec, CALL, Duration, 4, Never, NoHandler),
         (SELECT, [1, 8, 0, 0, TIME, 0], val, CALL, Microseconds, 4, Always(TIME), NoHandler),
@@ -94,6 +94,23 @@ fn each_wait_has_the_basis_form_and_result_of_its_call() {
 }
 
 /// A deadline of any clock is given to the kernel as one of CLOCK_MONOTONIC.
+#[test]
+fn a_clock_that_a_call_refuses_is_left_to_the_kernel() {
+    let refused = |number, arguments| {
+        let call = Call { number, arguments };
+        Kind::decode(&call, Numbers::Finest).is_none()
+    };
+    for clock in Clock::ALL {
+        let id = u64::from(clock.id());
+        let never = clock.is_coarse() || clock == Clock::MonotonicRaw;
+        let sleeps = [id, 0, TIME, 0, 0, 0];
+        assert_eq!(refused(CLOCK_NANOSLEEP, sleeps), never, "{clock:?}");
+        let never = !matches!(clock, Clock::Realtime | Clock::Monotonic);
+        let waits = [8, 1, 0, TIME, id, 0];
+        assert_eq!(refused(FUTEX_WAITV, waits), never, "{clock:?}");
+    }
+}
+
 #[test]
 fn a_converted_deadline_names_the_monotonic_clock() {
     let monotonic = u64::from(Clock::Monotonic.id());

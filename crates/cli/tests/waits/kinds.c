@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <mqueue.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -17,6 +18,7 @@
 #include <sys/select.h>
 #include <sys/sem.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
@@ -189,6 +191,14 @@ static int selects(void)
 	return select(0, 0, 0, 0, &time) == 0 && time.tv_sec == 0;
 }
 
+// More microseconds than a second has, which select(2) takes.
+static int selects_microseconds(void)
+{
+	struct timeval time = { 0, span * 1000000 };
+
+	return syscall(SYS_select, 0, 0, 0, 0, &time) == 0;
+}
+
 static int epolls(void)
 {
 	struct epoll_event event;
@@ -245,6 +255,23 @@ static int receives(void)
 	return recv(pair[0], &byte, 1, 0) == -1 && errno == EAGAIN;
 }
 
+// A socket that was accepted has the time-out of the one that listened.
+static int receives_accepted(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0);
+	struct timeval time = { span, 0 };
+	socklen_t length = sizeof(address);
+	char byte;
+
+	bind(listener, (struct sockaddr *)&address, length);
+	listen(listener, 1);
+	getsockname(listener, (struct sockaddr *)&address, &length);
+	setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time));
+	connect(client, (struct sockaddr *)&address, length);
+	return recv(accept(listener, 0, 0), &byte, 1, 0) == -1 && errno == EAGAIN;
+}
+
 static const struct {
 	const char *name;
 	int (*wait)(void);
@@ -256,7 +283,7 @@ static const struct {
 	KIND(descriptor_real), KIND(descriptor_monotonic), KIND(descriptor_interval),
 	KIND(timer_real), KIND(timer_relative), KIND(polls), KIND(polls_spec), KIND(selects),
 	KIND(epolls), KIND(alarms), KIND(interval), KIND(signals), KIND(semaphores),
-	KIND(receives),
+	KIND(receives), KIND(receives_accepted), KIND(selects_microseconds),
 };
 
 int main(int count, char **arguments)

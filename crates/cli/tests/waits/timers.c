@@ -34,6 +34,14 @@ static void handler(int signal)
 	(void)signal;
 }
 
+static volatile sig_atomic_t noted;
+
+static void note(int signal)
+{
+	(void)signal;
+	noted++;
+}
+
 // Signals of timers that are due before the end of a wait have to interrupt it. A signal that comes before
 // the wait does not: the timers leave a program on a busy machine the time to get there.
 static int interrupts(void)
@@ -199,6 +207,100 @@ static int reused(void)
 	return left.it_value.tv_sec != 0;
 }
 
+// A timer whose number is another one's now. Only a duplicate leads to it.
+static int renumbered(void)
+{
+	struct itimerspec in = { .it_value = { 1000, 0 } }, later = { .it_value = { 1000000000, 0 } };
+	int timer = timerfd_create(CLOCK_MONOTONIC, 0), again;
+	uint64_t count;
+
+	timerfd_settime(timer, 0, &in, 0);
+	again = dup(timer);
+	close(timer);
+	if (timerfd_create(CLOCK_MONOTONIC, 0) != timer)
+		return 1;
+	timerfd_settime(timer, 0, &later, 0);
+	say("waits\n");
+	return read(again, &count, 8) != 8;
+}
+
+// Timers for a time of the wall clock that were set to none, or deleted, without a look at that clock.
+static int disarmed(void)
+{
+	struct itimerspec at = tomorrow(), never = { 0 };
+	int timer = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK);
+	struct timespec none = { 0, 0 };
+	timer_t set, deleted;
+	uint64_t count;
+	sigset_t signals;
+	char byte;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGALRM);
+	sigprocmask(SIG_BLOCK, &signals, 0);
+	timer_create(CLOCK_REALTIME, 0, &set);
+	timer_create(CLOCK_REALTIME, 0, &deleted);
+	timer_settime(set, TIMER_ABSTIME, &at, 0);
+	timer_settime(deleted, TIMER_ABSTIME, &at, 0);
+	timerfd_settime(timer, TFD_TIMER_ABSTIME, &at, 0);
+	timer_settime(set, 0, &never, 0);
+	timer_delete(deleted);
+	timerfd_settime(timer, 0, &never, 0);
+	say("waits\n");
+	if (read(0, &byte, 1) != 1 || now(CLOCK_REALTIME) < at.it_value.tv_sec)
+		return 1;
+	return sigtimedwait(&signals, 0, &none) != -1 || read(timer, &count, 8) != -1;
+}
+
+// An interval timer that was due when its clock stood still: it fires for what has passed, and no more.
+static int stands(void)
+{
+	struct itimerspec at = { { 10, 0 }, { now(CLOCK_REALTIME) - 95, 0 } };
+	int timer = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK);
+	uint64_t count = 0;
+
+	timerfd_settime(timer, TFD_TIMER_ABSTIME, &at, 0);
+	return read(timer, &count, 8) != 8 || count != 10 || read(timer, &count, 8) != -1;
+}
+
+// An interval timer that is read once after the whole time.
+static int counted(void)
+{
+	struct itimerspec in = { { 100, 0 }, { 100, 0 } };
+	int timer = timerfd_create(CLOCK_MONOTONIC, 0);
+	uint64_t count = 0;
+
+	timerfd_settime(timer, 0, &in, 0);
+	sleep(1050);
+	return read(timer, &count, 8) != 8 || count != 10;
+}
+
+// The signal of a timer has to come to a program that makes no call.
+static int spins(void)
+{
+	struct sigaction action = { .sa_handler = note };
+
+	sigaction(SIGALRM, &action, 0);
+	alarm(100000);
+	say("waits\n");
+	while (!noted)
+		;
+	return 0;
+}
+
+// A timer of CPU time is the kernel's.
+static int cpu_time(void)
+{
+	struct itimerspec in = { .it_value = { 3000, 0 } };
+	timer_t timer;
+
+	timer_create(CLOCK_PROCESS_CPUTIME_ID, 0, &timer);
+	timer_settime(timer, 0, &in, 0);
+	sleep(100);
+	timer_gettime(timer, &in);
+	return in.it_value.tv_sec < 2950;
+}
+
 // A connection that is inherited: its time-out is, too.
 static int receives(void)
 {
@@ -253,6 +355,18 @@ int main(int count, char **arguments)
 		wrong = reused();
 	else if (!strcmp(arguments[1], "receives"))
 		wrong = receives();
+	else if (!strcmp(arguments[1], "renumbered"))
+		wrong = renumbered();
+	else if (!strcmp(arguments[1], "disarmed"))
+		wrong = disarmed();
+	else if (!strcmp(arguments[1], "stands"))
+		wrong = stands();
+	else if (!strcmp(arguments[1], "counted"))
+		wrong = counted();
+	else if (!strcmp(arguments[1], "spins"))
+		wrong = spins();
+	else if (!strcmp(arguments[1], "cpu-time"))
+		wrong = cpu_time();
 	say(wrong ? "wrong\n" : "right\n");
 	return wrong;
 }

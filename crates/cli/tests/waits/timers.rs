@@ -2,6 +2,9 @@
 
 use std::sync::OnceLock;
 
+use std::io::Write;
+use std::process::Command;
+
 use super::{Waiter, compiled, said, text};
 
 /// The program of `timers.c`.
@@ -87,6 +90,71 @@ fn a_timer_whose_time_a_step_passes_fires() {
         waiter.change(&["step", "+2d"]);
         assert_eq!(waiter.line(), "right", "{way}");
     }
+}
+
+#[test]
+fn calls_fail_and_count_as_the_kernel_has_it() {
+    let program = compiled("errors", include_str!("errors.c"), &[]);
+    let plain = Command::new(&program).output().expect("it runs");
+    let plain = String::from_utf8(plain.stdout).expect("text");
+    assert!(plain.lines().count() > 50, "{plain}");
+    for options in [
+        &["--offset", "+1s"][..],
+        &["--rate", "1.000001"],
+        &["--skip-idle"],
+    ] {
+        let command = [&["run"], options, &["--", text(&program)]].concat();
+        assert_eq!(said(&command), plain, "{options:?}");
+    }
+}
+
+#[test]
+fn a_timer_whose_number_is_anothers_follows_the_clock() {
+    let program = program();
+    let command = ["run", "--skip-idle", "--", &program, "renumbered"];
+    assert_eq!(said(&command), "waits\nright\n");
+    let mut waiter = Waiter::start("renumbered", &[], &format!("exec {program} renumbered"));
+    assert_eq!(waiter.line(), "waits");
+    waiter.change(&["rate", "100000"]);
+    assert_eq!(waiter.line(), "right");
+}
+
+#[test]
+fn a_step_fires_no_timer_that_was_set_to_none_before() {
+    for options in [&[][..], &["--clocks", "wall"]] {
+        let script = format!("exec {} disarmed", program());
+        let mut waiter = Waiter::start("disarmed", options, &script);
+        assert_eq!(waiter.line(), "waits");
+        waiter.change(&["step", "+2d"]);
+        writeln!(waiter.child.stdin.as_mut().expect("a pipe"), "go").expect("it listens");
+        assert_eq!(waiter.line(), "right", "{options:?}");
+    }
+}
+
+#[test]
+fn an_interval_timer_fires_once_for_each_interval() {
+    let program = program();
+    assert_eq!(
+        said(&["run", "--skip-idle", "--", &program, "counted"]),
+        "right\n"
+    );
+    let mut waiter = Waiter::start("stands", &["--freeze"], &format!("exec {program} stands"));
+    assert_eq!(waiter.line(), "right");
+}
+
+#[test]
+fn the_timer_of_a_process_that_makes_no_call_follows_the_clock() {
+    let script = format!("exec {} spins", program());
+    let mut waiter = Waiter::start("spins", &[], &script);
+    assert_eq!(waiter.line(), "waits");
+    waiter.change(&["rate", "100000"]);
+    assert_eq!(waiter.line(), "right");
+}
+
+#[test]
+fn a_timer_of_cpu_time_is_the_kernels() {
+    let command = ["run", "--rate", "1000", "--", &program(), "cpu-time"];
+    assert_eq!(said(&command), "right\n");
 }
 
 #[test]

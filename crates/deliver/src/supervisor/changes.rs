@@ -120,6 +120,7 @@ impl Waits {
         let course = self.course(waiting.clock);
         let new = timeout(waiting, course, now, false, &mut passage.made);
         waiting.armed = armed(course, waiting.clock, waiting.due, now);
+        waiting.made_with = [new[0], new[1]];
         Some(Again {
             thread,
             index,

@@ -508,4 +508,5 @@ pub(crate) fn exercise(text: &str) {
     let _ = process::Blocked::parse(text);
     let _ = timers::clock_in(text, 0);
     let _ = timerfds::clock_in(text);
+    let _ = timerfds::count_in(text);
 }

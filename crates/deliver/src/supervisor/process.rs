@@ -211,6 +211,17 @@ pub(crate) fn descriptor(process: Pid, fd: i32) -> io::Result<OwnedFd> {
     Ok(pidfd_getfd(process, fd, PidfdGetfdFlags::empty())?)
 }
 
+/// Has a read of a timerfd return `count`, which is not 0 (include/uapi/linux/timerfd.h).
+pub(crate) fn set_timer_count(timer: &OwnedFd, count: u64) -> io::Result<()> {
+    /// `TFD_IOC_SET_TICKS`, _IOW('T', 0, __u64).
+    const SET_TICKS: libc::c_ulong = 0x4008_5400;
+    // SAFETY: the request reads a u64, which lives.
+    match unsafe { libc::ioctl(timer.as_raw_fd(), SET_TICKS as _, &raw const count) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// What the kernel knows of a TCP connection. `None`: the socket is another one, or the kernel is too
 /// old to know all of that.
 pub(crate) fn tcp_info(socket: &OwnedFd) -> Option<TcpInfo> {

@@ -191,7 +191,14 @@ impl Waits {
             }
             std::thread::yield_now();
         }
-        Attempt::Later
+        // It makes no call.
+        let served = self.served;
+        let mut threads = process::threads(process)
+            .filter(|thread| Some(*thread) != served && proc::state(process, *thread) == Some('R'));
+        match threads.any(|thread| thread::make_between(thread, door, &call).is_some()) {
+            true => Attempt::Set,
+            false => Attempt::Later,
+        }
     }
 }
 

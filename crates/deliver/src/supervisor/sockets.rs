@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::ffi::c_int;
 use std::time::Duration;
 
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_timeout};
 use vdsokit_clock::{Clock, KernelTime};
 use vdsokit_waits::call::{Direction, socket_wait, timeout_direction};
 use vdsokit_waits::course::{Course, Nanoseconds};
@@ -73,16 +73,22 @@ impl Sockets {
 impl Waits {
     pub(super) fn set_socket(&mut self, process: Pid, call: &Notification) -> Option<Outcome> {
         let [fd, _, option, value, length, _] = call.arguments;
-        if length < 16 {
+        if (length as i32) < 16 {
             return None;
         }
         let [seconds, part] = process::words::<2>(call.pid, value).ok()?;
-        let span = u64::try_from(nanoseconds(seconds, part, MICROSECOND)?).ok()?;
-        let key = key(process, fd as i32, option)?;
-        if span == 0 {
-            self.sockets.spans.remove(&key);
+        if !(0..SECOND as i64 / MICROSECOND).contains(&part) {
             return None;
         }
+        let key = key(process, fd as i32, option)?;
+        let span = nanoseconds(seconds, part, MICROSECOND);
+        // 0 and what is too long never end, and one that is negative ends each call at once
+        // (net/core/sock.c, `sock_set_timeout`).
+        let span = span.and_then(|span| u64::try_from(span).ok());
+        let Some(span) = span.filter(|&span| span != 0) else {
+            self.sockets.spans.remove(&key);
+            return None;
+        };
         match self.set_socket_to(process, fd as i32, key.1, span)? {
             Ok(()) => {
                 self.sockets.second = self.second();
@@ -112,16 +118,35 @@ impl Waits {
             // The kernel counts microseconds.
             Duration::from_nanos(real.max(MICROSECOND as u64))
         });
-        let which = match direction {
-            Direction::Receive => Timeout::Recv,
-            Direction::Send => Timeout::Send,
-        };
-        Some(set_socket_timeout(&descriptor, which, real))
+        Some(set_socket_timeout(&descriptor, which(direction), real))
     }
 
-    pub(super) fn get_socket(&self, process: Pid, call: &Notification) -> Option<Outcome> {
+    /// The time-out of a socket of `thread`. One that was accepted has that of the socket which listened
+    /// (net/core/sock.c, `sk_clone`), as the kernel has it.
+    fn span(&mut self, thread: Pid, fd: i32, direction: Direction) -> Option<u64> {
+        if !self.sockets.have_timeouts() {
+            return None;
+        }
+        let key = (inode(thread, fd)?, direction);
+        if let Some(&span) = self.sockets.spans.get(&key) {
+            return Some(span);
+        }
+        let span = self.inherited(process::thread_group(thread)?, fd, direction)?;
+        self.sockets.spans.insert(key, span);
+        Some(span)
+    }
+
+    /// The time-out of a socket that no call has set, by how time went when time-outs were set last.
+    fn inherited(&self, process: Pid, fd: i32, direction: Direction) -> Option<u64> {
+        let descriptor = process::descriptor(process, fd).ok()?;
+        let real = socket_timeout(&descriptor, which(direction)).ok()??;
+        let second = u128::from(self.sockets.second?.max(1));
+        u64::try_from(real.as_nanos() * u128::from(SECOND) / second).ok()
+    }
+
+    pub(super) fn get_socket(&mut self, process: Pid, call: &Notification) -> Option<Outcome> {
         let [fd, _, option, value, length, _] = call.arguments;
-        let span = *self.sockets.spans.get(&key(process, fd as i32, option)?)?;
+        let span = self.span(process, fd as i32, timeout_direction(option as u32)?)?;
         let mut room = [0; 4];
         process::read(call.pid, length, &mut room).ok()?;
         if u32::from_ne_bytes(room) < 16 {
@@ -148,7 +173,8 @@ impl Waits {
         for (process, fd, inode) in self.sockets_of_tree() {
             for direction in [Direction::Receive, Direction::Send] {
                 let key = (inode, direction);
-                if let Some(&span) = self.sockets.spans.get(&key)
+                let known = self.sockets.spans.get(&key).copied();
+                if let Some(span) = known.or_else(|| self.inherited(process, fd, direction))
                     && spans.insert(key, span).is_none()
                 {
                     let _ = self.set_socket_to(process, fd, direction, span);
@@ -165,7 +191,7 @@ impl Waits {
 
     /// Has the calls that are blocked on sockets with time-outs be made again. The kernel has read the
     /// time-out at the begin of each, and when that was is not known: its time counts from now.
-    fn make_blocked_again(&self) {
+    fn make_blocked_again(&mut self) {
         let processes = match self.sockets.spans.is_empty() {
             true => Vec::new(),
             false => self.processes(),
@@ -188,11 +214,11 @@ impl Waits {
     }
 
     /// Whether `call` of `thread` is one on a socket whose time-out applies to it.
-    fn has_timeout(&self, thread: Pid, call: &Blocked) -> bool {
+    fn has_timeout(&mut self, thread: Pid, call: &Blocked) -> bool {
         let wait = u32::try_from(call.number).ok().and_then(socket_wait);
         wait.is_some_and(|(direction, _)| {
-            inode(thread, call.arguments[0] as i32)
-                .is_some_and(|inode| self.sockets.spans.contains_key(&(inode, direction)))
+            let fd = call.arguments[0] as i32;
+            self.span(thread, fd, direction).is_some()
         })
     }
 
@@ -240,8 +266,7 @@ impl Waits {
             let same = same.filter(|wait| wait.ran == ran && wait.call == call);
             let wait = same.or_else(|| {
                 let (direction, error) = socket_wait(u32::try_from(call.number).ok()?)?;
-                let inode = inode(thread, call.arguments[0] as i32)?;
-                let span = *self.sockets.spans.get(&(inode, direction))?;
+                let span = self.span(thread, call.arguments[0] as i32, direction)?;
                 Some(Wait {
                     call,
                     ran,
@@ -266,6 +291,13 @@ impl Waits {
             }
             !is_due
         });
+    }
+}
+
+fn which(direction: Direction) -> Timeout {
+    match direction {
+        Direction::Receive => Timeout::Recv,
+        Direction::Send => Timeout::Send,
     }
 }
 

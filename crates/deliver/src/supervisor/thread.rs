@@ -47,6 +47,18 @@ impl Stand {
     }
 }
 
+/// Has `thread`, which runs, make another call at `address`, an instruction in the gate, and go on where it
+/// was. `None`: the thread has ended, or is in a call of its own.
+pub(super) fn make_between(thread: Pid, address: u64, call: &Call) -> Option<()> {
+    let (registers, mut signal) = stop(thread)?;
+    let is_between = signal == 0 && arch::is_between_calls(&registers);
+    let made = is_between
+        .then(|| make_stopped(thread, &registers, address, call, &mut signal))
+        .flatten();
+    let _ = sys::resume(thread, Resume::Detach, signal);
+    made.map(|_| ())
+}
+
 /// Has the call of `thread` behind which `pointer` is fail with `error`, unless it has ended.
 pub(super) fn fail(thread: Pid, pointer: u64, error: c_int) {
     let Some((mut registers, signal)) = stop(thread) else {

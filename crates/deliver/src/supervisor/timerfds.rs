@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_gettime, timerfd_settime};
 use vdsokit_clock::{Clock, KernelTime};
 use vdsokit_waits::call::ABSOLUTE;
-use vdsokit_waits::timers::{Key, Timer};
+use vdsokit_waits::timers::{Key, Setting, Timer};
 
 use super::process::{self, Blocked};
 use super::thread;
@@ -39,6 +39,10 @@ impl Waits {
         now: &KernelTime,
     ) -> Option<Outcome> {
         let [fd, flags, new, old, ..] = call.arguments;
+        // The kernel refuses others (fs/timerfd.c, `do_timerfd_settime`).
+        if flags as u32 & !(ABSOLUTE | CANCEL_ON_SET) as u32 != 0 {
+            return None;
+        }
         let descriptor = process::descriptor(process, fd as i32).ok()?;
         let of = clock(&descriptor)?;
         let (value, interval) = setting(times::four(call.pid, new, times)?, 1)?;
@@ -48,12 +52,13 @@ impl Waits {
         let key = self.timerfd(process, fd as i32, expiry);
         let before = key.and_then(|key| self.settings.timers.get(key));
         let before = before.map(|due| due.remaining(self.at(due.clock, now)));
-        let key = key.unwrap_or(descriptor_key(process, fd as i32));
-        let new = self.kernel_setting(due, now);
-        if let Err(error) = self.set_descriptor(key, &descriptor, new) {
+        let key = key.unwrap_or_else(|| self.new_descriptor(process, fd as i32));
+        if let Err(error) = self.arm(key, &descriptor, due, 0, now) {
             return Some(Outcome::Fails(error.raw_os_error()));
         }
-        self.note(key, due, now);
+        // What has fired is counted.
+        let next = due.map(|due| due.rolled(self.at(due.clock, now)).unwrap_or(due));
+        self.note(key, next, now);
         let is_wall = matches!(of, Clock::Realtime | Clock::RealtimeAlarm);
         match is_wall && flags & (ABSOLUTE | CANCEL_ON_SET) == ABSOLUTE | CANCEL_ON_SET {
             true => self.settings.cancelled_on_set.insert(key),
@@ -95,7 +100,7 @@ impl Waits {
     /// The timer that `fd` of `process` is, which is due at `expiry`. `None`: it is not set, so that
     /// it is none that is known, and the number may be that of one that was closed.
     fn timerfd(&self, process: Pid, fd: i32, expiry: Option<Expiry>) -> Option<Key> {
-        let (from, to) = expiry?;
+        let expiry = expiry?;
         let own = descriptor_key(process, fd);
         if self.settings.timers.get(own).is_some() {
             return Some(own);
@@ -109,7 +114,7 @@ impl Waits {
                 return Some(key);
             }
             let known = self.settings.expiries.get(&key);
-            let is_same = known.is_some_and(|known| known.0 <= to && from <= known.1);
+            let is_same = known.is_some_and(|known| overlap(*known, expiry));
             if is_same && !is_timerfd(key.process, other) {
                 gone = Some(key);
             }
@@ -145,14 +150,81 @@ impl Waits {
 
     /// Sets the timer `key` again. Returns whether there is such a timer, and its key: it may be
     /// known by another descriptor from now on.
-    pub(super) fn set_timerfd_again(&mut self, key: Key, fd: i32, new: (u64, u64)) -> Option<Key> {
+    pub(super) fn set_timerfd_again(
+        &mut self,
+        key: Key,
+        fd: i32,
+        due: Setting,
+        now: &KernelTime,
+    ) -> Option<Key> {
         let (key, fd) = match is_timerfd(key.process, fd) {
             true => (key, fd),
             false => self.other_descriptor(key)?,
         };
         let descriptor = process::descriptor(key.process, fd).ok()?;
-        self.set_descriptor(key, &descriptor, new).ok()?;
+        // This has the kernel count how often it has fired until now.
+        let (_, expiry) = self.expiry(&descriptor).ok()?;
+        // Where wall clocks alone are moved, a program may have set it to a duration unseen.
+        let known = self.settings.expiries.get(&key).copied();
+        let is_same = match expiry.zip(known) {
+            Some((expiry, known)) => due.interval != 0 || overlap(known, expiry),
+            None => false,
+        };
+        if due.clock.is_wall() && !is_same {
+            return None;
+        }
+        let unread = unread(&descriptor).unwrap_or(0);
+        self.arm(key, &descriptor, Some(due), unread, now).ok()?;
         Some(key)
+    }
+
+    /// Sets the timer `key`, which has this descriptor and has fired `unread` times since it was read.
+    /// How often it has to fire at once is counted here: the kernel does not know by when its clock
+    /// was to show its time.
+    fn arm(
+        &mut self,
+        key: Key,
+        descriptor: &OwnedFd,
+        due: Option<Setting>,
+        unread: u64,
+        now: &KernelTime,
+    ) -> rustix::io::Result<()> {
+        let fired = due.map_or(0, |due| due.fired(self.at(due.clock, now)));
+        let count = unread.saturating_add(fired);
+        let next = due.and_then(|due| due.rolled(self.at(due.clock, now)));
+        if count == 0 || next.is_none() {
+            return self.set_descriptor(key, descriptor, self.kernel_setting(due, now));
+        }
+        self.set_descriptor(key, descriptor, self.kernel_setting(next, now))?;
+        // A kernel that can't (CONFIG_CHECKPOINT_RESTORE) has it fire once.
+        match process::set_timer_count(descriptor, count) {
+            Err(_) if fired > 0 => {
+                self.set_descriptor(key, descriptor, self.kernel_setting(due, now))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The key of a timer that is set for the first time. One that was known by its descriptor before
+    /// is known by another from now on, if there is one.
+    fn new_descriptor(&mut self, process: Pid, fd: i32) -> Key {
+        let key = descriptor_key(process, fd);
+        let known = self.settings.expiries.get(&key).copied();
+        let is_set = self.settings.timers.get(key).is_some();
+        if let Some(known) = known.filter(|_| is_set) {
+            let all = self.processes().into_iter().flat_map(process::descriptors);
+            let mut others = all.filter(|(_, _, target)| is_timer(target));
+            let other = others.find(|&(process, fd, _)| {
+                let descriptor = process::descriptor(process, fd);
+                let expiry = descriptor.and_then(|descriptor| Ok(self.expiry(&descriptor)?.1));
+                expiry.is_ok_and(|expiry| expiry.is_some_and(|expiry| overlap(known, expiry)))
+            });
+            match other {
+                Some((process, fd, _)) => self.settings.rename(key, descriptor_key(process, fd)),
+                None => self.forget(key),
+            }
+        }
+        key
     }
 
     /// Finds another descriptor in the tree of a timer whose own is gone.
@@ -202,6 +274,21 @@ impl Waits {
             }
         }
     }
+}
+
+/// Whether both may be one moment.
+fn overlap(one: Expiry, other: Expiry) -> bool {
+    one.0 <= other.1 && other.0 <= one.1
+}
+
+/// How often a timer has fired since it was read (proc_pid_fdinfo(5)).
+fn unread(timer: &OwnedFd) -> Option<u64> {
+    count_in(&fs::read_to_string(format!("/proc/self/fdinfo/{}", timer.as_raw_fd())).ok()?)
+}
+
+pub(super) fn count_in(info: &str) -> Option<u64> {
+    let count = info.lines().find_map(|line| line.strip_prefix("ticks:"))?;
+    count.trim().parse().ok()
 }
 
 fn descriptor_key(process: Pid, fd: i32) -> Key {

@@ -130,7 +130,14 @@ impl Waits {
                 self.settings.timers.set(posix(process, call), None);
                 None
             }
-            _ => self.set_by_thread(process, call, kind, times, now),
+            _ => {
+                let plan = self.set_by_thread(process, call, kind, times, now);
+                if plan.is_none() && kind == Kind::SetTimer {
+                    // The kernel's business from now on.
+                    self.forget(posix(process, call));
+                }
+                plan
+            }
         });
         outcome.unwrap_or(Plan::Answer(Outcome::Made))
     }
@@ -150,14 +157,17 @@ impl Waits {
                 let key = posix(process, call);
                 let words = times::four(call.pid, a[2], times)?;
                 let (value, interval) = setting(words, 1)?;
-                let clock = match a[1] & ABSOLUTE {
-                    0 => None,
-                    _ => Some(timer_clock(process, a[0] as i32)?),
-                };
+                // That of CPU time is no clock of the tree's, also for a duration.
+                let clock = timer_clock(process, a[0] as i32)?;
+                let clock = (a[1] & ABSOLUTE != 0).then_some(clock);
                 (key, clock, Reply::Itimerspec(a[3], times), value, interval)
             }
             Kind::SetItimer => {
-                let words = times::four(call.pid, a[1], times)?;
+                // Without a new time it disarms the timer (kernel/time/itimer.c, `setitimer`).
+                let words = match a[1] {
+                    0 => [0; 4],
+                    address => times::four(call.pid, address, times)?,
+                };
                 let (value, between) = setting(words, MICROSECOND)?;
                 let reply = Reply::Itimerval(a[2], times);
                 (interval(process), None, reply, value, between)
@@ -229,9 +239,10 @@ impl Waits {
         let Some(real) = course.until(due.clock, due.due, now) else {
             return (0, FOREVER);
         };
+        // One whose clock stands still fires once: its next time never comes, as things are.
         let interval = match due.interval {
             0 => 0,
-            interval => course.real(interval).unwrap_or(0).max(1),
+            interval => course.real(interval).map_or(0, |real| real.max(1)),
         };
         (interval, real.clamp(1, FOREVER))
     }
@@ -243,8 +254,7 @@ impl Waits {
         }
         self.note(setting.key, setting.due, &setting.now);
         match setting.reply {
-            // alarm(2) rounds, and never says 0 of a timer that is set.
-            Reply::Seconds => Some(setting.before.0.div_ceil(SECOND) as i64),
+            Reply::Seconds => Some(seconds(setting.before.0)),
             to => match reply(thread, to, setting.before) {
                 Outcome::Fails(error) => Some(-i64::from(error)),
                 _ => None,
@@ -304,14 +314,16 @@ impl Waits {
 
     /// Sets one timer again.
     pub(super) fn set_timer_again(&mut self, old: Key, due: Due, now: &KernelTime) {
-        let new = self.kernel_setting(Some(due), now);
         let key = match old.timer {
-            Timer::Descriptor(fd) => self.set_timerfd_again(old, fd, new),
-            _ => match self.set_by_any_thread(old, new, now) {
-                Attempt::Set => Some(old),
-                Attempt::Later => return self.settings.set_later(old, now),
-                Attempt::Ended => None,
-            },
+            Timer::Descriptor(fd) => self.set_timerfd_again(old, fd, due, now),
+            _ => {
+                let new = self.kernel_setting(Some(due), now);
+                match self.set_by_any_thread(old, new, now) {
+                    Attempt::Set => Some(old),
+                    Attempt::Later => return self.settings.set_later(old, now),
+                    Attempt::Ended => None,
+                }
+            }
         };
         let Some(key) = key else {
             return self.forget(old);
@@ -370,7 +382,7 @@ pub(super) fn reply(thread: Pid, to: Reply, (remaining, interval): (u64, u64)) -
     let (address, times, unit) = match to {
         Reply::Itimerspec(address, times) => (address, times, 1),
         Reply::Itimerval(address, times) => (address, times, MICROSECOND as u64),
-        Reply::Seconds => return Outcome::Returns(remaining.div_ceil(SECOND) as i64),
+        Reply::Seconds => return Outcome::Returns(seconds(remaining)),
     };
     if address == 0 {
         return Outcome::Returns(0);
@@ -385,6 +397,13 @@ pub(super) fn reply(thread: Pid, to: Reply, (remaining, interval): (u64, u64)) -
         Ok(()) => Outcome::Returns(0),
         Err(_) => Outcome::Fails(libc::EFAULT),
     }
+}
+
+/// What alarm(2) says that remains: it rounds to the nearest second, but never says 0 of a timer that
+/// is set (kernel/time/itimer.c, `alarm_setitimer`).
+fn seconds(remaining: u64) -> i64 {
+    let rounded = remaining.saturating_add(SECOND / 2) / SECOND;
+    rounded.max(u64::from(remaining != 0)) as i64
 }
 
 /// The clock of POSIX timer `id`, from `/proc/PID/timers` (proc_pid_timers(5)).
@@ -410,6 +429,12 @@ pub(super) fn clock_in(text: &str, id: i32) -> Option<Clock> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn alarm_rounds_and_says_0_only_of_no_timer() {
+        let all = [0, 1, SECOND / 2, SECOND, 3 * SECOND / 2 - 1, 3 * SECOND / 2];
+        assert_eq!(all.map(seconds), [0, 1, 1, 1, 1, 2]);
+    }
 
     #[test]
     fn microseconds_are_rounded_up() {

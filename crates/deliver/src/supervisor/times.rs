@@ -13,7 +13,12 @@ pub(super) fn given(thread: Pid, given: Given) -> Option<Nanoseconds> {
     let (address, unit) = match given {
         Given::Milliseconds(time) => return Some(Nanoseconds::from(time) * 1_000_000),
         Given::Timespec(address) => (address, 1),
-        Given::Timeval(address) => (address, 1000),
+        Given::Timeval(address) => {
+            // select(2) takes any number of microseconds (fs/select.c, `kern_select`).
+            let [seconds, part] = process::words::<2>(thread, address).ok()?;
+            let (more, part) = (part / 1_000_000, part % 1_000_000);
+            return nanoseconds(seconds.checked_add(more)?, part, 1000);
+        }
         Given::Timespec32(address) => return narrow(thread, address, 1),
         Given::Timeval32(address) => return narrow(thread, address, 1000),
     };

@@ -92,6 +92,8 @@ pub(crate) struct Waiting {
     remaining: Remaining,
     /// When the kernel ends it, on `CLOCK_MONOTONIC`.
     pub(super) armed: u64,
+    /// The time-out with which it was made last.
+    pub(super) made_with: [i64; 2],
 }
 
 /// The waits and timers of a tree.
@@ -341,7 +343,7 @@ impl Waits {
         if course == Course::Kernel && !self.is_changeable {
             return None;
         }
-        let waiting = Waiting {
+        let mut waiting = Waiting {
             clock,
             due,
             form: wait.form,
@@ -352,6 +354,7 @@ impl Waits {
             given: wait.given,
             remaining: wait.remaining,
             armed: armed(course, clock, due, now),
+            made_with: [0; 2],
         };
         let then = match wait.remaining {
             Remaining::None => Then::Return,
@@ -364,6 +367,7 @@ impl Waits {
             made.arguments[argument] = FRAME_OLD;
         }
         let new = timeout(&waiting, course, now, true, &mut made);
+        waiting.made_with = [new[0], new[1]];
         let gate = self.gate_for(notification)?;
         let passage = Passage {
             gate,
@@ -502,8 +506,19 @@ impl Waits {
             Purpose::FileTimes(..) | Purpose::SetFileTimes => {}
             Purpose::Wait(waiting) => {
                 let to = match waiting.remaining {
-                    Remaining::Always(to) => to,
+                    Remaining::Always(to) => {
+                        // An error that was found first leaves the time-out as it is.
+                        let errors = [libc::EINVAL, libc::EFAULT].map(|error| -i64::from(error));
+                        let left = process::words::<2>(thread, address + NEW);
+                        if errors.contains(&result)
+                            && left.is_ok_and(|left| left == waiting.made_with)
+                        {
+                            return;
+                        }
+                        to
+                    }
                     Remaining::Interrupted(to) if result == -i64::from(libc::EINTR) => to,
+                    Remaining::Received(to) if result > 0 => to,
                     _ => return,
                 };
                 let left = (waiting.due - self.at(waiting.clock, &now)).max(0);
@@ -519,8 +534,14 @@ impl Waits {
                 };
                 let bytes = times::bytes(&words, times);
                 // A time-out in memory that can't be written stays as it is (fs/select.c,
-                // `poll_select_finish`).
-                let _ = seccomp::write(thread, to, &bytes);
+                // `poll_select_finish`). Other calls fail (kernel/time/hrtimer.c,
+                // `nanosleep_copyout`; net/socket.c, `__sys_recvmmsg`).
+                if seccomp::write(thread, to, &bytes).is_err()
+                    && !matches!(waiting.remaining, Remaining::Always(_))
+                {
+                    let result = (-i64::from(libc::EFAULT)).to_ne_bytes();
+                    let _ = seccomp::write(thread, address + RESULT, &result);
+                }
             }
         }
     }

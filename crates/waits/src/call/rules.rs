@@ -46,7 +46,9 @@ pub fn rules(scope: Scope) -> Vec<Rule> {
             rule(MQ_TIMEDSEND, &[&[NotZero(4)]]),
             rule(MQ_TIMEDRECEIVE, &[&[NotZero(4)]]),
             rule(TIMERFD_SETTIME, &[&[is_absolute]]),
-            rule(TIMER_SETTIME, &[&[is_absolute]]),
+            // To a duration too, which ends one for a time of the clock.
+            rule(TIMER_SETTIME, &[&[]]),
+            rule(TIMER_DELETE, &[&[]]),
         ],
         Scope::All => {
             let timeouts = SO_TIMEOUTS.map(|option| {

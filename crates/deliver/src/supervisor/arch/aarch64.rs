@@ -15,6 +15,11 @@ pub(crate) fn was_interrupted(registers: &Registers, pointer: u64) -> bool {
     registers.pc + INSTRUCTION == pointer || (registers.pc == pointer && is_interrupted)
 }
 
+/// Whether a stopped thread was stopped between its calls: a tracer can't tell.
+pub(crate) fn is_between_calls(_: &Registers) -> bool {
+    false
+}
+
 /// Makes `call` instead, by the entry at `address`. A signal that comes before that call is treated
 /// as one that came before the thread's own, and does not end it: the kernel knows of no call that
 /// is to be restarted any more.

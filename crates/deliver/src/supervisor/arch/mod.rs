@@ -1,6 +1,7 @@
 //! Registers of a thread that makes a call. The contract of each architecture's module:
 //!
 //! - `was_interrupted()`: whether a stopped thread is in a call that a stop or a signal ended.
+//! - `is_between_calls()`: whether it is in none.
 //! - `restart()`: makes another call instead.
 //! - `make_again()`: has a call that was interrupted be made once more.
 //! - `restart_unless_handled()`: has the kernel restart a call unless a signal's handler runs, where it
@@ -29,6 +30,6 @@ pub(super) use x86_64::*;
     target_arch = "riscv64"
 )))]
 compile_error!(
-    "was_interrupted, restart, make_again, restart_unless_handled, set_error, result and exit are \
-     missing for this architecture"
+    "was_interrupted, is_between_calls, restart, make_again, restart_unless_handled, set_error, \
+     result and exit are missing for this architecture"
 );

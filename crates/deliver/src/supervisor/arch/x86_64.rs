@@ -18,6 +18,11 @@ pub(crate) fn was_interrupted(registers: &Registers, pointer: u64) -> bool {
         && (registers.orig_rax as i64) >= 0
 }
 
+/// Whether a stopped thread was stopped between its calls (arch/x86/include/asm/ptrace.h, `orig_ax`).
+pub(crate) fn is_between_calls(registers: &Registers) -> bool {
+    (registers.orig_rax as i64) < 0
+}
+
 /// Has the kernel restart, at the call at `address`, `call` instead: at once, or behind a handler,
 /// or not at all, as it does for calls that fail with `restart`.
 pub(crate) fn restart(registers: &mut Registers, address: u64, call: &Call, restart: Restart) {
