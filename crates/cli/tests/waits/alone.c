@@ -1,9 +1,11 @@
 // A process with one thread, which is in a call that the supervisor serves, or that ends only after
-// such a call, when one of its timers has to be set again: prints "fired" once that fires.
+// such a call, or in none, when one of its timers has to be set again: prints "fired" once that fires.
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -43,6 +45,18 @@ int main(int count, char **arguments) {
     timer_t timer;
     struct itimerspec due = {{0, 0}, later(10000)};
     if (timer_create(CLOCK_REALTIME, 0, &timer) || timer_settime(timer, TIMER_ABSTIME, &due, 0)) return 1;
+    if (!strcmp(way, "runs")) {
+        // Without a call, until somebody writes into the file.
+        int file = open(count > 2 ? arguments[2] : "", O_RDONLY);
+        volatile char *written = mmap(0, 1, PROT_READ, MAP_SHARED, file, 0);
+        if (written == MAP_FAILED) return 5;
+        puts("runs");
+        fflush(stdout);
+        while (!*written) {}
+        while (!fired) sigsuspend(&none);
+        puts("fired");
+        return 0;
+    }
     struct timespec past = later(20000);
     if (!strcmp(way, "sets")) {
         if (clock_settime(CLOCK_REALTIME, &past)) return 2;

@@ -1,11 +1,11 @@
 //! Timers that meet waits, and time-outs of sockets.
 
-use std::sync::OnceLock;
-
+use std::fs;
 use std::io::Write;
 use std::process::Command;
+use std::sync::OnceLock;
 
-use super::{Waiter, compiled, said, text};
+use super::{Waiter, compiled, said, scratch, text};
 
 /// The program of `timers.c`.
 fn program() -> String {
@@ -79,6 +79,20 @@ fn a_timer_of_a_thread_that_polls_fires() {
         let command = ["run", options, "--", text(&program), "polls"];
         assert_eq!(said(&command), "fired\n", "{options}");
     }
+}
+
+#[test]
+fn a_timer_of_a_thread_that_runs_fires_once_it_waits() {
+    let program = compiled("alone-runs", include_str!("alone.c"), &[]);
+    let file = scratch("programs").join("alone-runs-file");
+    fs::write(&file, [0]).expect("a file");
+    let script = format!("exec {} runs {}", text(&program), text(&file));
+    let mut waiter = Waiter::start("runs", &[], &script);
+    assert_eq!(waiter.line(), "runs");
+    waiter.change(&["step", "+1d"]);
+    let opened = fs::OpenOptions::new().write(true).open(&file);
+    opened.expect("the file").write_all(&[1]).expect("written");
+    assert_eq!(waiter.line(), "fired");
 }
 
 #[test]

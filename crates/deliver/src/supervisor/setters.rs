@@ -45,9 +45,11 @@ impl Waits {
         if self.settings.retry.is_some_and(|at| at <= now.monotonic) {
             self.settings.retry = None;
             self.roll(&now);
-            for key in std::mem::take(&mut self.settings.unset) {
-                if let Some(due) = self.settings.timers.get(key) {
-                    self.set_timer_again(key, due, &now);
+            let unset: Vec<Key> = self.settings.unset.iter().copied().collect();
+            for key in unset {
+                match self.settings.timers.get(key) {
+                    Some(due) => self.set_timer_again(key, due, &now),
+                    None => self.forget(key),
                 }
             }
         }
@@ -155,13 +157,17 @@ impl Waits {
         new: (u64, u64),
         now: &KernelTime,
     ) -> Attempt {
-        /// How often the process is looked at while all its threads run.
+        /// How often the process is looked at while all its threads run, the first time.
         const LOOKS: usize = 1000;
+        let looks = match self.settings.unset.contains(&key) {
+            true => 1,
+            false => LOOKS,
+        };
         let process = key.process;
         let Some((door, call)) = self.order(key, new) else {
             return Attempt::Ended;
         };
-        for _ in 0..LOOKS {
+        for _ in 0..looks {
             let threads = process::threads(process);
             let states = threads.filter_map(|thread| Some((thread, proc::state(process, thread)?)));
             let mut living = states
@@ -187,6 +193,7 @@ impl Waits {
                 if counts_anew {
                     self.make_all_again(thread, now);
                 }
+                self.settings.unset.remove(&key);
                 return Attempt::Set;
             }
             std::thread::yield_now();

@@ -278,6 +278,7 @@ impl Waits {
     pub(super) fn forget(&mut self, key: Key) {
         self.settings.timers.set(key, None);
         self.settings.armed.remove(&key);
+        self.settings.unset.remove(&key);
     }
 
     /// Sets all timers again: the clock was changed.
