@@ -95,6 +95,18 @@ fn a_timer_of_a_thread_that_runs_fires_once_it_waits() {
     assert_eq!(waiter.line(), "fired");
 }
 
+/// A call that is made in between ends a restartable sequence as the loss of the CPU does: by an abort.
+#[test]
+fn a_restartable_sequence_is_aborted_where_its_thread_sets_a_timer() {
+    let program = compiled("sequences", include_str!("sequences.c"), &[]);
+    for _ in 0..3 {
+        let mut waiter = Waiter::start("sequences", &[], &format!("exec {}", text(&program)));
+        assert_eq!(waiter.line(), "runs");
+        waiter.change(&["step", "+1d"]);
+        assert_eq!(waiter.line(), "whole");
+    }
+}
+
 #[test]
 fn a_timer_whose_time_a_step_passes_fires() {
     let program = program();

@@ -6,6 +6,8 @@ use vdsokit_waits::call::{Call, Restart};
 
 use super::arch;
 use super::process::{self, Blocked};
+use crate::memory::Memory;
+use crate::rseq;
 use crate::sys::{self, Pid, Registers, Resume};
 
 /// Has `thread`, which is in the call `own`, make another call at `address`, an instruction in the gate.
@@ -48,15 +50,40 @@ impl Stand {
 }
 
 /// Has `thread`, which runs, make another call at `address`, an instruction in the gate, and go on where it
-/// was. `None`: the thread has ended, or is in a call of its own.
+/// was. A restartable sequence is aborted, as by the kernel when a thread loses its CPU (kernel/rseq.c):
+/// the call would end it unnoticed. `None`: the thread has ended, or is in a call of its own.
 pub(super) fn make_between(thread: Pid, address: u64, call: &Call) -> Option<()> {
     let (registers, mut signal) = stop(thread)?;
-    let is_between = signal == 0 && arch::is_between_calls(&registers);
-    let made = is_between
-        .then(|| make_stopped(thread, &registers, address, call, &mut signal))
-        .flatten();
+    let made = match signal == 0 && arch::is_between_calls(&registers) {
+        true => make_aborting(thread, registers, address, call, &mut signal),
+        false => None,
+    };
     let _ = sys::resume(thread, Resume::Detach, signal);
-    made.map(|_| ())
+    made
+}
+
+/// Has a thread that stands between its calls make another, and go on where it was, or where the sequence that
+/// it is in has it go on when it is aborted.
+fn make_aborting(
+    thread: Pid,
+    mut registers: Registers,
+    address: u64,
+    call: &Call,
+    signal: &mut c_int,
+) -> Option<()> {
+    let memory = Memory::open(thread).ok()?;
+    let section = match sys::rseq(thread) {
+        Some(rseq) => rseq::find(&registers, &memory, rseq).ok()?,
+        None => None,
+    };
+    if let Some(section) = &section {
+        section.leave(&mut registers);
+    }
+    make_stopped(thread, &registers, address, call, signal)?;
+    match section {
+        Some(section) => section.clear(&memory).ok(),
+        None => Some(()),
+    }
 }
 
 /// Has the call of `thread` behind which `pointer` is fail with `error`, unless it has ended.
