@@ -303,7 +303,11 @@ pub fn rate(text: &str) -> Result<(u32, u32), Error> {
             )
         }),
     };
-    let (numerator, denominator) = ratio.ok_or_else(|| refuse("it is not a number"))?;
+    let (numerator, denominator) = ratio.ok_or_else(|| {
+        refuse(&format!(
+            "it is not a number of at most {DIGITS} digits behind the point"
+        ))
+    })?;
     if numerator == 0 {
         return Err(refuse("a rate is above 0; `freeze` makes time stand still"));
     }
