@@ -123,6 +123,16 @@ impl Skip {
         self.idle.looked(now, seen) && are_sending == Some(false)
     }
 
+    /// Whether no thread but `but` has run since the tree was seen quiet. What was read of their waits in
+    /// between then holds: this process may have lost its CPU meanwhile, for as long as a poll takes.
+    fn is_still_quiet(&mut self, pollers: &mut Pollers, but: Option<Pid>) -> bool {
+        let seen = self.seen(pollers, but);
+        if seen == Seen::Busy {
+            pollers.others_ran();
+        }
+        seen == Seen::Quiet
+    }
+
     /// Whether the kernel is about to send data between processes. `None`: the connections are not
     /// known.
     fn connections_are_sending(&self) -> Option<bool> {
@@ -315,12 +325,16 @@ impl Waits {
         let wait = span.map(|span| (shown, span));
         let is_next = skip.called(&mut self.pollers, call, wait, now.monotonic);
         let slack = self.pollers.slack(call.pid).unwrap_or(0);
+        let outcome = match is_next && !self.clocks.is_held() {
+            true => Expiry::of(made).and_then(|expiry| expired(call.pid, expiry)),
+            false => None,
+        };
+        let ends = span.filter(|_| outcome.is_some()).is_some_and(|span| {
+            let is_quiet = |pollers: &mut Pollers| skip.is_still_quiet(pollers, Some(call.pid));
+            self.polls(span, slack, now, is_quiet)
+        });
         self.skip = Some(skip);
-        if !is_next || self.clocks.is_held() {
-            return None;
-        }
-        let outcome = expired(call.pid, Expiry::of(made)?)?;
-        self.polls(span?, slack, now).then_some(outcome)
+        outcome.filter(|_| ends)
     }
 
     /// Notes that a process is about to execute a program.
@@ -364,7 +378,9 @@ impl Waits {
             let is_idle = skip.look(&mut self.pollers, is_of_tree, now);
             self.find_blocked(skip.threads(), &clocks);
             if is_idle {
-                skip.stepped(self.step());
+                let is_quiet = |pollers: &mut Pollers| skip.is_still_quiet(pollers, None);
+                let has_stepped = self.step(is_quiet);
+                skip.stepped(has_stepped);
             }
         }
         self.skip = Some(skip);
@@ -378,9 +394,9 @@ impl Waits {
             || calls.any(|(_, _, passage)| matches!(passage.purpose, Purpose::Wait(_)))
     }
 
-    /// Moves the clocks to the next deadline, and ends what waits for it. Returns whether there is
-    /// one.
-    pub(crate) fn step(&mut self) -> bool {
+    /// Moves the clocks to the next deadline, and ends what waits for it, if the tree `is_still_quiet`.
+    /// Returns whether there is one.
+    fn step(&mut self, is_still_quiet: impl FnOnce(&mut Pollers) -> bool) -> bool {
         let Ok(now) = self.clocks.now() else {
             return false;
         };
@@ -388,6 +404,9 @@ impl Waits {
         let Some(step) = deadlines.next() else {
             return false;
         };
+        if !is_still_quiet(&mut self.pollers) {
+            return true;
+        }
         if step == 0 || self.clocks.advance(step).is_ok() {
             self.end_due(deadlines.next_is_late_poll());
         }
@@ -423,7 +442,13 @@ impl Waits {
 
     /// Whether a wait of `span`, which a poller is about to make, may end at once: time then is what
     /// it is when that ends, late by `slack` at most.
-    fn polls(&mut self, span: Nanoseconds, slack: u64, now: &KernelTime) -> bool {
+    fn polls(
+        &mut self,
+        span: Nanoseconds,
+        slack: u64,
+        now: &KernelTime,
+        is_still_quiet: impl FnOnce(&mut Pollers) -> bool,
+    ) -> bool {
         let Ok(ahead) = u64::try_from(span) else {
             return false;
         };
@@ -431,7 +456,7 @@ impl Waits {
         let next = deadlines.next().unwrap_or(u64::MAX);
         let slack = deadlines.others.map_or(0, |_| slack);
         let step = (ahead + slack).min(next);
-        next >= ahead && self.clocks.advance(step).is_ok() && {
+        next >= ahead && is_still_quiet(&mut self.pollers) && self.clocks.advance(step).is_ok() && {
             self.end_due(step < next || deadlines.next_is_late_poll());
             true
         }
