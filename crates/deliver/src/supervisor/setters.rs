@@ -39,10 +39,13 @@ impl Settings {
 impl Waits {
     /// Sets the timers that no thread could set before, if it is time for that.
     pub(super) fn set_rest(&mut self) {
+        let Some(at) = self.settings.retry else {
+            return;
+        };
         let Ok(now) = self.clocks.now() else {
             return;
         };
-        if self.settings.retry.is_some_and(|at| at <= now.monotonic) {
+        if at <= now.monotonic {
             self.settings.retry = None;
             self.roll(&now);
             let unset: Vec<Key> = self.settings.unset.iter().copied().collect();
@@ -87,9 +90,10 @@ impl Waits {
         if !stops {
             return;
         }
-        if let Some((registers, mut signal)) = process::stopped(thread)
-            && let Ok(now) = self.clocks.now()
-        {
+        let Some((registers, mut signal)) = process::stopped(thread) else {
+            return;
+        };
+        if let Ok(now) = self.clocks.now() {
             let mut stand = thread::Stand {
                 thread,
                 registers,
@@ -98,8 +102,8 @@ impl Waits {
             for key in unset {
                 self.set_standing(&mut stand, &mut signal, key, &now);
             }
-            let _ = sys::resume(thread, Resume::Detach, signal);
         }
+        let _ = sys::resume(thread, Resume::Detach, signal);
     }
 
     /// The timers of the process of `thread` that are still to be set.
@@ -193,7 +197,6 @@ impl Waits {
                 if counts_anew {
                     self.make_all_again(thread, now);
                 }
-                self.settings.unset.remove(&key);
                 return Attempt::Set;
             }
             std::thread::yield_now();

@@ -320,7 +320,10 @@ impl Waits {
             _ => {
                 let new = self.kernel_setting(Some(due), now);
                 match self.set_by_any_thread(old, new, now) {
-                    Attempt::Set => Some(old),
+                    Attempt::Set => {
+                        self.settings.unset.remove(&old);
+                        Some(old)
+                    }
                     Attempt::Later => return self.settings.set_later(old, now),
                     Attempt::Ended => None,
                 }
