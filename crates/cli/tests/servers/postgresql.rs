@@ -58,7 +58,7 @@ impl Postgres {
         if postgres.is_root {
             fs::set_permissions(home, fs::Permissions::from_mode(0o755)).expect("permissions");
             for given in [home, &data] {
-                chown(given, Some(NOBODY), Some(NOBODY)).expect("given away");
+                chown(given, Some(NOBODY), Some(NOBODY)).expect("the owner is changed");
             }
         }
         let mut initialise = postgres.command(None, "initdb");
